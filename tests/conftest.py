@@ -17,18 +17,18 @@ from cometbot.store.database import database_from_url
 from tests.postgres_server import PostgresServer
 
 TESTS = Path(__file__).parent
-LONG_FILES = """
-acceptance/docs/test_commands.py
-acceptance/faults/test_faults.py
-acceptance/installed/test_commands.py
-acceptance/docs/test_new_project.py
-acceptance/test_simplex.py
-acceptance/test_dev_public.py
-acceptance/test_dev.py
-integration/store/test_query_plans.py
-acceptance/installed/test_installed.py
-acceptance/test_crashes.py
-""".split()
+LONG_FILES = [
+    "acceptance/docs/test_commands.py",
+    "acceptance/faults/test_faults.py",
+    "acceptance/installed/test_commands.py",
+    "acceptance/docs/test_new_project.py",
+    "acceptance/test_simplex.py",
+    "acceptance/test_dev_public.py",
+    "acceptance/test_dev.py",
+    "integration/store/test_query_plans.py",
+    "acceptance/installed/test_installed.py",
+    "acceptance/test_crashes.py",
+]
 """Files that take half a minute and more, those that take longest first."""
 MEMORY = Path("/dev/shm")
 NEEDED_MEMORY = 4 * 1024**3

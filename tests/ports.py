@@ -10,7 +10,6 @@ import fcntl
 import itertools
 import os
 import socket
-import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -36,7 +35,7 @@ def free_port() -> int:
 @cache
 def _ports() -> Iterator[int]:
     """This process's ports, over and over."""
-    folder = Path(tempfile.gettempdir(), f"cometbot-test-ports-{os.getuid()}")
+    folder = Path("/tmp", f"cometbot-test-ports-{os.getuid()}")  # of all runs, whatever TMPDIR they have
     folder.mkdir(exist_ok=True)
     for first in range(_FIRST, _LAST, _PORTS_PER_WORKER):
         # The lock is held until the process ends: nobody closes this.

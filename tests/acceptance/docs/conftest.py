@@ -10,10 +10,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from packaging.requirements import Requirement
 
 from cometbot.temporary_folders import TemporaryFolder
 from tests.ports import HOST, free_port
@@ -36,6 +38,11 @@ T = TypeVar("T")
 def copy_environment(source: Path, target: Path) -> None:
     """Copy a virtual environment, by links where a file does not name its folder."""
     shutil.copytree(source, target, symlinks=True, copy_function=os.link)
+    rename_environment(target, source)
+
+
+def rename_environment(target: Path, source: Path) -> None:
+    """Write the folder of an environment in place of ``source`` into the files that name it."""
     for file in [target / "pyvenv.cfg", *(target / "bin").iterdir()]:
         content = b"" if file.is_symlink() else file.read_bytes()
         if bytes(source) in content:
@@ -43,6 +50,32 @@ def copy_environment(source: Path, target: Path) -> None:
             file.unlink()
             file.write_bytes(content.replace(bytes(source), bytes(target)))
             file.chmod(mode)
+
+
+def find_requirements(name: str) -> dict[str, Distribution]:
+    """Return what a distribution requires without extras, as installed in the environment that runs the tests."""
+    found: dict[str, Distribution] = {}
+    waiting = [name]
+    while waiting:
+        for requirement in map(Requirement, distribution(waiting.pop()).requires or ()):
+            is_needed = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if is_needed and requirement.name not in found:
+                found[requirement.name] = distribution(requirement.name)
+                waiting.append(requirement.name)
+    return found
+
+
+def copy_requirements(environment: Path) -> None:
+    """Copy what cometbot requires into an environment; pip, which finds it there, needs no network."""
+    own = Path(sys.prefix).resolve()
+    for found in find_requirements("cometbot").values():
+        for file in found.files or ():
+            source = Path(str(found.locate_file(file))).resolve()
+            target = environment / source.relative_to(own)
+            if source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+    rename_environment(environment, own)
 
 
 class BaseEnvironment:
@@ -60,7 +93,9 @@ class BaseEnvironment:
         self._call(*pip, "wheel", "--use-pep517", "--no-deps", "--wheel-dir", str(folder), str(self.clone))
         [wheel] = folder.glob("cometbot-*.whl")
         self._call("python3", "-m", "venv", str(self.wheel_environment))
-        self._call(*pip, "--python", str(self.wheel_environment / "bin" / "python"), "install", str(wheel))
+        copy_requirements(self.wheel_environment)
+        python = str(self.wheel_environment / "bin" / "python")
+        self._call(*pip, "--python", python, "install", "--no-index", str(wheel))
 
     def _copy_sources(self) -> None:
         self.clone.mkdir()
