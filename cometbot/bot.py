@@ -144,7 +144,11 @@ class HandlerGroup:
             self._register(function, "command", any_message, retries, timeout, command=command)
             return function
 
-        return register(name) if _is_function(name) else _require_type(name, str, "command", register)
+        if _is_function(name):
+            return register(name)
+        if not isinstance(name, str):
+            raise RegistrationError(f"@bot.command takes names, not {name!r}; a class cannot be a handler")
+        return register
 
     def message(self, *matchers: MatcherLike, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]:
         """Register a handler for messages that match one of ``matchers``, or for any message without matchers.
@@ -181,16 +185,12 @@ class HandlerGroup:
         raises :class:`BotError`, because the bot itself made the button.
         """
 
-        def register(function: F) -> F:
-            actions = () if _is_used_without_parentheses(names) else names
+        def register(function: F, actions: Any) -> F:
             self._register(function, "action", action_matcher(actions), retries, timeout, actions=actions)
             return function
 
-        if _is_used_without_parentheses(names):
-            return register(names[0])
-        for name in names:
-            _require_type(name, (str, re.Pattern), "action", register)
-        return register
+        expected = "@bot.action takes names (a class cannot be a handler)"
+        return _as_decorator(register, names, lambda item: isinstance(item, str | re.Pattern), expected)
 
     @overload
     def event(self, *classes: type[Event], retries: int = 0, timeout: float | None = None) -> Callable[[F], F]: ...
@@ -205,18 +205,13 @@ class HandlerGroup:
         before the fallback.
         """
 
-        def register(function: F) -> F:
-            wanted = () if _is_used_without_parentheses(classes) else classes
+        def register(function: F, wanted: Any) -> F:
             matcher = event_matcher(wanted)
             self._register(function, "event", matcher, retries, timeout, classes=wanted or (Event,))
             return function
 
-        if _is_used_without_parentheses(classes):
-            return register(classes[0])
-        for item in classes:
-            if not (isinstance(item, type) and issubclass(item, Event)):
-                raise RegistrationError(f"@bot.event takes classes of events such as MembershipEvent, not {item!r}")
-        return register
+        expected = "@bot.event takes classes of events such as MembershipEvent"
+        return _as_decorator(register, classes, lambda item: _is_subclass(item, Event), expected)
 
     @overload
     def fallback(self, function: F, /) -> F: ...
@@ -247,17 +242,12 @@ class HandlerGroup:
         near.
         """
 
-        def register(function: F) -> F:
-            wanted = (Exception,) if _is_used_without_parentheses(classes) or not classes else classes
-            self._add(self._error_handlers, ErrorHandler.from_function(function, wanted))
+        def register(function: F, wanted: Any) -> F:
+            self._add(self._error_handlers, ErrorHandler.from_function(function, wanted or (Exception,)))
             return function
 
-        if _is_used_without_parentheses(classes):
-            return register(classes[0])
-        for item in classes:
-            if not (isinstance(item, type) and issubclass(item, BaseException)):
-                raise RegistrationError(f"@bot.error takes classes of exceptions such as ValueError, not {item!r}")
-        return register
+        expected = "@bot.error takes classes of exceptions such as ValueError"
+        return _as_decorator(register, classes, lambda item: _is_subclass(item, BaseException), expected)
 
     @overload
     def middleware(self, function: F, /) -> F: ...
@@ -313,8 +303,7 @@ class HandlerGroup:
         timeout: float | None,
         *,
         command: Command | None = None,
-        actions: tuple[ActionName, ...] = (),
-        classes: tuple[type[Event], ...] = (),
+        **names: Any,
     ) -> None:
         name = function_name(function)
         check_callable(function, name)
@@ -329,8 +318,7 @@ class HandlerGroup:
             retries=retries,
             timeout=timeout,
             command=command and with_usage(command, signature),
-            actions=actions,
-            classes=classes,
+            **names,
         )
         self._check_open()
         self._reserve_names([handler])
@@ -523,12 +511,17 @@ def _is_function(item: object) -> bool:
     return callable(item) and not isinstance(item, type | Matcher)
 
 
-def _is_used_without_parentheses(items: tuple[Any, ...]) -> bool:
-    """Return True if a decorator was used without parentheses."""
-    return len(items) == 1 and _is_function(items[0])
+def _is_subclass(item: object, base: type) -> bool:
+    return isinstance(item, type) and issubclass(item, base)
 
 
-def _require_type(item: object, wanted: Any, decorator: str, register: Any) -> Any:
-    if not isinstance(item, wanted):
-        raise RegistrationError(f"@bot.{decorator} takes names, not {item!r}; a class cannot be a handler")
-    return register
+def _as_decorator(
+    register: Callable[[F, Any], F], items: tuple[Any, ...], fits: Callable[[Any], bool], expected: str
+) -> Any:
+    """Return the decorator for ``items``, or the decorated function if it was used without parentheses."""
+    if len(items) == 1 and _is_function(items[0]):
+        return register(items[0], ())
+    for item in items:
+        if not fits(item):
+            raise RegistrationError(f"{expected}, not {item!r}")
+    return lambda function: register(function, items)

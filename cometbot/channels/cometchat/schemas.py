@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from marshmallow import INCLUDE, Schema, ValidationError, fields, missing, post_load, pre_load
+from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, missing, post_load, pre_load
 
 from cometbot.models import Attachment, Group, Mention, User
 
@@ -119,9 +119,26 @@ class _BaseSchema(Schema):
         unknown = INCLUDE
 
 
-class UserSchema(_BaseSchema):
+class _EntitySchema(Schema):
+    """Loads an object as a ``model``, with the object itself in its ``raw`` if it has that field."""
+
+    model: ClassVar[type[Any]]
+
+    class Meta:
+        unknown = EXCLUDE
+
+    @post_load(pass_original=True)
+    def make_model(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> Any:
+        """Return the model."""
+        if "tags" in data:
+            data["tags"] = tuple(data["tags"])
+        return self.model(**data, **({"raw": original} if hasattr(self.model, "raw") else {}))
+
+
+class UserSchema(_EntitySchema):
     """A user entity, as a :class:`User`."""
 
+    model = User
     uid = Identifier(required=True)
     name = text_field()
     avatar = text_field()
@@ -130,18 +147,12 @@ class UserSchema(_BaseSchema):
     status = text_field()
     tags = LenientField(LenientList(fields.String()))
     metadata = object_field()
-    scope = text_field()
-
-    @post_load(pass_original=True)
-    def to_user(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> User:
-        """Return the user, with the original object in ``raw``."""
-        known = {name: data[name] for name in ("name", "avatar", "link", "role", "status", "metadata") if name in data}
-        return User(uid=data["uid"], tags=tuple(data.get("tags", ())), raw=original, **known)
 
 
-class GroupSchema(_BaseSchema):
+class GroupSchema(_EntitySchema):
     """A group entity, as a :class:`Group`."""
 
+    model = Group
     guid = Identifier(required=True)
     name = text_field()
     type = text_field()
@@ -149,50 +160,28 @@ class GroupSchema(_BaseSchema):
     description = text_field()
     owner = LenientField(Identifier())
     scope = text_field()
-    membersCount = LenientField(Count())
+    membersCount = LenientField(Count(), attribute="members_count")
     tags = LenientField(LenientList(fields.String()))
     metadata = object_field()
 
-    @post_load(pass_original=True)
-    def to_group(self, data: dict[str, Any], original: Mapping[str, Any], **kwargs: Any) -> Group:
-        """Return the group, with the original object in ``raw``."""
-        names = ("name", "type", "icon", "description", "owner", "scope", "metadata")
-        known = {name: data[name] for name in names if name in data}
-        tags = tuple(data.get("tags", ()))
-        return Group(guid=data["guid"], members_count=data.get("membersCount"), tags=tags, raw=original, **known)
 
-
-class AttachmentSchema(_BaseSchema):
+class AttachmentSchema(_EntitySchema):
     """One file of a media message, as an :class:`Attachment`."""
 
+    model = Attachment
     url = fields.String(required=True)
     name = text_field()
-    mimeType = text_field()
+    mimeType = LenientField(fields.String(), attribute="mime_type")
     extension = text_field()
     size = LenientField(Count())
 
-    @post_load
-    def to_attachment(self, data: dict[str, Any], **kwargs: Any) -> Attachment:
-        """Return the attachment."""
-        return Attachment(
-            url=data["url"],
-            name=data.get("name", ""),
-            mime_type=data.get("mimeType", ""),
-            extension=data.get("extension", ""),
-            size=data.get("size"),
-        )
 
-
-class MentionSchema(_BaseSchema):
+class MentionSchema(_EntitySchema):
     """A mentioned user, as a :class:`Mention`."""
 
+    model = Mention
     uid = Identifier(required=True)
     name = text_field()
-
-    @post_load
-    def to_mention(self, data: dict[str, Any], **kwargs: Any) -> Mention:
-        """Return the mention."""
-        return Mention(uid=data["uid"], name=data.get("name", ""))
 
 
 class MessageDataSchema(_BaseSchema):
