@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-from cometbot.bot import Bot, Router, Sender
-from cometbot.commands import Command, Parameter, UsageError
-from cometbot.context import Context, Sent, State
+from cometbot.bot import Bot, Router
+from cometbot.commands import UsageError
+from cometbot.context import Context
 from cometbot.errors import (
-    AlreadyExists,
-    AuthenticationFailed,
-    BadCursor,
     BotError,
     ChannelError,
-    ChatError,
     CometbotError,
     ConfigurationError,
-    DeliveryError,
-    FileTooLarge,
-    LeaseLost,
-    MessageError,
     NotFound,
-    OutcomeUnknown,
-    PayloadError,
-    RateLimited,
-    RegistrationError,
     Rejected,
-    StorageFull,
-    StoreBusy,
-    StoreUnavailable,
-    Unreachable,
 )
 from cometbot.events import (
     ActionEvent,
@@ -42,10 +26,7 @@ from cometbot.events import (
     ReactionEvent,
     UnknownEvent,
 )
-from cometbot.handlers import Handler
 from cometbot.matchers import (
-    Match,
-    Matcher,
     any_message,
     contains,
     direct,
@@ -61,7 +42,6 @@ from cometbot.matchers import (
 )
 from cometbot.messages import (
     Button,
-    Capabilities,
     Card,
     Carousel,
     Choice,
@@ -74,27 +54,21 @@ from cometbot.messages import (
     Message,
     Text,
 )
-from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
+from cometbot.models import Attachment, Conversation, Group, User
 
 __all__ = [
     "ActionEvent",
-    "AlreadyExists",
     "Attachment",
-    "AuthenticationFailed",
-    "BadCursor",
     "Bot",
     "BotError",
     "Button",
     "CallEvent",
-    "Capabilities",
     "Card",
     "Carousel",
     "ChannelError",
-    "ChatError",
     "Choice",
     "Choices",
     "CometbotError",
-    "Command",
     "ConfigurationError",
     "ContactEvent",
     "Context",
@@ -102,43 +76,22 @@ __all__ = [
     "Custom",
     "CustomEvent",
     "DeleteEvent",
-    "DeliveryError",
     "EditEvent",
     "Event",
     "Field",
-    "FileTooLarge",
     "Form",
     "Group",
-    "Handler",
-    "LeaseLost",
     "Location",
-    "Match",
-    "Matcher",
     "Media",
     "MembershipEvent",
-    "Mention",
     "Message",
-    "MessageError",
     "MessageEvent",
     "NotFound",
-    "OutcomeUnknown",
-    "Parameter",
-    "PayloadError",
-    "Quote",
-    "RateLimited",
     "ReactionEvent",
-    "RegistrationError",
     "Rejected",
     "Router",
-    "Sender",
-    "Sent",
-    "State",
-    "StorageFull",
-    "StoreBusy",
-    "StoreUnavailable",
     "Text",
     "UnknownEvent",
-    "Unreachable",
     "UsageError",
     "User",
     "any_message",

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, Capabilities, Context, Conversation, MessageEvent, User
+from cometbot import Bot, Context, Conversation, MessageEvent, User
 from cometbot.context import StateChange
 from cometbot.dispatch import Outcome, dispatch
 from cometbot.events import Event
-from cometbot.messages import Operation
+from cometbot.messages import Capabilities, Operation
 
 MARIA = User("maria", "Maria")
 DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "maria")

@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 
-from cometbot import (
-    Bot,
-    BotError,
-    Card,
-    Conversation,
-    Event,
-    MessageEvent,
-    RegistrationError,
-    Router,
-    pattern,
-)
+from cometbot import Bot, BotError, Card, Conversation, Event, MessageEvent, Router, pattern
 from cometbot import (
     bot as module,
 )
+from cometbot.errors import RegistrationError
 
 
 class FakeSender:

@@ -12,10 +12,14 @@ def test_public_names_are_listed_sorted_and_exist() -> None:
     assert all(hasattr(cometbot, name) for name in cometbot.__all__)
 
 
-def test_every_error_and_event_class_is_public() -> None:
-    for module in (errors, events):
-        own = {name for name, item in vars(module).items() if getattr(item, "__module__", "") == module.__name__}
-        assert own <= set(cometbot.__all__)
+def test_every_event_class_is_public() -> None:
+    own = {name for name, item in vars(events).items() if getattr(item, "__module__", "") == events.__name__}
+    assert own <= set(cometbot.__all__)
+
+
+def test_public_errors_are_those_that_handlers_catch() -> None:
+    public = {name for name in cometbot.__all__ if getattr(cometbot, name) is getattr(errors, name, None)}
+    assert public == {"BotError", "ChannelError", "CometbotError", "ConfigurationError", "NotFound", "Rejected"}
 
 
 def test_core_imports_no_web_client_or_database_library() -> None:

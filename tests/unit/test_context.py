@@ -9,20 +9,11 @@ from typing import Any
 
 import pytest
 
-from cometbot import (
-    ActionEvent,
-    Attachment,
-    Bot,
-    BotError,
-    Capabilities,
-    Card,
-    ContactEvent,
-    Context,
-    Mention,
-    MessageError,
-    streaming,
-)
+from cometbot import ActionEvent, Attachment, Bot, BotError, Card, ContactEvent, Context, streaming
 from cometbot.context import State, StateChange
+from cometbot.errors import MessageError
+from cometbot.messages import Capabilities
+from cometbot.models import Mention
 
 OWNER = ("conversation", "o")
 

@@ -14,7 +14,6 @@ from cometbot import (
     Card,
     Field,
     Form,
-    LeaseLost,
     MembershipEvent,
     MessageEvent,
     ReactionEvent,
@@ -24,6 +23,7 @@ from cometbot import (
 )
 from cometbot.bot import ERROR_TEXT
 from cometbot.dispatch import MAX_CONSECUTIVE_BOT_EVENTS, backoff
+from cometbot.errors import LeaseLost
 from cometbot.events import Event
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from cometbot import Attachment, Mention, RegistrationError, matchers
+from cometbot import Attachment, matchers
+from cometbot.errors import RegistrationError
 from cometbot.matchers import any_of, contains, direct, in_group, of_type, pattern, sent_by, tagged, text, to_matcher
+from cometbot.models import Mention
 
 
 @pytest.mark.parametrize("said", ["hi", "HI", "  hi ", "Good   Morning", "<@uid:helpdesk> hi", "STRASSE"])

@@ -4,20 +4,8 @@ from typing import Any
 
 import pytest
 
-from cometbot import (
-    Button,
-    Card,
-    Carousel,
-    Choice,
-    Choices,
-    Custom,
-    Field,
-    Form,
-    Location,
-    Media,
-    MessageError,
-    Text,
-)
+from cometbot import Button, Card, Carousel, Choice, Choices, Custom, Field, Form, Location, Media, Text
+from cometbot.errors import MessageError
 from cometbot.messages import remove_answer_hint, to_messages
 
 

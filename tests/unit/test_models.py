@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from cometbot import Attachment, BotError, Conversation, Group, Mention, MessageError, Quote, User
-from cometbot.models import ConversationKey, check_recipient
+from cometbot import Attachment, BotError, Conversation, Group, User
+from cometbot.errors import MessageError
+from cometbot.models import ConversationKey, Mention, Quote, check_recipient
 
 
 def test_conversation_key_holds_channel_account_and_bot() -> None:

@@ -24,19 +24,16 @@ from cometbot import (
     Conversation,
     Custom,
     DeleteEvent,
-    DeliveryError,
     EditEvent,
     Field,
     Form,
     Media,
     MembershipEvent,
-    OutcomeUnknown,
-    RateLimited,
     ReactionEvent,
     Rejected,
     User,
 )
-from cometbot.errors import ConfigurationError
+from cometbot.errors import ConfigurationError, DeliveryError, OutcomeUnknown, RateLimited
 from cometbot.testing import TEXT_ONLY, BotClient, FakeChannel
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import requests
 
-from cometbot import Bot, Card, ContactEvent, Context, Custom, DeliveryError, Field, Form, Media, Rejected
+from cometbot import Bot, Card, ContactEvent, Context, Custom, Field, Form, Media, Rejected
+from cometbot.errors import DeliveryError
 from cometbot.testing import Actor, BotClient, Unsupported
 from cometbot.testing.fakes.cometchat import CometChatFake
 from cometbot.testing.wsgi import make_wsgi_session

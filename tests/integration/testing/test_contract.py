@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, OutcomeUnknown, PayloadError, Rejected, Text
+from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, Rejected, Text
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
+from cometbot.errors import OutcomeUnknown, PayloadError
 from cometbot.messages import Operation
 from cometbot.testing import (
     EVERYTHING,

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, Context, StoreBusy, Unreachable
+from cometbot import Bot, Context
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.simplex import background, chats, ingest, recovery, service
 from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.service import SimplexService
 from cometbot.delivery import Delivery
-from cometbot.errors import BotError
+from cometbot.errors import BotError, StoreBusy, Unreachable
 from cometbot.settings import Settings
 from cometbot.store.metadata import get_metadata
 from cometbot.store.tables import mailbox
