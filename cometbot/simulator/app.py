@@ -141,7 +141,7 @@ class RestApi:
             exchange.body = request.get_json(silent=True)
         exchange.answer = None
         self._log_call(exchange, 0)
-        return ConnectionResetError("the simulator closed the connection, as it was told to")
+        return ConnectionResetError("a rule of misbehaviour closed the connection")
 
     def _get_acting_uid(self, route: Route) -> str:
         """Return the uid that the request acts for. Must be called with the world's lock held."""
@@ -240,7 +240,7 @@ def _rate_limited_response(rule: Rule, now: int) -> Response:
 
 
 def _failure_response(rule: Rule) -> Response:
-    return _json_response({"error": error_json(rule.code, "The simulator fails, as it was told to.")}, rule.status)
+    return _json_response({"error": error_json(rule.code, "A rule of misbehaviour applies.")}, rule.status)
 
 
 def _json_response(answer: Mapping[str, Any], status: int = 200) -> Response:

@@ -136,7 +136,7 @@ class CallbackQueue:
             for callback in batch:
                 self._post(client, callback)
         except Exception:
-            log.exception("lost callbacks of a lane", extra={"lane": self._name})
+            log.exception("cannot post the callbacks of a queue", extra={"queue": self._name})
         finally:
             with self._condition:
                 self._posting -= 1

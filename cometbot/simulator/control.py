@@ -235,10 +235,11 @@ def load_body(schema: InputSchema) -> dict[str, Any]:
 def data_response(data: Any, *, meta: dict[str, Any] | None = None) -> Response:
     """Return ``data`` in CometChat's envelope."""
     envelope = {"data": data, "meta": meta} if meta else {"data": data}
-    return json_response(envelope, default=_to_json_value)
+    return json_response(envelope, default=to_json_value)
 
 
-def _to_json_value(value: Any) -> Any:
+def to_json_value(value: Any) -> Any:
+    """Return a value that orjson cannot encode as one that it can."""
     if isinstance(value, Entry):
         return value.to_json()
     return dict(value) if hasattr(value, "keys") else list(value)

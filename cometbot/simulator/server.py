@@ -55,7 +55,7 @@ class KeepAliveHandler(WSGIRequestHandler):
         try:
             environ = self._make_environ_with_body()
         except (OSError, ValueError) as error:
-            log.debug("got a body that cannot be read: %s", error)
+            log.debug("cannot read a request body: %s", error)
             self.send_error(HTTPStatus.BAD_REQUEST)
             return
         try:
@@ -150,4 +150,4 @@ class LoopbackServer(ThreadedWSGIServer):
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                log.debug("found a connection closed already")
+                log.debug("connection was already closed")

@@ -241,7 +241,7 @@ class SimulatedApp:
             while not (value := condition(self)):
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise TimeoutError(f"waited {timeout:g} s in vain. {self._describe_latest()}")
+                    raise TimeoutError(f"the condition was not met within {timeout:g} s. {self._describe_latest()}")
                 self.world.condition.wait(min(left, _RECHECK_INTERVAL))
             return value
 

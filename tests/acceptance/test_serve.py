@@ -151,7 +151,7 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
         (
             ["served:bot"],
             {"COMETBOT_CALLBACK_USERNAME": "", "COMETBOT_CALLBACK_PASSWORD": ""},
-            "nobody would have to log in to call the callback of shop",
+            "the callback of shop has no credentials",
         ),
         (
             ["served:bot"],

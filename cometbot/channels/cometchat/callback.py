@@ -114,7 +114,7 @@ class CallbackViews:
 
     def _make_error_response(self, error: HttpError, bot: str) -> RawResponse:
         self._observe(bot if bot in self._bots else "", "refused")
-        _log.info("refused a call with %s %s", error.status, error.code)
+        _log.info("refused a callback with %s %s", error.status, error.code)
         error_body: dict[str, Any] = {"code": error.code, "message": error.message}
         if error.details:
             error_body["details"] = error.details
@@ -216,7 +216,7 @@ class CallbackViews:
         payload, body = read_json_body(body)
         app_id = payload.get("appId")
         if app_id != self._account and schemas.find_id(app_id) != self._account:
-            _log.warning("refused a call of the foreign app %s", quote_value(app_id))
+            _log.warning("refused a callback: appId: expected the configured app, got %s", quote_value(app_id))
             raise HttpError(
                 403, "AUTH_ERR_INVALID_APPID", f"the app {quote_value(app_id)} is not the one that is served here"
             )
@@ -309,7 +309,7 @@ class CallbackViews:
 
     def _ignore(self, bot: str, reason: str) -> RawResponse:
         self._observe(bot, "ignored")
-        _log.debug("ignored a call for %s: %s", bot or "the shared URL", reason)
+        _log.debug("ignored a callback for %s: %s", bot or "the shared URL", reason)
         return _IGNORED
 
 

@@ -135,8 +135,7 @@ class CometChatChannel(Channel):
             found = search.search_thread(partial(self._load_thread_page, sending, search))
         if found is None and not search.is_complete:
             _log.warning(
-                "too much was written since to look through: whether a reply had arrived cannot be told, and it is "
-                "sent again",
+                "cannot verify whether a reply arrived: the history since then is too long. It is sent again.",
                 extra={"conversation": str(sending.conversation.key)},
             )
         return found
@@ -157,7 +156,7 @@ class CometChatChannel(Channel):
             uid = self.get_uid(conversation.bot)
             self._client.edit_message(message_id, {"text": shown[0]}, on_behalf_of=uid, timeout=_PREVIEW_TIMEOUT)
         except (ChannelError, MessageError) as error:
-            _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
+            _log.debug("cannot update the live preview: %s", error, extra={"conversation": str(conversation.key)})
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """Return the newest messages of users and bots, oldest first.
@@ -207,7 +206,7 @@ class CometChatChannel(Channel):
         try:
             records = [*self._client.bots(), *self._client.bots(ai=True)]
         except ChannelError as error:
-            _log.info("could not list the app's bots: %s", error)
+            _log.info("cannot list the app's bots: %s", error)
             return
         self._bot_uids = frozenset(str(record["uid"]).lower() for record in records if "uid" in record)
         self._refresh_groups()
@@ -220,7 +219,7 @@ class CometChatChannel(Channel):
             try:
                 records = list(self._client.groups({"hasJoined": True}, on_behalf_of=self._uids[name]))
             except ChannelError as error:
-                _log.info("could not list the groups of the bot %s: %s", name, error)
+                _log.info("cannot list the groups of the bot %s: %s", name, error)
                 continue
             guids = frozenset(filter(None, (schemas.find_id(record.get("guid")) for record in records)))
             new = guids - self._groups.get(name, frozenset())
@@ -266,7 +265,7 @@ class CometChatChannel(Channel):
 
     def _join_group(self, conversation: Conversation, ends_at: float) -> None:
         uid, guid = self.get_uid(conversation.bot), conversation.target
-        _log.info("joining a group to answer in it", extra={"conversation": str(conversation.key)})
+        _log.info("adding the bot to the group to send its reply", extra={"conversation": str(conversation.key)})
         entries = self._client.add_members(guid, [uid], timeout=_seconds_left(ends_at))
         error = next((entry["error"] for entry in entries.values() if "error" in entry), None)
         if isinstance(error, dict) and error.get("code") != "ERR_ALREADY_JOINED":

@@ -397,7 +397,7 @@ class Operations(ABC):
 def _read_records(answer: Mapping[str, Any]) -> list[Record]:
     data = answer.get("data")
     if not isinstance(data, list):
-        raise OutcomeUnknown("CometChat answered a listing without a list")
+        raise OutcomeUnknown("data: expected a list, got something else")
     return [Record(entry) for entry in data if isinstance(entry, dict)]
 
 

@@ -236,8 +236,8 @@ def plan_sync(
     base = url or settings.public_url
     if not base and not (registered and registered.url):
         raise ConfigurationError(
-            f"where CometChat can call {bot.name} is not known: say it, for example --url https://bots.example.com, or "
-            "set COMETBOT_PUBLIC_URL"
+            f"the public URL of {bot.name} is not configured. Pass it, for example --url https://bots.example.com, or "
+            "set COMETBOT_PUBLIC_URL."
         )
     wanted = BotPlan(
         uid=uid,

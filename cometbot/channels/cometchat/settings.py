@@ -35,8 +35,8 @@ class CallbackSettings:
             )
         if bot not in self.credentials and not self.allow_anonymous:
             raise ConfigurationError(
-                f"nobody would have to log in to call the callback of {bot}: set COMETBOT_CALLBACK_USERNAME and "
-                "COMETBOT_CALLBACK_PASSWORD, or COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1 to leave it open"
+                f"the callback of {bot} has no credentials. Set COMETBOT_CALLBACK_USERNAME and "
+                "COMETBOT_CALLBACK_PASSWORD, or COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1 to leave it open."
             )
 
 

@@ -16,18 +16,18 @@ _PLAN_HINT = (
 _HINTS = {
     "AUTH_ERR_NO_ACCESS": f"the API key lacks the right to do this; {_API_KEY_HINT}",
     "AUTH_ERR_APIKEY_NOT_FOUND": f"CometChat does not know the API key; {_API_KEY_HINT}",
-    "AUTH_ERR_EMPTY_APIKEY": f"CometChat got no API key; {_API_KEY_HINT}",
+    "AUTH_ERR_EMPTY_APIKEY": f"the request had no API key; {_API_KEY_HINT}",
     "ERR_APIKEY_NOT_FOUND": f"CometChat does not know the API key; {_API_KEY_HINT}",
     "AUTH_ERR_INVALID_APPID": f"CometChat does not know the app, or not in this region; {_APP_HINT}",
-    "AUTH_ERR_EMPTY_APPID": f"CometChat got no app id; {_APP_HINT}",
-    "ERR_BOT_ALREADY_EXISTS": "{name} is a bot already; cometbot bots update {name} changes it, cometbot bots sync "
-    "makes it agree with the code",
-    "ERR_BOT_NOT_FOUND": "{name} is no bot; cometbot bots list shows those that there are, cometbot bots create {name} "
-    "makes it one",
-    "ERR_UID_NOT_FOUND": "there is no user {name}, or it is deactivated; cometbot users create {name} makes one",
-    "ERR_UID_ALREADY_EXISTS": "there is a user {name} already; if it is deactivated, reactivate it in CometChat's "
+    "AUTH_ERR_EMPTY_APPID": f"the request had no app id; {_APP_HINT}",
+    "ERR_BOT_ALREADY_EXISTS": "{name} is a bot already. Change it with cometbot bots update {name}, or make it "
+    "match the code with cometbot bots sync",
+    "ERR_BOT_NOT_FOUND": "there is no bot {name}. List the bots with cometbot bots list, or create it with "
+    "cometbot bots create {name}",
+    "ERR_UID_NOT_FOUND": "there is no user {name}, or it is deactivated. Create one with cometbot users create {name}",
+    "ERR_UID_ALREADY_EXISTS": "the user {name} exists already. If it is deactivated, reactivate it in CometChat's "
     "dashboard",
-    "ERR_GUID_NOT_FOUND": "there is no group {name}; CometChat's dashboard shows those that there are",
+    "ERR_GUID_NOT_FOUND": "there is no group {name}. CometChat's dashboard lists the groups",
     "ERR_PLAN_RESTRICTION": _PLAN_HINT,
     "ERR_PLAN_QUOTA_RESTRICTION": _PLAN_HINT,
     "ERR_SUBSCRIPTION_EXPIRED": "the app's subscription has ended; see CometChat's dashboard",
@@ -42,11 +42,11 @@ def get_troubleshooting_hint(error: ChannelError, name: str = "", *, bot: str = 
     ``name`` is the uid or guid concerned, ``bot`` the bot's uid if that is a different one.
     """
     if isinstance(error, RateLimited):
-        return f"CometChat wants fewer requests; try again in {error.retry_after:.0f} seconds ({error})"
+        return f"CometChat limits the app's requests; try again in {error.retry_after:.0f} seconds ({error})"
     if isinstance(error, OutcomeUnknown):
         if str(error).startswith("GET "):
-            return f"CometChat gave no usable answer; try again in a moment ({error})"
-        return f"nobody knows whether it was done; look on CometChat before you try again ({error})"
+            return f"CometChat's response is not usable; try again in a moment ({error})"
+        return f"the outcome is unknown; check on CometChat before you try again ({error})"
     if not isinstance(error, Rejected):
         return str(error)
     hint = _HINTS.get(error.code)
@@ -54,6 +54,6 @@ def get_troubleshooting_hint(error: ChannelError, name: str = "", *, bot: str = 
         about = bot if bot and "_BOT_" in error.code else name
         return f"{hint.format(name=about)} ({error})"
     if isinstance(error, AuthenticationFailed):
-        return f"CometChat does not let this API key in; {_API_KEY_HINT} ({error})"
+        return f"CometChat refused the API key; {_API_KEY_HINT} ({error})"
     fields = "; ".join(f"{field}: {' '.join(texts)}" for field, texts in error.details.items())
     return f"CometChat refused it: {fields} ({error})" if fields else f"CometChat refused it ({error})"

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from cometbot.http.sse import frame
+from cometbot.simulator.control import to_json_value
 from cometbot.simulator.page import page_data
 from cometbot.simulator.simulated_app import SimulatedApp
 
@@ -68,14 +69,14 @@ class EventStream:
 
     def _new_frames(self) -> Iterator[bytes]:
         for name, look in self._panels.items():
-            shown = orjson.dumps(look(), default=_to_json_value)
+            shown = orjson.dumps(look(), default=to_json_value)
             if self._sent_panels.get(name) != shown:
                 self._sent_panels[name] = shown
                 yield frame(shown, name)
         world = self._simulator.world
         for entry in world.journal.since(self._after, ENTRIES_PER_BATCH):
             self._after = entry.id
-            data = orjson.dumps(page_data.entry_json(world, entry), default=_to_json_value)
+            data = orjson.dumps(page_data.entry_json(world, entry), default=to_json_value)
             yield frame(data, "entry", entry.id)
         yield from self._handled_frames()
 
@@ -84,7 +85,7 @@ class EventStream:
         changed = {name: value for name, value in now.items() if self._handled.get(name) != value}
         self._handled = now
         if changed:
-            yield frame(orjson.dumps(changed, default=_to_json_value), "handled")
+            yield frame(orjson.dumps(changed, default=to_json_value), "handled")
 
     def _directory(self) -> dict[str, Any]:
         with self._simulator.world.condition:
@@ -95,7 +96,3 @@ class EventStream:
         journal = self._simulator.world.journal
         with self._simulator.world.condition:
             self._simulator.world.condition.wait_for(lambda: journal.last_id > self._after, POLL_INTERVAL)
-
-
-def _to_json_value(value: Any) -> Any:
-    return dict(value) if hasattr(value, "keys") else list(value)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from cometbot.simulator.errors import bad_request
 from cometbot.simulator.records import APP_SYSTEM
 from cometbot.simulator.schemas import InputSchema, PageQuery, load
 from cometbot.simulator.world import World
@@ -104,11 +103,3 @@ def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[
         "total_pages": -(-len(items) // size),
     }
     return {"data": [to_json(item) for item in shown], "meta": {"pagination": pagination}}
-
-
-def text_of(body: Mapping[str, Any], name: str) -> str:
-    """Return a field that must be a non-empty string."""
-    value = body.get(name)
-    if not isinstance(value, str) or not value:
-        raise bad_request(name, f"The {name} field is required.")
-    return value

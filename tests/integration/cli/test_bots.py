@@ -198,7 +198,7 @@ def test_update_no_login_cometchat_calls_without(cometbot: Call, shop: Simulator
 
 def test_update_of_nothing_and_of_nobody_say_what_to_do(cometbot: Call, shop: Simulator) -> None:
     assert "what to change" in cometbot("bots", "update", "shop").stderr
-    assert "nobody is no bot" in sentence(cometbot("bots", "update", "nobody", "--enable"))
+    assert "there is no bot nobody" in sentence(cometbot("bots", "update", "nobody", "--enable"))
 
 
 def test_delete_asked_and_answered_the_user_stays(cometbot: Call, shop: Simulator) -> None:
@@ -217,7 +217,7 @@ def test_delete_nobody_answers_nothing_is_changed(cometbot: Call, shop: Simulato
 
 
 def test_delete_of_nobody_is_not_even_asked(cometbot: Call) -> None:
-    assert "nobody is no bot" in sentence(cometbot("bots", "delete", "nobody"))
+    assert "there is no bot nobody" in sentence(cometbot("bots", "delete", "nobody"))
 
 
 @pytest.mark.parametrize(
@@ -251,8 +251,8 @@ def test_key_without_rights_says_which_key_is_needed(
     ("misbehave", "said"),
     [
         (lambda it: it.rate_limit(retry_after=7, routes="GET /bots"), "in 7 seconds"),
-        (lambda it: it.fail(routes="GET /bots"), "no usable answer"),
-        (lambda it: it.drop(routes="GET /bots"), "no usable answer"),
+        (lambda it: it.fail(routes="GET /bots"), "response is not usable"),
+        (lambda it: it.drop(routes="GET /bots"), "response is not usable"),
     ],
 )
 def test_cometchat_misbehaves_it_says_what_to_do(
@@ -264,7 +264,7 @@ def test_cometchat_misbehaves_it_says_what_to_do(
 
 def test_create_answer_is_lost_it_says_that_nobody_knows(cometbot: Call, simulator: Simulator) -> None:
     simulator.misbehave.fail(routes="POST /bots", after=True)
-    assert "nobody knows whether it was done" in sentence(cometbot("bots", "create", "shop", "--url", URL))
+    assert "the outcome is unknown" in sentence(cometbot("bots", "create", "shop", "--url", URL))
 
 
 def test_debug_the_error_itself_comes_through(cometbot: Call, environ: pytest.MonkeyPatch) -> None:

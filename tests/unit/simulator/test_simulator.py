@@ -117,7 +117,7 @@ def test_wait_for_wakes_at_a_change(simulator: Simulator) -> None:
 def test_wait_for_gives_up_and_says_what_happened_last(simulator: Simulator) -> None:
     question = simulator.user("maria").say("hi", to="helpdesk")
     simulator.app.test_client().get("/v3/bots")
-    with pytest.raises(TimeoutError, match=r"0\.01 s in vain.*GET /v3/bots: 401"):
+    with pytest.raises(TimeoutError, match=r"not met within 0\.01 s.*GET /v3/bots: 401"):
         simulator.wait_reply(question, timeout=0.01)
 
 

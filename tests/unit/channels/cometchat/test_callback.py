@@ -283,7 +283,7 @@ def test_callback_of_other_bot_names_its_url(site: Site, callback_of: Make) -> N
 def test_a_foreign_app_is_refused_and_logged(site: Site, callback_of: Make, caplog: pytest.LogCaptureFixture) -> None:
     status, error = site.refusal(callback_of(appId="f" * 300))
     assert (status, error["code"]) == (403, "AUTH_ERR_INVALID_APPID")
-    assert "refused a call of the foreign app 'ffff" in caplog.text
+    assert "refused a callback: appId: expected the configured app, got 'ffff" in caplog.text
     assert len(error["message"]) < 200
 
 
@@ -665,7 +665,7 @@ def test_a_webhook_that_cannot_be_routed_is_ignored(
     response = site.post({**payload, "appId": APP, "webhook": "w1"}, WEBHOOK_URL)
     assert (response.status_code, response.json) == (200, {"data": {"success": True, "ignored": 1}})
     assert site.counted == [("helpdesk", "ignored")]
-    assert "ignored a call for helpdesk: it does not concern the bot" in caplog.text
+    assert "ignored a callback for helpdesk: it does not concern the bot" in caplog.text
 
 
 def test_event_without_handler_is_ignored(callback_of: Make, action_of: Make, message_of: Make) -> None:

@@ -24,7 +24,7 @@ def test_hint_of_known_code_is_one_sentence(code: str) -> None:
         (AuthenticationFailed("x", code="AUTH_ERR_SOMETHING_NEW"), "COMETCHAT_API_KEY"),
         (RateLimited("x", retry_after=7.2), "in 7 seconds"),
         (OutcomeUnknown("GET /bots: 500"), "try again in a moment"),
-        (OutcomeUnknown("POST /bots: 500"), "nobody knows whether it was done"),
+        (OutcomeUnknown("POST /bots: 500"), "the outcome is unknown"),
         (Unreachable("check COMETCHAT_API_URL"), "check COMETCHAT_API_URL"),
         (Rejected("x", details={"webhookURL": ["is", "odd"]}), "webhookURL: is odd"),
         (Rejected("x", code="ERR_UNHEARD_OF"), "refused it (x)"),
@@ -36,6 +36,6 @@ def test_hint_names_the_fix(error: ChannelError, said: str) -> None:
 
 def test_hint_about_bot_names_the_bot() -> None:
     assert get_troubleshooting_hint(Rejected("x", code="ERR_BOT_NOT_FOUND"), "tom", bot="shop").startswith(
-        "shop is no bot"
+        "there is no bot shop"
     )
     assert "no user tom" in get_troubleshooting_hint(Rejected("x", code="ERR_UID_NOT_FOUND"), "tom", bot="shop")
