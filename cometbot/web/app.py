@@ -35,11 +35,11 @@ APP_LOAD_ERROR = 4
 """The exit status after which gunicorn starts no other worker."""
 
 _log = logging.getLogger(__name__)
-_runtimes: WeakSet[Runtime] = WeakSet()
+_runtimes: WeakSet[AppRuntime] = WeakSet()
 
 
 @dataclass(eq=False)
-class Runtime:
+class AppRuntime:
     """The delivery and metrics of one application: ``app.extensions["cometbot"]``.
 
     Delivery starts once in each process: when gunicorn has initialized the worker, or else with the first request.
@@ -119,7 +119,7 @@ def create_app(
     STREAMS.address_limit = settings.address_streams
     # On a database server, `cometbot worker` processes run the handlers, and web processes only receive.
     handles = handles and not delivery.database.server_url
-    runtime = Runtime(settings, delivery, metrics, handles)
+    runtime = AppRuntime(settings, delivery, metrics, handles)
     _runtimes.add(runtime)
     app = Application("cometbot", static_folder=None, before_each_request=runtime.start)
     app.extensions["cometbot"] = runtime

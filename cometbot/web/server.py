@@ -59,7 +59,7 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         # A stream occupies a thread for as long as it is open; threads start on demand.
         "threads": settings.threads + min(settings.max_open_streams, connections // 2),
         "worker_connections": connections,
-        "worker_class": "cometbot.web.gunicorn_worker.GunicornWorker",
+        "worker_class": "cometbot.web.gunicorn_overrides.GunicornWorker",
         "preload_app": False,
         # The heartbeat file is touched every second and must not wait for the database's disk.
         "worker_tmp_dir": str(_SHARED_MEMORY) if os.access(_SHARED_MEMORY, os.W_OK) else None,

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from cometbot.web.gunicorn_worker import HEAD_TIMEOUT
+from cometbot.web.gunicorn_overrides import HEAD_TIMEOUT
 
 from .conftest import API_KEY, LOGIN, CometChatDriver, Server, StartServer
 

@@ -25,7 +25,7 @@ from cometbot.errors import ConfigurationError
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings, variable_suffix
 from cometbot.shutdown import ShutdownEvent, shutdown_on_signals
-from cometbot.web.app import Runtime, create_app
+from cometbot.web.app import AppRuntime, create_app
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -54,7 +54,7 @@ def _serve(spec: str, listen_fd: int, reporter: Reporter, shutdown: ShutdownEven
         sys.dont_write_bytecode = True  # bytecode would be stale for a file that is changed twice within a second
         bots = load_bots(spec)
         app = create_app(bots, _development_settings(settings, bots, is_real=is_real))
-        running: Runtime = app.extensions["cometbot"]
+        running: AppRuntime = app.extensions["cometbot"]
         running.delivery.database.open()
         if is_real:
             app.wsgi_app = CallbackReporter(app.wsgi_app, reporter.report)  # type: ignore[method-assign]

@@ -26,9 +26,9 @@ from tests.ports import HOST, free_port
 
 ROOT = Path(__file__).parents[3]
 BOT = """
-import cometbot.web.gunicorn_worker
+import cometbot.web.gunicorn_overrides
 from cometbot.bot import Bot
-cometbot.web.gunicorn_worker.HEAD_TIMEOUT = 1.0
+cometbot.web.gunicorn_overrides.HEAD_TIMEOUT = 1.0
 bot = Bot("shop")
 
 @bot.message("note")

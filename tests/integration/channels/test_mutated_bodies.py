@@ -18,7 +18,7 @@ from cometbot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.models import Conversation
 from cometbot.store.tables import conversations, mailbox
-from cometbot.web.app import Runtime
+from cometbot.web.app import AppRuntime
 from tests.integration.channels.chat_api.conftest import Site as ChatApiSite
 from tests.integration.channels.platform.conftest import PNG
 from tests.integration.channels.platform.conftest import Site as PlatformSite
@@ -96,7 +96,7 @@ def make_bot() -> Bot:
     return bot
 
 
-def parse_stored(running: Runtime, name: str) -> int:
+def parse_stored(running: AppRuntime, name: str) -> int:
     """Read every stored message as a worker would, and return how many there are."""
     delivery = running.delivery
     joined = sa.select(mailbox, conversations).join(conversations, mailbox.c.lane == conversations.c.lane)

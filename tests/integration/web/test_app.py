@@ -20,7 +20,7 @@ from cometbot.observer import Observer
 from cometbot.settings import Secret, Settings
 from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web import app as web
-from cometbot.web.app import Runtime, connect_from_settings, create_app
+from cometbot.web.app import AppRuntime, connect_from_settings, create_app
 from cometbot.web.channels import channels_from_settings
 
 COMETCHAT = Settings(
@@ -113,7 +113,7 @@ def test_delivery_starts_with_the_first_request_and_not_before(
     make: Make, bot: Bot, settings: Settings, channel: OpenChannel
 ) -> None:
     app = make(bot, settings, [channel])
-    running: Runtime = app.extensions["cometbot"]
+    running: AppRuntime = app.extensions["cometbot"]
     assert not running.delivery.is_running
     assert Client(app).get("/healthz").status_code == 200
     assert running.delivery.is_running
@@ -144,7 +144,7 @@ def test_an_app_that_does_not_handle_stores_for_others(
 ) -> None:
     app = make(bot, settings, [channel], handles=False)
     assert post(app, "hi").text == "True"
-    running: Runtime = app.extensions["cometbot"]
+    running: AppRuntime = app.extensions["cometbot"]
     assert not running.delivery.is_running
     assert running.delivery.backlog()["shop"].waiting == 1
 
@@ -153,7 +153,7 @@ def test_an_app_that_was_stopped_does_not_start_again(
     make: Make, bot: Bot, settings: Settings, channel: OpenChannel
 ) -> None:
     app = make(bot, settings, [channel])
-    running: Runtime = app.extensions["cometbot"]
+    running: AppRuntime = app.extensions["cometbot"]
     running.start()
     running.stop()
     assert Client(app).get("/healthz").status_code == 200

@@ -29,7 +29,7 @@ def config(settings: Settings) -> Config:
 
 def test_every_value_is_one_that_gunicorn_takes() -> None:
     made = config(Settings())
-    assert made.worker_class_str == "cometbot.web.gunicorn_worker.GunicornWorker"
+    assert made.worker_class_str == "cometbot.web.gunicorn_overrides.GunicornWorker"
     assert (made.workers, made.threads, made.bind) == (2, 8, ["0.0.0.0:8000"])
     assert not made.preload_app
 

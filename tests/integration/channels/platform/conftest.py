@@ -16,7 +16,7 @@ from cometbot import Bot, Button, Card, Context
 from cometbot.channels.platform.channel import PlatformChannel
 from cometbot.channels.platform.platform import Platform
 from cometbot.settings import Secret, Settings
-from cometbot.web.app import Runtime, create_app
+from cometbot.web.app import AppRuntime, create_app
 
 ADMIN = "the-admin-s-secret-key"
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
@@ -151,7 +151,7 @@ class Site:
             "allow_private_webhooks": True,
         }
         self.app = create_app(list(bots) or [make_bot()], Settings(**{**given, **limits, **settings}), handles=handles)
-        self.running: Runtime = self.app.extensions["cometbot"]
+        self.running: AppRuntime = self.app.extensions["cometbot"]
         self.admin = ApiClient(self.app.test_client(use_cookies=False), ADMIN)
         self.anonymous = ApiClient(self.app.test_client(use_cookies=False))
         self._made = 0

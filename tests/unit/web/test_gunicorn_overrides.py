@@ -12,8 +12,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.workers.gthread import ThreadWorker
 
-from cometbot.web import gunicorn_worker as module
-from cometbot.web.gunicorn_worker import (
+from cometbot.web import gunicorn_overrides as module
+from cometbot.web.gunicorn_overrides import (
     ACCEPT_DELAY_CONNECTION_LIMIT,
     ACCEPT_DELAY_PER_CONNECTION,
     ACCEPT_RETRY_INTERVAL,
@@ -43,7 +43,7 @@ def test_worker_with_connections_delays_accept(
 def test_frozen_config_has_the_same_values() -> None:
     config = Config()
     config.set("keepalive", 65)
-    config.set("worker_class", "cometbot.web.gunicorn_worker.GunicornWorker")
+    config.set("worker_class", "cometbot.web.gunicorn_overrides.GunicornWorker")
     names = [*config.settings, "address", "is_ssl", "worker_class", "env"]
     before = {name: getattr(config, name) for name in names}
     freeze_config(config)

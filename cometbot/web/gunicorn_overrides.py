@@ -30,7 +30,7 @@ from cometbot.http.limits import LINGERS_KEY, SlowClientGuard
 from cometbot.http.slow_clients import SlowClientLimit
 from cometbot.http.sse import RESERVED_THREADS, STREAMS
 from cometbot.http.watchdog import WATCHDOG, get_connection
-from cometbot.web.corkable_socket import CorkableSocket
+from cometbot.web.client_connection import CorkableSocket
 from cometbot.web.expect_continue import ExpectContinueInput
 from cometbot.web.lingering_close import LingeringCloser
 from cometbot.web.open_files import needed_files, raise_limit

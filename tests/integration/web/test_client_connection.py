@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cometbot.web.corkable_socket import CorkableSocket
+from cometbot.web.client_connection import CorkableSocket
 
 Pair = tuple[CorkableSocket, socket.socket]
 
