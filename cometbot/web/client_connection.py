@@ -1,9 +1,31 @@
-"""A client connection that sends the head and the body of a small response together."""
+"""What the server does with a client's connection, independently of gunicorn.
+
+Small responses are sent in one piece, "100 Continue" is sent when the application reads the body, the PROXY protocol is
+detected, and a request that cannot be read is refused.
+"""
 
 from __future__ import annotations
 
+import logging
+import select
 import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
+
+from orjson import dumps
+
+PROXY_PROTOCOL_REFUSAL = (
+    "the PROXY protocol is not supported. Switch it off in the proxy (send-proxy in HAProxy, proxy_protocol in nginx)"
+    " and let the proxy send X-Forwarded-For"
+)
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PROXY_VERSION_1 = b"PROXY "
+_PROXY_VERSION_2 = b"\r\n\r\n\x00\r\nQUIT\n"
+_log = logging.getLogger(__name__)
 
 
 class CorkableSocket(socket.socket):
@@ -51,3 +73,74 @@ class CorkableSocket(socket.socket):
         self._is_corked = False
         if self._buffered:
             self.sendall(b"")
+
+
+class ExpectContinueInput:
+    """A WSGI input that sends "100 Continue" to the client before the first read (RFC 9110, section 10.1.1).
+
+    If the application refuses the request without reading, the client need not send the body. The connection must be
+    closed then, because the server cannot know whether the client sends the body anyway.
+    """
+
+    def __init__(self, source: Any, connection: socket.socket) -> None:
+        self._source = source
+        self._connection = connection
+        self.is_continue_sent = False
+
+    def read(self, *size: Any) -> bytes:
+        """Return data like ``read`` of the server's own input."""
+        data: bytes = self._send_continue().read(*size)
+        return data
+
+    def readline(self, *size: Any) -> bytes:
+        """Return the next line."""
+        line: bytes = self._send_continue().readline(*size)
+        return line
+
+    def readlines(self, *hint: Any) -> list[bytes]:
+        """Return the remaining lines."""
+        lines: list[bytes] = self._send_continue().readlines(*hint)
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._send_continue())
+
+    def _send_continue(self) -> Any:
+        if not self.is_continue_sent:
+            self.is_continue_sent = True
+            self._connection.sendall(_CONTINUE)
+        return self._source
+
+
+def begins_proxy_protocol(connection: socket.socket) -> bool:
+    """Return whether the first bytes on a new connection are those of a PROXY header of version 1 or 2.
+
+    The bytes are peeked at and not consumed. The result is False for a TLS connection, whose first bytes were the
+    handshake's.
+    """
+    if isinstance(connection, ssl.SSLSocket):
+        return False
+    try:
+        begin = connection.recv(len(_PROXY_VERSION_2), socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except OSError:
+        return False
+    return begin.startswith((_PROXY_VERSION_1, _PROXY_VERSION_2))
+
+
+def is_readable(connection: socket.socket, timeout: float) -> bool:
+    """Return whether something can be read from ``connection`` within ``timeout`` seconds."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
+def refuse(client: socket.socket, status: HTTPStatus, message: str) -> None:
+    """Send an error in the JSON form of all refusals, for a request that no application can get."""
+    _log.info("refused a request that cannot be read: %s", message)
+    body = dumps({"error": {"code": f"ERR_{status.name}", "message": message}})
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with suppress(OSError):
+        client.sendall(head.encode() + body)

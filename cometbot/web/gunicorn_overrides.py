@@ -1,11 +1,17 @@
-"""gunicorn's threaded worker, with limits on slow clients and with errors in JSON."""
+"""Everything that cometbot overrides, patches or reads of gunicorn beyond its documented settings and hooks.
+
+A worker with limits on slow clients and with errors in JSON, and a master process that checks the application before a
+reload and resets no connection at a stop. ``tests/unit/web/test_gunicorn_overrides.py`` has a test for each part of
+gunicorn that is used here; it fails if another version of gunicorn changes that part.
+"""
 
 from __future__ import annotations
 
 import errno
+import functools
 import logging
+import os
 import re
-import select
 import selectors
 import signal
 import socket
@@ -15,26 +21,33 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
 from queue import SimpleQueue
 from typing import Any
 
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
 from gunicorn.http import errors
 from gunicorn.workers.gthread import _DEFER, STOP_KEEPALIVE_LINGER, ThreadWorker
-from orjson import dumps
 
+from cometbot.errors import ConfigurationError
 from cometbot.forking import close_in_children
 from cometbot.http.limits import LINGERS_KEY, SlowClientGuard
 from cometbot.http.slow_clients import SlowClientLimit
 from cometbot.http.sse import RESERVED_THREADS, STREAMS
 from cometbot.http.watchdog import WATCHDOG, get_connection
-from cometbot.web.client_connection import CorkableSocket
-from cometbot.web.expect_continue import ExpectContinueInput
+from cometbot.web.client_connection import (
+    PROXY_PROTOCOL_REFUSAL,
+    CorkableSocket,
+    ExpectContinueInput,
+    begins_proxy_protocol,
+    is_readable,
+    refuse,
+)
 from cometbot.web.lingering_close import LingeringCloser
+from cometbot.web.listeners import find_group, ignore_handshakes
 from cometbot.web.open_files import needed_files, raise_limit
-from cometbot.web.proxy_protocol import REFUSAL_MESSAGE, begins_proxy_protocol
+from cometbot.web.preflight import RELOAD_REFUSED_MESSAGE
 
 HEAD_TIMEOUT = 10.0
 """Seconds within which a request's headers must be complete, counted from when a thread starts to read them."""
@@ -187,7 +200,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         listener.setblocking(False)
         deadline = time.monotonic() + HANDSHAKE_TIMEOUT
         for _ in range(self.cfg.backlog):
-            if not _is_readable(listener, max(0.0, deadline - time.monotonic())):
+            if not is_readable(listener, max(0.0, deadline - time.monotonic())):
                 break
             self._accept(listener)
 
@@ -246,7 +259,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         conn.sock.setblocking(False)
         conn.timeout = time.monotonic() + STOP_KEEPALIVE_LINGER
         self.pending_conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self.on_pending_socket_readable, conn))
+        self.poller.register(conn.sock, selectors.EVENT_READ, functools.partial(self.on_pending_socket_readable, conn))
 
     def murder_pending(self) -> None:
         """Close the connections whose timeout has passed.
@@ -272,11 +285,11 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         if not conn.initialized:
             conn.sock = CorkableSocket.wrap(conn.sock)
             # Not gunicorn's wait_for_data(), which opens a file for each new connection.
-            if not conn.data_ready and not _is_readable(conn.sock, FIRST_BYTE_TIMEOUT):
+            if not conn.data_ready and not is_readable(conn.sock, FIRST_BYTE_TIMEOUT):
                 return _DEFER
             conn.data_ready = True
             if self.cfg.proxy_protocol == "off" and begins_proxy_protocol(conn.sock):
-                _refuse(conn.sock, HTTPStatus.BAD_REQUEST, REFUSAL_MESSAGE)
+                refuse(conn.sock, HTTPStatus.BAD_REQUEST, PROXY_PROTOCOL_REFUSAL)
                 return False
         is_busy = time.monotonic() - getattr(conn, "answered_at", 0.0) < BUSY_INTERVAL
         is_kept_alive = self._handle_one(conn)
@@ -298,7 +311,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
             limit, timeout = MAX_CONSECUTIVE_REQUESTS_UNDER_LOAD, NEXT_REQUEST_TIMEOUT_UNDER_LOAD
         if request_count >= limit or not self.alive or conn.is_http2:
             return False
-        return _is_readable(conn.sock, timeout) and self.alive
+        return is_readable(conn.sock, timeout) and self.alive
 
     def _handle_one(self, conn: Any) -> Any:
         with WATCHDOG.start_deadline(HEAD_TIMEOUT) as head:
@@ -405,7 +418,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         name = str(getattr(exc, "hdr", ""))
         if isinstance(exc, errors.InvalidHeader) and _NAME.fullmatch(name):
             message = f"the header {name} cannot be read"
-        _refuse(client, status, message)
+        refuse(client, status, message)
 
 
 class _ThreadPool(ThreadPoolExecutor):
@@ -442,26 +455,71 @@ def _is_short(headers: Mapping[str, str]) -> bool:
     return length.isdigit() and int(length) <= _SHORT_RESPONSE_SIZE
 
 
-def _is_readable(connection: socket.socket, timeout: float) -> bool:
-    """Return whether something can be read from ``connection`` within ``timeout`` seconds."""
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(timeout * 1000))
+def inherit_signals(master: Arbiter, worker: GunicornWorker) -> None:
+    """Give a worker that was just forked the signals that its master's handler has queued for it."""
+    worker.inherited_signals = master.SIG_QUEUE
 
 
-def _refuse(client: socket.socket, status: HTTPStatus, message: str) -> None:
-    _log.info("refused a request that cannot be read: %s", message)
-    with suppress(OSError):
-        client.sendall(_to_http(status, message))
+def ignore_handshakes_on_stop(master: Arbiter) -> None:
+    """Patch a master process to establish no new connections from a graceful stop of its workers on.
+
+    Connections are still established if the listeners stay in use: by systemd, or by another gunicorn after SIGUSR2.
+    """
+    stop = master.stop
+
+    def stop_without_resets(graceful: bool = True) -> None:
+        is_shared = master.systemd or master.reexec_pid or master.master_pid
+        if graceful and not is_shared:
+            for listener in master.LISTENERS:
+                ignore_handshakes(listener.sock)
+        stop(graceful)
+
+    master.stop = stop_without_resets
 
 
-def _to_http(status: HTTPStatus, message: str) -> bytes:
-    code = f"ERR_{status.name}"
-    body = dumps({"error": {"code": code, "message": message}})
-    lines = [
-        f"HTTP/1.1 {status.value} {status.phrase}",
-        "Connection: close",
-        "Content-Type: application/json",
-        f"Content-Length: {len(body)}",
-    ]
-    return "\r\n".join([*lines, "", ""]).encode() + body
+def check_before_reload(master: Arbiter, check: Callable[[], None]) -> None:
+    """Patch a master process to reload only if ``check`` raises no :class:`ConfigurationError`, which is logged.
+
+    Otherwise gunicorn would end if its configuration is wrong, which it reads again, or if a worker cannot start.
+    """
+    reload = master.reload
+
+    def reload_if_loadable() -> None:
+        try:
+            check()
+        except ConfigurationError as error:
+            master.log.error(RELOAD_REFUSED_MESSAGE, str(error).rstrip("."))
+        else:
+            reload()
+
+    master.reload = reload_if_loadable
+
+
+def stop_unless(master: Arbiter, is_needed: Callable[[], bool]) -> None:
+    """Patch a master process to stop when ``is_needed()`` is false, which it checks every second."""
+    murder_workers = master.murder_workers
+
+    def murder_workers_or_stop() -> None:
+        murder_workers()
+        if not is_needed():
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    master.murder_workers = murder_workers_or_stop
+
+
+def socket_hooks(group: str) -> dict[str, Callable[[Arbiter], None]]:
+    """Return the server hooks that set the group of gunicorn's unix sockets to ``group``; none for an empty name.
+
+    Raises :class:`ConfigurationError` if there is no such group, or if this user may not use it.
+    """
+    if not group:
+        return {}
+    gid = find_group(group)
+
+    def set_group(master: Arbiter) -> None:
+        # systemd sets the access of sockets that it opens.
+        for listener in () if master.systemd else master.LISTENERS:
+            if listener.FAMILY == socket.AF_UNIX:
+                os.chown(listener.cfg_addr, -1, gid)
+
+    return {"when_ready": set_group, "on_reload": set_group}

@@ -1,13 +1,19 @@
-"""Closes a server's listeners without resetting established connections."""
+"""A server's listeners: who may connect to a unix socket, and a close that resets no established connection."""
 
 from __future__ import annotations
 
 import ctypes
+import grp
+import os
 import socket
 import struct
 import sys
 from contextlib import suppress
-from typing import Any
+
+from cometbot.errors import ConfigurationError
+
+SOCKET_UMASK = 0o117
+"""Grants read and write to the owner and to the group: mode 0660."""
 
 _SO_ATTACH_FILTER = 26
 _TCP_FLAGS, _SYN, _ACK = 13, 0x02, 0x10
@@ -41,18 +47,21 @@ def ignore_handshakes(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
-def ignore_handshakes_on_stop(arbiter: Any) -> None:
-    """Patch gunicorn's master process to call :func:`ignore_handshakes` before a graceful stop of its workers.
+def find_group(name: str) -> int:
+    """Return the id of the group with this name or number.
 
-    It is not called if the listeners stay in use: by systemd, or by another gunicorn after SIGUSR2.
+    Raises :class:`ConfigurationError` if there is no such group, or if this user may not assign files to it.
     """
-    stop = arbiter.stop
-
-    def stop_without_resets(graceful: bool = True) -> None:
-        is_shared = arbiter.systemd or arbiter.reexec_pid or arbiter.master_pid
-        if graceful and not is_shared:
-            for listener in arbiter.LISTENERS:
-                ignore_handshakes(listener.sock)
-        stop(graceful)
-
-    arbiter.stop = stop_without_resets
+    try:
+        gid = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ConfigurationError(
+            f"COMETBOT_SOCKET_GROUP is wrong: there is no group {name!r}; set the group of your proxy, "
+            "for example www-data"
+        ) from None
+    if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
+        raise ConfigurationError(
+            f"cannot give the socket to the group {name!r}: this user is not in it; add the user with "
+            f"usermod -aG {name} USER, or set SupplementaryGroups={name} in systemd"
+        )
+    return gid

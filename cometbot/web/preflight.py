@@ -23,6 +23,10 @@ from cometbot.temporary_folders import TemporaryFolder
 
 _BIND_OPTIONS = "--bind HOST:PORT, or COMETBOT_BIND"
 
+RELOAD_REFUSED_MESSAGE = (
+    "cannot reload: %s. The old code and settings stay in use. Correct the cause, then send SIGHUP again."
+)
+
 CHECK_TIMEOUT = 60.0
 """Seconds after which the check of the application is broken off."""
 

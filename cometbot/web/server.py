@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -13,26 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
 
 from cometbot import private_files
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.web.listeners import ignore_handshakes_on_stop
+from cometbot.web.gunicorn_overrides import (
+    check_before_reload,
+    ignore_handshakes_on_stop,
+    inherit_signals,
+    socket_hooks,
+    stop_unless,
+)
+from cometbot.web.listeners import SOCKET_UMASK
 from cometbot.web.logs import gunicorn_logger
 from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
-from cometbot.web.unix_socket import SOCKET_UMASK, socket_hooks
+from cometbot.web.preflight import check_database, check_reload
 
 SUPERVISOR_VARIABLE = "_COMETBOT_BESIDE"
 """Environment variable with the process id of the supervisor, which also owns the folder of the metrics."""
 
 READY_PIPE_VARIABLE = "_COMETBOT_READY"
 """Environment variable with the file descriptor of the pipe on which a process reports that it is ready."""
-
-RELOAD_REFUSED_MESSAGE = (
-    "cannot reload: %s. The old code and settings stay in use. Correct the cause, then send SIGHUP again."
-)
 
 _LOAD_TIMEOUT = 30.0
 _RESTART_INTERVAL = 5.0
@@ -81,7 +82,7 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         "loglevel": "info" if settings.log_level == "debug" else settings.log_level,
         "logger_class": gunicorn_logger(settings.log_format),
         "on_starting": _make_on_starting(settings),
-        "post_fork": _post_fork,
+        "post_fork": inherit_signals,
         "post_worker_init": _post_worker_init,
         "worker_exit": _worker_exit,
         "child_exit": _child_exit,
@@ -140,25 +141,6 @@ class _Server(BaseApplication):  # type: ignore[misc]
     def load(self) -> Any:
         return self._load(self._settings)
 
-    def run(self) -> None:
-        if is_supervised():
-            _SupervisedArbiter(self).run()
-        else:
-            super().run()
-
-
-class _SupervisedArbiter(Arbiter):  # type: ignore[misc]
-    """A gunicorn master process that stops when its supervisor has ended.
-
-    Without the supervisor neither gunicorn nor the worker would be restarted.
-    """
-
-    def murder_workers(self) -> None:
-        """Kill unresponsive workers, which gunicorn does every second; stop if the supervisor has ended."""
-        super().murder_workers()
-        if not is_supervised():
-            os.kill(os.getpid(), signal.SIGTERM)
-
 
 # The functions below import late, because the folder of the metrics must be set before.
 
@@ -176,8 +158,6 @@ def _make_on_starting(settings: Settings) -> Callable[[Any], None]:
     """
 
     def start(server: Any) -> None:
-        from cometbot.web.preflight import check_database
-
         try:
             # Without `settings.bot`, the author's own application is served, which may use another database.
             if settings.bot:
@@ -194,29 +174,15 @@ def _on_starting(settings: Settings, server: Any) -> None:
     if shortage := describe_shortage(settings):
         server.log.warning("open files: %s; %s", shortage, REMEDY)
     ignore_handshakes_on_stop(server)
-    _check_before_reload(server)
+    check_before_reload(server, functools.partial(_check_reload, server))
+    if is_supervised():
+        stop_unless(server, is_supervised)  # without the supervisor neither gunicorn nor the worker is restarted
     _first_failure_pipe()
 
 
-def _check_before_reload(server: Any) -> None:
-    """Patch gunicorn's master process to reload only after a throw-away process has loaded the application.
-
-    Otherwise gunicorn would end if its configuration is wrong, which it reads again, or if a worker cannot start.
-    """
-    reload = server.reload
-
-    def reload_if_loadable() -> None:
-        from cometbot.web.preflight import check_reload
-
-        try:
-            # gunicorn kills a worker that needs longer to load.
-            check_reload(functools.partial(_reload_application, server.app), server.timeout or _LOAD_TIMEOUT)
-        except ConfigurationError as error:
-            server.log.error(RELOAD_REFUSED_MESSAGE, str(error).rstrip("."))
-        else:
-            reload()
-
-    server.reload = reload_if_loadable
+def _check_reload(server: Any) -> None:
+    # gunicorn kills a worker that needs longer to load.
+    check_reload(functools.partial(_reload_application, server.app), server.timeout or _LOAD_TIMEOUT)
 
 
 def _reload_application(app: Any) -> None:
@@ -225,10 +191,6 @@ def _reload_application(app: Any) -> None:
     app.wsgi()
     if app_module := sys.modules.get("cometbot.web.app"):
         app_module.check_all()
-
-
-def _post_fork(server: Any, worker: Any) -> None:
-    worker.inherited_signals = server.SIG_QUEUE
 
 
 def _post_worker_init(worker: Any) -> None:

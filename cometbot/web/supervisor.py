@@ -17,10 +17,9 @@ from cometbot.backoff import Backoff
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 from cometbot.web.logs import configure_logging
-from cometbot.web.preflight import check_reload
+from cometbot.web.preflight import RELOAD_REFUSED_MESSAGE, check_reload
 from cometbot.web.server import (
     READY_PIPE_VARIABLE,
-    RELOAD_REFUSED_MESSAGE,
     SUPERVISOR_VARIABLE,
     remove_metrics_folder,
     share_metrics,

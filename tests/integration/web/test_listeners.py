@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from cometbot.web.listeners import ignore_handshakes, ignore_handshakes_on_stop
+from cometbot.web.gunicorn_overrides import ignore_handshakes_on_stop
+from cometbot.web.listeners import ignore_handshakes
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the filter of a socket is Linux's")
 FAMILIES = [

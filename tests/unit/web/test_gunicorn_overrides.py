@@ -1,16 +1,28 @@
 from __future__ import annotations
 
+import ast
 import errno
+import inspect
 import logging
 import os
+import signal
+import socket
 import threading
 from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from gunicorn import sock
+from gunicorn.arbiter import Arbiter
 from gunicorn.config import Config
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.glogging import Logger
+from gunicorn.http import errors, wsgi
+from gunicorn.http.message import Request
+from gunicorn.workers import gthread
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from cometbot.web import gunicorn_overrides as module
 from cometbot.web.gunicorn_overrides import (
@@ -177,3 +189,141 @@ def test_first_thread_that_cannot_be_started_is_an_error(monkeypatch: pytest.Mon
     monkeypatch.setattr(threading.Thread, "start", lambda self: (_ for _ in ()).throw(RuntimeError("no thread")))
     with pytest.raises(RuntimeError, match="no thread"):
         module._ThreadPool(max_workers=4).submit(print)
+
+
+def parameters(function: Callable[..., Any]) -> str:
+    return ", ".join(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("overridden", "expected"),
+    [
+        (ThreadWorker.accept, "self, listener"),
+        (ThreadWorker.set_accept_enabled, "self, enabled"),
+        (ThreadWorker.enqueue_req, "self, conn"),
+        (ThreadWorker.get_thread_pool, "self"),
+        (ThreadWorker.init_signals, "self"),
+        (ThreadWorker.finish_request, "self, conn, fs"),
+        (ThreadWorker.murder_pending, "self"),
+        (ThreadWorker.handle, "self, conn"),
+        (ThreadWorker.handle_request, "self, req, conn"),
+        (ThreadWorker.init_process, "self"),
+        (ThreadWorker.run, "self"),
+        (ThreadWorker.load_wsgi, "self"),
+        (ThreadWorker.handle_exit, "self, sig, frame"),
+        (ThreadWorker.is_parent_alive, "self"),
+        (ThreadWorker.handle_error, "self, req, client, addr, exc"),
+        (ThreadWorker.on_pending_socket_readable, "self, conn, client"),
+        (Arbiter.stop, "self, graceful"),
+        (Arbiter.reload, "self"),
+        (Arbiter.murder_workers, "self"),
+        (Logger.setup, "self, cfg"),
+        (TConn.close, "self, graceful"),
+        (Request.force_close, "self"),
+    ],
+)
+def test_overridden_method_has_the_signature_it_had(overridden: Callable[..., Any], expected: str) -> None:
+    assert parameters(overridden) == expected
+    if hasattr(ThreadWorker, overridden.__name__):
+        assert parameters(getattr(GunicornWorker, overridden.__name__)) == expected
+
+
+def test_worker_overrides_nothing_else_of_gunicorn() -> None:
+    inherited = {name for name in vars(GunicornWorker) if hasattr(ThreadWorker, name) and not name.startswith("__")}
+    assert inherited == {
+        *("accept", "enqueue_req", "finish_request", "get_thread_pool", "handle", "handle_error", "handle_exit"),
+        *("handle_request", "init_process", "init_signals", "is_parent_alive", "load_wsgi", "murder_pending", "run"),
+        "set_accept_enabled",
+    }
+
+
+def attributes(kind: type) -> set[str]:
+    """The attributes that the constructors of a class and its bases set."""
+    return {
+        node.attr
+        for base in kind.__mro__
+        if base.__module__ != "builtins"
+        for node in ast.walk(ast.parse(inspect.getsource(inspect.getmodule(base))))  # type: ignore[arg-type]
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        (
+            ThreadWorker,
+            "alive cfg keepalived_conns log method_queue nr_conns pending_conns poller ppid sockets tpool "
+            "worker_connections wsgi",
+        ),
+        (TConn, "data_ready initialized is_http2 sock timeout"),
+        (Request, "_expected_100_continue"),
+        (Arbiter, "LISTENERS SIG_QUEUE app log master_pid reexec_pid systemd timeout"),
+        (Logger, "error_log"),
+        (sock.BaseSocket, "cfg_addr sock"),
+        (errors.InvalidHeader, "hdr"),
+        (ThreadPoolExecutor, "_threads _work_queue"),
+    ],
+)
+def test_attribute_that_is_read_exists(kind: type, names: str) -> None:
+    assert set(names.split()) <= attributes(kind)
+
+
+def test_constants_exist() -> None:
+    assert hasattr(gthread, "_DEFER")
+    assert gthread.STOP_KEEPALIVE_LINGER > 0
+    assert (Arbiter.WORKER_BOOT_ERROR, signal.SIGTERM in GunicornWorker.SIGNALS) == (3, True)
+    assert {sock.TCPSocket.FAMILY, sock.TCP6Socket.FAMILY, sock.UnixSocket.FAMILY} == {
+        socket.AF_INET,
+        socket.AF_INET6,
+        socket.AF_UNIX,
+    }
+    assert issubclass(errors.InvalidResponseHeader, Exception)
+    assert all(issubclass(kind, errors.ParseException) for kind in module._REFUSALS)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        # The constructor of a connection, and the pool, are reached through the methods that are overridden.
+        (ThreadWorker.accept, "self.enqueue_req(conn)"),
+        (ThreadWorker.enqueue_req, "self.tpool.submit(self.handle, conn)"),
+        (ThreadWorker.enqueue_req, "self.method_queue.defer(self.finish_request, conn, fut)"),
+        (ThreadWorker.init_process, "self.tpool = self.get_thread_pool()"),
+        (ThreadPoolExecutor.submit, "self._adjust_thread_count()"),
+        # A connection waits without a thread only while the worker is alive, and a closed one is waited for.
+        (ThreadWorker.finish_request, "if result is _DEFER and self.alive:"),
+        (ThreadWorker.finish_request, "conn.close(graceful=True)"),
+        (ThreadWorker.handle, "if not conn.initialized and not conn.data_ready:"),
+        (ThreadWorker.handle, "conn.init()"),
+        (ThreadWorker.handle, "self.handle_request(req, conn)"),
+        (ThreadWorker.handle, "self.handle_error(req, conn.sock, conn.client, e)"),
+        (TConn.init, "http.get_parser(self.cfg, self.sock, self.client)"),
+        # The loop, and what it does when it ends.
+        (ThreadWorker.run, "self.nr_conns < self.worker_connections"),
+        (ThreadWorker.run, "self.set_accept_enabled(False)"),
+        (ThreadWorker.run, "self.murder_pending()"),
+        (ThreadWorker.run, "if not self.is_parent_alive():"),
+        (ThreadWorker.run, "while self.nr_conns > 0:"),
+        (ThreadWorker.set_accept_enabled, "for listener in self.sockets:"),
+        (ThreadWorker.set_accept_enabled, "EVENT_READ, self.accept)"),
+        (ThreadWorker.handle_request, "self.wsgi(environ, resp.start_response)"),
+        # "100 Continue" is sent before the application is called, and only for this flag.
+        (wsgi.create, "if req._expected_100_continue:"),
+        (wsgi.default_environ, '"gunicorn.socket": sock'),
+        # The master process.
+        (Arbiter.run, "self.murder_workers()"),
+        (Arbiter.handle_hup, "self.reload()"),
+        (Arbiter.handle_term, "raise StopIteration"),
+        (Arbiter.halt, "self.stop()"),
+        (Arbiter.stop, "sock.close_sockets(self.LISTENERS, unlink)"),
+        (Arbiter.signal, "self.SIG_QUEUE.put_nowait(sig)"),
+        (Arbiter.spawn_worker, "self.cfg.post_fork(self, worker)"),
+        (Arbiter.spawn_worker, "sys.exit(self.WORKER_BOOT_ERROR)"),
+        # Settings are found by name only where there is no plain attribute.
+        (Config.__getattr__, "return self.settings[name].get()"),
+        (Logger.setup, "self._set_handler(self.error_log"),
+    ],
+)
+def test_gunicorn_does_what_the_override_relies_on(function: Callable[..., Any], expected: str) -> None:
+    assert expected in inspect.getsource(function)

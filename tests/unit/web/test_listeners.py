@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from cometbot.errors import ConfigurationError
-from cometbot.web import unix_socket
-from cometbot.web.unix_socket import find_group, socket_hooks
+from cometbot.web import listeners as module
+from cometbot.web.gunicorn_overrides import socket_hooks
+from cometbot.web.listeners import find_group
 
 
 def test_without_a_group_there_are_no_hooks() -> None:
@@ -22,7 +23,7 @@ def test_an_unknown_group_is_refused() -> None:
 
 
 def test_a_group_is_found_by_name_and_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unix_socket.grp, "getgrnam", lambda name: SimpleNamespace(gr_gid=33))
+    monkeypatch.setattr(module.grp, "getgrnam", lambda name: SimpleNamespace(gr_gid=33))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert (find_group("www-data"), find_group("0033")) == (33, 33)
 
