@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ ALLOWED_FILES = {
 """For each library the only folders of cometbot, and names of files, that may import it."""
 
 
+@functools.cache
 def imported(file: Path) -> set[str]:
     """The top-level packages that a file imports, wherever in it."""
     names = set()

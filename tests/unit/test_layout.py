@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -36,14 +37,28 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 _NESTING = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
 
 
-def functions() -> Iterator[tuple[str, Function]]:
-    """All functions but those of migrations, which are lists of steps that nobody changes again."""
-    for file in FILES:
-        if "versions" in file.parts:
-            continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, Function):
-                yield f"{file.relative_to(ROOT)}:{node.lineno} {node.name}", node
+@dataclass(frozen=True)
+class Measured:
+    """A function with its place, the number of lines of its body, and how deep blocks stand in each other."""
+
+    name: str
+    length: int
+    depth: int
+
+
+@functools.cache
+def measure(file: Path) -> tuple[bool, list[Measured]]:
+    """Return whether a module has a docstring, and its functions."""
+    tree = ast.parse(file.read_text())
+    name = file.relative_to(ROOT)
+    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    measured = [Measured(f"{name}:{node.lineno} {node.name}", body_length(node), depth(node)) for node in functions]
+    return bool(ast.get_docstring(tree)), measured
+
+
+def functions() -> list[Measured]:
+    """Return all functions but those of migrations, which are lists of steps that nobody changes again."""
+    return [function for file in FILES if "versions" not in file.parts for function in measure(file)[1]]
 
 
 def body_length(function: Function) -> int:
@@ -74,11 +89,11 @@ def test_files_are_at_most_600_lines_long() -> None:
 
 
 def test_function_bodies_are_at_most_40_lines_long() -> None:
-    assert [name for name, function in functions() if body_length(function) > MAX_BODY_LINES] == []
+    assert [function.name for function in functions() if function.length > MAX_BODY_LINES] == []
 
 
 def test_functions_are_at_most_three_levels_deep() -> None:
-    assert [name for name, function in functions() if depth(function) > MAX_DEPTH] == []
+    assert [function.name for function in functions() if function.depth > MAX_DEPTH] == []
 
 
 def test_no_module_has_a_meaningless_name() -> None:
@@ -86,9 +101,7 @@ def test_no_module_has_a_meaningless_name() -> None:
 
 
 def test_every_module_begins_with_what_it_is_for() -> None:
-    assert [
-        str(file) for file in FILES if file.read_text() and not ast.get_docstring(ast.parse(file.read_text()))
-    ] == []
+    assert [str(file) for file in FILES if file.stat().st_size and not measure(file)[0]] == []
 
 
 def test_the_top_level_holds_only_what_every_python_project_has() -> None:
