@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from tests.postgres_server import PostgresServer
 
 DURABLE = ("listen_addresses=", "max_connections=200", "log_min_messages=fatal", "shared_buffers=256MB")

@@ -19,7 +19,7 @@ from benchmarks.load import percentile, press
 from benchmarks.payloads import BOT, callbacks
 from benchmarks.servers import Server, serve_cometbot
 from benchmarks.tables import table
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 
 STREAMS = 1000
 RATE = 100

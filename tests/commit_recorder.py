@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.pool import Pool
 
 from cometbot.store import wal
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.tables import metadata
 
 _TABLES_WITH_STATE = ("mailbox", "outbox")

@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 import sqlalchemy as sa
 
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from tests.postgres_server import PostgresServer
 
 TESTS = Path(__file__).parent

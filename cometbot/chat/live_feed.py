@@ -19,7 +19,8 @@ from cometbot.chat.models import CONVERSATION_DELETED, Data, Scope, Signal, Topi
 from cometbot.errors import StoreBusy
 from cometbot.forking import PerProcess
 from cometbot.store.database import Database
-from cometbot.store.pubsub import PubSub, create_pubsub
+from cometbot.store.factory import create_pubsub
+from cometbot.store.pubsub import PubSub
 
 log = logging.getLogger(__name__)
 

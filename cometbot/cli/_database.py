@@ -29,7 +29,7 @@ def open_delivery(
     Raises :class:`ConfigurationError` if the SQLite file does not exist: a command that inspects should not create it.
     """
     from cometbot.delivery import Delivery
-    from cometbot.store.database import check_persistent, database_from_url
+    from cometbot.store.factory import check_persistent, database_from_url
 
     check_persistent(settings.database_url)
     store = database_from_url(settings.database_url)

@@ -20,7 +20,7 @@ def upgrade() -> None:
     them; this one says what came of it.
     """
     from cometbot.settings import Settings
-    from cometbot.store.database import check_persistent, database_from_url
+    from cometbot.store.factory import check_persistent, database_from_url
     from cometbot.store.migrate import HEAD
 
     url = Settings.from_environment().database_url

@@ -27,7 +27,8 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
-from cometbot.store.database import ACK_TIMEOUT, Database, Transaction, database_from_url
+from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
+from cometbot.store.factory import database_from_url
 from cometbot.store.leases import to_conversation
 from cometbot.store.local_notifier import LocalNotifier
 from cometbot.store.mailbox import Mailbox

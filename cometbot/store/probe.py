@@ -16,7 +16,7 @@ from sqlalchemy.pool import NullPool
 
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import migrate
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 
 LOCK_TIMEOUT = 2.0
 """Seconds that a check waits for another process's write."""

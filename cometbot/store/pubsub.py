@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cometbot.store.database import Database
 from cometbot.store.datagram_socket import DatagramSocket
 
 MAX_TEXT_SIZE = 7000
@@ -85,13 +84,3 @@ class LocalPubSub(PubSub):
 
     def close(self) -> None:
         self._socket.close()
-
-
-def create_pubsub(database: Database, name: str) -> PubSub:
-    """Return the means to reach the processes that share ``database`` and listen under the same ``name``."""
-    if database.server_url:
-        from cometbot.store.postgresql_pubsub import PostgreSQLPubSub
-
-        return PostgreSQLPubSub(database, name)
-    path = str(getattr(database, "path", ""))
-    return LocalPubSub(path, name) if path else NullPubSub()

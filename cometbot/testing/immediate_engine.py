@@ -11,7 +11,8 @@ from weakref import WeakKeyDictionary
 
 from cometbot.delivery import Check, Engine
 from cometbot.dispatch import ErrorClasses
-from cometbot.store.database import Database, PreparedStatement, database_from_url
+from cometbot.store.database import Database, PreparedStatement
+from cometbot.store.factory import database_from_url
 
 _PREPARED_STATEMENTS: WeakKeyDictionary[Any, PreparedStatement] = WeakKeyDictionary()
 """Compiled statements, shared by all databases in memory, since a test suite creates many."""

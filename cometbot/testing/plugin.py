@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,7 +59,15 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     ]
     if not found:
         return
-    from cometbot.testing.contract.suite import format_table
-
     terminalreporter.section("capabilities")
     terminalreporter.write_line(format_table(dict(found)))
+
+
+def format_table(columns: Mapping[str, Mapping[str, str]]) -> str:
+    """Return columns with the same rows as a Markdown table, padded so that the source is readable."""
+    names = next(iter(columns.values()), {})
+    lines = [["", *columns], *([name, *(rows.get(name, "") for rows in columns.values())] for name in names)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    cells = (" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return "\n".join(f"| {line} |" for line in cells)

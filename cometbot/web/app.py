@@ -23,7 +23,8 @@ from cometbot.http.sse import STREAMS
 from cometbot.loading import load_bots_or_explain
 from cometbot.observer import Observer
 from cometbot.settings import Settings
-from cometbot.store.database import Database, check_persistent, database_from_url
+from cometbot.store.database import Database
+from cometbot.store.factory import check_persistent, database_from_url
 from cometbot.web.application import Application
 from cometbot.web.channels import channels_from_settings, make_blueprint
 from cometbot.web.health import make_health_views

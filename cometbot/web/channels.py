@@ -15,7 +15,8 @@ from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, Come
 from cometbot.errors import ConfigurationError
 from cometbot.observer import Observer
 from cometbot.settings import Settings
-from cometbot.store.database import Database, database_from_url
+from cometbot.store.database import Database
+from cometbot.store.factory import database_from_url
 
 if TYPE_CHECKING:
     from cometbot.chat import Chat

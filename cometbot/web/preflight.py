@@ -18,7 +18,7 @@ from typing import Any
 from cometbot.author_error import ErrorReport
 from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
 from cometbot.settings import Settings
-from cometbot.store.database import check_persistent, database_from_url
+from cometbot.store.factory import check_persistent, database_from_url
 from cometbot.temporary_folders import TemporaryFolder
 
 _BIND_OPTIONS = "--bind HOST:PORT, or COMETBOT_BIND"

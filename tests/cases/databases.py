@@ -29,7 +29,7 @@ def postgres(case: Case) -> PostgresServer:
 
 def upgrade(url: str) -> None:
     """Make the tables, as an operator does."""
-    from cometbot.store.database import database_from_url
+    from cometbot.store.factory import database_from_url
 
     opened = database_from_url(url)
     opened.upgrade()

@@ -10,8 +10,8 @@ import pytest
 
 from cometbot.chat import Chat
 from cometbot.cli.dev.undo_journal import UndoEntry, UndoJournal, journal_path
-from cometbot.store.database import database_from_url
 from cometbot.store.datagram_socket import DatagramSocket
+from cometbot.store.factory import database_from_url
 from tests.file_modes import find_open_paths, get_mode
 
 pytestmark = pytest.mark.usefixtures("open_umask")

@@ -143,7 +143,7 @@ def conversation(url: str = "") -> Iterator[tuple[Flask, Callable[[str], None]]]
     """Serve a bot to a simulated CometChat; with the application comes a function that waits for a reply to a text."""
     from cometbot.simulator import Simulator
     from cometbot.simulator.server import HOST, LoopbackServer
-    from cometbot.store.database import database_from_url
+    from cometbot.store.factory import database_from_url
     from cometbot.temporary_folders import TemporaryFolder
     from tests.snapshot.site import ENVIRONMENT, make_app, make_bot
 

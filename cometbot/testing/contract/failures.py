@@ -17,7 +17,7 @@ from cometbot.errors import DeliveryError, PayloadError
 from cometbot.events import UnknownEvent
 from cometbot.messages import Capabilities
 from cometbot.models import User
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
 from cometbot.testing.fakes.base import Actor, Fake, Unsupported

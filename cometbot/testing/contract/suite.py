@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from cometbot.channels.base import Channel
 from cometbot.messages import Capabilities
@@ -10,7 +10,7 @@ from cometbot.testing.client import BotClient
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.messaging import MessagingContract
 from cometbot.testing.fake_channel import MESSAGE_TYPES
-from cometbot.testing.plugin import CAPABILITIES_PROPERTY
+from cometbot.testing.plugin import CAPABILITIES_PROPERTY, format_table
 
 
 class ChannelContract(MessagingContract, FailureContract):
@@ -52,13 +52,3 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
 def capability_table(channels: Iterable[Channel]) -> str:
     """Return the capabilities of ``channels`` as a Markdown table with one column for each channel."""
     return format_table({channel.name: capability_rows(channel.capabilities) for channel in channels})
-
-
-def format_table(columns: Mapping[str, Mapping[str, str]]) -> str:
-    """Return columns with the same rows as a Markdown table, padded so that the source is readable."""
-    names = next(iter(columns.values()), {})
-    lines = [["", *columns], *([name, *(rows.get(name, "") for rows in columns.values())] for name in names)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    cells = (" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
-    return "\n".join(f"| {line} |" for line in cells)

@@ -15,7 +15,8 @@ from cometbot.chat import Chat, Draft, Scope, Signal
 from cometbot.http.errors import HttpError
 from cometbot.http.sse import STREAMS, frame, stream
 from cometbot.settings import Settings
-from cometbot.store.database import ACK_TIMEOUT, database_from_url
+from cometbot.store.database import ACK_TIMEOUT
+from cometbot.store.factory import database_from_url
 from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web.app import create_app
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.simulator import Simulator
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.temporary_folders import TemporaryFolder
 from tests.postgres_server import PostgresServer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Listener, Scope, Signal
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.tables import metadata
 
 SCOPE = Scope("door", "helpdesk")

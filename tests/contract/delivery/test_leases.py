@@ -13,7 +13,8 @@ from cometbot import Context
 from cometbot.delivery import Delivery
 from cometbot.delivery.conversation_runner import abandon_handler
 from cometbot.errors import LeaseLost, StoreBusy, Unreachable
-from cometbot.store.database import Database, database_from_url
+from cometbot.store.database import Database
+from cometbot.store.factory import database_from_url
 from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.outbox import Draft

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from cometbot import Context
 from cometbot.cli import main
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from tests.integration.channels.platform.conftest import PNG, Person, Site, wait_until
 
 

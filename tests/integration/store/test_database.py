@@ -24,7 +24,8 @@ from cometbot.store import database as module
 from cometbot.store import migrate, wal
 from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
-from cometbot.store.database import Database, check_persistent, database_from_url
+from cometbot.store.database import Database
+from cometbot.store.factory import check_persistent, database_from_url
 from cometbot.store.tables import conversations, facts, metadata, processes
 from cometbot.store.write_lock import WriteLock
 from cometbot.testing import MemoryDatabase

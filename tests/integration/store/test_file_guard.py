@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from cometbot.errors import StoreUnavailable
 from cometbot.store import failures
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.file_guard import FileGuard
 from cometbot.store.sqlite import SQLite
 

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot.errors import LeaseLost, StoreBusy
-from cometbot.store.database import Database, database_from_url
+from cometbot.store.database import Database
+from cometbot.store.factory import database_from_url
 from cometbot.store.tables import facts
 
 

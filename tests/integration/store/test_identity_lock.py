@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from cometbot.errors import StoreUnavailable
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.sqlite import SQLite
 
 

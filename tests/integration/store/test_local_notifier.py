@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.store import local_notifier as module
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.leases import ProcessRegistration
 from cometbot.store.local_notifier import LocalNotifier, NotificationSocket
 from cometbot.temporary_folders import TemporaryFolder

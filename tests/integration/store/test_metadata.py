@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.metadata import get_or_create_metadata
 
 

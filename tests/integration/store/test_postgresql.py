@@ -17,7 +17,8 @@ from cometbot.bot import Bot
 from cometbot.delivery import Delivery
 from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.store import failures, liveness, postgresql
-from cometbot.store.database import ACK_TIMEOUT, Database, database_from_url
+from cometbot.store.database import ACK_TIMEOUT, Database
+from cometbot.store.factory import database_from_url
 from cometbot.store.leases import ProcessRegistration
 from cometbot.store.tables import facts, mailbox
 from cometbot.testing.fake_channel import FakeChannel

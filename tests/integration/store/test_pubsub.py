@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from cometbot.store.database import Database, database_from_url
-from cometbot.store.pubsub import MAX_TEXT_SIZE, LocalPubSub, NullPubSub, PubSub, create_pubsub
+from cometbot.store.database import Database
+from cometbot.store.factory import create_pubsub, database_from_url
+from cometbot.store.pubsub import MAX_TEXT_SIZE, LocalPubSub, NullPubSub, PubSub
 from cometbot.temporary_folders import TemporaryFolder
 
 

@@ -18,8 +18,9 @@ from cometbot.bot import Bot
 from cometbot.delivery import Delivery, ThreadEngine
 from cometbot.errors import LeaseLost
 from cometbot.models import Conversation
-from cometbot.store.database import PreparedStatement, database_from_url
+from cometbot.store.database import PreparedStatement
 from cometbot.store.erasure import Erasure
+from cometbot.store.factory import database_from_url
 from cometbot.store.leases import Lease
 from cometbot.testing.fake_channel import FakeChannel
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cometbot.store import metadata, sqlite, wal
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.wal import WriteAheadLog
 
 

@@ -18,7 +18,7 @@ from cometbot.channels.chat_api.setup import make_channels
 from cometbot.chat import Chat
 from cometbot.observer import Observer
 from cometbot.settings import Secret, Settings
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from tests.integration.channels.chat_api.conftest import MakeSite, Person, Site, wait_until
 
 SECRET = "s3cret-of-the-webhook"

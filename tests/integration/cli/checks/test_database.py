@@ -18,7 +18,7 @@ from cometbot.cli.checks.result import CheckResult
 from cometbot.delivery import Delivery
 from cometbot.settings import Settings
 from cometbot.store import probe
-from cometbot.store.database import database_from_url
+from cometbot.store.factory import database_from_url
 from cometbot.store.leases import ProcessRegistration
 from cometbot.testing.fake_channel import FakeChannel
 

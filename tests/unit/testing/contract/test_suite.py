@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cometbot.testing import EVERYTHING, TEXT_ONLY, FakeChannel
 from cometbot.testing.contract import capability_table
-from cometbot.testing.contract.suite import MESSAGE_TYPES, capability_rows, format_table
+from cometbot.testing.contract.suite import MESSAGE_TYPES, capability_rows
+from cometbot.testing.plugin import format_table
 
 
 def test_a_channel_that_shows_everything_says_so() -> None:
