@@ -142,7 +142,7 @@ export class Attachments {
       "span.attached",
       { class: item.fault ? "bad" : "" },
       item.url ? h("img", { src: item.url, alt: "" }) : icon(item.fault ? "warn" : "file"),
-      h("span.lines", {}, h("span", {}, item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
+      h("span.lines", h("span", item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
       item.fault && this.#button("reload", say("again"), again),
       this.#button("close", say("remove", { name: item.name }), () => this.#drop(item)),
     );

@@ -100,7 +100,7 @@ export class Completion {
     this.usage.hidden = !offer?.usage;
     const shown = offer?.usage ? `${offer.usage} ${offer.hint ?? ""}` : "";
     if (this.usage.textContent !== shown && offer?.usage) {
-      fill(this.usage, h("code", {}, offer.usage), " ", offer.hint ?? "");
+      fill(this.usage, h("code", offer.usage), " ", offer.hint ?? "");
     }
   }
 
@@ -131,8 +131,8 @@ export class Completion {
         },
       },
       mark,
-      h("strong", {}, offer.label, offer.args && h("span.args", {}, ` ${offer.args}`)),
-      offer.hint && h("small", {}, offer.hint),
+      h("strong", offer.label, offer.args && h("span.args", ` ${offer.args}`)),
+      offer.hint && h("small", offer.hint),
     );
   }
 

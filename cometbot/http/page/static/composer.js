@@ -74,7 +74,7 @@ export class Composer {
     fill(
       this.note,
       icon("edit"),
-      h("span", {}, say("editing")),
+      h("span", say("editing")),
       h("button.button", { type: "button", onclick: () => this.#endEdit() }, say("cancel")),
     );
     this.note.hidden = false;
@@ -131,7 +131,7 @@ export class Composer {
       this.note,
       this.attachments.element,
       this.completion.usage,
-      h("div.box", {}, attach, this.text, this.attachments.picker, button),
+      h("div.box", attach, this.text, this.attachments.picker, button),
       this.completion.element,
     );
   }

@@ -20,20 +20,19 @@ export function ask(title, fields, label, act) {
     const rows = fields.map((field, place) =>
       h(
         "label.field",
-        {},
-        h("span", {}, field.label, field.isOptional && h("small", {}, ` ${say("optional")}`)),
+        h("span", field.label, field.isOptional && h("small", ` ${say("optional")}`)),
         inputs[place],
-        field.hint && h("small", {}, field.hint),
+        field.hint && h("small", field.hint),
       ),
     );
     const cancel = h("button.button", { type: "button", onclick: () => dialog.close() }, say("cancel"));
     const form = h(
       "form",
       { method: "dialog", onsubmit: submit },
-      h("h2", {}, title),
+      h("h2", title),
       rows,
       fault,
-      h("div.row", {}, cancel, h("button.primary", { type: "submit" }, label)),
+      h("div.row", cancel, h("button.primary", { type: "submit" }, label)),
     );
     const dialog = h("dialog", { "aria-label": title }, form);
     let result = null;
@@ -68,9 +67,9 @@ export function confirm(title, text, label) {
     const dialog = h(
       "dialog",
       { "aria-label": title },
-      h("h2", {}, title),
-      h("p", {}, text),
-      h("div.row", {}, no, h("button.primary.danger", { type: "button", onclick: yes }, label)),
+      h("h2", title),
+      h("p", text),
+      h("div.row", no, h("button.primary.danger", { type: "button", onclick: yes }, label)),
     );
     dialog.addEventListener("close", () => {
       dialog.remove();

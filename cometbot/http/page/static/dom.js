@@ -1,14 +1,17 @@
 // Builds elements. Text only ever becomes text: nothing here takes HTML.
 
-/** An element: `h("button.primary", {type: "button", onclick: save}, "Save")`. Null and false children are left out. */
-export function h(selector, attributes = {}, ...children) {
+/** Create an element: `h("button.primary", {type: "button", onclick: save}, "Save")`, or without attributes `h("p", text)`. */
+export function h(selector, ...children) {
   const [tag, ...classes] = selector.split(".");
   const element = document.createElement(tag || "div");
   if (classes.length) element.className = classes.join(" ");
+  const attributes = isPlainObject(children[0]) ? children.shift() : {};
   for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
   append(element, children);
   return element;
 }
+
+const isPlainObject = (value) => value?.constructor === Object;
 
 /** `parent` with these children in place of those it had. */
 export function fill(parent, ...children) {

@@ -17,7 +17,7 @@ export function messageElement(message, facts, look) {
   const isGone = Boolean(message.deletedAt);
   const who = facts.isOwn ? say("you") : facts.name;
   const said = isGone ? say("deleted") : look.summary(message);
-  const body = isGone ? [h("p.quiet", {}, say("deleted"))] : look.body(message);
+  const body = isGone ? [h("p.quiet", say("deleted"))] : look.body(message);
   const bubble = h("div.bubble", { class: !isGone && look.isBare(message) ? "bare" : "" }, body);
   const element = h("article.message", {
     tabindex: "0",
@@ -28,7 +28,7 @@ export function messageElement(message, facts, look) {
   });
   element.append(
     avatar(message.sender, facts.name, "", facts.picture),
-    h("div.column", {}, head(message, facts, who), bubble, look.extras(message, facts)),
+    h("div.column", head(message, facts, who), bubble, look.extras(message, facts)),
   );
   return element;
 }
@@ -36,10 +36,9 @@ export function messageElement(message, facts, look) {
 function head(message, facts, who) {
   return h(
     "header",
-    {},
-    h("strong", {}, who),
-    facts.isBot && !facts.isOwn && h("span.tag", {}, say("bot")),
+    h("strong", who),
+    facts.isBot && !facts.isOwn && h("span.tag", say("bot")),
     h("time", { datetime: new Date(message.sentAt * 1000).toISOString() }, timeOf(message.sentAt)),
-    message.editedAt && !message.deletedAt && h("span.edited", {}, say("edited")),
+    message.editedAt && !message.deletedAt && h("span.edited", say("edited")),
   );
 }

@@ -44,7 +44,7 @@ export class Transcript {
       icon("down"),
       say("newMessages"),
     );
-    this.element = h("div.transcript", {}, this.#list, this.#unseen);
+    this.element = h("div.transcript", this.#list, this.#unseen);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#follows && this.toEnd()).observe(this.#list);
     this.#list.addEventListener("keydown", (event) => this.#move(event));
@@ -159,7 +159,7 @@ export class Transcript {
 
   #day(message) {
     const day = dayOf(message);
-    if (!this.#days.has(day)) this.#days.set(day, h("div.day", {}, h("span", {}, dayName(message.sentAt))));
+    if (!this.#days.has(day)) this.#days.set(day, h("div.day", h("span", dayName(message.sentAt))));
     return this.#days.get(day);
   }
 
@@ -177,7 +177,7 @@ export class Transcript {
 
 /** Three moving dots and a text: somebody is about to say something. */
 export function working(text) {
-  return h("div.working", {}, h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
+  return h("div.working", h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
 }
 
 function dayOf(message) {

@@ -13,7 +13,8 @@ export function keepTyped(before, next) {
   });
   const fields = [...before.querySelectorAll(FIELDS)];
   const successors = [...next.querySelectorAll(FIELDS)];
-  const isSame = (field, place) => field.tagName === successors[place]?.tagName && field.type === successors[place].type;
+  const isSame = (field, place) =>
+    field.tagName === successors[place]?.tagName && field.type === successors[place].type;
   if (fields.length !== successors.length || !fields.every(isSame)) return;
   fields.forEach((field, place) => {
     if (field.type === "file") return;

@@ -9,8 +9,8 @@ import { answering } from "./offers.js";
 /** The nodes of a message of the category card. */
 export function card(message, desk) {
   const shown = message.data.card ?? {};
-  if (!Array.isArray(shown.body)) return [h("div.prose", {}, markdown(message.data.text ?? "", desk.nameOf))];
-  return [h("div.card", {}, each(shown.body, { message, desk }))];
+  if (!Array.isArray(shown.body)) return [h("div.prose", markdown(message.data.text ?? "", desk.nameOf))];
+  return [h("div.card", each(shown.body, { message, desk }))];
 }
 
 function each(items, place) {
@@ -24,26 +24,26 @@ function element(item, place) {
 
 const ELEMENTS = {
   text: (item) => h("p.text", { class: variant(item.variant ?? item.size) }, item.content),
-  markdown: (item, { desk }) => h("div.prose", {}, markdown(item.content ?? "", desk.nameOf)),
+  markdown: (item, { desk }) => h("div.prose", markdown(item.content ?? "", desk.nameOf)),
   image: (item) => picture(item.url, item.altText ?? item.alt ?? "", "wide"),
-  icon: (item) => (item.url ? picture(item.url, item.name ?? "", "small") : h("span.badge", {}, item.name)),
+  icon: (item) => (item.url ? picture(item.url, item.name ?? "", "small") : h("span.badge", item.name)),
   avatar: (item) =>
     (item.url ?? item.imageUrl)
       ? picture(item.url ?? item.imageUrl, item.name ?? "", "round")
-      : h("span.initials", {}, initials(item)),
-  badge: (item) => h("span.badge", {}, item.text),
-  chip: (item) => h("span.chip", {}, item.text),
-  codeBlock: (item) => h("pre", { tabindex: "0" }, h("code", {}, item.content)),
+      : h("span.initials", initials(item)),
+  badge: (item) => h("span.badge", item.text),
+  chip: (item) => h("span.chip", item.text),
+  codeBlock: (item) => h("pre", { tabindex: "0" }, h("code", item.content)),
   divider: () => h("hr"),
   spacer: () => h("div.spacer"),
-  row: (item, place) => h("div.row", {}, each(item.items, place)),
-  column: (item, place) => h("div.column", {}, each(item.items, place)),
-  grid: (item, place) => h("div.grid", {}, each(item.items, place)),
+  row: (item, place) => h("div.row", each(item.items, place)),
+  column: (item, place) => h("div.column", each(item.items, place)),
+  grid: (item, place) => h("div.grid", each(item.items, place)),
   accordion: (item, place) =>
     h(
       "details",
       { open: item.expanded ?? item.defaultOpen ?? false },
-      h("summary", {}, within(item.header, place)),
+      h("summary", within(item.header, place)),
       within(item.body, place),
     ),
   tabs,
@@ -80,7 +80,7 @@ function variant(value) {
 
 function progress(item) {
   const value = Math.max(0, Math.min(100, Number(item.value) || 0));
-  return h("label.progress", {}, item.label && h("span", {}, item.label), h("progress", { max: 100, value: value }));
+  return h("label.progress", item.label && h("span", item.label), h("progress", { max: 100, value: value }));
 }
 
 function table(item) {
@@ -91,20 +91,17 @@ function table(item) {
   const rows = (item.rows ?? []).map((row) =>
     h(
       "tr",
-      {},
-      columns.map((column, number) => h("td", {}, cell(row, column, number))),
+      columns.map((column, number) => h("td", cell(row, column, number))),
     ),
   );
   const head = h(
     "thead",
-    {},
     h(
       "tr",
-      {},
-      columns.map((column) => h("th", {}, label(column))),
+      columns.map((column) => h("th", label(column))),
     ),
   );
-  return h("div.table", { tabindex: "0" }, h("table", {}, head, h("tbody", {}, rows)));
+  return h("div.table", { tabindex: "0" }, h("table", head, h("tbody", rows)));
 }
 
 function tabs(item, place) {
@@ -115,10 +112,10 @@ function tabs(item, place) {
   );
   const show = (number) => {
     buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(other === number)));
-    panel.replaceChildren(h("div.column", {}, within(pages[number]?.content, place)));
+    panel.replaceChildren(h("div.column", within(pages[number]?.content, place)));
   };
   if (pages.length) show(0);
-  return h("div.tabs", {}, h("div.strip", { role: "group" }, buttons), panel);
+  return h("div.tabs", h("div.strip", { role: "group" }, buttons), panel);
 }
 
 function link(item, place) {

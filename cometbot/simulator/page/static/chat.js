@@ -76,7 +76,11 @@ export class Chat {
     const { store } = this;
     if (!store.place || !store.me) return;
     const messages = store.messagesAt(store.place);
-    this.transcript.show(messages, workingBots(store, messages).map(atWork), store.beginOf(store.place) ? [this.#edge] : []);
+    this.transcript.show(
+      messages,
+      workingBots(store, messages).map(atWork),
+      store.beginOf(store.place) ? [this.#edge] : [],
+    );
     if (this.transcript.isAtTop) this.#earlier();
   }
 
@@ -112,7 +116,7 @@ export class Chat {
           ? "Bot"
           : "Bot, not enabled"
         : "Person";
-    fill(this.head, avatar(id, name, kind), h("div.lines", {}, h("h2", {}, name), h("p", { title: note }, note)));
+    fill(this.head, avatar(id, name, kind), h("div.lines", h("h2", name), h("p", { title: note }, note)));
     this.composer.placeholder = `Message ${name}`;
     document.title = `${name} – cometbot dev`;
   }
@@ -143,16 +147,10 @@ export class Chat {
     };
     return h(
       "div.empty",
-      {},
       avatar(id, name, kind),
-      h(
-        "h3",
-        {},
-        isBot ? `Say something to ${name}` : kind === "group" ? `Say something in ${name}` : `Write to ${name}`,
-      ),
+      h("h3", isBot ? `Say something to ${name}` : kind === "group" ? `Say something in ${name}` : `Write to ${name}`),
       h(
         "p",
-        {},
         isBot
           ? "What you write is posted to your bot as CometChat would do it. Its answers appear here, and all that goes over the wire in the inspector."
           : kind === "group"
@@ -161,7 +159,6 @@ export class Chat {
       ),
       h(
         "div.choices",
-        {},
         tries.map((text) => h("button.choice", { type: "button", onclick: choose(text) }, text)),
       ),
     );

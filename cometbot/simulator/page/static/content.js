@@ -31,8 +31,7 @@ export function summary(message, nameOf) {
 const WORDS = { image: "Picture", audio: "Audio", video: "Video", file: "File" };
 
 const KINDS = {
-  text: (message, desk) =>
-    offered(message, desk) ?? [h("div.prose", {}, markdown(message.data.text ?? "", desk.nameOf))],
+  text: (message, desk) => offered(message, desk) ?? [h("div.prose", markdown(message.data.text ?? "", desk.nameOf))],
   image: (message, desk) => media(message, desk, picture),
   audio: (message, desk) => media(message, desk, player("audio")),
   video: (message, desk) => media(message, desk, player("video")),
@@ -44,7 +43,7 @@ const KINDS = {
 
 function media(message, desk, show) {
   const files = message.data.attachments ?? (message.data.url ? [{ url: message.data.url, name: "file" }] : []);
-  const caption = message.data.text ? h("div.prose", {}, markdown(message.data.text, desk.nameOf)) : null;
+  const caption = message.data.text ? h("div.prose", markdown(message.data.text, desk.nameOf)) : null;
   return [h("div.media", { class: `count-${Math.min(files.length, 4)}` }, files.map(show)), caption].filter(Boolean);
 }
 
@@ -59,14 +58,14 @@ function player(tag) {
   return (file) => {
     const shown = h(tag, { src: safeUrl(file.url, ["http:", "https:"]), controls: true, preload: "metadata" });
     shown.setAttribute("aria-label", file.name ?? tag);
-    return h("figure.player", {}, shown, h("figcaption", {}, file.name ?? ""));
+    return h("figure.player", shown, h("figcaption", file.name ?? ""));
   };
 }
 
 function download(file) {
   const url = safeUrl(file.url, ["http:", "https:"]);
   const about = [file.extension?.toUpperCase(), sizeOf(file.size)].filter(Boolean).join(" · ");
-  const lines = h("span.lines", {}, h("strong", {}, file.name || "File"), about && h("small", {}, about));
+  const lines = h("span.lines", h("strong", file.name || "File"), about && h("small", about));
   const attributes = url ? { href: url, target: "_blank", rel: "noopener noreferrer" } : {};
   return h(url ? "a.file" : "span.file", attributes, icon("file"), lines);
 }
@@ -84,11 +83,11 @@ function sizeOf(bytes) {
 function custom(message, desk) {
   const data = message.data.customData ?? {};
   const place = position(data);
-  const text = message.data.text ? h("div.prose", {}, markdown(message.data.text, desk.nameOf)) : null;
+  const text = message.data.text ? h("div.prose", markdown(message.data.text, desk.nameOf)) : null;
   const block = h(
     "details.custom",
     { open: !place && !text },
-    h("summary", {}, `Custom message `, h("code", {}, message.type)),
+    h("summary", `Custom message `, h("code", message.type)),
     jsonBlock(data),
   );
   return [place, text, block].filter(Boolean);
@@ -100,15 +99,10 @@ function position(data) {
   if (Number.isNaN(latitude) || Number.isNaN(longitude)) return null;
   const link = `https://www.openstreetmap.org/?mlat=${latitude}&mlon=${longitude}#map=15/${latitude}/${longitude}`;
   const label = data.label ?? data.name ?? data.address ?? "Location";
-  const lines = h(
-    "span.lines",
-    {},
-    h("strong", {}, label),
-    h("small", {}, `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`),
-  );
-  return h("a.file.place", { href: link, target: "_blank", rel: "noopener noreferrer" }, h("span.pin", {}), lines);
+  const lines = h("span.lines", h("strong", label), h("small", `${latitude.toFixed(5)}, ${longitude.toFixed(5)}`));
+  return h("a.file.place", { href: link, target: "_blank", rel: "noopener noreferrer" }, h("span.pin"), lines);
 }
 
 function unknown(message) {
-  return [h("p.quiet", {}, `A message of the category ${message.category}`), jsonBlock(message.data)];
+  return [h("p.quiet", `A message of the category ${message.category}`), jsonBlock(message.data)];
 }

@@ -12,10 +12,8 @@ export class DeadLetters {
     this.list = h("ul.letters", { "aria-label": "Dead letters, the newest first" });
     this.element = h(
       "div.dead",
-      {},
       h(
         "p.intro",
-        {},
         "A message whose handler failed, or a reply that could not be sent, ends here with its cause. Nothing is lost: correct the code, save it, and try again.",
       ),
       this.list,
@@ -30,7 +28,7 @@ export class DeadLetters {
       this.list,
       letters.length
         ? letters.map((letter) => this.#item(letter, open.has(letter.id)))
-        : h("li.hint", {}, "No dead letters."),
+        : h("li.hint", "No dead letters."),
     );
   }
 
@@ -54,24 +52,21 @@ export class DeadLetters {
     ].filter(Boolean);
     return h(
       "li.letter",
-      {},
-      h("header", {}, h("strong", {}, letter.id), h("span", {}, kind)),
-      h("p.cause", {}, cause(letter.error)),
+      h("header", h("strong", letter.id), h("span", kind)),
+      h("p.cause", cause(letter.error)),
       h(
         "details",
         { open, dataset: { id: letter.id } },
-        h("summary", {}, "Details"),
+        h("summary", "Details"),
         h(
           "dl",
-          {},
-          facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+          facts.map(([name, value]) => [h("dt", name), h("dd", value)]),
         ),
         letter.error?.includes("\n") && h("pre", { tabindex: "0" }, letter.error),
         jsonBlock(letter.body, "Body"),
       ),
       h(
         "div.row",
-        {},
         h(
           "button.primary",
           {

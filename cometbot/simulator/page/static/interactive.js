@@ -9,9 +9,7 @@ import { jsonBlock } from "./json.js";
 export function interactive(message, desk) {
   const shown = message.data.interactiveData ?? {};
   const make = { card: cardOf, form: formOf, scheduler }[message.type];
-  return make
-    ? make(shown, message, desk)
-    : [h("p.quiet", {}, `Interactive message ${message.type}`), jsonBlock(shown)];
+  return make ? make(shown, message, desk) : [h("p.quiet", `Interactive message ${message.type}`), jsonBlock(shown)];
 }
 
 function cardOf(shown, message, desk) {
@@ -19,13 +17,11 @@ function cardOf(shown, message, desk) {
   return [
     h(
       "div.card",
-      {},
       shown.imageUrl && url && h("img.wide", { src: url, alt: "", loading: "lazy" }),
-      h("div.prose", {}, markdown(shown.text ?? "", desk.nameOf)),
+      h("div.prose", markdown(shown.text ?? "", desk.nameOf)),
       (shown.cardActions ?? []).length > 0 &&
         h(
           "div.row",
-          {},
           shown.cardActions.map((item) => button(item, message, desk)),
         ),
     ),
@@ -43,11 +39,10 @@ function formOf(shown, message, desk) {
     if (submit.disableAfterInteracted) useUp(send);
     if (shown.goalCompletionText) desk.tell(shown.goalCompletionText);
   };
-  const title = shown.title && h("p.text.title", {}, shown.title);
+  const title = shown.title && h("p.text.title", shown.title);
   return [
     h(
       "div.card",
-      {},
       title,
       h(
         "form.fields",
@@ -61,12 +56,7 @@ function formOf(shown, message, desk) {
 
 function scheduler(shown, message, desk) {
   const hours = Object.entries(shown.availability ?? {}).map(([day, spans]) =>
-    h(
-      "tr",
-      {},
-      h("th", {}, day),
-      h("td", {}, (spans ?? []).map(({ from, to }) => `${clock(from)}–${clock(to)}`).join(", ")),
-    ),
+    h("tr", h("th", day), h("td", (spans ?? []).map(({ from, to }) => `${clock(from)}–${clock(to)}`).join(", "))),
   );
   const about = [
     shown.duration && `${shown.duration} minutes`,
@@ -77,10 +67,9 @@ function scheduler(shown, message, desk) {
   return [
     h(
       "div.card",
-      {},
-      h("p.text.title", {}, shown.title ?? "Appointment"),
-      h("p.text.caption", {}, about.filter(Boolean).join(" · ")),
-      hours.length > 0 && h("div.table", {}, h("table", {}, h("tbody", {}, hours))),
+      h("p.text.title", shown.title ?? "Appointment"),
+      h("p.text.caption", about.filter(Boolean).join(" · ")),
+      hours.length > 0 && h("div.table", h("table", h("tbody", hours))),
       action,
     ),
   ];
@@ -125,10 +114,10 @@ function field(item, message, desk) {
   const id = item.elementId;
   if (item.elementType === "button") return { id, row: button(item, message, desk), read: null };
   const { control, read } = (CONTROLS[item.elementType] ?? CONTROLS.textInput)(item);
-  const label = h("span", {}, item.label ?? id, item.optional && h("small", {}, " optional"));
+  const label = h("span", item.label ?? id, item.optional && h("small", " optional"));
   const isGroup = control.tagName === "FIELDSET";
-  if (isGroup) control.prepend(h("legend", {}, label));
-  return { id, row: isGroup ? control : h("label.field", {}, label, control), read };
+  if (isGroup) control.prepend(h("legend", label));
+  return { id, row: isGroup ? control : h("label.field", label, control), read };
 }
 
 const CONTROLS = {
@@ -161,9 +150,9 @@ function choice(item, type, combine, chosen) {
     label,
     input: h("input", { type, name, value, checked: chosen.includes(value) }),
   }));
-  const rows = inputs.map(({ label, input }) => h("label.option", {}, input, h("span", {}, label ?? input.value)));
+  const rows = inputs.map(({ label, input }) => h("label.option", input, h("span", label ?? input.value)));
   return {
-    control: h("fieldset.field", {}, rows),
+    control: h("fieldset.field", rows),
     read: () => combine(inputs.filter(({ input }) => input.checked).map(({ input }) => input.value)),
   };
 }

@@ -31,7 +31,7 @@ function coloured(whole) {
     nodes.push(text.slice(done, match.index));
     const [, string, colon, word] = match;
     const kind = string ? (colon ? "key" : "string") : word ? "word" : "number";
-    nodes.push(h(`span.${kind}`, {}, string ?? match[0]), colon ?? "");
+    nodes.push(h(`span.${kind}`, string ?? match[0]), colon ?? "");
     done = match.index + match[0].length;
   }
   nodes.push(text.slice(done));

@@ -44,10 +44,10 @@ function reactions(message, facts, look) {
         "aria-label": `${emoji} ${names.join(", ")}`,
         onclick: () => look.acts.react(message, emoji, isMine),
       },
-      h("span", {}, emoji),
+      h("span", emoji),
       names.length,
     );
-  return h("div.reactions", {}, facts.reactions.map(button));
+  return h("div.reactions", facts.reactions.map(button));
 }
 
 function replies(message, facts, look) {
@@ -65,7 +65,7 @@ function receipts(message, facts, look) {
       h("span.dot"),
       text,
     );
-  return h("footer", {}, facts.receipts.map(one));
+  return h("footer", facts.receipts.map(one));
 }
 
 function tools(message, facts, look) {
@@ -86,7 +86,7 @@ function tools(message, facts, look) {
 
 function picker(message, look) {
   const list = h("div.emoji", { role: "group", "aria-label": "Reactions" });
-  const details = h("details.picker", {}, h("summary", { title: "React", "aria-label": "React" }, icon("react")), list);
+  const details = h("details.picker", h("summary", { title: "React", "aria-label": "React" }, icon("react")), list);
   for (const emoji of EMOJI) {
     list.append(
       h(

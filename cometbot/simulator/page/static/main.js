@@ -61,7 +61,7 @@ const tabs = new Tabs(
 fill(
   byId("panes"),
   PANES.map(([pane, label, sign]) =>
-    h("button", { type: "button", dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", {}, label)),
+    h("button", { type: "button", dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", label)),
   ),
 );
 showPane("chat");

@@ -67,7 +67,7 @@ const fenced = {
     const mark = FENCE.exec(lines[place])[1];
     let end = place + 1;
     while (end < lines.length && !lines[end].trim().startsWith(mark)) end += 1;
-    return [h("pre", { tabindex: "0", dir: "ltr" }, h("code", {}, lines.slice(place + 1, end).join("\n"))), end + 1];
+    return [h("pre", { tabindex: "0", dir: "ltr" }, h("code", lines.slice(place + 1, end).join("\n"))), end + 1];
   },
 };
 
@@ -76,7 +76,17 @@ const heading = {
   make(lines, place, nameOf) {
     const [, marks, text] = HEADING.exec(lines[place]);
     return [
-      h(`p.h${Math.min(marks.length, 4)}`, { role: "heading", "aria-level": "4" }, inline(text.trimEnd().replace(/(?<!#)#+$/, "").trim(), nameOf)),
+      h(
+        `p.h${Math.min(marks.length, 4)}`,
+        { role: "heading", "aria-level": "4" },
+        inline(
+          text
+            .trimEnd()
+            .replace(/(?<!#)#+$/, "")
+            .trim(),
+          nameOf,
+        ),
+      ),
       place + 1,
     ];
   },
@@ -94,7 +104,8 @@ const quoted = {
 };
 
 const table = {
-  fits: (line, lines, place) => line.includes("|") && isTableRule(lines[place + 1] ?? "") && hasRoom(line, lines, place),
+  fits: (line, lines, place) =>
+    line.includes("|") && isTableRule(lines[place + 1] ?? "") && hasRoom(line, lines, place),
   make(lines, place, nameOf) {
     const head = cells(lines[place]);
     const sides = cells(lines[place + 1]).map(sideOf);
@@ -105,11 +116,10 @@ const table = {
     const body = rows.map((row) =>
       h(
         "tr",
-        {},
         head.map((_, column) => shown("td")(row[column] ?? "", column)),
       ),
     );
-    const made = h("table", { dir: "auto" }, h("thead", {}, h("tr", {}, head.map(shown("th")))), h("tbody", {}, body));
+    const made = h("table", { dir: "auto" }, h("thead", h("tr", head.map(shown("th")))), h("tbody", body));
     return [h("div.table", { tabindex: "0" }, made), place];
   },
 };
@@ -130,7 +140,7 @@ const list = {
       place += 1;
     }
     const start = { dir: "auto", start: isOrdered ? parseInt(marker, 10) : null };
-    const shown = items.map((item) => h("li", {}, itemContent(item, nameOf, depth)));
+    const shown = items.map((item) => h("li", itemContent(item, nameOf, depth)));
     return [h(isOrdered ? "ol" : "ul", start, shown), place];
   },
 };
@@ -140,7 +150,7 @@ const paragraph = {
     const text = [];
     do text.push(lines[place++]);
     while (place < lines.length && lines[place].trim() && !interrupts(lines, place, depth));
-    return [h("p", {}, inline(text.join("\n"), nameOf)), place];
+    return [h("p", inline(text.join("\n"), nameOf)), place];
   },
 };
 
@@ -199,10 +209,10 @@ export function inline(text, nameOf = (uid) => uid, depth = 0) {
 
 function marked(match, nameOf, depth) {
   const part = match.groups;
-  const within = (tag, inner) => h(tag, {}, inline(inner, nameOf, depth + 1));
+  const within = (tag, inner) => h(tag, inline(inner, nameOf, depth + 1));
   if (part.codeText !== undefined) return h("code", { dir: "ltr" }, part.codeText);
-  if (part.mention) return h("span.mention", {}, `@${nameOf(part.mention.toLowerCase())}`);
-  if (part.all) return h("span.mention", {}, "@all");
+  if (part.mention) return h("span.mention", `@${nameOf(part.mention.toLowerCase())}`);
+  if (part.all) return h("span.mention", "@all");
   if (part.href !== undefined) return link(part.href, part.label ? inline(part.label, nameOf, depth + 1) : part.href);
   if (part.strong) return within("strong", part.strong);
   if (part.strike) return within("s", part.strike);
@@ -218,7 +228,7 @@ function bareLink(written) {
 
 function link(href, label) {
   const safe = /^[a-z][a-z0-9+.-]*:/i.test(href) ? safeUrl(href) : "";
-  return safe ? h("a", { href: safe, target: "_blank", rel: "noopener noreferrer" }, label) : h("span", {}, label);
+  return safe ? h("a", { href: safe, target: "_blank", rel: "noopener noreferrer" }, label) : h("span", label);
 }
 
 function broken(text) {

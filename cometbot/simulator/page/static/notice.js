@@ -25,15 +25,15 @@ export class Notice {
       return this.#set(
         "bad",
         icon("warn"),
-        h("strong", {}, "Not connected."),
+        h("strong", "Not connected."),
         " Trying again: is cometbot dev still running?",
       );
     if (status.fault) return this.#fault(status);
     if (status.state === "failed")
-      return this.#set("bad", icon("warn"), h("strong", {}, "The bot is not running."), " It is started again.");
+      return this.#set("bad", icon("warn"), h("strong", "The bot is not running."), " It is started again.");
     if (before !== null && status.starts > before) return this.#reloaded(status);
     if (connected === "polling")
-      return this.#set("warn", icon("warn"), h("strong", {}, "No live connection."), " News appear some seconds late.");
+      return this.#set("warn", icon("warn"), h("strong", "No live connection."), " News appear some seconds late.");
     if (!this.element.classList.contains("good")) this.element.hidden = true;
   }
 
@@ -42,17 +42,15 @@ export class Notice {
     const changed = files.length
       ? `${files.join(", ")} changed, but the new code does not run.`
       : "The bot cannot start.";
-    const where = fault.place ? h("code.where", {}, fault.place) : null;
-    const trace =
-      fault.trace && h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: "0" }, fault.trace));
+    const where = fault.place ? h("code.where", fault.place) : null;
+    const trace = fault.trace && h("details", h("summary", "Traceback"), h("pre", { tabindex: "0" }, fault.trace));
     this.#set(
       "bad",
       icon("warn"),
       h(
         "div.what",
-        {},
-        h("p", {}, h("strong", {}, changed), ` ${goesOn}`),
-        h("p", {}, where, " ", fault.text),
+        h("p", h("strong", changed), ` ${goesOn}`),
+        h("p", where, " ", fault.text),
         fault.code && h("pre.code", { tabindex: "0" }, fault.code),
         trace,
       ),
@@ -61,7 +59,7 @@ export class Notice {
 
   #reloaded({ files = [] }) {
     const text = files.length ? `${files.join(", ")} changed: the bot runs with the new code.` : "The bot runs again.";
-    this.#set("good", icon("reload"), h("span", {}, text));
+    this.#set("good", icon("reload"), h("span", text));
     clearTimeout(this.#gone);
     this.#gone = setTimeout(() => {
       if (this.element.classList.contains("good")) {

@@ -37,7 +37,7 @@ function choices(lines, count, desk) {
   let prose = [];
   let row = null;
   const flush = () => {
-    if (prose.join("").trim()) nodes.push(h("div.prose", {}, markdown(prose.join("\n"), desk.nameOf)));
+    if (prose.join("").trim()) nodes.push(h("div.prose", markdown(prose.join("\n"), desk.nameOf)));
     prose = [];
   };
   lines.forEach((line, place) => {
@@ -72,18 +72,16 @@ function choice(number, labels, desk) {
   const { text } = labels.get(number);
   const isUnique = [...labels.values()].filter((other) => other.text.toLowerCase() === text.toLowerCase()).length === 1;
   const say = () => desk.answer(isUnique ? text : String(number));
-  return h(
-    "button.choice",
-    { type: "button", ...answering(desk), onclick: say },
-    h("span.number", {}, number),
-    text,
-  );
+  return h("button.choice", { type: "button", ...answering(desk), onclick: say }, h("span.number", number), text);
 }
 
 function form(lines, desk) {
   // The first line is the title, which may end with a colon like a field.
   const start = lines.findIndex((line, place) => place > 0 && FIELD.test(line));
-  const fields = lines.slice(start).filter(Boolean).map((line) => FIELD.exec(line));
+  const fields = lines
+    .slice(start)
+    .filter(Boolean)
+    .map((line) => FIELD.exec(line));
   if (start < 0 || !fields.every(Boolean)) return null;
   const rows = fields.map(([, label, note = ""]) => fieldRow(label, note, answering(desk)));
   const submit = (event) => {
@@ -96,7 +94,7 @@ function form(lines, desk) {
     );
   };
   return [
-    h("div.prose", {}, markdown(lines.slice(0, start).join("\n"), desk.nameOf)),
+    h("div.prose", markdown(lines.slice(0, start).join("\n"), desk.nameOf)),
     h(
       "form.fields",
       { onsubmit: submit },
@@ -114,25 +112,25 @@ function fieldRow(label, note, attributes) {
     .slice(isSeveral ? SEVERAL.length : 0)
     .split(" / ")
     .filter(Boolean);
-  const words = [label, isOptional && h("small", {}, " optional")];
+  const words = [label, isOptional && h("small", " optional")];
   if (isSeveral) return { label, ...checkboxes(options, words, { isOptional, attributes }) };
   const control = options.length
     ? h(
         "select",
         { required: !isOptional, ...attributes },
         h("option", { value: "" }, "Choose…"),
-        options.map((option) => h("option", {}, option)),
+        options.map((option) => h("option", option)),
       )
     : h("input", { type: "text", required: !isOptional, autocomplete: "off", ...attributes });
-  return { label, row: h("label.field", {}, h("span", {}, words), control), read: () => control.value.trim() };
+  return { label, row: h("label.field", h("span", words), control), read: () => control.value.trim() };
 }
 
 function checkboxes(options, words, { isOptional, attributes }) {
   const boxes = options.map((option) => h("input", { type: "checkbox", value: option, ...attributes }));
   const chosen = () => boxes.filter((box) => box.checked).map((box) => box.value);
   const check = () => boxes[0].setCustomValidity(isOptional || chosen().length ? "" : "Choose at least one.");
-  const rows = boxes.map((box) => h("label.option", {}, box, h("span", {}, box.value)));
-  const row = h("fieldset.field", { onchange: check }, h("legend", {}, words), rows);
+  const rows = boxes.map((box) => h("label.option", box, h("span", box.value)));
+  const row = h("fieldset.field", { onchange: check }, h("legend", words), rows);
   check();
   return { row, read: () => chosen().join(", ") };
 }

@@ -12,7 +12,7 @@ export class Output {
 
   constructor(store) {
     this.list = h("ol.output", { role: "log", "aria-label": "Output of the bot", tabindex: "0" });
-    this.element = h("div.output-pane", {}, this.list);
+    this.element = h("div.output-pane", this.list);
     store.on("output", (lines) => this.#show(lines));
     this.#show([]);
   }
@@ -36,19 +36,19 @@ export class Output {
         ? 0
         : this.#unseen + fresh.filter((line) => line.level !== "print" && line.level !== "info").length;
     this.#last = lines.at(-1)?.id ?? this.#last;
-    fill(this.list, lines.length ? lines.map(row) : h("li.hint", {}, "What your bot prints and logs appears here."));
+    fill(this.list, lines.length ? lines.map(row) : h("li.hint", "What your bot prints and logs appears here."));
     if (isAtEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 }
 
 function row(line) {
   const time = clock(line.at);
-  const trace = line.trace && h("details", {}, h("summary", {}, "Traceback"), h("pre", { tabindex: "0" }, line.trace));
+  const trace = line.trace && h("details", h("summary", "Traceback"), h("pre", { tabindex: "0" }, line.trace));
   return h(
     "li",
     { class: line.level },
-    h("time", {}, time),
-    h("span", {}, line.level !== "print" && h("b", {}, `${line.level} `), line.text),
+    h("time", time),
+    h("span", line.level !== "print" && h("b", `${line.level} `), line.text),
     trace,
   );
 }

@@ -25,17 +25,11 @@ export class People {
     this.state = h("p.state", { role: "status" });
     const brand = h(
       "div.brand",
-      {},
       h("img", { src: "/page/icon.svg", alt: "", width: "30", height: "30" }),
-      h("div", {}, h("h1", {}, "cometbot"), this.state),
+      h("div", h("h1", "cometbot"), this.state),
       themeButton(),
     );
-    const identity = h(
-      "div.identity",
-      {},
-      h("label", { for: "who" }, "You are"),
-      h("div.select", {}, this.who, icon("down")),
-    );
+    const identity = h("div.identity", h("label", { for: "who" }, "You are"), h("div.select", this.who, icon("down")));
     fill(root, brand, identity, this.list);
     store.on("directory messages me place", () => this.#show());
     store.on("status connected", () => this.#showState());
@@ -52,11 +46,9 @@ export class People {
       (items.length || add) &&
       h(
         "section",
-        {},
-        h("h2", {}, title, add),
+        h("h2", title, add),
         h(
           "ul",
-          {},
           items.map((item) => this.#item(item, last)),
         ),
       );
@@ -141,7 +133,6 @@ export class People {
     const unseen = !isHere && count > 0;
     return h(
       "li",
-      {},
       h(
         "button.conversation",
         {
@@ -154,14 +145,12 @@ export class People {
         avatar(item.id, item.name, item.kind),
         h(
           "span.lines",
-          {},
-          h("span.name", {}, item.name, item.isBot && h("span.tag", {}, "bot")),
-          h("small", {}, said ?? item.note ?? ""),
+          h("span.name", item.name, item.isBot && h("span.tag", "bot")),
+          h("small", said ?? item.note ?? ""),
         ),
         h(
           "span.aside",
-          {},
-          message && h("time", {}, timeOf(message.sentAt)),
+          message && h("time", timeOf(message.sentAt)),
           unseen && h("span.count", { "aria-label": `${count} new` }, count),
         ),
       ),
@@ -174,15 +163,16 @@ export class People {
 
   #showState() {
     const { status, connected } = this.store;
-    const [state, text] = connected === false
-      ? ["off", "Not connected"]
-      : status.fault
-        ? ["bad", "New code does not run"]
-        : status.state === "running"
-          ? ["good", `${status.bot} is running`]
-          : status.state === "failed"
-            ? ["bad", "The bot is not running"]
-            : ["good", "Simulator"];
+    const [state, text] =
+      connected === false
+        ? ["off", "Not connected"]
+        : status.fault
+          ? ["bad", "New code does not run"]
+          : status.state === "running"
+            ? ["good", `${status.bot} is running`]
+            : status.state === "failed"
+              ? ["bad", "The bot is not running"]
+              : ["good", "Simulator"];
     fill(this.state, h("span.light", { class: state }), text);
     this.state.title = text;
   }

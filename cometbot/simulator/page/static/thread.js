@@ -32,7 +32,7 @@ export class Thread {
     };
     this.transcript = new Transcript(lookOf(within), {
       label: "Replies",
-      empty: () => h("div.empty", {}, h("p", {}, "This message is not there any more.")),
+      empty: () => h("div.empty", h("p", "This message is not there any more.")),
     });
     this.composer = new Composer({
       send: (written) => reader.sendAll(this.#address(), written),
@@ -42,15 +42,14 @@ export class Thread {
     });
     const head = h(
       "header.panel-head",
-      {},
-      h("h2", {}, "Thread"),
+      h("h2", "Thread"),
       h(
         "button.quiet-button",
         { type: "button", "aria-label": "Close the thread", title: "Close", onclick: close },
         icon("close"),
       ),
     );
-    this.element = h("div.thread", {}, head, this.transcript.element, this.composer.element);
+    this.element = h("div.thread", head, this.transcript.element, this.composer.element);
     this.composer.dropOn(this.element);
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && !isComposing(event)) close();

@@ -47,7 +47,6 @@ export class Trouble {
     this.rows = TROUBLES.map((trouble) => this.#row(trouble));
     this.times = h(
       "select",
-      {},
       [
         ["1", "once"],
         ["3", "3 times"],
@@ -56,12 +55,10 @@ export class Trouble {
     );
     this.element = h(
       "div.trouble",
-      {},
-      h("p.intro", {}, "CometChat has bad days too. Nothing of this may lose a message, or say one twice."),
-      h("label.how-often", {}, "How often", h("span.select", {}, this.times, icon("down"))),
+      h("p.intro", "CometChat has bad days too. Nothing of this may lose a message, or say one twice."),
+      h("label.how-often", "How often", h("span.select", this.times, icon("down"))),
       h(
         "ul",
-        {},
         this.rows.map((row) => row.element),
       ),
     );
@@ -94,8 +91,7 @@ export class Trouble {
     );
     const element = h(
       "li",
-      {},
-      h("div.lines", {}, h("strong", { id }, trouble.label), h("small", {}, trouble.note), state),
+      h("div.lines", h("strong", { id }, trouble.label), h("small", trouble.note), state),
       button,
     );
     return { trouble, state, button, element };
@@ -120,15 +116,7 @@ export class Trouble {
       const left = rule && rule.times !== null ? rule.times - rule.hits : 0;
       fill(
         state,
-        rule
-          ? left
-            ? `${left} more`
-            : trouble.isSteady
-              ? "on"
-              : `on, ${rule.hits} so far`
-          : spent
-            ? "done"
-            : "",
+        rule ? (left ? `${left} more` : trouble.isSteady ? "on" : `on, ${rule.hits} so far`) : spent ? "done" : "",
       );
     }
   }

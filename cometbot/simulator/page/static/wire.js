@@ -47,8 +47,7 @@ export class Wire {
     );
     this.element = h(
       "div.wire",
-      {},
-      h("div.bar", {}, this.filter, h("div.select", {}, this.kind, icon("down")), clear),
+      h("div.bar", this.filter, h("div.select", this.kind, icon("down")), clear),
       this.chip,
       this.list,
     );
@@ -96,7 +95,6 @@ export class Wire {
           this.list,
           h(
             "li.hint",
-            {},
             wanted || this.#only
               ? "Nothing fits the filter."
               : "Callbacks to your bot and its REST calls appear here as they happen.",
@@ -123,7 +121,7 @@ export class Wire {
     const build = () => element.open && element.childElementCount === 1 && element.append(this.#body(entry, handled));
     element.addEventListener("toggle", build);
     build();
-    const item = h("li", {}, element);
+    const item = h("li", element);
     known?.item.replaceWith(item);
     return { entry, signature, element, item };
   }
@@ -148,18 +146,15 @@ export class Wire {
     ].filter(Boolean);
     return h(
       "div.entry-body",
-      {},
       h(
         "dl",
-        {},
-        facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+        facts.map(([name, value]) => [h("dt", name), h("dd", value)]),
       ),
       part(
         "Headers",
         h(
           "dl.headers",
-          {},
-          Object.entries(entry.headers ?? {}).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+          Object.entries(entry.headers ?? {}).map(([name, value]) => [h("dt", name), h("dd", value)]),
         ),
       ),
       hasContent(entry.body) && this.#json("Body", entry.body, true),
@@ -196,7 +191,7 @@ export class Wire {
 }
 
 function part(title, content, open = false, extra = null) {
-  return h("details.part", { open }, h("summary", {}, title, extra), content);
+  return h("details.part", { open }, h("summary", title, extra), content);
 }
 
 function head(entry, handled) {
@@ -212,24 +207,21 @@ function head(entry, handled) {
     h("span.direction", { "aria-label": isCallback ? "Callback" : "REST call", role: "img" }, isCallback ? "→" : "←"),
     h(
       "span.lines",
-      {},
-      h("span.what", {}, what),
+      h("span.what", what),
       h(
         "small",
-        {},
         clock(entry.at),
         handled?.handler && [" · ", h("b", { class: handled.state }, handled.handler)],
-        entry.misbehaviour?.length > 0 && [" · ", h("b.dead", {}, entry.misbehaviour.join(", "))],
-        entry.copy > 0 && [" · ", h("b", {}, "double")],
+        entry.misbehaviour?.length > 0 && [" · ", h("b.dead", entry.misbehaviour.join(", "))],
+        entry.copy > 0 && [" · ", h("b", "double")],
         entry.attempt > 1 && ` · attempt ${entry.attempt}`,
         aside && ` · ${aside}`,
       ),
     ),
     h(
       "span.aside",
-      {},
       h("span.status", { class: statusKind(entry.status) }, entry.status || "–"),
-      h("small", {}, duration(entry.seconds)),
+      h("small", duration(entry.seconds)),
     ),
   );
 }

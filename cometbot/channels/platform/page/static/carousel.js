@@ -12,7 +12,7 @@ export function carousel(cards) {
   const list = h(
     "ul.carousel",
     { tabindex: "0", "aria-label": say("cardsList") },
-    cards.map((card) => h("li", {}, card)),
+    cards.map((card) => h("li", card)),
   );
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
   const arrow = (side, label, direction) =>
@@ -27,7 +27,7 @@ export function carousel(cards) {
       icon("back"),
     );
   const [back, on] = [arrow("before", "cardsBack", -1), arrow("after", "cardsOn", 1)];
-  const frame = h("div.cards", {}, list, back, on);
+  const frame = h("div.cards", list, back, on);
   const show = () => {
     const rest = list.scrollWidth - list.clientWidth;
     const isOnArrow = frame.contains(document.activeElement) && document.activeElement.matches(".arrow");

@@ -134,7 +134,7 @@ export class Chat {
   #edge(known) {
     const button = { type: "button", onclick: () => this.#earlier() };
     return this.#once("edge", Boolean(known?.hasEarlier), () =>
-      known?.hasEarlier ? h("button.edge.button", button, say("earlier")) : h("p.edge", {}, say("beginning")),
+      known?.hasEarlier ? h("button.edge.button", button, say("earlier")) : h("p.edge", say("beginning")),
     );
   }
 
@@ -185,10 +185,9 @@ export class Chat {
       this.head,
       backButton,
       avatar(bot?.id ?? chat.botId, name, "", bot?.avatar),
-      h("div.lines", {}, h("h2", { tabindex: "-1" }, name), note && h("p", { title: note }, note)),
+      h("div.lines", h("h2", { tabindex: "-1" }, name), note && h("p", { title: note }, note)),
       h(
         "div.acts",
-        {},
         chat && bot && this.#tool("plus", say("newChat"), () => acts.go(`/bot/${bot.id}`)),
         chat && this.#tool("edit", say("rename"), () => acts.rename(chat)),
         chat && this.#tool("bin", say("delete"), () => acts.remove(chat)),
@@ -208,7 +207,7 @@ export class Chat {
     const commands = (store.commands.get(bot.id) ?? []).slice(0, 5);
     const isLoading = place.kind === "chat" && !store.known.get(place.id)?.isBegun;
     return this.#once("empty", [bot, commands, isLoading], () =>
-      isLoading ? h("p.edge.loading", {}, say("loading")) : this.#beginning(bot, commands),
+      isLoading ? h("p.edge.loading", say("loading")) : this.#beginning(bot, commands),
     );
   }
 
@@ -219,13 +218,11 @@ export class Chat {
     };
     return h(
       "div.empty",
-      {},
       avatar(id, name, "", picture),
-      h("h3", {}, say("sayHello", { name })),
-      description && h("p", {}, description),
+      h("h3", say("sayHello", { name })),
+      description && h("p", description),
       h(
         "div.choices",
-        {},
         commands.map((one) => h("button.choice", { type: "button", onclick: choose(one) }, `/${one.alias}`)),
       ),
     );

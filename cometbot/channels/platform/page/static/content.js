@@ -84,8 +84,8 @@ const KINDS = {
 
 /** What is not rendered yet is shown as it was written. */
 function prose(html, text) {
-  if (html) return h("div.prose", {}, richtext(html));
-  return text?.trim() ? h("div.prose.plain", {}, text) : null;
+  if (html) return h("div.prose", richtext(html));
+  return text?.trim() ? h("div.prose.plain", text) : null;
 }
 
 const ofPlatform = (file) => ({
@@ -119,7 +119,7 @@ function player(file) {
     preload: "metadata",
     "aria-label": file.name || say(file.kind),
   });
-  const figure = h("figure.player", {}, shown, h("figcaption", {}, file.name ?? ""));
+  const figure = h("figure.player", shown, h("figcaption", file.name ?? ""));
   shown.addEventListener("error", () => figure.replaceWith(download(file)));
   return figure;
 }
@@ -128,7 +128,7 @@ function download(file) {
   const url = safeUrl(file.url, WEB);
   const ending = /\.(\w{1,8})$/.exec(file.name ?? "")?.[1].toUpperCase();
   const about = [ending, sizeOf(file.size)].filter(Boolean).join(" · ");
-  const lines = h("span.lines", {}, h("strong", {}, file.name || say("file")), about && h("small", {}, about));
+  const lines = h("span.lines", h("strong", file.name || say("file")), about && h("small", about));
   const attributes = { href: url, target: "_blank", rel: "noopener noreferrer", download: file.isOurs && file.name };
   return h(url ? "a.file" : "span.file", url ? attributes : {}, icon("file"), lines);
 }
@@ -137,7 +137,7 @@ function place(made) {
   const [north, east] = [Number(made.latitude), Number(made.longitude)];
   const href = `https://www.openstreetmap.org/?mlat=${north}&mlon=${east}#map=15/${north}/${east}`;
   const about = made.address || `${north.toFixed(5)}, ${east.toFixed(5)}`;
-  const lines = h("span.lines", {}, h("strong", {}, made.label || say("place")), h("small", {}, about));
+  const lines = h("span.lines", h("strong", made.label || say("place")), h("small", about));
   return h("a.file.place", { href, target: "_blank", rel: "noopener noreferrer" }, h("span.pin"), lines);
 }
 
@@ -148,11 +148,10 @@ function card(made, press) {
   const buttons = (made.buttons ?? []).map((item) => button(item, press));
   return h(
     "div.card",
-    {},
     image,
-    made.title && h("p.text.title", {}, made.title),
+    made.title && h("p.text.title", made.title),
     prose(made.html, made.text),
-    buttons.length > 0 && h("div.row", {}, buttons),
+    buttons.length > 0 && h("div.row", buttons),
   );
 }
 
@@ -185,7 +184,7 @@ function form(made, press) {
   return h(
     "form.fields",
     { onsubmit: submit, "aria-label": made.title },
-    h("p.title", {}, made.title),
+    h("p.title", made.title),
     fields.map(({ row }) => row),
     h("button.primary", { type: "submit", ...state(press) }, made.submit),
   );
@@ -203,7 +202,7 @@ function shownOf(item, value) {
 
 function field(item, attributes) {
   const { name, label, optional } = item;
-  const words = [label, optional && h("small", {}, ` ${say("optional")}`)];
+  const words = [label, optional && h("small", ` ${say("optional")}`)];
   if (item.kind === "checkbox") return checkboxes(item, words, attributes);
   const control =
     item.kind === "select"
@@ -215,7 +214,7 @@ function field(item, attributes) {
         )
       : h("input", { type: "text", required: !optional, autocomplete: "off", ...attributes });
   control.value = item.default ?? "";
-  return { name, row: h("label.field", {}, h("span", {}, words), control), read: () => control.value.trim() };
+  return { name, row: h("label.field", h("span", words), control), read: () => control.value.trim() };
 }
 
 function checkboxes(item, words, attributes) {
@@ -229,11 +228,11 @@ function checkboxes(item, words, attributes) {
   };
   boxes.forEach((box) => box.addEventListener("change", check));
   check();
-  const rows = boxes.map((box, place) => h("label.option", {}, box, item.options[place].label));
+  const rows = boxes.map((box, place) => h("label.option", box, item.options[place].label));
   const chosen = () => boxes.filter((box) => box.checked);
   const read = () =>
     chosen()
       .map((box) => box.value)
       .join(", ");
-  return { name: item.name, row: h("fieldset.field", {}, h("legend", {}, words), rows), read };
+  return { name: item.name, row: h("fieldset.field", h("legend", words), rows), read };
 }

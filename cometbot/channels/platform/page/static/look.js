@@ -24,13 +24,13 @@ export function lookOf(store, { press, again, discard }) {
 }
 
 function state(message, again, discard) {
-  if (message.state === "sending") return h("p.fate.sending", {}, icon("clock"), say("sending"));
-  if (message.state === "waiting") return h("p.fate", {}, icon("offline"), say("waiting"));
+  if (message.state === "sending") return h("p.fate.sending", icon("clock"), say("sending"));
+  if (message.state === "waiting") return h("p.fate", icon("offline"), say("waiting"));
   const act = (label, work) => h("button.button", { type: "button", onclick: () => work(message.clientId) }, label);
   return h(
     "div.fate.bad",
     { role: "alert" },
-    h("p", {}, icon("warn"), say("notSent", { reason: message.reason })),
-    h("div.row", {}, act(say("again"), again), act(say("discard"), discard)),
+    h("p", icon("warn"), say("notSent", { reason: message.reason })),
+    h("div.row", act(say("again"), again), act(say("discard"), discard)),
   );
 }

@@ -52,7 +52,7 @@ async function begin() {
   try {
     now = await api.start();
   } catch (error) {
-    fill(byId("app"), h("main.welcome", {}, h("div.sheet", {}, h("p", { role: "status" }, error.message))));
+    fill(byId("app"), h("main.welcome", h("div.sheet", h("p", { role: "status" }, error.message))));
     setTimeout(begin, AGAIN);
     return;
   }
@@ -85,7 +85,7 @@ async function join(name) {
 }
 
 function enter() {
-  fill(byId("app"), h("div.webchat", {}, skip, sidebar.element, chat.element));
+  fill(byId("app"), h("div.webchat", skip, sidebar.element, chat.element));
   settle();
   outbox.restore();
   feed.connect();

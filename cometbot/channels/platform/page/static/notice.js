@@ -36,6 +36,6 @@ export class Notice {
   #set(kind, sign, name) {
     this.element.className = `notice ${kind}`;
     this.element.hidden = false;
-    fill(this.element, icon(sign), h("span", {}, say(name)));
+    fill(this.element, icon(sign), h("span", say(name)));
   }
 }

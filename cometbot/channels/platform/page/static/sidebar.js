@@ -16,7 +16,7 @@ export class Sidebar {
     this.brand = h("header.brand");
     this.list = h("nav.conversations", { "aria-label": say("chats") });
     this.foot = h("footer.identity");
-    this.element = h("aside.people", {}, this.brand, this.list, this.foot);
+    this.element = h("aside.people", this.brand, this.list, this.foot);
     store.on("service user", () => this.#showFrame());
     store.on("bots chats place messages", () => this.#soon());
   }
@@ -44,13 +44,13 @@ export class Sidebar {
     const mark = service.avatar
       ? avatar(service.name, service.name, "group", service.avatar)
       : h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "34", height: "34" });
-    fill(this.brand, h("a.home", { href: "/", onclick: home }, mark, h("h1", {}, service.name)), themeButton());
+    fill(this.brand, h("a.home", { href: "/", onclick: home }, mark, h("h1", service.name)), themeButton());
     if (!user) return;
     const leave = { type: "button", title: say("leave"), "aria-label": say("leave"), onclick: () => this.leave() };
     fill(
       this.foot,
       avatar(user.id, user.name),
-      h("p", {}, say("hello", { name: user.name })),
+      h("p", say("hello", { name: user.name })),
       h("button.quiet-button", leave, icon("leave")),
     );
   }
@@ -77,12 +77,11 @@ export class Sidebar {
       { "aria-label": bot.name },
       h(
         "div.bot-row",
-        {},
         h(
           "a.conversation",
           { ...this.#link(path), dataset: { path: `bot ${bot.id}` }, "aria-current": isHere ? "page" : null },
           avatar(bot.id, bot.name, "", bot.avatar),
-          h("span.lines", {}, h("span.name", {}, bot.name), bot.description && h("small", {}, bot.description)),
+          h("span.lines", h("span.name", bot.name), bot.description && h("small", bot.description)),
         ),
         chats.length > 0 &&
           h(
@@ -94,8 +93,7 @@ export class Sidebar {
       chats.length > 0 &&
         h(
           "ul",
-          {},
-          chats.map((chat) => h("li", {}, this.#chat(chat))),
+          chats.map((chat) => h("li", this.#chat(chat))),
         ),
     );
   }
@@ -106,8 +104,7 @@ export class Sidebar {
     if (!orphans.length) return null;
     return h(
       "ul.orphans",
-      {},
-      orphans.map((chat) => h("li", {}, this.#chat(chat))),
+      orphans.map((chat) => h("li", this.#chat(chat))),
     );
   }
 
@@ -128,19 +125,16 @@ export class Sidebar {
       },
       h(
         "span.lines",
-        {},
         h(
           "span.name",
-          {},
           store.titleOf(chat, (number) => say("chatNumber", { number })),
         ),
-        h("small", {}, said ? (isOwn ? say("youSaid", { text: said }) : said) : say("nothingSaid")),
+        h("small", said ? (isOwn ? say("youSaid", { text: said }) : said) : say("nothingSaid")),
       ),
       h(
         "span.aside",
-        {},
-        last && h("time", {}, shortTime(last.timestamp / 1000)),
-        count > 0 && h("span.count", {}, h("span.unheard", {}, say("unread", { count })), badge(count)),
+        last && h("time", shortTime(last.timestamp / 1000)),
+        count > 0 && h("span.count", h("span.unheard", say("unread", { count })), badge(count)),
       ),
     );
   }
@@ -162,8 +156,7 @@ export function socials(service) {
   if (!links.length) return null;
   return h(
     "ul.socials",
-    {},
-    links.map(([title, href]) => h("li", {}, h("a", { href, target: "_blank", rel: "noopener noreferrer" }, title))),
+    links.map(([title, href]) => h("li", h("a", { href, target: "_blank", rel: "noopener noreferrer" }, title))),
   );
 }
 

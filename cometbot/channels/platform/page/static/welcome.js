@@ -44,14 +44,12 @@ export function welcome(store, enter, note = "") {
   };
   return h(
     "main.welcome",
-    {},
-    h("div.corner", {}, themeButton()),
+    h("div.corner", themeButton()),
     h(
       "div.sheet",
-      {},
       mark(service),
       h("h1", { dir: "auto" }, service.name || say("welcome")),
-      service.description && h("p.about", {}, service.description),
+      service.description && h("p.about", service.description),
       note && h("p.note", { role: "status" }, note),
       h(
         "form.fields",
@@ -62,7 +60,7 @@ export function welcome(store, enter, note = "") {
         fault,
         button,
       ),
-      h("p.quiet-note", {}, say("welcome.hint")),
+      h("p.quiet-note", say("welcome.hint")),
       faces(store),
     ),
     socials(service),
@@ -72,7 +70,7 @@ export function welcome(store, enter, note = "") {
 /** The bots to choose from. */
 export function home(store, go) {
   const { service, bots } = store;
-  if (!bots.size) return h("div.empty", {}, mark(service), h("h3", {}, say("noBots")), h("p", {}, say("noBots.hint")));
+  if (!bots.size) return h("div.empty", mark(service), h("h3", say("noBots")), h("p", say("noBots.hint")));
   const open = (path) => (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
@@ -82,22 +80,20 @@ export function home(store, go) {
     const path = `/bot/${bot.id}`;
     return h(
       "li",
-      {},
       h(
         "a.tile",
         { href: path, onclick: open(path) },
         avatar(bot.id, bot.name, "", bot.avatar),
-        h("strong", {}, bot.name),
-        bot.description && h("small", {}, bot.description),
+        h("strong", bot.name),
+        bot.description && h("small", bot.description),
       ),
     );
   };
   return h(
     "div.home-page",
-    {},
-    h("h2", {}, say("chooseBot")),
-    service.description && h("p.about", {}, service.description),
-    h("ul.tiles", {}, [...bots.values()].map(tile)),
+    h("h2", say("chooseBot")),
+    service.description && h("p.about", service.description),
+    h("ul.tiles", [...bots.values()].map(tile)),
     socials(service),
   );
 }
@@ -112,7 +108,6 @@ function faces(store) {
   if (!bots.length) return null;
   return h(
     "ul.faces",
-    {},
-    bots.slice(0, 6).map((bot) => h("li", {}, avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
+    bots.slice(0, 6).map((bot) => h("li", avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
   );
 }
