@@ -1,4 +1,4 @@
-"""The inspector: the wire, trouble, dead letters, and what happens when the code changes."""
+"""The inspector: traffic, failures, dead letters, and what happens when the code changes."""
 
 from __future__ import annotations
 
@@ -114,24 +114,24 @@ def test_background_calls_are_shown_on_request(visitor: Visitor) -> None:
 
 
 def test_a_429_is_survived_and_seen(visitor: Visitor) -> None:
-    visitor.open_tab("Trouble")
+    visitor.open_tab("Failures")
     switch = visitor.page.get_by_role("switch", name="Too many requests")
     switch.click()
     expect(switch).to_have_attribute("aria-checked", "true")
     visitor.send_text("/track 33")
-    visitor.open_tab("Wire")
+    visitor.open_tab("Traffic")
     refused = visitor.page.locator(".entry", has=visitor.page.locator(".status", has_text="429"))
     expect(refused.first).to_contain_text("rate_limit")
     visitor.expect_text("Order 33 is on its way")
-    visitor.open_tab("Trouble")
+    visitor.open_tab("Failures")
     expect(switch).to_have_attribute("aria-checked", "false")
     expect(visitor.page.locator(".message.other")).to_have_count(1)
 
 
 def test_duplicated_callback_is_answered_once(visitor: Visitor) -> None:
-    visitor.open_tab("Trouble")
+    visitor.open_tab("Failures")
     visitor.page.get_by_role("switch", name="Callbacks twice").click()
-    expect(visitor.page.get_by_role("tab", name="Trouble")).to_contain_text("1")
+    expect(visitor.page.get_by_role("tab", name="Failures")).to_contain_text("1")
     visitor.send_text("/track 34")
     visitor.expect_text("Order 34 is on its way")
     expect(visitor.page.locator(".receipt")).to_contain_text("told 2 times")
@@ -139,7 +139,7 @@ def test_duplicated_callback_is_answered_once(visitor: Visitor) -> None:
 
 
 def test_a_switch_that_is_switched_off_ends_the_trouble(visitor: Visitor) -> None:
-    visitor.open_tab("Trouble")
+    visitor.open_tab("Failures")
     visitor.page.get_by_label("How often").select_option("until switched off")
     switch = visitor.page.get_by_role("switch", name="Server error")
     switch.click()

@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const MOST_FILES = 10;
 
@@ -10,7 +10,7 @@ const MOST_FILES = 10;
 class Attached {
   constructor(file) {
     this.file = file;
-    this.name = file.name || say("picture");
+    this.name = file.name || t("picture");
     this.progress = null;
     this.fault = "";
     this.stored = Promise.resolve(file);
@@ -31,8 +31,8 @@ class Attached {
 export class Attachments {
   #items = [];
 
-  constructor({ upload, refuse = () => "", mostFiles = () => MOST_FILES, tell = () => {}, changed, done }) {
-    Object.assign(this, { upload, refuse, mostFiles, tell, changed, done });
+  constructor({ upload, refuse = () => "", mostFiles = () => MOST_FILES, showToast = () => {}, changed, done }) {
+    Object.assign(this, { upload, refuse, mostFiles, showToast, changed, done });
     this.picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true" });
     this.picker.addEventListener("change", () => {
       this.add([...this.picker.files]);
@@ -53,9 +53,9 @@ export class Attachments {
   add(files) {
     for (const file of files) {
       const fault =
-        this.#items.length >= this.mostFiles() ? say("tooMany", { count: this.mostFiles() }) : this.refuse(file);
+        this.#items.length >= this.mostFiles() ? t("tooMany", { count: this.mostFiles() }) : this.refuse(file);
       if (fault) {
-        this.tell(fault);
+        this.showToast(fault);
         continue;
       }
       const item = new Attached(file);
@@ -137,14 +137,14 @@ export class Attachments {
       this.#begin(item);
       this.#show();
     };
-    item.bar = h("progress", { max: "100", "aria-label": say("uploading", { name: item.name }) });
+    item.bar = h("progress", { max: "100", "aria-label": t("uploading", { name: item.name }) });
     const chip = h(
       "span.attached",
       { class: item.fault ? "bad" : "" },
       item.url ? h("img", { src: item.url, alt: "" }) : icon(item.fault ? "warn" : "file"),
       h("span.lines", h("span", item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
-      item.fault && this.#button("reload", say("again"), again),
-      this.#button("close", say("remove", { name: item.name }), () => this.#drop(item)),
+      item.fault && this.#button("reload", t("again"), again),
+      this.#button("close", t("remove", { name: item.name }), () => this.#drop(item)),
     );
     this.#showProgress(item);
     return chip;

@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { avatar } from "./avatar.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const MOST = 8;
 
@@ -21,7 +21,7 @@ export class Completion {
     this.text = text;
     this.offers = offers;
     this.mentioned = mentioned;
-    this.element = h("ul.completion", { role: "listbox", id, hidden: true, "aria-label": say("suggestions") });
+    this.element = h("ul.completion", { role: "listbox", id, hidden: true, "aria-label": t("suggestions") });
     this.usage = h("p.usage", { role: "status", hidden: true });
     const states = { autocomplete: "list", controls: id, expanded: "false", haspopup: "listbox" };
     text.setAttribute("role", "combobox");

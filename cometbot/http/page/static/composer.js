@@ -4,7 +4,7 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { Attachments } from "./attachments.js";
 import { Completion } from "./completion.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const HIGHEST = 220;
 const COMPOSING = 229;
@@ -21,7 +21,7 @@ const hasTouch = () => matchMedia("(pointer: coarse)").matches;
  *
  * With `upload(file, progress)`, a promise of what is stored, files are uploaded as soon as they are attached, and
  * `send` gets what is stored in their place; `refuse(file)` is why a file cannot be attached, empty if it can.
- * `longest()` is how many bytes of text there may be. `tell(text)` says what went wrong.
+ * `longest()` is how many bytes of text there may be. `showToast(text)` says what went wrong.
  */
 export class Composer {
   #mentioned = new Map();
@@ -30,14 +30,14 @@ export class Composer {
   #edits = null;
   #busy = false;
   #longest;
-  #tell;
+  #showToast;
 
   constructor(options) {
-    const { send, offers, editLast = () => {}, id = "composer-text", label = say("message") } = options;
+    const { send, offers, editLast = () => {}, id = "composer-text", label = t("message") } = options;
     this.#send = send;
     this.#offers = offers;
     this.#longest = options.longest ?? (() => Infinity);
-    this.#tell = options.tell ?? (() => {});
+    this.#showToast = options.showToast ?? (() => {});
     this.text = h("textarea", {
       id,
       rows: "1",
@@ -74,8 +74,8 @@ export class Composer {
     fill(
       this.note,
       icon("edit"),
-      h("span", say("editing")),
-      h("button.button", { type: "button", onclick: () => this.#endEdit() }, say("cancel")),
+      h("span", t("editing")),
+      h("button.button", { type: "button", onclick: () => this.#endEdit() }, t("cancel")),
     );
     this.note.hidden = false;
     this.#grow();
@@ -115,13 +115,13 @@ export class Composer {
       "button.attach",
       {
         type: "button",
-        "aria-label": say("attach"),
-        title: say("attach"),
+        "aria-label": t("attach"),
+        title: t("attach"),
         onclick: () => this.attachments.picker.click(),
       },
       icon("attach"),
     );
-    const hints = { "aria-label": say("send"), title: say(hasTouch() ? "send" : "sendHint") };
+    const hints = { "aria-label": t("send"), title: t(hasTouch() ? "send" : "sendHint") };
     // The box keeps the focus, and a phone its keyboard.
     const stay = (event) => event.preventDefault();
     const button = h("button.send", { type: "submit", ...hints, onmousedown: stay }, icon("send"));
@@ -150,7 +150,7 @@ export class Composer {
     const { items } = this.attachments;
     if (this.#busy || (!written.trim() && !items.length)) return;
     const over = new TextEncoder().encode(written.trim()).length - this.#longest();
-    if (over > 0) return this.#tell(say("tooLong", { count: over }));
+    if (over > 0) return this.#showToast(t("tooLong", { count: over }));
     if (this.#edits) {
       const save = this.#edits;
       this.#endEdit();

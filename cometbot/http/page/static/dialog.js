@@ -1,10 +1,10 @@
 // A small form in front of everything else.
 
 import { h, fill } from "./dom.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 /** What `act(values)` resolves to, null if it was cancelled. What it throws is shown, and the form stays. */
-export function ask(title, fields, label, act) {
+export function openForm(title, fields, label, act) {
   return new Promise((resolve) => {
     const fault = h("p.fault", { role: "alert" });
     const inputs = fields.map((field) =>
@@ -20,12 +20,12 @@ export function ask(title, fields, label, act) {
     const rows = fields.map((field, place) =>
       h(
         "label.field",
-        h("span", field.label, field.isOptional && h("small", ` ${say("optional")}`)),
+        h("span", field.label, field.isOptional && h("small", ` ${t("optional")}`)),
         inputs[place],
         field.hint && h("small", field.hint),
       ),
     );
-    const cancel = h("button.button", { type: "button", onclick: () => dialog.close() }, say("cancel"));
+    const cancel = h("button.button", { type: "button", onclick: () => dialog.close() }, t("cancel"));
     const form = h(
       "form",
       { method: "dialog", onsubmit: submit },
@@ -56,14 +56,14 @@ export function ask(title, fields, label, act) {
 }
 
 /** Whether somebody who was asked `title` in front of everything else says yes, with a button that says `label`. */
-export function confirm(title, text, label) {
+export function openConfirmation(title, text, label) {
   return new Promise((resolve) => {
     let isSure = false;
     const yes = () => {
       isSure = true;
       dialog.close();
     };
-    const no = h("button.button", { type: "button", onclick: () => dialog.close() }, say("cancel"));
+    const no = h("button.button", { type: "button", onclick: () => dialog.close() }, t("cancel"));
     const dialog = h(
       "dialog",
       { "aria-label": title },

@@ -1,6 +1,6 @@
 // Times of day, by the reader's clock.
 
-import { say, spoken } from "./texts.js";
+import { t, getLanguage } from "./i18n.js";
 
 const MINUTES = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 
@@ -21,10 +21,10 @@ export function dayName(seconds) {
   const date = new Date(seconds * 1000);
   const now = new Date();
   const before = new Date(now.getFullYear(), now.getMonth(), now.getDate() - 1);
-  if (date.toDateString() === now.toDateString()) return say("today");
-  if (date.toDateString() === before.toDateString()) return say("yesterday");
+  if (date.toDateString() === now.toDateString()) return t("today");
+  if (date.toDateString() === before.toDateString()) return t("yesterday");
   const year = date.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
-  return date.toLocaleDateString(spoken(), { weekday: "long", day: "numeric", month: "long", ...year });
+  return date.toLocaleDateString(getLanguage(), { weekday: "long", day: "numeric", month: "long", ...year });
 }
 
 /** When something was, in as few letters as a list has room for: the time, a day of this week, or a date. */
@@ -32,6 +32,6 @@ export function shortTime(seconds) {
   const date = new Date(seconds * 1000);
   const days = (Date.now() - date) / 86_400_000;
   if (date.toDateString() === new Date().toDateString()) return timeOf(seconds);
-  if (days < 6) return date.toLocaleDateString(spoken(), { weekday: "short" });
-  return date.toLocaleDateString(spoken(), { day: "numeric", month: "short" });
+  if (days < 6) return date.toLocaleDateString(getLanguage(), { weekday: "short" });
+  return date.toLocaleDateString(getLanguage(), { day: "numeric", month: "short" });
 }

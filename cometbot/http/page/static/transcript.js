@@ -3,8 +3,8 @@
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { messageElement } from "./message.js";
-import { say } from "./texts.js";
-import { counterpart, focusOn, keepTyped } from "./typed.js";
+import { t } from "./i18n.js";
+import { findCounterpart, restoreFocus, copyFormState } from "./form_state.js";
 import { dayName } from "./time.js";
 
 const NEAR = 80;
@@ -13,7 +13,7 @@ const MANY = 5;
 const SETTLED = 500;
 
 /**
- * `look` says how messages look to whoever reads: what message.js needs, and `facts(message, {follows})`. `empty` is
+ * `view` says how messages view to whoever reads: what message.js needs, and `facts(message, {follows})`. `empty` is
  * what stands there before the first; `reachedTop` is called when the reader comes near to the oldest that is shown.
  * Up, Down, Home and End go from message to message.
  */
@@ -24,12 +24,12 @@ export class Transcript {
   #top = 0;
   #list;
   #unseen;
-  #look;
+  #view;
   #empty;
   #reachedTop;
 
-  constructor(look, { label, empty, reachedTop = () => {} }) {
-    this.#look = look;
+  constructor(view, { label, empty, reachedTop = () => {} }) {
+    this.#view = view;
     this.#empty = empty;
     this.#reachedTop = reachedTop;
     this.#list = h("div.messages", {
@@ -42,7 +42,7 @@ export class Transcript {
       "button.unseen",
       { type: "button", hidden: true, onclick: () => this.toEnd() },
       icon("down"),
-      say("newMessages"),
+      t("newMessages"),
     );
     this.element = h("div.transcript", this.#list, this.#unseen);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
@@ -79,7 +79,7 @@ export class Transcript {
     let added = 0;
     for (const message of messages) {
       if (dayOf(message) !== (last && dayOf(last))) nodes.push(this.#day(message));
-      const facts = this.#look.facts(message, { follows: isSameTurn(last, message) });
+      const facts = this.#view.facts(message, { follows: isSameTurn(last, message) });
       const signature = JSON.stringify([message, facts]);
       const known = this.#shown.get(message.id);
       if (!known) added += 1;
@@ -109,7 +109,7 @@ export class Transcript {
     this.#shown.get(id)?.element.focus();
   }
 
-  /** A page of messages that is loaded is not read out by a screen reader: only what is said from then on. */
+  /** A page of messages that is loaded is not read out by a screen messageActions: only what is said from then on. */
   #beQuiet() {
     this.#list.setAttribute("aria-live", "off");
     setTimeout(() => this.#list.setAttribute("aria-live", "polite"), SETTLED);
@@ -124,13 +124,13 @@ export class Transcript {
   }
 
   #renew(known, message, facts) {
-    const element = messageElement(message, facts, this.#look);
+    const element = messageElement(message, facts, this.#view);
     if (known) {
       element.classList.add("settled");
-      keepTyped(known.element, element);
+      copyFormState(known.element, element);
       if (known.element.contains(document.activeElement)) {
-        const wanted = counterpart(known.element, element);
-        queueMicrotask(() => focusOn(wanted));
+        const wanted = findCounterpart(known.element, element);
+        queueMicrotask(() => restoreFocus(wanted));
       }
     }
     for (const media of element.querySelectorAll("img, video")) {
@@ -176,8 +176,8 @@ export class Transcript {
 }
 
 /** Three moving dots and a text: somebody is about to say something. */
-export function working(text) {
-  return h("div.working", h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
+export function typingIndicator(text) {
+  return h("div.typingIndicator", h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
 }
 
 function dayOf(message) {

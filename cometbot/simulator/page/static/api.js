@@ -1,7 +1,7 @@
 // The simulator's control API, as promises.
 
 /** What the simulator refused, with its code. */
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(message, code) {
     super(message);
     this.code = code;
@@ -37,14 +37,14 @@ async function call(method, path, body, type = "application/json") {
   try {
     response = await fetch(`/simulator${path}`, options);
   } catch {
-    throw new Refused("The simulator does not answer. Is cometbot dev still running?", "");
+    throw new RequestError("The simulator does not answer. Is cometbot dev still running?", "");
   }
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer.data;
   const details = Object.values(answer.error?.details ?? {})
     .flat()
     .join(" ");
-  throw new Refused(
+  throw new RequestError(
     details || answer.error?.message || `The simulator answered ${response.status}.`,
     answer.error?.code,
   );

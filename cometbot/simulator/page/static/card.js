@@ -4,13 +4,13 @@ import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { markdown } from "./markdown.js";
 import { jsonBlock } from "./json.js";
-import { answering } from "./offers.js";
+import { answering } from "./quick_replies.js";
 
 /** The nodes of a message of the category card. */
-export function card(message, desk) {
+export function card(message, actions) {
   const shown = message.data.card ?? {};
-  if (!Array.isArray(shown.body)) return [h("div.prose", markdown(message.data.text ?? "", desk.nameOf))];
-  return [h("div.card", each(shown.body, { message, desk }))];
+  if (!Array.isArray(shown.body)) return [h("div.prose", markdown(message.data.text ?? "", actions.nameOf))];
+  return [h("div.card", each(shown.body, { message, actions }))];
 }
 
 function each(items, place) {
@@ -24,7 +24,7 @@ function element(item, place) {
 
 const ELEMENTS = {
   text: (item) => h("p.text", { class: variant(item.variant ?? item.size) }, item.content),
-  markdown: (item, { desk }) => h("div.prose", markdown(item.content ?? "", desk.nameOf)),
+  markdown: (item, { actions }) => h("div.prose", markdown(item.content ?? "", actions.nameOf)),
   image: (item) => picture(item.url, item.altText ?? item.alt ?? "", "wide"),
   icon: (item) => (item.url ? picture(item.url, item.name ?? "", "small") : h("span.badge", item.name)),
   avatar: (item) =>
@@ -137,44 +137,44 @@ function button(item, label, place, style) {
   );
 }
 
-function doing(action, { desk }) {
+function doing(action, { actions }) {
   if (!action?.type) return { disabled: true };
-  if (action.type === "sendMessage") return answering(desk);
-  return { disabled: !desk.mayAnswer && action.type !== "openUrl" && action.type !== "copyToClipboard" };
+  if (action.type === "sendMessage") return answering(actions);
+  return { disabled: !actions.canReply && action.type !== "openUrl" && action.type !== "copyToClipboard" };
 }
 
-function perform(item, { message, desk }) {
+function perform(item, { message, actions }) {
   const action = item.action ?? {};
-  (ACTIONS[action.type] ?? unknownAction)(action, { message, desk, item });
+  (ACTIONS[action.type] ?? unknownAction)(action, { message, actions, item });
 }
 
-function open(action, { desk }) {
+function open(action, { actions }) {
   const url = safeUrl(action.url);
   if (url) window.open(url, "_blank", "noopener,noreferrer");
-  else desk.tell("This button leads nowhere: its URL is not one of http or https.");
+  else actions.showToast("This button leads nowhere: its URL is not one of http or https.");
 }
 
 const ACTIONS = {
   openUrl: open,
   downloadFile: open,
-  sendMessage: (action, { desk }) =>
-    desk.say(action.text ?? "", { user: action.receiverUid, group: action.receiverGuid }),
-  chatWithUser: (action, { desk }) => desk.chatWith("user", action.uid),
-  chatWithGroup: (action, { desk }) => desk.chatWith("group", action.guid),
-  async copyToClipboard(action, { desk }) {
+  sendMessage: (action, { actions }) =>
+    actions.send(action.text ?? "", { user: action.receiverUid, group: action.receiverGuid }),
+  chatWithUser: (action, { actions }) => actions.openChat("user", action.uid),
+  chatWithGroup: (action, { actions }) => actions.openChat("group", action.guid),
+  async copyToClipboard(action, { actions }) {
     try {
       await navigator.clipboard.writeText(String(action.value ?? ""));
-      desk.tell("Copied.");
+      actions.showToast("Copied.");
     } catch {
-      desk.tell("The browser did not allow to copy.");
+      actions.showToast("The browser did not allow to copy.");
     }
   },
-  apiCall: (action, { message, desk, item }) => desk.press(message, item.id, {}),
-  initiateCall: (action, { desk }) => desk.tell("The simulator makes no calls."),
-  customCallback: (action, { desk }) =>
-    desk.tell("A custom callback is for the app's own code: nothing hears of it here."),
+  apiCall: (action, { message, actions, item }) => actions.callUrl(message, item.id, {}),
+  initiateCall: (action, { actions }) => actions.showToast("The simulator makes no calls."),
+  customCallback: (action, { actions }) =>
+    actions.showToast("A custom callback is for the app's own code: nothing hears of it here."),
 };
 
-function unknownAction(action, { desk }) {
-  desk.tell(`The simulator does not know the action ${action.type}.`);
+function unknownAction(action, { actions }) {
+  actions.showToast(`The simulator does not know the action ${action.type}.`);
 }

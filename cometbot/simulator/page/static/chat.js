@@ -5,20 +5,20 @@ import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { earlier } from "./api.js";
 import { Composer } from "./composer.js";
-import { lookOf } from "./look.js";
-import { Transcript, working } from "./transcript.js";
+import { messageView } from "./message_view.js";
+import { Transcript, typingIndicator } from "./transcript.js";
 import { Notice } from "./notice.js";
 
 /** The middle pane. */
 export class Chat {
   #edge;
 
-  constructor(root, store, reader) {
+  constructor(root, store, messageActions) {
     this.store = store;
-    this.reader = reader;
+    this.messageActions = messageActions;
     this.head = h("header.chat-head");
     this.#edge = h("button.edge.button", { type: "button", onclick: () => this.#earlier() }, "Earlier messages");
-    this.transcript = new Transcript(lookOf(reader), {
+    this.transcript = new Transcript(messageView(messageActions), {
       label: "Messages",
       empty: () => (store.beginOf(store.place) ? null : this.#empty()),
       reachedTop: () => this.#earlier(),
@@ -26,12 +26,12 @@ export class Chat {
     this.composer = new Composer({
       send: (written) => {
         this.transcript.toEnd();
-        return reader.sendAll(this.#address(), written);
+        return messageActions.sendAll(this.#address(), written);
       },
       offers: (kind) => offersOf(store, kind),
       editLast: () => this.#editLast(),
     });
-    reader.editor = this.composer;
+    messageActions.editor = this.composer;
     this.notice = new Notice(store);
     fill(
       root,
@@ -86,7 +86,7 @@ export class Chat {
 
   /** Get the messages before the oldest that is known here, if there may be some. */
   async #earlier() {
-    const { store, reader } = this;
+    const { store, messageActions } = this;
     const { place, me } = store;
     const before = place && store.beginOf(place);
     if (!before || this.loading) return;
@@ -94,9 +94,9 @@ export class Chat {
     try {
       const query = { [place.kind === "group" ? "group" : "user"]: place.id, before };
       const page = await earlier(me, query);
-      if (me === store.me) store.putEarlier(place, page.messages, page.more ? page.before : 0);
+      if (me === store.me) store.addEarlier(place, page.messages, page.more ? page.before : 0);
     } catch (error) {
-      reader.tell(error.message, "bad");
+      messageActions.showToast(error.message, "bad");
     } finally {
       this.loading = false;
     }
@@ -131,7 +131,7 @@ export class Chat {
           message.category === "message" &&
           !message.deletedAt,
       );
-    if (own.length) this.reader.acts.edit(own.at(-1));
+    if (own.length) this.messageActions.acts.edit(own.at(-1));
   }
 
   #empty() {
@@ -152,7 +152,7 @@ export class Chat {
       h(
         "p",
         isBot
-          ? "What you write is posted to your bot as CometChat would do it. Its answers appear here, and all that goes over the wire in the inspector."
+          ? "What you write is posted to your bot as CometChat would do it. Its answers appear here, and each callback and REST call in the inspector."
           : kind === "group"
             ? "Type @ to mention somebody. Bots hear what their group setting lets them hear."
             : `${name} is a person: no bot hears of this.`,
@@ -198,4 +198,4 @@ export function workingBots(store, messages) {
 }
 
 /** The sign that a bot of this name is at work. */
-export const atWork = (name) => working(`${name} is working on it`);
+export const atWork = (name) => typingIndicator(`${name} is working on it`);

@@ -4,18 +4,18 @@ import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { markdown, plain } from "./markdown.js";
 import { jsonBlock } from "./json.js";
-import { offered } from "./offers.js";
+import { offered } from "./quick_replies.js";
 import { card } from "./card.js";
 import { interactive } from "./interactive.js";
 
 /**
- * The nodes of a message. `desk` says what its buttons do: `say(text)`, `answer(text)` so that the bot hears of it,
- * `press(message, element, values)`, `chatWith(kind, id)`, `tell(text)`; `nameOf(uid)`; `mayAnswer` whether buttons work
- * for whoever reads, and `isOver` whether what the message offers counts no more.
+ * Return the nodes of a message. `actions` has what its buttons do: `send(text)`, `reply(text)` (which mentions a bot that
+ * reads only mentions), `callUrl(message, element, values)`, `openChat(kind, id)`, `showToast(text)`; also `nameOf(uid)`,
+ * `canReply` (whether buttons work for the reader) and `isExpired` (whether the message's quick replies are over).
  */
-export function content(message, desk) {
+export function content(message, actions) {
   const kind = message.category === "message" ? message.type : message.category;
-  return (KINDS[kind] ?? unknown)(message, desk);
+  return (KINDS[kind] ?? unknown)(message, actions);
 }
 
 /** A message in a few words, for lists and for the ear. */
@@ -31,19 +31,20 @@ export function summary(message, nameOf) {
 const WORDS = { image: "Picture", audio: "Audio", video: "Video", file: "File" };
 
 const KINDS = {
-  text: (message, desk) => offered(message, desk) ?? [h("div.prose", markdown(message.data.text ?? "", desk.nameOf))],
-  image: (message, desk) => media(message, desk, picture),
-  audio: (message, desk) => media(message, desk, player("audio")),
-  video: (message, desk) => media(message, desk, player("video")),
-  file: (message, desk) => media(message, desk, download),
+  text: (message, actions) =>
+    offered(message, actions) ?? [h("div.prose", markdown(message.data.text ?? "", actions.nameOf))],
+  image: (message, actions) => media(message, actions, picture),
+  audio: (message, actions) => media(message, actions, player("audio")),
+  video: (message, actions) => media(message, actions, player("video")),
+  file: (message, actions) => media(message, actions, download),
   custom,
   card,
   interactive,
 };
 
-function media(message, desk, show) {
+function media(message, actions, show) {
   const files = message.data.attachments ?? (message.data.url ? [{ url: message.data.url, name: "file" }] : []);
-  const caption = message.data.text ? h("div.prose", markdown(message.data.text, desk.nameOf)) : null;
+  const caption = message.data.text ? h("div.prose", markdown(message.data.text, actions.nameOf)) : null;
   return [h("div.media", { class: `count-${Math.min(files.length, 4)}` }, files.map(show)), caption].filter(Boolean);
 }
 
@@ -80,10 +81,10 @@ function sizeOf(bytes) {
       : `${(size / 1048576).toFixed(1)} MB`;
 }
 
-function custom(message, desk) {
+function custom(message, actions) {
   const data = message.data.customData ?? {};
   const place = position(data);
-  const text = message.data.text ? h("div.prose", markdown(message.data.text, desk.nameOf)) : null;
+  const text = message.data.text ? h("div.prose", markdown(message.data.text, actions.nameOf)) : null;
   const block = h(
     "details.custom",
     { open: !place && !text },

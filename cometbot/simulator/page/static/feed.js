@@ -1,8 +1,8 @@
 // Follows the simulator: a snapshot first, then server-sent events from where that ends.
 
 import { snapshot } from "./api.js";
-import { LiveStream } from "./livestream.js";
-import { calmly } from "./press.js";
+import { SharedStream } from "./shared_stream.js";
+import { afterPress } from "./after_press.js";
 
 const EVENTS = ["entry", "handled", "directory", "rules", "status", "output", "dead"];
 const AGAIN = 1500;
@@ -43,14 +43,14 @@ export class Feed {
   }
 
   #follow() {
-    const quietly = (act) => calmly(() => this.#live === live && act());
-    const live = new LiveStream({
+    const quietly = (act) => afterPress(() => this.#live === live && act());
+    const live = new SharedStream({
       name: "simulator",
       address: () => addressOf(this.#last),
       events: EVENTS,
-      opened: (hello) => quietly(() => this.#opened(JSON.parse(hello))),
-      heard: (name, data) => quietly(() => this.#heard(name, JSON.parse(data))),
-      closed: (fault) => quietly(() => this.#closed(fault)),
+      onOpen: (hello) => quietly(() => this.#opened(JSON.parse(hello))),
+      onEvent: (name, data) => quietly(() => this.#heard(name, JSON.parse(data))),
+      onClose: (fault) => quietly(() => this.#closed(fault)),
     });
     this.#live = live;
     live.start();
@@ -79,12 +79,12 @@ export class Feed {
 
   #take(name, value) {
     const store = this.#store;
-    if (name === "handled") store.takeHandled(value);
-    else if (name === "directory") store.setDirectory(value);
+    if (name === "handled") store.updateHandled(value);
+    else if (name === "directory") store.updateDirectory(value);
     else if (name !== "entry") store.set(name, value);
     else if (value.id > this.#last) {
       this.#last = value.id;
-      store.take(value);
+      store.addEntry(value);
     }
   }
 
@@ -118,12 +118,12 @@ export class Feed {
       const source = new EventSource(`${addressOf(this.#last)}&once=1`);
       const end = () => {
         source.close();
-        calmly(() => answer(run));
+        afterPress(() => answer(run));
       };
       const limit = setTimeout(end, LONGEST_POLL);
       const take = (name, data) => this.#live === live && run === this.#run && this.#take(name, JSON.parse(data));
       source.addEventListener("hello", ({ data }) => (run = JSON.parse(data)));
-      for (const name of EVENTS) source.addEventListener(name, ({ data }) => calmly(() => take(name, data)));
+      for (const name of EVENTS) source.addEventListener(name, ({ data }) => afterPress(() => take(name, data)));
       source.addEventListener("error", () => {
         clearTimeout(limit);
         end();

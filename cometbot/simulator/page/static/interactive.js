@@ -6,38 +6,38 @@ import { markdown } from "./markdown.js";
 import { jsonBlock } from "./json.js";
 
 /** The nodes of a message of the category interactive. */
-export function interactive(message, desk) {
+export function interactive(message, actions) {
   const shown = message.data.interactiveData ?? {};
   const make = { card: cardOf, form: formOf, scheduler }[message.type];
-  return make ? make(shown, message, desk) : [h("p.quiet", `Interactive message ${message.type}`), jsonBlock(shown)];
+  return make ? make(shown, message, actions) : [h("p.quiet", `Interactive message ${message.type}`), jsonBlock(shown)];
 }
 
-function cardOf(shown, message, desk) {
+function cardOf(shown, message, actions) {
   const url = safeUrl(shown.imageUrl, ["http:", "https:"]);
   return [
     h(
       "div.card",
       shown.imageUrl && url && h("img.wide", { src: url, alt: "", loading: "lazy" }),
-      h("div.prose", markdown(shown.text ?? "", desk.nameOf)),
+      h("div.prose", markdown(shown.text ?? "", actions.nameOf)),
       (shown.cardActions ?? []).length > 0 &&
         h(
           "div.row",
-          shown.cardActions.map((item) => button(item, message, desk)),
+          shown.cardActions.map((item) => button(item, message, actions)),
         ),
     ),
   ];
 }
 
-function formOf(shown, message, desk) {
-  const fields = (shown.formFields ?? []).map((item) => field(item, message, desk));
+function formOf(shown, message, actions) {
+  const fields = (shown.formFields ?? []).map((item) => field(item, message, actions));
   const submit = shown.submitElement ?? { elementId: "submit", buttonText: "Send" };
-  const send = h("button.primary", { type: "submit", disabled: !desk.mayAnswer }, submit.buttonText ?? "Send");
+  const send = h("button.primary", { type: "submit", disabled: !actions.canReply }, submit.buttonText ?? "Send");
   const done = async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(fields.filter(({ read }) => read).map(({ id, read }) => [id, read()]));
-    if (!(await perform(submit, message, desk, values))) return;
+    if (!(await perform(submit, message, actions, values))) return;
     if (submit.disableAfterInteracted) useUp(send);
-    if (shown.goalCompletionText) desk.tell(shown.goalCompletionText);
+    if (shown.goalCompletionText) actions.showToast(shown.goalCompletionText);
   };
   const title = shown.title && h("p.text.title", shown.title);
   return [
@@ -54,7 +54,7 @@ function formOf(shown, message, desk) {
   ];
 }
 
-function scheduler(shown, message, desk) {
+function scheduler(shown, message, actions) {
   const hours = Object.entries(shown.availability ?? {}).map(([day, spans]) =>
     h("tr", h("th", day), h("td", (spans ?? []).map(({ from, to }) => `${clock(from)}–${clock(to)}`).join(", "))),
   );
@@ -63,7 +63,7 @@ function scheduler(shown, message, desk) {
     shown.timezoneCode,
     shown.dateRangeStart && `${shown.dateRangeStart} to ${shown.dateRangeEnd ?? "…"}`,
   ];
-  const action = shown.scheduleElement && button(shown.scheduleElement, message, desk);
+  const action = shown.scheduleElement && button(shown.scheduleElement, message, actions);
   return [
     h(
       "div.card",
@@ -79,16 +79,16 @@ function clock(value) {
   return String(value ?? "").replace(/^(\d\d)(\d\d)$/, "$1:$2");
 }
 
-function button(item, message, desk) {
+function button(item, message, actions) {
   const leads = item.action?.actionType === "urlNavigation";
   const made = h(
     "button.button.filled",
-    { type: "button", disabled: !leads && !desk.mayAnswer },
+    { type: "button", disabled: !leads && !actions.canReply },
     item.buttonText ?? "Open",
     leads && icon("out"),
   );
   made.addEventListener("click", async () => {
-    if ((await perform(item, message, desk, {})) && item.disableAfterInteracted) useUp(made);
+    if ((await perform(item, message, actions, {})) && item.disableAfterInteracted) useUp(made);
   });
   return made;
 }
@@ -98,21 +98,21 @@ function useUp(button) {
   button.dataset.used = "";
 }
 
-async function perform(item, message, desk, values) {
+async function perform(item, message, actions, values) {
   const action = item.action ?? {};
-  if (action.actionType === "apiAction") return desk.press(message, item.elementId, values);
+  if (action.actionType === "apiAction") return actions.callUrl(message, item.elementId, values);
   const url = safeUrl(action.url);
   if (action.actionType === "urlNavigation" && url) {
     window.open(url, "_blank", "noopener,noreferrer");
     return true;
   }
-  desk.tell("This element has no action that the simulator knows.");
+  actions.showToast("This element has no action that the simulator knows.");
   return false;
 }
 
-function field(item, message, desk) {
+function field(item, message, actions) {
   const id = item.elementId;
-  if (item.elementType === "button") return { id, row: button(item, message, desk), read: null };
+  if (item.elementType === "button") return { id, row: button(item, message, actions), read: null };
   const { control, read } = (CONTROLS[item.elementType] ?? CONTROLS.textInput)(item);
   const label = h("span", item.label ?? id, item.optional && h("small", " optional"));
   const isGroup = control.tagName === "FIELDSET";

@@ -4,48 +4,48 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { Store } from "./store.js";
 import { Feed } from "./feed.js";
-import { People } from "./people.js";
+import { Sidebar } from "./sidebar.js";
 import { Chat } from "./chat.js";
-import { Reader } from "./reader.js";
+import { MessageActions } from "./message_actions.js";
 import { Thread } from "./thread.js";
-import { Tabs } from "./tools.js";
-import { Wire } from "./wire.js";
-import { DeadLetters } from "./deadletters.js";
-import { Trouble } from "./trouble.js";
+import { Tabs } from "./tabs.js";
+import { TrafficLog } from "./traffic_log.js";
+import { DeadLetters } from "./dead_letters.js";
+import { Failures } from "./failures.js";
 import { Output } from "./output.js";
 
 const TOAST = 5000;
 const PANES = [
   ["people", "Chats", "people"],
   ["chat", "Talk", "chat"],
-  ["tools", "Inspector", "wire"],
+  ["tools", "Inspector", "traffic"],
 ];
 const byId = (id) => document.getElementById(id);
 
 const store = new Store();
-const reader = new Reader(store, { tell, inspect, go, openThread });
-const people = new People(byId("people"), store, { go, become, tell });
-const chat = new Chat(byId("chat"), store, reader);
-const thread = new Thread(store, reader, closeThread);
-const wire = new Wire(store, tell);
-const trouble = new Trouble(store, tell);
+const messageActions = new MessageActions(store, { showToast, inspect, go, openThread });
+const sidebar = new Sidebar(byId("people"), store, { go, become, showToast });
+const chat = new Chat(byId("chat"), store, messageActions);
+const thread = new Thread(store, messageActions, closeThread);
+const traffic = new TrafficLog(store, showToast);
+const failures = new Failures(store, showToast);
 const output = new Output(store);
 const tabs = new Tabs(
   byId("tools"),
   [
     { name: "thread", label: "Thread", element: thread.element, hidden: true },
-    { name: "wire", label: "Wire", element: wire.element },
+    { name: "traffic", label: "Traffic", element: traffic.element },
     {
       name: "dead",
       label: "Dead letters",
-      element: new DeadLetters(store, tell).element,
+      element: new DeadLetters(store, showToast).element,
       badge: () => ({ count: store.dead.length, kind: "bad" }),
     },
     {
-      name: "trouble",
-      label: "Trouble",
-      element: trouble.element,
-      badge: () => ({ count: trouble.count, kind: "warn" }),
+      name: "failures",
+      label: "Failures",
+      element: failures.element,
+      badge: () => ({ count: failures.count, kind: "warn" }),
     },
     {
       name: "output",
@@ -66,7 +66,7 @@ fill(
 );
 showPane("chat");
 store.on("directory", settle);
-store.on("messages", () => store.place && people.markSeen(store.place));
+store.on("messages", () => store.place && sidebar.markSeen(store.place));
 window.addEventListener("hashchange", settle);
 await new Feed(store).start();
 document.documentElement.dataset.ready = "true";
@@ -84,7 +84,7 @@ function settle() {
   const place = known && id !== me ? { kind, id } : placeFor(me);
   if (me !== store.me) {
     store.me = me;
-    store.changed("me");
+    store.emit("me");
   }
   if (place && (place.kind !== store.place?.kind || place.id !== store.place?.id)) enter(place);
 }
@@ -106,13 +106,13 @@ function placeFor(me) {
 
 function enter(place) {
   store.place = place;
-  people.markSeen(place);
-  store.changed("place");
+  sidebar.markSeen(place);
+  store.emit("place");
 }
 
 function go(place) {
   const isKnown = (place.kind === "group" ? store.groups : store.users).has(place.id);
-  if (!isKnown) return tell(`There is no ${place.kind} ${place.id} here.`, "bad");
+  if (!isKnown) return showToast(`There is no ${place.kind} ${place.id} here.`, "bad");
   closeThread();
   remember(store.me, place);
   showPane("chat");
@@ -165,12 +165,12 @@ function closeThread() {
 }
 
 function inspect(message) {
-  tabs.show("wire");
+  tabs.show("traffic");
   showPane("tools");
-  wire.only(message.id);
+  traffic.showMessage(message.id);
 }
 
-function tell(text, kind = "") {
+function showToast(text, kind = "") {
   const toast = h("div.toast", { class: kind }, text);
   byId("toasts").append(toast);
   setTimeout(() => toast.remove(), TOAST);

@@ -50,8 +50,10 @@ function blocks(lines, nameOf, depth = 0) {
   let place = 0;
   while (place < lines.length) {
     const line = lines[place];
-    const reader = [fenced, heading, rule, quoted, table, list].find((read) => read.fits(line, lines, place, depth));
-    const read = reader ?? (line.trim() ? paragraph : blank);
+    const messageActions = [fenced, heading, rule, quoted, table, list].find((read) =>
+      read.fits(line, lines, place, depth),
+    );
+    const read = messageActions ?? (line.trim() ? paragraph : blank);
     const [element, next] = read.make(lines, place, nameOf, depth);
     if (element) made.push(element);
     place = next;

@@ -26,7 +26,7 @@ export class Store {
   }
 
   /** Let everybody know. */
-  changed(topic, detail) {
+  emit(topic, detail) {
     for (const listener of this.#listeners.get(topic) ?? []) listener(detail);
   }
 
@@ -34,20 +34,20 @@ export class Store {
   restore(snapshot) {
     this.#forget();
     this.run = snapshot.run;
-    this.setDirectory(snapshot.directory);
+    this.updateDirectory(snapshot.directory);
     for (const message of snapshot.messages) this.messages.set(message.id, message);
-    // The snapshot holds the newest of all conversations: of each there may be older ones from its oldest on.
+    // The snapshot contains the newest of all conversations: of each there may be older ones from its oldest on.
     this.begins = snapshot.hasEarlier ? Math.min(...snapshot.messages.map((message) => Number(message.id))) : 0;
     this.entries = snapshot.entries;
-    this.changed("messages");
-    this.changed("entries");
+    this.emit("messages");
+    this.emit("entries");
   }
 
-  setDirectory({ users, groups, bots }) {
+  updateDirectory({ users, groups, bots }) {
     this.users = new Map(users.map((user) => [user.uid, user]));
     this.groups = new Map(groups.map((group) => [group.guid, group]));
     this.bots = new Map(bots.map((bot) => [bot.uid, bot]));
-    this.changed("directory");
+    this.emit("directory");
   }
 
   /** The id before which messages of this place may be missing here; 0 where none is. */
@@ -56,32 +56,32 @@ export class Store {
   }
 
   /** Messages of a place from before `beginOf(place)`, and the id that is its beginning from now on, 0 for none. */
-  putEarlier(place, messages, begin) {
+  addEarlier(place, messages, begin) {
     for (const message of messages) if (!this.messages.has(message.id)) this.messages.set(message.id, message);
     this.#begins.set(this.#nameOf(place), begin);
-    this.changed("messages");
+    this.emit("messages");
   }
 
   /** A log entry: a change to a message, a callback or a REST call. */
-  take(entry) {
+  addEntry(entry) {
     if (entry.kind !== "change") {
       this.entries = [...this.entries, entry].slice(-MOST_ENTRIES);
-      this.changed("entries", entry);
+      this.emit("entries", entry);
       return;
     }
     if (entry.removed) this.messages.delete(entry.removed);
     if (entry.message && entry.message.category !== "action") this.messages.set(entry.message.id, entry.message);
-    this.changed("messages", entry);
+    this.emit("messages", entry);
   }
 
-  takeHandled(changed) {
+  updateHandled(changed) {
     Object.assign(this.handled, changed);
-    this.changed("handled");
+    this.emit("handled");
   }
 
   set(topic, value) {
     this[topic] = value;
-    this.changed(topic, value);
+    this.emit(topic, value);
   }
 
   nameOf(uid) {
@@ -96,7 +96,7 @@ export class Store {
   messagesAt(place, { parent = "" } = {}) {
     if (!place) return [];
     return [...this.messages.values()]
-      .filter((message) => this.holds(place, message) && (message.parentId ?? "") === parent)
+      .filter((message) => this.contains(place, message) && (message.parentId ?? "") === parent)
       .sort((one, other) => one.id - other.id);
   }
 
@@ -105,7 +105,7 @@ export class Store {
     return known.sort((one, other) => one.id - other.id);
   }
 
-  holds(place, message) {
+  contains(place, message) {
     if (place.kind === "group") return message.receiverType === "group" && message.receiver === place.id;
     if (message.receiverType !== "user") return false;
     const pair = [message.sender, message.receiver];

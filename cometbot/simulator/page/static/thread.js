@@ -1,41 +1,41 @@
 // A thread, in a panel beside the conversation.
 
-import { h, fill } from "./dom.js";
+import { h } from "./dom.js";
 import { icon } from "./icons.js";
 import { Composer, isComposing } from "./composer.js";
 import { Transcript } from "./transcript.js";
 import { atWork, offersOf, workingBots } from "./chat.js";
-import { lookOf } from "./look.js";
+import { messageView } from "./message_view.js";
 
 /** The messages below one message; `close()` is called when the reader has had enough of it. */
 export class Thread {
   #root = "";
 
-  constructor(store, reader, close) {
+  constructor(store, messageActions, close) {
     this.store = store;
     // Within a thread there is no other one.
     const editor = { edit: (text, save) => this.composer.edit(text, save) };
     const within = {
-      facts: (message, more) => ({ ...reader.facts(message, more), replies: 0 }),
-      desk: (message) => reader.desk(this.#inThread(message)),
-      nameOf: reader.nameOf,
+      facts: (message, more) => ({ ...messageActions.facts(message, more), replies: 0 }),
+      actions: (message) => messageActions.actions(this.#inThread(message)),
+      nameOf: messageActions.nameOf,
       acts: {
-        ...reader.acts,
+        ...messageActions.acts,
         reply: null,
         edit: (message) => {
-          const before = reader.editor;
-          reader.editor = editor;
-          reader.acts.edit(message);
-          reader.editor = before;
+          const before = messageActions.editor;
+          messageActions.editor = editor;
+          messageActions.acts.edit(message);
+          messageActions.editor = before;
         },
       },
     };
-    this.transcript = new Transcript(lookOf(within), {
+    this.transcript = new Transcript(messageView(within), {
       label: "Replies",
       empty: () => h("div.empty", h("p", "This message is not there any more.")),
     });
     this.composer = new Composer({
-      send: (written) => reader.sendAll(this.#address(), written),
+      send: (written) => messageActions.sendAll(this.#address(), written),
       offers: (kind) => offersOf(store, kind),
       id: "thread-text",
       label: "Reply in the thread",

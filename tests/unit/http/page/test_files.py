@@ -17,7 +17,7 @@ def folder(tmp_path: Path) -> Path:
         '<head><link href="/page/own.css" /><script type="module" src="/page/main.js"></script></head><a href="/page/">'
     )
     (tmp_path / "main.js").write_text('import { h } from "./dom.js";\nimport { a } from "./own.js";\n')
-    (tmp_path / "own.js").write_text('import { say } from "./texts.js";\n')
+    (tmp_path / "own.js").write_text('import { t } from "./i18n.js";\n')
     (tmp_path / "own.css").write_text("a {}")
     (tmp_path / "secret.txt").write_text("no")
     return tmp_path
@@ -53,7 +53,7 @@ def test_index_names_versioned_files_and_preloads_scripts(folder: Path) -> None:
     begin = f"/page/{files.version}"
     assert f'href="{begin}/own.css"' in text
     assert f'src="{begin}/main.js"' in text
-    for name in ("dom.js", "own.js", "texts.js"):
+    for name in ("dom.js", "own.js", "i18n.js"):
         assert text.count(f'<link rel="modulepreload" href="{begin}/{name}" />') == 1
     assert '<a href="/page/">' in text
 

@@ -1,11 +1,11 @@
 // The platform's routes, as promises.
 
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const TIMEOUT = 20_000;
 
 /** What the platform refused, or was not there to answer: then `status` is 0. `retryAfter` is in seconds, or 0. */
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(message, status, retryAfter = 0) {
     super(message);
     this.status = status;
@@ -13,7 +13,7 @@ export class Refused extends Error {
   }
 
   /** Whether the same request may well go through a little later. */
-  get isPassing() {
+  get isTransient() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }
 }
@@ -25,7 +25,7 @@ let isQuiet = false;
  * Break off whatever is being asked, and ask nothing more but to leave; with false, ask again. Every answer renews the
  * cookie: one that came after the answer that took it away would bring it back.
  */
-export function beQuiet(quiet) {
+export function blockRequests(quiet) {
   isQuiet = quiet;
   if (quiet) for (const stop of running) stop();
 }
@@ -54,7 +54,7 @@ export function upload(file, progress) {
   const request = new XMLHttpRequest();
   const stop = () => request.abort();
   const answered = new Promise((resolve, reject) => {
-    if (isQuiet) throw new Refused(say("unreachable"), 0);
+    if (isQuiet) throw new RequestError(t("unreachable"), 0);
     const form = new FormData();
     form.append("file", file, file.name || "picture.png");
     request.upload.addEventListener("progress", (event) => event.total && progress(event.loaded / event.total));
@@ -64,7 +64,7 @@ export function upload(file, progress) {
       else reject(refusal(request.status, answer, request.getResponseHeader("Retry-After")));
     });
     for (const name of ["error", "abort"]) {
-      request.addEventListener(name, () => reject(new Refused(say("unreachable"), 0)));
+      request.addEventListener(name, () => reject(new RequestError(t("unreachable"), 0)));
     }
     request.open("POST", "/v1/client-api/files");
     request.addEventListener("loadend", () => running.delete(stop));
@@ -75,7 +75,7 @@ export function upload(file, progress) {
 }
 
 async function call(method, path, body, { isLast = false } = {}) {
-  if (isQuiet && !isLast) throw new Refused(say("unreachable"), 0);
+  if (isQuiet && !isLast) throw new RequestError(t("unreachable"), 0);
   const breaker = new AbortController();
   const stop = () => breaker.abort();
   AbortSignal.timeout(TIMEOUT).addEventListener("abort", stop);
@@ -91,7 +91,7 @@ async function call(method, path, body, { isLast = false } = {}) {
     response = await fetch(path, options);
     text = await response.text();
   } catch {
-    throw new Refused(say("unreachable"), 0);
+    throw new RequestError(t("unreachable"), 0);
   } finally {
     running.delete(stop);
   }
@@ -102,7 +102,7 @@ async function call(method, path, body, { isLast = false } = {}) {
 
 function refusal(status, answer, retryAfter) {
   const told = status < 500 && typeof answer?.message === "string" ? answer.message : "";
-  return new Refused(told || say("failed", { status }), status, Number(retryAfter) || 0);
+  return new RequestError(told || t("failed", { status }), status, Number(retryAfter) || 0);
 }
 
 function parsed(text) {

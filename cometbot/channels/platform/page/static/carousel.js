@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { icon } from "./icons.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const NEAR = 4;
 const STEP = 0.85;
@@ -11,7 +11,7 @@ const STEP = 0.85;
 export function carousel(cards) {
   const list = h(
     "ul.carousel",
-    { tabindex: "0", "aria-label": say("cardsList") },
+    { tabindex: "0", "aria-label": t("cardsList") },
     cards.map((card) => h("li", card)),
   );
   const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
@@ -20,8 +20,8 @@ export function carousel(cards) {
       `button.arrow.${side}`,
       {
         type: "button",
-        title: say(label),
-        "aria-label": say(label),
+        title: t(label),
+        "aria-label": t(label),
         onclick: () => list.scrollBy({ left: direction * STEP * list.clientWidth, behavior }),
       },
       icon("back"),

@@ -6,10 +6,10 @@ import { avatar } from "./avatar.js";
 import { upload } from "./api.js";
 import { Composer } from "./composer.js";
 import { kindOf, sizeOf } from "./content.js";
-import { lookOf } from "./look.js";
+import { messageView } from "./message_view.js";
 import { Notice } from "./notice.js";
-import { say } from "./texts.js";
-import { Transcript, working } from "./transcript.js";
+import { t } from "./i18n.js";
+import { Transcript, typingIndicator } from "./transcript.js";
 
 const SETTLED = 200;
 const LIMITS = { image: "maxImageSize", audio: "maxAudioSize", video: "maxVideoSize", file: "maxFileSize" };
@@ -24,8 +24,8 @@ export class Chat {
     Object.assign(this, { store, acts });
     this.head = h("header.chat-head");
     const { press, again, discard } = acts;
-    this.transcript = new Transcript(lookOf(store, { press, again, discard }), {
-      label: say("messages"),
+    this.transcript = new Transcript(messageView(store, { press, again, discard }), {
+      label: t("messages"),
       empty: () => this.#empty(),
       reachedTop: () => this.#earlier(),
     });
@@ -33,12 +33,12 @@ export class Chat {
     this.notice = new Notice(store);
     this.element = h(
       "main.chat",
-      { "aria-label": say("chatPane") },
+      { "aria-label": t("chatPane") },
       this.head,
       this.notice.element,
       this.transcript.element,
       this.composer.element,
-      h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), say("dropHere")),
+      h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), t("dropHere")),
     );
     this.composer.dropOn(this.element);
     store.on("place", () => this.#enter());
@@ -55,7 +55,7 @@ export class Chat {
   #composer() {
     const { store, acts } = this;
     return new Composer({
-      label: say("message"),
+      label: t("message"),
       send: async ({ text, files }) => {
         this.transcript.toEnd();
         acts.send({ body: text, attachments: files });
@@ -66,15 +66,15 @@ export class Chat {
       refuse: (file) => this.#refuse(file),
       mostFiles: () => store.limits.maxAttachedFiles ?? 10,
       longest: () => store.limits.maxBodyLength ?? 4096,
-      tell: (text) => acts.tell(text, "bad"),
+      showToast: (text) => acts.showToast(text, "bad"),
     });
   }
 
   #refuse(file) {
-    const name = file.name || say("picture");
+    const name = file.name || t("picture");
     const limit = this.store.limits[LIMITS[kindOf(file.type)]] ?? Infinity;
-    if (!file.size) return say("isEmpty", { name });
-    return file.size > limit ? say("tooLarge", { name, size: sizeOf(limit) }) : "";
+    if (!file.size) return t("isEmpty", { name });
+    return file.size > limit ? t("tooLarge", { name, size: sizeOf(limit) }) : "";
   }
 
   #enter() {
@@ -127,14 +127,14 @@ export class Chat {
   }
 
   #typing(name) {
-    return this.#once("typing", name, () => working(say("typing", { name })));
+    return this.#once("typing", name, () => typingIndicator(t("typing", { name })));
   }
 
   /** What stands above the oldest message: a way to those before it, or that there are none. */
   #edge(known) {
     const button = { type: "button", onclick: () => this.#earlier() };
     return this.#once("edge", Boolean(known?.hasEarlier), () =>
-      known?.hasEarlier ? h("button.edge.button", button, say("earlier")) : h("p.edge", say("beginning")),
+      known?.hasEarlier ? h("button.edge.button", button, t("earlier")) : h("p.edge", t("beginning")),
     );
   }
 
@@ -168,7 +168,7 @@ export class Chat {
   #fillHead() {
     const { store, acts } = this;
     const { bot, chat } = store;
-    const back = say("back");
+    const back = t("back");
     const backButton = h(
       "button.quiet-button.back",
       { type: "button", title: back, "aria-label": back, onclick: () => acts.go("/") },
@@ -178,9 +178,9 @@ export class Chat {
       fill(this.head, backButton, h("h2", { tabindex: "-1" }, store.service.name));
       return;
     }
-    const name = bot?.name ?? say("noSuchBot");
+    const name = bot?.name ?? t("noSuchBot");
     const several = chat && (chat.title || store.chatsWith(chat.botId).length > 1);
-    const note = several ? store.titleOf(chat, (number) => say("chatNumber", { number })) : (bot?.description ?? "");
+    const note = several ? store.titleOf(chat, (number) => t("chatNumber", { number })) : (bot?.description ?? "");
     fill(
       this.head,
       backButton,
@@ -188,12 +188,12 @@ export class Chat {
       h("div.lines", h("h2", { tabindex: "-1" }, name), note && h("p", { title: note }, note)),
       h(
         "div.acts",
-        chat && bot && this.#tool("plus", say("newChat"), () => acts.go(`/bot/${bot.id}`)),
-        chat && this.#tool("edit", say("rename"), () => acts.rename(chat)),
-        chat && this.#tool("bin", say("delete"), () => acts.remove(chat)),
+        chat && bot && this.#tool("plus", t("newChat"), () => acts.go(`/bot/${bot.id}`)),
+        chat && this.#tool("edit", t("rename"), () => acts.rename(chat)),
+        chat && this.#tool("bin", t("delete"), () => acts.remove(chat)),
       ),
     );
-    this.composer.placeholder = say("writeTo", { name });
+    this.composer.placeholder = t("writeTo", { name });
   }
 
   #tool(sign, label, act) {
@@ -207,7 +207,7 @@ export class Chat {
     const commands = (store.commands.get(bot.id) ?? []).slice(0, 5);
     const isLoading = place.kind === "chat" && !store.known.get(place.id)?.isBegun;
     return this.#once("empty", [bot, commands, isLoading], () =>
-      isLoading ? h("p.edge.loading", say("loading")) : this.#beginning(bot, commands),
+      isLoading ? h("p.edge.loading", t("loading")) : this.#beginning(bot, commands),
     );
   }
 
@@ -219,7 +219,7 @@ export class Chat {
     return h(
       "div.empty",
       avatar(id, name, "", picture),
-      h("h3", say("sayHello", { name })),
+      h("h3", t("sayHello", { name })),
       description && h("p", description),
       h(
         "div.choices",

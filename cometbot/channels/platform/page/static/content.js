@@ -3,8 +3,8 @@
 import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { carousel } from "./carousel.js";
-import { plain, richtext } from "./richtext.js";
-import { say, spoken } from "./texts.js";
+import { plain, richText } from "./rich_text.js";
+import { t, getLanguage } from "./i18n.js";
 
 const WEB = ["http:", "https:"];
 
@@ -21,20 +21,20 @@ export function content(message, press) {
 export function summary(message) {
   const { content: made } = message;
   const words = {
-    card: () => made.title || plain(made.html ?? "") || say("card"),
+    card: () => made.title || plain(made.html ?? "") || t("card"),
     carousel: () =>
       made.cards
         .map((one) => one.title)
         .filter(Boolean)
-        .join(", ") || say("card"),
+        .join(", ") || t("card"),
     choices: () => `${plain(made.html ?? "")} ${made.options.map((one) => one.label).join(", ")}`,
     form: () => made.title,
-    media: () => plain(made.html ?? "") || made.name || say(made.media),
-    location: () => made.label || made.address || say("place"),
+    media: () => plain(made.html ?? "") || made.name || t(made.media),
+    location: () => made.label || made.address || t("place"),
   }[made?.kind];
   if (words) return words();
   const said = message.html ? plain(message.html) : message.body.trim();
-  return said || (message.attachments ?? []).map((file) => file.name || say(kindOf(file.mimeType))).join(", ");
+  return said || (message.attachments ?? []).map((file) => file.name || t(kindOf(file.mimeType))).join(", ");
 }
 
 /** Whether a message needs no bubble: a picture or card by itself. */
@@ -49,7 +49,7 @@ export function isBare(message) {
 export function sizeOf(bytes) {
   const size = Number(bytes);
   if (!size) return "";
-  const number = (value, digits) => value.toLocaleString(spoken(), { maximumFractionDigits: digits });
+  const number = (value, digits) => value.toLocaleString(getLanguage(), { maximumFractionDigits: digits });
   if (size < 1024) return `${size} B`;
   return size < 1_048_576 ? `${number(size / 1024, 0)} KB` : `${number(size / 1_048_576, 1)} MB`;
 }
@@ -70,7 +70,7 @@ const KINDS = {
     prose(made.html, made.text),
     h(
       "div.choices",
-      { role: "group", "aria-label": say("answers") },
+      { role: "group", "aria-label": t("answers") },
       made.options.map((one) => pressed("button.choice", one, press)),
     ),
   ],
@@ -84,7 +84,7 @@ const KINDS = {
 
 /** What is not rendered yet is shown as it was written. */
 function prose(html, text) {
-  if (html) return h("div.prose", richtext(html));
+  if (html) return h("div.prose", richText(html));
   return text?.trim() ? h("div.prose.plain", text) : null;
 }
 
@@ -107,7 +107,7 @@ function one(file) {
 
 function picture(file) {
   const url = safeUrl(file.url, WEB);
-  const image = h("img", { src: url, alt: file.name || say("image") });
+  const image = h("img", { src: url, alt: file.name || t("image") });
   image.addEventListener("error", () => image.parentElement?.replaceWith(download(file)));
   return h("a.picture", { href: url, target: "_blank", rel: "noopener noreferrer" }, image);
 }
@@ -117,7 +117,7 @@ function player(file) {
     src: safeUrl(file.url, WEB),
     controls: true,
     preload: "metadata",
-    "aria-label": file.name || say(file.kind),
+    "aria-label": file.name || t(file.kind),
   });
   const figure = h("figure.player", shown, h("figcaption", file.name ?? ""));
   shown.addEventListener("error", () => figure.replaceWith(download(file)));
@@ -128,7 +128,7 @@ function download(file) {
   const url = safeUrl(file.url, WEB);
   const ending = /\.(\w{1,8})$/.exec(file.name ?? "")?.[1].toUpperCase();
   const about = [ending, sizeOf(file.size)].filter(Boolean).join(" · ");
-  const lines = h("span.lines", h("strong", file.name || say("file")), about && h("small", about));
+  const lines = h("span.lines", h("strong", file.name || t("file")), about && h("small", about));
   const attributes = { href: url, target: "_blank", rel: "noopener noreferrer", download: file.isOurs && file.name };
   return h(url ? "a.file" : "span.file", url ? attributes : {}, icon("file"), lines);
 }
@@ -137,7 +137,7 @@ function place(made) {
   const [north, east] = [Number(made.latitude), Number(made.longitude)];
   const href = `https://www.openstreetmap.org/?mlat=${north}&mlon=${east}#map=15/${north}/${east}`;
   const about = made.address || `${north.toFixed(5)}, ${east.toFixed(5)}`;
-  const lines = h("span.lines", h("strong", made.label || say("place")), h("small", about));
+  const lines = h("span.lines", h("strong", made.label || t("place")), h("small", about));
   return h("a.file.place", { href, target: "_blank", rel: "noopener noreferrer" }, h("span.pin"), lines);
 }
 
@@ -158,7 +158,7 @@ function card(made, press) {
 function button(item, press) {
   if (!item.url) return pressed("button.button.filled", item, press);
   const href = safeUrl(item.url);
-  const attributes = { href, target: "_blank", rel: "noopener noreferrer", title: say("opens") };
+  const attributes = { href, target: "_blank", rel: "noopener noreferrer", title: t("opens") };
   return h(href ? "a.button.filled" : "span.button", href ? attributes : {}, item.label, icon("out"));
 }
 
@@ -168,7 +168,7 @@ function pressed(kind, item, press) {
 }
 
 /** The attributes of what is answered with: without effect where nobody is there any more who would hear of it. */
-const state = (press) => (press ? {} : { disabled: true, title: say("noSuchBot") });
+const state = (press) => (press ? {} : { disabled: true, title: t("noSuchBot") });
 
 const actionOf = (item) => ({ name: item.action, value: item.value ?? "" });
 
@@ -202,14 +202,14 @@ function shownOf(item, value) {
 
 function field(item, attributes) {
   const { name, label, optional } = item;
-  const words = [label, optional && h("small", ` ${say("optional")}`)];
+  const words = [label, optional && h("small", ` ${t("optional")}`)];
   if (item.kind === "checkbox") return checkboxes(item, words, attributes);
   const control =
     item.kind === "select"
       ? h(
           "select",
           { required: !optional, ...attributes },
-          h("option", { value: "" }, say("choose")),
+          h("option", { value: "" }, t("choose")),
           item.options.map((option) => h("option", { value: option.value }, option.label)),
         )
       : h("input", { type: "text", required: !optional, autocomplete: "off", ...attributes });
@@ -224,7 +224,7 @@ function checkboxes(item, words, attributes) {
   );
   const check = () => {
     const isMissing = !item.optional && !boxes.some((box) => box.checked);
-    boxes[0]?.setCustomValidity(isMissing ? say("fillIn") : "");
+    boxes[0]?.setCustomValidity(isMissing ? t("fillIn") : "");
   };
   boxes.forEach((box) => box.addEventListener("change", check));
   check();

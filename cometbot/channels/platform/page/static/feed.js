@@ -1,15 +1,15 @@
 // Follows the platform: what there is, then server-sent events, and whatever was missed while there was no connection.
 
 import { messagesOf, start } from "./api.js";
-import { LiveStream } from "./livestream.js";
-import { calmly } from "./press.js";
+import { SharedStream } from "./shared_stream.js";
+import { afterPress } from "./after_press.js";
 
 const ADDRESS = "/v1/page-api/events";
 const EVENTS = ["message", "typing", "delta", "removed", "chat", "chat-removed"];
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15_000;
 const POLL = 5000;
-const HIDDEN = LiveStream.isShared ? 30_000 : 2000;
+const HIDDEN = SharedStream.isShared ? 30_000 : 2000;
 const HIDDEN_POLL = 20_000;
 const TYPING = 15_000;
 
@@ -48,14 +48,14 @@ export class Feed {
     this.stop();
     this.#isAsleep = this.#isPaused = false;
     this.#watch();
-    const quietly = (act) => calmly(() => this.#live === live && act());
-    const live = new LiveStream({
+    const quietly = (act) => afterPress(() => this.#live === live && act());
+    const live = new SharedStream({
       name: `webchat.${this.#store.user.id}`,
       address: () => ADDRESS,
       events: EVENTS,
-      opened: () => quietly(() => this.#opened()),
-      heard: (name, data) => quietly(() => this.#take(name, JSON.parse(data))),
-      closed: (fault) => quietly(() => this.#closed(fault)),
+      onOpen: () => quietly(() => this.#opened()),
+      onEvent: (name, data) => quietly(() => this.#take(name, JSON.parse(data))),
+      onClose: (fault) => quietly(() => this.#closed(fault)),
     });
     this.#live = live;
     live.start();
@@ -86,7 +86,7 @@ export class Feed {
     if (isGap) await this.#fill(chat, since, messages[0].timestamp);
     const known = this.#store.known.get(chat);
     const isFirst = !known?.isBegun;
-    this.#store.putPage(chat, messages, { before, ...(isFirst && !isGap && { hasEarlier: more }) });
+    this.#store.addPage(chat, messages, { before, ...(isFirst && !isGap && { hasEarlier: more }) });
   }
 
   /** Let the store have a page of earlier messages of a chat, once, however often it is asked meanwhile. */
@@ -105,13 +105,13 @@ export class Feed {
   async #before(chat, known) {
     const oldest = Math.min(...[...known.messages.values()].map((message) => message.timestamp));
     const { messages, more } = await messagesOf(chat, { before: oldest });
-    this.#store.putPage(chat, messages, { hasEarlier: more });
+    this.#store.addPage(chat, messages, { hasEarlier: more });
   }
 
   async #fill(chat, since, until) {
     for (let after = since; after < until;) {
       const { messages, more } = await messagesOf(chat, { after });
-      this.#store.putPage(chat, messages);
+      this.#store.addPage(chat, messages);
       if (!more || !messages.length) return;
       after = messages.at(-1).timestamp;
     }
@@ -121,15 +121,15 @@ export class Feed {
     const store = this.#store;
     if (name === "message") this.#message(what);
     else if (name === "typing") store.setTyping(what.chatId, what.on, TYPING);
-    else if (name === "delta") store.putPiece(what);
-    else if (name === "removed") store.drop(what.chatId, what.id);
+    else if (name === "delta") store.applyDelta(what);
+    else if (name === "removed") store.removeMessage(what.chatId, what.id);
     else if (name === "chat") this.#chat(what);
-    else if (name === "chat-removed") store.dropChat(what.id);
+    else if (name === "chat-removed") store.removeChat(what.id);
   }
 
   /** A chat is heard of from this event on: what was said in a new one before would be missing. */
   #chat(chat) {
-    this.#store.putChat(chat);
+    this.#store.updateChat(chat);
     if (this.#followed.has(chat.id)) return;
     this.#followed.add(chat.id);
     if (this.#store.known.has(chat.id)) this.load(chat.id).catch(() => this.#poll());
@@ -137,7 +137,7 @@ export class Feed {
 
   #message(message) {
     const isKnown = this.#store.chats.has(message.chatId);
-    this.#store.put(message, { isNews: true });
+    this.#store.addMessage(message, { isNews: true });
     if (!isKnown) this.#poll();
   }
 
@@ -175,7 +175,7 @@ export class Feed {
   }
 
   async #catchUp() {
-    const asked = this.#store.asOfNow;
+    const asked = this.#store.lastMessages;
     const now = await start();
     if (!now.user) return this.signedOut();
     if (now.user.id !== this.#store.user?.id) return location.reload(); // somebody else, by another tab

@@ -4,12 +4,12 @@ import { h, fill } from "./dom.js";
 import * as api from "./api.js";
 import { Chat } from "./chat.js";
 import { keepsCookies } from "./cookies.js";
-import { ask, confirm } from "./dialog.js";
+import { openForm, openConfirmation } from "./dialog.js";
 import { Feed } from "./feed.js";
 import { Outbox } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
 import { forget, keep, names, Store } from "./store.js";
-import { say, speak } from "./texts.js";
+import { t, setLanguage } from "./i18n.js";
 import { home, welcome } from "./welcome.js";
 
 const TOAST = 6000;
@@ -21,7 +21,7 @@ const byId = (id) => document.getElementById(id);
 
 let isMade = false;
 
-speak(navigator.languages ?? [navigator.language]);
+setLanguage(navigator.languages ?? [navigator.language]);
 
 const store = new Store();
 const feed = new Feed(store, { signedOut: () => signedOut(), caughtUp: () => outbox.flush() });
@@ -29,7 +29,7 @@ const outbox = new Outbox(store, { arrived, opened, signedOut: () => signedOut()
 const sidebar = new Sidebar(store, { go, leave });
 const chat = new Chat(store, {
   go,
-  tell,
+  showToast,
   rename,
   remove,
   home: () => home(store, go),
@@ -37,9 +37,9 @@ const chat = new Chat(store, {
   press: (message, body, action) => outbox.add({ body, action: { ...action, messageId: message.storedAs } }),
   again: (id) => outbox.again(id),
   discard: (id) => outbox.discard(id),
-  earlier: (id) => attempt(() => feed.loadEarlier(id), { isPatient: true }),
+  earlier: (id) => attempt(() => feed.loadEarlier(id), { ignoreTransient: true }),
 });
-const skip = h("a.skip", { href: "#composer-text" }, say("skip"));
+const skip = h("a.skip", { href: "#composer-text" }, t("skip"));
 
 store.on("place chats", showTitle);
 window.addEventListener("popstate", () => store.user && settle());
@@ -71,11 +71,11 @@ function showWelcome(note = "") {
 
 /** A user is made once, however often one clicks before the page knows them. */
 async function join(name) {
-  if (!keepsCookies()) throw new Error(say("noCookies"));
+  if (!keepsCookies()) throw new Error(t("noCookies"));
   if (!isMade) await api.enter(name);
   isMade = true;
   const now = await api.start();
-  if (!now.user) throw new Error(say("noCookies"));
+  if (!now.user) throw new Error(t("noCookies"));
   isMade = false;
   store.restore(now);
   if (location.pathname === "/" && store.bots.size === 1) {
@@ -95,7 +95,7 @@ function signedOut() {
   feed.stop();
   forgetVisitor();
   store.clear();
-  showWelcome(say("signedOut"));
+  showWelcome(t("signedOut"));
 }
 
 /** Be where the address says. */
@@ -104,13 +104,13 @@ function settle() {
   const kind = page === "conversation" ? "chat" : page;
   const isKnown = { bot: store.bots, chat: store.chats }[kind]?.has(id);
   if (kind && !isKnown) {
-    tell(say(kind === "bot" ? "noSuchBot" : "noSuchChat"), "bad");
+    showToast(t(kind === "bot" ? "noSuchBot" : "noSuchChat"), "bad");
     history.replaceState(null, "", "/");
   }
   const before = store.place;
   store.place = isKnown ? { kind, id } : { kind: "home", id: "" };
   document.body.dataset.pane = isKnown ? "chat" : "people";
-  if (before.kind !== store.place.kind || before.id !== store.place.id) store.changed("place");
+  if (before.kind !== store.place.kind || before.id !== store.place.id) store.emit("place");
   if (kind === "chat" && isKnown) openChat(id);
   if (store.bot) showCommands(store.bot.id);
   if (isKnown) chat.focus();
@@ -119,10 +119,10 @@ function settle() {
 
 async function openChat(id) {
   store.markSeen(id);
-  const fault = await attempt(() => feed.load(id), { isPatient: true });
+  const fault = await attempt(() => feed.load(id), { ignoreTransient: true });
   if (store.place.id !== id) return;
   if (!fault) store.markSeen(id);
-  else if (fault.isPassing) {
+  else if (fault.isTransient) {
     setTimeout(() => store.place.id === id && !store.known.get(id)?.isBegun && openChat(id), AGAIN);
   }
 }
@@ -130,7 +130,7 @@ async function openChat(id) {
 async function showCommands(bot) {
   try {
     store.commands.set(bot, await api.commandsOf(bot));
-    store.changed("bots");
+    store.emit("bots");
     if (store.bot?.id === bot) chat.composer.completion.refresh();
   } catch (error) {
     if (error.status === undefined) throw error; // without the menu one can still write
@@ -143,67 +143,67 @@ function go(path) {
 }
 
 function arrived(item, message) {
-  store.put(message);
+  store.addMessage(message);
   if (store.chat?.id === message.chatId) store.markSeen(message.chatId);
 }
 
 /** The chat that was begun by writing to a bot: it is the same place, with an address now. */
 function opened(bot, made) {
-  store.putChat({ title: "", createdAt: Date.now(), last: null, ...made });
-  store.putPage(made.id, [], { hasEarlier: false });
+  store.updateChat({ title: "", createdAt: Date.now(), last: null, ...made });
+  store.addPage(made.id, [], { hasEarlier: false });
   if (store.place.kind !== "bot" || store.place.id !== bot) return;
   history.replaceState(null, "", `/conversation/${made.id}`);
   store.place = { kind: "chat", id: made.id };
   chat.moved(`bot/${bot}`, `chat/${made.id}`);
-  store.changed("chats");
-  store.changed("messages");
+  store.emit("chats");
+  store.emit("messages");
   openChat(made.id); // another tab may have begun it, and have been answered there
 }
 
 async function rename(shown) {
-  const field = { name: "title", label: say("rename.label"), value: shown.title, hint: say("rename.hint") };
+  const field = { name: "title", label: t("rename.label"), value: shown.title, hint: t("rename.hint") };
   const fields = [{ ...field, isOptional: true, longest: LONGEST_TITLE }];
-  const changed = await ask(say("rename.title"), fields, say("save"), ({ title }) => api.renameChat(shown.id, title));
-  if (changed) store.putChat(changed);
+  const changed = await openForm(t("rename.title"), fields, t("save"), ({ title }) => api.renameChat(shown.id, title));
+  if (changed) store.updateChat(changed);
 }
 
 async function remove(shown) {
-  const name = store.titleOf(shown, (number) => `${store.bot?.name ?? ""} · ${say("chatNumber", { number })}`);
-  if (!(await confirm(say("delete.title"), say("delete.text", { name }), say("delete")))) return;
+  const name = store.titleOf(shown, (number) => `${store.bot?.name ?? ""} · ${t("chatNumber", { number })}`);
+  if (!(await openConfirmation(t("delete.title"), t("delete.text", { name }), t("delete")))) return;
   await attempt(async () => {
     await api.deleteChat(shown.id);
     if (store.place.id === shown.id) go("/");
-    store.dropChat(shown.id);
+    store.removeChat(shown.id);
   });
 }
 
 async function leave() {
   const { name } = store.user;
-  if (!(await confirm(say("leave.title", { name }), say("leave.text"), say("leave")))) return;
+  if (!(await openConfirmation(t("leave.title", { name }), t("leave.text"), t("leave")))) return;
   keep(LEAVING, String(Date.now()));
-  beStill();
+  suspend();
   const fault = await attempt(api.leave);
   if (!fault) forgetVisitor();
   forget(LEAVING);
   if (!fault) return location.assign("/");
-  api.beQuiet(false);
+  api.blockRequests(false);
   if (!store.user) return;
   outbox.restore();
   feed.connect();
 }
 
 /** Ask for nothing, and keep nothing, while somebody leaves. */
-function beStill() {
+function suspend() {
   feed.pause();
   outbox.close();
-  api.beQuiet(true);
+  api.blockRequests(true);
 }
 
 /** Another tab asks to leave, and notes that; when it is through with it, this one looks who one is now. */
 function otherTabLeaves({ key, newValue }) {
   if (key !== LEAVING || !store.user) return;
   if (newValue === null) return location.reload();
-  beStill();
+  suspend();
   setTimeout(() => location.reload(), LEAVING_AT_MOST);
 }
 
@@ -215,20 +215,20 @@ function forgetVisitor() {
 
 store.on("chats", (detail) => {
   if (detail?.removed && store.place.id === detail.removed) {
-    tell(say("noSuchChat"));
+    showToast(t("noSuchChat"));
     go("/");
   }
 });
 
-/** Do it, say what was wrong, and return that; with patience, nothing is said of what may go better next time. */
-async function attempt(work, { isPatient = false } = {}) {
+/** Do it, say what was wrong, and return that; `ignoreTransient` shows nothing where a retry may help. */
+async function attempt(work, { ignoreTransient = false } = {}) {
   try {
     await work();
     return null;
   } catch (error) {
     if (error.status === undefined) throw error;
     if (error.status === 401) signedOut();
-    else if (!isPatient || !error.isPassing) tell(error.message, "bad");
+    else if (!ignoreTransient || !error.isTransient) showToast(error.message, "bad");
     return error;
   }
 }
@@ -239,7 +239,7 @@ function showTitle() {
   document.title = unread ? `(${unread}) ${where}` : where;
 }
 
-function tell(text, kind = "") {
+function showToast(text, kind = "") {
   const toast = h("div.toast", { class: kind }, text);
   byId("toasts").append(toast);
   setTimeout(() => toast.remove(), TOAST);

@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const GRACE = 1500;
 const SHORT = 3000;
@@ -36,6 +36,6 @@ export class Notice {
   #set(kind, sign, name) {
     this.element.className = `notice ${kind}`;
     this.element.hidden = false;
-    fill(this.element, icon(sign), h("span", say(name)));
+    fill(this.element, icon(sign), h("span", t(name)));
   }
 }

@@ -57,7 +57,7 @@ export class Outbox {
     };
     this.#store.unsent = [...this.#store.unsent, item];
     this.#keep(item);
-    this.#store.changed("messages");
+    this.#store.emit("messages");
     this.flush();
   }
 
@@ -68,7 +68,7 @@ export class Outbox {
 
   discard(id) {
     this.#remove(id);
-    this.#store.changed("messages");
+    this.#store.emit("messages");
   }
 
   /** Try what waits, now. */
@@ -124,7 +124,7 @@ export class Outbox {
       return this.signedOut();
     }
     const tries = (this.#store.unsent.find((other) => other.clientId === item.clientId)?.tries ?? 0) + 1;
-    const isWorthIt = error.isPassing && (error.status === 0 || tries < MOST_TRIES);
+    const isWorthIt = error.isTransient && (error.status === 0 || tries < MOST_TRIES);
     this.#set(item.clientId, { state: isWorthIt ? "waiting" : "failed", reason: error.message, tries });
     if (!isWorthIt) return undefined;
     const pause = Math.max(error.retryAfter * 1000, this.#pause * (0.8 + Math.random() * 0.4));
@@ -136,7 +136,7 @@ export class Outbox {
     this.#store.unsent = this.#store.unsent.map((item) => (item.clientId === id ? { ...item, ...changes } : item));
     const item = this.#store.unsent.find((other) => other.clientId === id);
     if (item) this.#keep(item);
-    this.#store.changed("messages");
+    this.#store.emit("messages");
   }
 
   #remove(id) {

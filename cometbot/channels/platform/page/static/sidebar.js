@@ -3,10 +3,10 @@
 import { h, fill, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
-import { calmly } from "./press.js";
-import { themeButton } from "./appearance.js";
+import { afterPress } from "./after_press.js";
+import { themeButton } from "./theme_button.js";
 import { summary } from "./content.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 import { shortTime } from "./time.js";
 
 /** The left pane. `go(path)` opens what is at this address, `leave()` is asked for by whoever wants to. */
@@ -14,7 +14,7 @@ export class Sidebar {
   constructor(store, { go, leave }) {
     Object.assign(this, { store, go, leave });
     this.brand = h("header.brand");
-    this.list = h("nav.conversations", { "aria-label": say("chats") });
+    this.list = h("nav.conversations", { "aria-label": t("chats") });
     this.foot = h("footer.identity");
     this.element = h("aside.people", this.brand, this.list, this.foot);
     store.on("service user", () => this.#showFrame());
@@ -31,7 +31,7 @@ export class Sidebar {
     if (this.waiting) return;
     this.waiting = true;
     queueMicrotask(() =>
-      calmly(() => {
+      afterPress(() => {
         this.waiting = false;
         this.#show();
       }),
@@ -46,11 +46,11 @@ export class Sidebar {
       : h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "34", height: "34" });
     fill(this.brand, h("a.home", { href: "/", onclick: home }, mark, h("h1", service.name)), themeButton());
     if (!user) return;
-    const leave = { type: "button", title: say("leave"), "aria-label": say("leave"), onclick: () => this.leave() };
+    const leave = { type: "button", title: t("leave"), "aria-label": t("leave"), onclick: () => this.leave() };
     fill(
       this.foot,
       avatar(user.id, user.name),
-      h("p", say("hello", { name: user.name })),
+      h("p", t("hello", { name: user.name })),
       h("button.quiet-button", leave, icon("leave")),
     );
   }
@@ -71,7 +71,7 @@ export class Sidebar {
     const isHere = this.store.place.kind === "bot" && this.store.place.id === bot.id;
     const newest = chats.reduce((last, chat) => (!last || timeOf(chat) >= timeOf(last) ? chat : last), null);
     const path = newest ? `/conversation/${newest.id}` : `/bot/${bot.id}`;
-    const add = say("newChatWith", { name: bot.name });
+    const add = t("newChatWith", { name: bot.name });
     return h(
       "section",
       { "aria-label": bot.name },
@@ -127,14 +127,14 @@ export class Sidebar {
         "span.lines",
         h(
           "span.name",
-          store.titleOf(chat, (number) => say("chatNumber", { number })),
+          store.titleOf(chat, (number) => t("chatNumber", { number })),
         ),
-        h("small", said ? (isOwn ? say("youSaid", { text: said }) : said) : say("nothingSaid")),
+        h("small", said ? (isOwn ? t("youSaid", { text: said }) : said) : t("nothingSaid")),
       ),
       h(
         "span.aside",
         last && h("time", shortTime(last.timestamp / 1000)),
-        count > 0 && h("span.count", h("span.unheard", say("unread", { count })), badge(count)),
+        count > 0 && h("span.count", h("span.unheard", t("unread", { count })), badge(count)),
       ),
     );
   }

@@ -30,17 +30,17 @@ export class Store {
   }
 
   /** Let everybody know. */
-  changed(topic, detail) {
+  emit(topic, detail) {
     for (const listener of this.#listeners.get(topic) ?? []) listener(detail);
   }
 
   /** What was known of the chats when the platform was asked, for `restore`. */
-  get asOfNow() {
+  get lastMessages() {
     return new Map([...this.chats].map(([id, chat]) => [id, chat.last]));
   }
 
   /** Begin anew with what the platform says there is; what has changed since it was asked stays as it is. */
-  restore({ service, limits, user, bots, chats }, asked = this.asOfNow) {
+  restore({ service, limits, user, bots, chats }, asked = this.lastMessages) {
     this.service = service;
     this.limits = limits ?? {};
     this.user = user;
@@ -56,7 +56,7 @@ export class Store {
     for (const chat of this.chats.values()) {
       if (this.#isUnseen(chat) && !this.unread.get(chat.id)) this.unread.set(chat.id, 1);
     }
-    for (const topic of ["service", "user", "bots", "chats", "messages"]) this.changed(topic);
+    for (const topic of ["service", "user", "bots", "chats", "messages"]) this.emit(topic);
   }
 
   /** Forget whoever was here. */
@@ -87,21 +87,21 @@ export class Store {
     return numbered(this.chatsWith(chat.botId).indexOf(chat) + 1);
   }
 
-  putChat(chat) {
+  updateChat(chat) {
     this.chats.set(chat.id, { ...this.chats.get(chat.id), ...chat });
-    this.changed("chats");
+    this.emit("chats");
   }
 
-  dropChat(id) {
+  removeChat(id) {
     if (!this.chats.delete(id)) return;
     this.known.delete(id);
     this.unread.delete(id);
     forget(`webchat.seen.${id}`);
-    this.changed("chats", { removed: id });
+    this.emit("chats", { removed: id });
   }
 
   /** A message that the platform has: a new one, or one that has changed. */
-  put(message, { isNews = false } = {}) {
+  addMessage(message, { isNews = false } = {}) {
     const known = this.#messagesIn(message.chatId);
     const before = known.messages.get(message.id);
     this.#keep(known, message);
@@ -109,43 +109,43 @@ export class Store {
     if (chat && (!chat.last || chat.last.timestamp <= message.timestamp)) chat.last = message;
     if (message.senderId !== this.user?.id) this.setTyping(message.chatId, false);
     if (isNews && !before && message.senderId !== this.user?.id) this.#news(message);
-    this.changed("messages", { chat: message.chatId });
+    this.emit("messages", { chat: message.chatId });
   }
 
   /** A page of messages. Of those with the ids `before`, what is missing from its stretch is not there any more. */
-  putPage(chat, messages, { before = [], hasEarlier } = {}) {
+  addPage(chat, messages, { before = [], hasEarlier } = {}) {
     const known = this.#messagesIn(chat);
     const [first] = messages;
     const ids = new Set(messages.map((message) => message.id));
     for (const id of before) {
       const message = known.messages.get(id);
-      if (!message || message.isPiece || ids.has(id)) continue;
+      if (!message || message.isPartial || ids.has(id)) continue;
       if (!first || message.timestamp >= first.timestamp) known.messages.delete(id);
     }
     for (const message of messages) this.#keep(known, message);
     if (hasEarlier !== undefined) known.hasEarlier = hasEarlier;
     known.isBegun = true;
-    this.changed("messages", { chat });
+    this.emit("messages", { chat });
   }
 
   /** The next piece of a message that is being written; a text of null gives the message up. */
-  putPiece({ chatId, id, sequence, text }) {
+  applyDelta({ chatId, id, sequence, text }) {
     const { messages } = this.#messagesIn(chatId);
     const before = messages.get(id);
-    const isWhole = [...messages.values()].some((message) => message.streamId === id && !message.isPiece);
+    const isWhole = [...messages.values()].some((message) => message.streamId === id && !message.isPartial);
     if (text === null) messages.delete(id);
     else if (!isWhole && (sequence === 0 || before?.sequence === sequence - 1)) {
       const timestamp = before?.timestamp ?? Math.max(Date.now(), this.newestIn(chatId) + 1);
       const senderId = this.chats.get(chatId)?.botId;
       const body = sequence === 0 ? text : before.body + text;
       const piece = { id, chatId, senderId, attachments: [], streamId: id, timestamp, sequence, body };
-      messages.set(id, { ...this.#shown(piece, before), isPiece: true });
+      messages.set(id, { ...this.#shown(piece, before), isPartial: true });
     }
-    this.changed("messages", { chat: chatId });
+    this.emit("messages", { chat: chatId });
   }
 
-  drop(chat, id) {
-    if (this.known.get(chat)?.messages.delete(id)) this.changed("messages", { chat });
+  removeMessage(chat, id) {
+    if (this.known.get(chat)?.messages.delete(id)) this.emit("messages", { chat });
   }
 
   /** What was said at the place where one is, oldest first, and then what is still on its way there. */
@@ -167,7 +167,7 @@ export class Store {
 
   /** The time stamp of the newest message of a chat that the platform has told of, 0 if there is none. */
   newestIn(chat) {
-    const stored = [...(this.known.get(chat)?.messages.values() ?? [])].filter((message) => !message.isPiece);
+    const stored = [...(this.known.get(chat)?.messages.values() ?? [])].filter((message) => !message.isPartial);
     return Math.max(0, ...stored.map((message) => message.timestamp));
   }
 
@@ -179,28 +179,28 @@ export class Store {
         chat,
         setTimeout(() => this.setTyping(chat, false), after),
       );
-    if (was !== on) this.changed("typing");
+    if (was !== on) this.emit("typing");
   }
 
   setConnection(connection) {
     if (this.connection === connection) return;
     const before = this.connection;
     this.connection = connection;
-    this.changed("connection", { before });
+    this.emit("connection", { before });
   }
 
   /** What is in this chat has been looked at. */
   markSeen(chat) {
     const newest = Math.max(this.newestIn(chat), this.chats.get(chat)?.last?.timestamp ?? 0);
     keep(`webchat.seen.${chat}`, String(newest));
-    if (this.unread.delete(chat)) this.changed("chats");
+    if (this.unread.delete(chat)) this.emit("chats");
   }
 
   #news(message) {
     const isSeen = this.place.kind === "chat" && this.place.id === message.chatId && !document.hidden;
     if (isSeen) return this.markSeen(message.chatId);
     this.unread.set(message.chatId, (this.unread.get(message.chatId) ?? 0) + 1);
-    this.changed("chats");
+    this.emit("chats");
   }
 
   #isUnseen({ id, last }) {

@@ -2,9 +2,9 @@
 
 import { h, fill } from "./dom.js";
 import { avatar } from "./avatar.js";
-import { themeButton } from "./appearance.js";
+import { themeButton } from "./theme_button.js";
 import { socials } from "./sidebar.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 // As the platform has it: letters of any script, and what stands between those of a name.
 const NAME = /^[\p{L}\p{M}\p{N}\p{Zs}\p{So}\p{Sk}'\u2019.\u00b7\u30fb,&_\u200c\u200d-]*$/u;
@@ -14,7 +14,7 @@ const LETTER = /[\p{L}\p{N}]/u;
 export function welcome(store, enter, note = "") {
   const { service, limits } = store;
   const max = limits.maxNicknameLength ?? 32;
-  const hint = say("nickname.hint", { max });
+  const hint = t("nickname.hint", { max });
   const isName = (text) => NAME.test(text) && LETTER.test(text) && [...text.normalize("NFC").trim()].length <= max;
   const fault = h("p.fault", { role: "alert", id: "nickname-fault" });
   const input = h("input", {
@@ -26,7 +26,7 @@ export function welcome(store, enter, note = "") {
     spellcheck: "false",
     "aria-describedby": "nickname-hint nickname-fault",
   });
-  const button = h("button.primary", { type: "submit" }, say("enter"));
+  const button = h("button.primary", { type: "submit" }, t("enter"));
   input.addEventListener("input", () => {
     fill(fault);
     input.setCustomValidity(!input.value || isName(input.value) ? "" : hint);
@@ -48,19 +48,19 @@ export function welcome(store, enter, note = "") {
     h(
       "div.sheet",
       mark(service),
-      h("h1", { dir: "auto" }, service.name || say("welcome")),
+      h("h1", { dir: "auto" }, service.name || t("welcome")),
       service.description && h("p.about", service.description),
       note && h("p.note", { role: "status" }, note),
       h(
         "form.fields",
         { onsubmit: submit },
-        h("label.field", { for: "nickname" }, say("nickname")),
+        h("label.field", { for: "nickname" }, t("nickname")),
         input,
         h("small", { id: "nickname-hint" }, hint),
         fault,
         button,
       ),
-      h("p.quiet-note", say("welcome.hint")),
+      h("p.quiet-note", t("welcome.hint")),
       faces(store),
     ),
     socials(service),
@@ -70,7 +70,7 @@ export function welcome(store, enter, note = "") {
 /** The bots to choose from. */
 export function home(store, go) {
   const { service, bots } = store;
-  if (!bots.size) return h("div.empty", mark(service), h("h3", say("noBots")), h("p", say("noBots.hint")));
+  if (!bots.size) return h("div.empty", mark(service), h("h3", t("noBots")), h("p", t("noBots.hint")));
   const open = (path) => (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
@@ -91,7 +91,7 @@ export function home(store, go) {
   };
   return h(
     "div.home-page",
-    h("h2", say("chooseBot")),
+    h("h2", t("chooseBot")),
     service.description && h("p.about", service.description),
     h("ul.tiles", [...bots.values()].map(tile)),
     socials(service),

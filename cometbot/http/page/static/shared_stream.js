@@ -9,10 +9,10 @@ const LONGEST_PAUSE = 15_000;
 
 /**
  * `address()` is the stream's URL and `events` the names of its events; it begins with the event `hello`. Tabs with the
- * same `name` share a stream. `opened(hello)` is called when events come from now on, `heard(name, data)` for each, and
- * `closed({isSilent, failures})` when none come any more: it tries again by itself until `stop` is called.
+ * same `name` share a stream. `onOpen(hello)` is called when events come from now on, `onEvent(name, data)` for each, and
+ * `onClose({isSilent, failures})` when none come any more: it tries again by itself until `stop` is called.
  */
-export class LiveStream {
+export class SharedStream {
   #source = null;
   #channel = null;
   #asking = null;
@@ -36,7 +36,7 @@ export class LiveStream {
   start() {
     this.stop();
     this.#failures = 0;
-    if (!LiveStream.isShared) return this.#connect();
+    if (!SharedStream.isShared) return this.#connect();
     this.#channel = new BroadcastChannel(this.name);
     this.#channel.onmessage = ({ data }) => this.#told(data);
     this.#follow();
@@ -111,12 +111,12 @@ export class LiveStream {
   }
 
   #pass(name, data) {
-    if (name !== "ping") this.heard(name, data);
+    if (name !== "ping") this.onEvent(name, data);
   }
 
   #begin(hello) {
     this.#isOpen = true;
-    this.opened(hello);
+    this.onOpen(hello);
   }
 
   #lost(isSilent) {
@@ -127,7 +127,7 @@ export class LiveStream {
     this.#tell(this.#state);
     const pause = isSilent ? TRIAL : Math.min(FIRST_PAUSE * 2 ** (this.#failures - 1), LONGEST_PAUSE);
     this.#timer = setTimeout(() => this.#connect(), pause * (0.7 + Math.random() * 0.3));
-    this.closed(fault);
+    this.onClose(fault);
   }
 
   #tell(what) {
@@ -143,7 +143,7 @@ export class LiveStream {
     if (name) return this.#isOpen && this.#pass(name, data);
     if (!fault) return undefined;
     this.#isOpen = false;
-    return this.closed(fault);
+    return this.onClose(fault);
   }
 
   #watch(limit) {
@@ -154,7 +154,7 @@ export class LiveStream {
   #silent() {
     if (this.#source) return this.#lost(true);
     this.#isOpen = false;
-    this.closed({ isSilent: true, failures: 1 });
+    this.onClose({ isSilent: true, failures: 1 });
     this.#request(true);
   }
 

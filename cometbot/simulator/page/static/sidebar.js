@@ -4,19 +4,19 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { addGroup, addUser } from "./api.js";
-import { ask } from "./dialog.js";
+import { openForm } from "./dialog.js";
 import { summary } from "./content.js";
-import { themeButton } from "./appearance.js";
+import { themeButton } from "./theme_button.js";
 import { timeOf } from "./time.js";
 
 /** The left pane. `go(place)` opens a conversation, `become(uid)` changes who one is. */
-export class People {
+export class Sidebar {
   #seen = new Map();
 
-  constructor(root, store, { go, become, tell }) {
+  constructor(root, store, { go, become, showToast }) {
     this.store = store;
     this.go = go;
-    this.tell = tell;
+    this.showToast = showToast;
     this.who = h("select", {
       id: "who",
       onchange: () => (this.who.value === "+" ? this.#newUser(become) : become(this.who.value)),
@@ -74,7 +74,7 @@ export class People {
         this.#add("New group", () => this.#newGroup()),
       ),
       section(
-        "People",
+        "Sidebar",
         users.filter((user) => !user.isBot).map(asPlace),
         this.#add("New person", () => this.#newUser()),
       ),
@@ -88,7 +88,7 @@ export class People {
     return [
       h(
         "optgroup",
-        { label: "People" },
+        { label: "Sidebar" },
         users.filter((user) => !user.isBot).map(option),
         h("option", { value: "+" }, "Somebody new…"),
       ),
@@ -179,7 +179,7 @@ export class People {
 
   async #newUser(become) {
     this.who.value = this.store.me;
-    const made = await ask(
+    const made = await openForm(
       "New person",
       [
         { name: "name", label: "Name", value: "" },
@@ -205,20 +205,25 @@ export class People {
   }
 
   async #newGroup() {
-    const made = await ask("New group", [{ name: "name", label: "Name", value: "" }], "Create", async ({ name }) => {
-      const guid = slug(name);
-      await addGroup({
-        guid,
-        name,
-        owner: this.store.me,
-        members: [...this.store.users.keys()].filter((uid) => uid !== this.store.me),
-      });
-      return guid;
-    });
+    const made = await openForm(
+      "New group",
+      [{ name: "name", label: "Name", value: "" }],
+      "Create",
+      async ({ name }) => {
+        const guid = slug(name);
+        await addGroup({
+          guid,
+          name,
+          owner: this.store.me,
+          members: [...this.store.users.keys()].filter((uid) => uid !== this.store.me),
+        });
+        return guid;
+      },
+    );
     if (!made) return;
     await this.#known(made);
     this.go({ kind: "group", id: made });
-    this.tell("Everybody is a member of the new group.");
+    this.showToast("Everybody is a member of the new group.");
   }
 
   /** Resolves when the directory has this id. */

@@ -8,21 +8,21 @@ const PICKER_HEIGHT = 96;
 const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "🙏", "👀", "✅"];
 
 /**
- * What a transcript needs to know. `reader` has `facts(message, more)` with `replies`, `reactions` ([{emoji, names,
- * isMine}]) and `receipts`; `desk(message)` for the buttons in a message; `nameOf(uid)`; and the `acts` react, reply,
+ * What a transcript needs to know. `messageActions` has `facts(message, more)` with `replies`, `reactions` ([{emoji, names,
+ * isMine}]) and `receipts`; `actions(message)` for the buttons in a message; `nameOf(uid)`; and the `acts` react, reply,
  * edit, remove and inspect.
  */
-export function lookOf(reader) {
+export function messageView(messageActions) {
   return {
-    facts: (message, more) => reader.facts(message, more),
-    body: (message) => content(message, reader.desk(message)),
-    summary: (message) => summary(message, reader.nameOf),
+    facts: (message, more) => messageActions.facts(message, more),
+    body: (message) => content(message, messageActions.actions(message)),
+    summary: (message) => summary(message, messageActions.nameOf),
     isBare,
     extras: (message, facts) => [
-      reactions(message, facts, reader),
-      replies(message, facts, reader),
-      receipts(message, facts, reader),
-      !message.deletedAt && tools(message, facts, reader),
+      reactions(message, facts, messageActions),
+      replies(message, facts, messageActions),
+      receipts(message, facts, messageActions),
+      !message.deletedAt && tools(message, facts, messageActions),
     ],
   };
 }
@@ -32,7 +32,7 @@ function isBare(message) {
   return hasCard || (message.type === "image" && message.category === "message" && !message.data.text);
 }
 
-function reactions(message, facts, look) {
+function reactions(message, facts, view) {
   if (!facts.reactions.length) return null;
   const button = ({ emoji, names, isMine }) =>
     h(
@@ -42,7 +42,7 @@ function reactions(message, facts, look) {
         "aria-pressed": String(isMine),
         title: names.join(", "),
         "aria-label": `${emoji} ${names.join(", ")}`,
-        onclick: () => look.acts.react(message, emoji, isMine),
+        onclick: () => view.acts.react(message, emoji, isMine),
       },
       h("span", emoji),
       names.length,
@@ -50,41 +50,41 @@ function reactions(message, facts, look) {
   return h("div.reactions", facts.reactions.map(button));
 }
 
-function replies(message, facts, look) {
-  if (!facts.replies || !look.acts.reply) return null;
+function replies(message, facts, view) {
+  if (!facts.replies || !view.acts.reply) return null;
   const label = facts.replies === 1 ? "1 reply" : `${facts.replies} replies`;
-  return h("button.replies", { type: "button", onclick: () => look.acts.reply(message) }, icon("thread"), label);
+  return h("button.replies", { type: "button", onclick: () => view.acts.reply(message) }, icon("thread"), label);
 }
 
-function receipts(message, facts, look) {
+function receipts(message, facts, view) {
   if (!facts.receipts?.length) return null;
   const one = ({ text, state, title }) =>
     h(
       "button.receipt",
-      { type: "button", class: state, title, onclick: () => look.acts.inspect(message) },
+      { type: "button", class: state, title, onclick: () => view.acts.inspect(message) },
       h("span.dot"),
       text,
     );
   return h("footer", facts.receipts.map(one));
 }
 
-function tools(message, facts, look) {
-  const { acts } = look;
+function tools(message, facts, view) {
+  const { acts } = view;
   const tool = (name, label, act) =>
     h("button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(name));
   const isText = message.category === "message" && message.type === "text";
   return h(
     "div.toolbar",
     { role: "toolbar", "aria-label": "What to do with this message" },
-    picker(message, look),
+    picker(message, view),
     acts.reply && !message.parentId && tool("thread", "Reply in a thread", () => acts.reply(message)),
     facts.isOwn && isText && tool("edit", "Edit", () => acts.edit(message)),
     facts.isOwn && tool("bin", "Delete", () => acts.remove(message)),
-    tool("wire", "Show on the wire", () => acts.inspect(message)),
+    tool("traffic", "Show traffic", () => acts.inspect(message)),
   );
 }
 
-function picker(message, look) {
+function picker(message, view) {
   const list = h("div.emoji", { role: "group", "aria-label": "Reactions" });
   const details = h("details.picker", h("summary", { title: "React", "aria-label": "React" }, icon("react")), list);
   for (const emoji of EMOJI) {
@@ -96,7 +96,7 @@ function picker(message, look) {
           "aria-label": `React with ${emoji}`,
           onclick: () => {
             details.open = false;
-            look.acts.react(message, emoji, false);
+            view.acts.react(message, emoji, false);
           },
         },
         emoji,

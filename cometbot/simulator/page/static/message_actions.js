@@ -1,17 +1,17 @@
 // Who reads and writes: what is known of a message beside what it says, and what can be done with it.
 
 import { act, press, say, upload } from "./api.js";
-import { isBeingHandled, Standing } from "./standing.js";
+import { isBeingHandled, QuickReplyExpiry } from "./quick_reply_expiry.js";
 import { duration } from "./time.js";
 
 /** What a message says and can do, for the reader that `store` knows. Shared by the chat and the thread. */
-export class Reader {
-  #standing;
+export class MessageActions {
+  #expiry;
 
-  constructor(store, { tell, inspect, go, openThread }) {
+  constructor(store, { showToast, inspect, go, openThread }) {
     this.store = store;
-    this.#standing = new Standing(store);
-    this.tell = tell;
+    this.#expiry = new QuickReplyExpiry(store);
+    this.showToast = showToast;
     this.go = go;
     this.nameOf = (uid) => store.nameOf(uid);
     this.acts = {
@@ -38,7 +38,7 @@ export class Reader {
       follows,
       reactions,
       isOwn: message.sender === store.me,
-      isOver: this.#standing.isOver(message),
+      isExpired: this.#expiry.isExpired(message),
       isBusy: isBeingHandled(message, store.handled),
       name: this.nameOf(message.sender),
       isBot: store.isBot(message.sender),
@@ -48,18 +48,18 @@ export class Reader {
     };
   }
 
-  desk(message) {
+  actions(message) {
     const { store } = this;
     return {
       nameOf: this.nameOf,
-      mayAnswer: message.sender !== store.me,
-      isOver: this.#standing.isOver(message),
-      tell: this.tell,
-      chatWith: (kind, id) => this.go({ kind, id: String(id).toLowerCase() }),
-      say: (text, { user, group } = {}) =>
+      canReply: message.sender !== store.me,
+      isExpired: this.#expiry.isExpired(message),
+      showToast: this.showToast,
+      openChat: (kind, id) => this.go({ kind, id: String(id).toLowerCase() }),
+      send: (text, { user, group } = {}) =>
         this.send(user ? { to: user } : group ? { group } : this.addressOf(message), text),
-      answer: (text) => this.send(this.addressOf(message), this.#spokenTo(message, text)),
-      press: (pressed, element, values) => this.#press(pressed, element, values),
+      reply: (text) => this.send(this.addressOf(message), this.#spokenTo(message, text)),
+      callUrl: (pressed, element, values) => this.#press(pressed, element, values),
     };
   }
 
@@ -70,7 +70,7 @@ export class Reader {
       const group = store.groups.get(address.group);
       if (group && !group.members.includes(store.me)) {
         await act(store.me, { act: "join", group: group.guid });
-        this.tell(`${store.nameOf(store.me)} joined the group first.`);
+        this.showToast(`${store.nameOf(store.me)} joined the group first.`);
       }
       await say(store.me, { ...address, text, ...more });
     });
@@ -95,7 +95,7 @@ export class Reader {
       await work();
       return true;
     } catch (error) {
-      this.tell(error.message, "bad");
+      this.showToast(error.message, "bad");
       return false;
     }
   }
@@ -116,7 +116,7 @@ export class Reader {
     try {
       const answer = await press(this.store.me, { message: message.id, element, values });
       const isGood = answer.status >= 200 && answer.status < 300;
-      this.tell(
+      this.showToast(
         isGood
           ? `${answer.url} answered ${answer.status}.`
           : `${answer.url}: ${answer.error || `status ${answer.status}`}`,
@@ -124,7 +124,7 @@ export class Reader {
       );
       return isGood;
     } catch (error) {
-      this.tell(error.message, "bad");
+      this.showToast(error.message, "bad");
       return false;
     }
   }

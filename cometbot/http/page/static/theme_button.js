@@ -2,7 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
-import { say } from "./texts.js";
+import { t } from "./i18n.js";
 
 const ORDER = ["system", "light", "dark"];
 const ICONS = { system: "system", light: "sun", dark: "moon" };
@@ -14,7 +14,7 @@ export function themeButton() {
     return document.documentElement.dataset.theme ?? "system";
   }
   function show() {
-    const label = say("appearance", { name: say(`appearance.${now()}`) });
+    const label = t("appearance", { name: t(`appearance.${now()}`) });
     button.title = label;
     button.setAttribute("aria-label", label);
     fill(button, icon(ICONS[now()]));

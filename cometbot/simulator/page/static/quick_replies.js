@@ -17,27 +17,27 @@ export function isOffer(text) {
 }
 
 /** The attributes of what is answered with: without effect for whoever asked, and where nobody asks any more. */
-export function answering({ mayAnswer, isOver }) {
-  return { disabled: !mayAnswer || isOver, title: isOver && OVER };
+export function answering({ canReply, isExpired }) {
+  return { disabled: !canReply || isExpired, title: isExpired && OVER };
 }
 
 /** The elements of a text that offers something, null for any other text. */
-export function offered(message, desk) {
+export function offered(message, actions) {
   const lines = (message.data.text ?? "").split("\n");
   const last = lines.at(-1) ?? "";
-  if (CHOICE_HINT.test(last)) return choices(lines.slice(0, -1), Number(CHOICE_HINT.exec(last)[1]), desk);
-  return last === FORM_HINT ? form(lines.slice(0, -1), desk) : null;
+  if (CHOICE_HINT.test(last)) return choices(lines.slice(0, -1), Number(CHOICE_HINT.exec(last)[1]), actions);
+  return last === FORM_HINT ? form(lines.slice(0, -1), actions) : null;
 }
 
-function choices(lines, count, desk) {
+function choices(lines, count, actions) {
   const labels = numbered(lines, count);
   if (labels.size !== count) return null;
   const nodes = [];
-  const label = desk.isOver ? "Answers, no longer asked for" : "Answers to choose from";
+  const label = actions.isExpired ? "Answers, no longer asked for" : "Answers to choose from";
   let prose = [];
   let row = null;
   const flush = () => {
-    if (prose.join("").trim()) nodes.push(h("div.prose", markdown(prose.join("\n"), desk.nameOf)));
+    if (prose.join("").trim()) nodes.push(h("div.prose", markdown(prose.join("\n"), actions.nameOf)));
     prose = [];
   };
   lines.forEach((line, place) => {
@@ -50,7 +50,7 @@ function choices(lines, count, desk) {
     }
     flush();
     if (!row) nodes.push((row = h("div.choices", { role: "group", "aria-label": label })));
-    row.append(choice(number, labels, desk));
+    row.append(choice(number, labels, actions));
   });
   flush();
   return nodes;
@@ -68,14 +68,14 @@ function numbered(lines, count) {
   return labels;
 }
 
-function choice(number, labels, desk) {
+function choice(number, labels, actions) {
   const { text } = labels.get(number);
   const isUnique = [...labels.values()].filter((other) => other.text.toLowerCase() === text.toLowerCase()).length === 1;
-  const say = () => desk.answer(isUnique ? text : String(number));
-  return h("button.choice", { type: "button", ...answering(desk), onclick: say }, h("span.number", number), text);
+  const say = () => actions.reply(isUnique ? text : String(number));
+  return h("button.choice", { type: "button", ...answering(actions), onclick: say }, h("span.number", number), text);
 }
 
-function form(lines, desk) {
+function form(lines, actions) {
   // The first line is the title, which may end with a colon like a field.
   const start = lines.findIndex((line, place) => place > 0 && FIELD.test(line));
   const fields = lines
@@ -83,10 +83,10 @@ function form(lines, desk) {
     .filter(Boolean)
     .map((line) => FIELD.exec(line));
   if (start < 0 || !fields.every(Boolean)) return null;
-  const rows = fields.map(([, label, note = ""]) => fieldRow(label, note, answering(desk)));
+  const rows = fields.map(([, label, note = ""]) => fieldRow(label, note, answering(actions)));
   const submit = (event) => {
     event.preventDefault();
-    desk.answer(
+    actions.reply(
       rows
         .filter(({ read }) => read())
         .map(({ label, read }) => `${label}: ${read()}`)
@@ -94,12 +94,12 @@ function form(lines, desk) {
     );
   };
   return [
-    h("div.prose", markdown(lines.slice(0, start).join("\n"), desk.nameOf)),
+    h("div.prose", markdown(lines.slice(0, start).join("\n"), actions.nameOf)),
     h(
       "form.fields",
       { onsubmit: submit },
       rows.map(({ row }) => row),
-      h("button.primary", { type: "submit", ...answering(desk) }, "Send"),
+      h("button.primary", { type: "submit", ...answering(actions) }, "Send"),
     ),
   ];
 }

@@ -1,4 +1,4 @@
-// The right side: tabs for the wire, dead letters, trouble and the bot's output, and a thread when one is open.
+// The tabs of the inspector: traffic, dead letters, failures and the bot's output, and a thread when one is open.
 
 import { h, fill } from "./dom.js";
 

@@ -1,12 +1,12 @@
 // Which offers a bot would still take: those of its last answer, until it says something in answer to a later message.
 
-import { isOffer } from "./offers.js";
+import { isOffer } from "./quick_replies.js";
 
 /** By this name a message is known to the bot that said it: for which event, and in which run of it. */
 const CLIENT_ID = /^cb-([a-z]\w*)-(\d+)-/;
 
 /** What is over of what the bots of `store` have offered, by the rule of cometbot: a conversation with all its threads. */
-export class Standing {
+export class QuickReplyExpiry {
   #store;
   #standing = null;
 
@@ -16,7 +16,7 @@ export class Standing {
   }
 
   /** Whether nothing takes any more what this message offers; false where that cannot be known. */
-  isOver(message) {
+  isExpired(message) {
     const turn = turnOf(message);
     if (!turn || !offers(message)) return false;
     this.#standing ??= this.#find();

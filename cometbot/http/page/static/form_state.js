@@ -3,7 +3,7 @@
 const FIELDS = "input, select, textarea";
 
 /** Put into `next` what was written, chosen, ticked and used up (`data-used`) in `before`, the same message as it was. */
-export function keepTyped(before, next) {
+export function copyFormState(before, next) {
   const buttons = [...next.querySelectorAll(".bubble button")];
   [...before.querySelectorAll(".bubble button")].forEach((button, place) => {
     if ("used" in button.dataset && buttons[place]?.textContent === button.textContent) {
@@ -24,7 +24,7 @@ export function keepTyped(before, next) {
 }
 
 /** The counterpart in `next` of what has the focus in `before`, or `next` itself; with where the caret stands. */
-export function counterpart(before, next) {
+export function findCounterpart(before, next) {
   const controls = (element) => [...element.querySelectorAll(`${FIELDS}, button, a`)];
   const place = controls(before).indexOf(document.activeElement);
   const found = controls(next)[place];
@@ -33,7 +33,7 @@ export function counterpart(before, next) {
 }
 
 /** Give the focus to what `counterpart` found, or to its message where that takes nothing any more. */
-export function focusOn({ element, caret }) {
+export function restoreFocus({ element, caret }) {
   const isOver = element.disabled;
   (isOver ? element.closest(".message") : element).focus({ preventScroll: true });
   if (caret && !isOver) element.setSelectionRange(...caret);

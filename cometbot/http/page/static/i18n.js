@@ -204,18 +204,18 @@ let table = TABLES.en;
 let language = "en";
 
 /** Speak the first of these languages (`de-AT`, `en`) that there is a table for; English where there is none. */
-export function speak(languages) {
+export function setLanguage(languages) {
   const wanted = languages.map((name) => String(name).toLowerCase().split("-")[0]);
   language = wanted.find((name) => name in TABLES) ?? "en";
   table = TABLES[language];
   document.documentElement.lang = language;
 }
 
-/** The language that is spoken, as a tag for dates and numbers. */
-export const spoken = () => language;
+/** The language that is getLanguage, as a tag for dates and numbers. */
+export const getLanguage = () => language;
 
 /** The text of this name, with its {words} filled in; a `count` chooses between `name.one` and `name.other`. */
-export function say(name, values = {}) {
+export function t(name, values = {}) {
   const plural = values.count === 1 ? `${name}.one` : `${name}.other`;
   const found = table[name] ?? table[plural] ?? TABLES.en[name] ?? TABLES.en[plural] ?? name;
   return found.replace(/\{(\w+)\}/g, (whole, word) => (word in values ? String(values[word]) : whole));

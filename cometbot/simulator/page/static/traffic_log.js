@@ -1,4 +1,4 @@
-// The wire: every callback and every REST call, with its headers, bodies, status, time and handler.
+// The traffic log: every callback and every REST call, with its headers, bodies, status, time and handler.
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
@@ -9,14 +9,14 @@ const MOST = 200;
 const CODES = { 0: "no answer" };
 
 /** The newest entry first. Entries that are open stay open. */
-export class Wire {
+export class TrafficLog {
   #rows = new Map();
   #only = "";
   #cleared = 0;
 
-  constructor(store, tell) {
+  constructor(store, showToast) {
     this.store = store;
-    this.tell = tell;
+    this.showToast = showToast;
     this.filter = h("input", {
       type: "search",
       placeholder: "Filter",
@@ -32,7 +32,7 @@ export class Wire {
         ["request", "REST calls"],
       ].map(([value, label]) => h("option", { value }, label)),
     );
-    this.chip = h("button.chip-button", { type: "button", hidden: true, onclick: () => this.only("") });
+    this.chip = h("button.chip-button", { type: "button", hidden: true, onclick: () => this.showMessage("") });
     this.list = h("ol.entries", { "aria-label": "Callbacks and REST calls, the newest first" });
     const clear = h(
       "button.button",
@@ -46,7 +46,7 @@ export class Wire {
       "Clear",
     );
     this.element = h(
-      "div.wire",
+      "div.traffic",
       h("div.bar", this.filter, h("div.select", this.kind, icon("down")), clear),
       this.chip,
       this.list,
@@ -55,7 +55,7 @@ export class Wire {
   }
 
   /** Show only what has to do with this message; all with an empty id. */
-  only(id) {
+  showMessage(id) {
     this.#only = id;
     this.chip.hidden = !id;
     fill(this.chip, `Message ${id} only`, icon("close"));
@@ -167,9 +167,9 @@ export class Wire {
       event.preventDefault();
       try {
         await navigator.clipboard.writeText(textOf(value));
-        this.tell("Copied.");
+        this.showToast("Copied.");
       } catch {
-        this.tell("The browser did not allow to copy.", "bad");
+        this.showToast("The browser did not allow to copy.", "bad");
       }
     };
     return part(

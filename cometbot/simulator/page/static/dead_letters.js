@@ -7,8 +7,8 @@ import { clock } from "./time.js";
 
 /** A list with a cause and two buttons each. */
 export class DeadLetters {
-  constructor(store, tell) {
-    this.tell = tell;
+  constructor(store, showToast) {
+    this.showToast = showToast;
     this.list = h("ul.letters", { "aria-label": "Dead letters, the newest first" });
     this.element = h(
       "div.dead",
@@ -37,9 +37,9 @@ export class DeadLetters {
       event.currentTarget.disabled = true;
       try {
         await settleDead(letter.id, what);
-        this.tell(said);
+        this.showToast(said);
       } catch (error) {
-        this.tell(error.message, "bad");
+        this.showToast(error.message, "bad");
       }
     };
     const kind = letter.id.startsWith("r") ? "Reply that could not be sent" : "Message that could not be handled";

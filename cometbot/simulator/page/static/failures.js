@@ -4,7 +4,7 @@ import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { behave, misbehave } from "./api.js";
 
-const TROUBLES = [
+const FAILURES = [
   {
     kind: "rate_limit",
     label: "Too many requests",
@@ -39,12 +39,12 @@ const TROUBLES = [
   },
 ];
 
-/** A switch a trouble, each for the next few times or until it is switched off. */
-export class Trouble {
-  constructor(store, tell) {
+/** One switch for each failure, for the next few times or until it is switched off. */
+export class Failures {
+  constructor(store, showToast) {
     this.store = store;
-    this.tell = tell;
-    this.rows = TROUBLES.map((trouble) => this.#row(trouble));
+    this.showToast = showToast;
+    this.rows = FAILURES.map((failure) => this.#row(failure));
     this.times = h(
       "select",
       [
@@ -54,7 +54,7 @@ export class Trouble {
       ].map(([value, label]) => h("option", { value }, label)),
     );
     this.element = h(
-      "div.trouble",
+      "div.failures",
       h("p.intro", "CometChat has bad days too. Nothing of this may lose a message, or say one twice."),
       h("label.how-often", "How often", h("span.select", this.times, icon("down"))),
       h(
@@ -68,16 +68,16 @@ export class Trouble {
 
   /** How many are switched on. */
   get count() {
-    return TROUBLES.filter((trouble) => this.#rule(trouble)).length;
+    return FAILURES.filter((failure) => this.#rule(failure)).length;
   }
 
   #rule({ kind }) {
     return this.store.rules.find((rule) => rule.kind === kind && (rule.times === null || rule.hits < rule.times));
   }
 
-  #row(trouble) {
+  #row(failure) {
     const state = h("small.state");
-    const id = `trouble-${trouble.kind}`;
+    const id = `failure-${failure.kind}`;
     const button = h(
       "button.switch",
       {
@@ -85,38 +85,38 @@ export class Trouble {
         role: "switch",
         "aria-checked": "false",
         "aria-labelledby": id,
-        onclick: () => this.#flip(trouble),
+        onclick: () => this.#flip(failure),
       },
       h("span"),
     );
     const element = h(
       "li",
-      h("div.lines", h("strong", { id }, trouble.label), h("small", trouble.note), state),
+      h("div.lines", h("strong", { id }, failure.label), h("small", failure.note), state),
       button,
     );
-    return { trouble, state, button, element };
+    return { failure, state, button, element };
   }
 
-  async #flip(trouble) {
-    const times = trouble.isSteady ? "" : this.times.value;
+  async #flip(failure) {
+    const times = failure.isSteady ? "" : this.times.value;
     try {
-      const isOn = Boolean(this.#rule(trouble));
-      await behave(trouble.kind);
-      if (!isOn) await misbehave({ kind: trouble.kind, ...trouble.rule, ...(times ? { times: Number(times) } : {}) });
+      const isOn = Boolean(this.#rule(failure));
+      await behave(failure.kind);
+      if (!isOn) await misbehave({ kind: failure.kind, ...failure.rule, ...(times ? { times: Number(times) } : {}) });
     } catch (error) {
-      this.tell(error.message, "bad");
+      this.showToast(error.message, "bad");
     }
   }
 
   #show() {
-    for (const { trouble, state, button } of this.rows) {
-      const rule = this.#rule(trouble);
-      const spent = this.store.rules.find((other) => other.kind === trouble.kind);
+    for (const { failure, state, button } of this.rows) {
+      const rule = this.#rule(failure);
+      const spent = this.store.rules.find((other) => other.kind === failure.kind);
       button.setAttribute("aria-checked", String(Boolean(rule)));
       const left = rule && rule.times !== null ? rule.times - rule.hits : 0;
       fill(
         state,
-        rule ? (left ? `${left} more` : trouble.isSteady ? "on" : `on, ${rule.hits} so far`) : spent ? "done" : "",
+        rule ? (left ? `${left} more` : failure.isSteady ? "on" : `on, ${rule.hits} so far`) : spent ? "done" : "",
       );
     }
   }

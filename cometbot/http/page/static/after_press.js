@@ -10,7 +10,7 @@ for (const end of ["pointerup", "pointercancel", "contextmenu"]) addEventListene
 addEventListener("blur", released);
 
 /** Do what may make elements anew: at once, or after the click if the pointer is down. What waits is done in order. */
-export function calmly(act) {
+export function afterPress(act) {
   if (isDown || waiting.length) waiting.push(act);
   else act();
 }

@@ -8,7 +8,7 @@ const SIDES = ["left", "center", "right"];
 const SCHEMES = ["http:", "https:", "mailto:", "tel:"];
 
 /** The nodes of a text in HTML; what is no known tag is left out, its text stays. */
-export function richtext(html) {
+export function richText(html) {
   return markDirections(each(new DOMParser().parseFromString(html, "text/html").body));
 }
 

@@ -10,9 +10,9 @@ import cometbot.http.page.files
 from cometbot.channels.platform.page.views import FILES
 
 SHARED = cometbot.http.page.files.SHARED_FOLDER
-SOURCE = (SHARED / "texts.js").read_text()
+SOURCE = (SHARED / "i18n.js").read_text()
 LINE = re.compile(r'^    "?([\w.]+)"?:\s+(?:"((?:[^"\\]|\\.)*)"|\'([^\']*)\'),$', re.MULTILINE)
-SCRIPTS = "\n".join(path.read_text() for path in FILES.paths() if path.suffix == ".js" and path.name != "texts.js")
+SCRIPTS = "\n".join(path.read_text() for path in FILES.paths() if path.suffix == ".js" and path.name != "i18n.js")
 
 
 def tables() -> dict[str, dict[str, str]]:
@@ -40,7 +40,7 @@ def test_every_language_has_all_texts_and_placeholders(language: str) -> None:
 
 
 def test_scripts_use_exactly_the_texts_in_the_tables() -> None:
-    literal = set(re.findall(r'\bsay\(\s*"([\w.]+)"', SCRIPTS))
+    literal = set(re.findall(r'\bt\(\s*"([\w.]+)"', SCRIPTS))
     known = {name.removesuffix(".one").removesuffix(".other") for name in TABLES["en"]}
     assert literal - known == set()
     # Some are said by a name that a table of kinds, states or fields holds.
