@@ -30,7 +30,7 @@ _COMMAND_MODULES = {
 
 
 _EXTRA_OF_PACKAGE = {
-    **dict.fromkeys(("apispec", "jwt", "markdown_it", "nh3", "ulid"), "chat"),
+    **dict.fromkeys(("apispec", "jwt", "ulid"), "chat"),
     **dict.fromkeys(("procrastinate", "psycopg"), "postgres"),
     **dict.fromkeys(("PIL", "tinytag", "websockets"), "simplex"),
 }

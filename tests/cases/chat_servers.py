@@ -65,7 +65,7 @@ def redos_upload(case: Case) -> Finding:
 
 @check("chat/06-links-in-text")
 def links(case: Case) -> Finding:
-    from cometbot.channels.platform.markdown import to_html
+    from cometbot.http.page.markdown import to_html
 
     wrong = []
     for url in case.read("urls.txt").decode().split():

@@ -25,7 +25,7 @@ import sys
 
 class Missing:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("jwt", "ulid", "markdown_it", "nh3"):
+        if name.partition(".")[0] in ("jwt", "ulid"):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return None
 

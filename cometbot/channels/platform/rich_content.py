@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from cometbot.channels.platform.markdown import to_html
+from cometbot.http.page.markdown import to_html
 from cometbot.messages import Button, Card, Carousel, Choice, Choices, Field, Form, Location, Media, Message
 
 Content = dict[str, Any]

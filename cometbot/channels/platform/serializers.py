@@ -14,8 +14,8 @@ from cometbot.channels.platform import rich_content
 from cometbot.channels.platform.config import Config, Service
 from cometbot.channels.platform.directory import ListedBot, ListedCommand, Webhook
 from cometbot.channels.platform.display_names import display_name
-from cometbot.channels.platform.markdown import to_html
 from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser
+from cometbot.http.page.markdown import to_html
 
 JsonObject = dict[str, Any]
 

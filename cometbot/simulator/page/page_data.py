@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cometbot.simulator.journal import ChangeEntry, Entry
+from cometbot.simulator.page.message_content import with_content
 from cometbot.simulator.records import StoredMessage
 from cometbot.simulator.simulated_app import SimulatedApp
 from cometbot.simulator.world import World
@@ -32,15 +33,16 @@ def snapshot(simulator: SimulatedApp) -> dict[str, Any]:
         found = [world.message_store[number] for number in numbers]
         since = world.journal.last_id
         logged = [*simulator.callbacks[-MAX_FIRST_ENTRIES:], *simulator.requests[-MAX_FIRST_ENTRIES:]]
-        return {
+        data = {
             "run": run_name(simulator),
             "appId": simulator.app_id,
             "lastId": since,
             "directory": directory(world),
-            "messages": [message_json(world, message) for message in found if not message.is_action],
+            "messages": _messages_json(world, found),
             "hasEarlier": len(world.message_store) > len(numbers),
             "entries": [entry.to_json() for entry in sorted(logged, key=lambda entry: entry.id)],
         }
+    return _with_contents(data)
 
 
 def earlier_messages(world: World, conversation: str, before: int) -> dict[str, Any]:
@@ -53,11 +55,12 @@ def earlier_messages(world: World, conversation: str, before: int) -> dict[str, 
         end = bisect_left(numbers, before)
         begin = max(0, end - MESSAGES_PER_PAGE)
         found = [world.message_store[number] for number in numbers[begin:end]]
-        return {
-            "messages": [message_json(world, message) for message in found if not message.is_action],
+        data = {
+            "messages": _messages_json(world, found),
             "before": found[0].number if found else before,
             "more": begin > 0,
         }
+    return _with_contents(data)
 
 
 def run_name(simulator: SimulatedApp) -> str:
@@ -85,7 +88,11 @@ def directory(world: World) -> dict[str, Any]:
     }
 
 
-def message_json(world: World, message: StoredMessage) -> dict[str, Any]:
+def _messages_json(world: World, messages: list[StoredMessage]) -> list[dict[str, Any]]:
+    return [_message_json(world, message) for message in messages if not message.is_action]
+
+
+def _message_json(world: World, message: StoredMessage) -> dict[str, Any]:
     """Return a message as CometChat shows it, with the users of each reaction in ``reactedBy``.
 
     Must be called with the world's lock held.
@@ -96,19 +103,23 @@ def message_json(world: World, message: StoredMessage) -> dict[str, Any]:
     return {**world.serializer.message(message, with_tags=True), "reactedBy": reacted}
 
 
+def _with_contents(data: dict[str, Any]) -> dict[str, Any]:
+    """Return ``data`` with what the page shows of each message. Needs no lock, so that bots need not wait for it."""
+    return {**data, "messages": [with_content(message) for message in data["messages"]]}
+
+
 def entry_json(world: World, entry: Entry) -> dict[str, Any]:
     """Return a log entry. For a change to a message, it has only the trigger and the current message."""
     if not isinstance(entry, ChangeEntry):
         return entry.to_json()
     shown: dict[str, Any] = {"kind": "change", "id": entry.id, "at": entry.at, "trigger": entry.trigger}
     message_id = _message_id(entry.data)
+    if not message_id:
+        return shown
     with world.condition:
-        message = world.message_store.find(message_id) if message_id else None
-        if message is not None:
-            shown["message"] = message_json(world, message)
-        elif message_id:
-            shown["removed"] = message_id
-    return shown
+        found = world.message_store.find(message_id)
+        message = _message_json(world, found) if found else None
+    return {**shown, "message": with_content(message)} if message else {**shown, "removed": message_id}
 
 
 def active_rules(simulator: SimulatedApp) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cometbot.channels.platform.markdown import MAX_MARKDOWN_LENGTH, _render, to_html
+from cometbot.http.page.markdown import MAX_MARKDOWN_LENGTH, _render, to_html
 
 PLAIN = ("blockquote", "br", "code", "em", "hr", "li", "pre", "s", "strong", "ul")
 TABLE = ("table", "tbody", "td", "th", "thead", "tr")
@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "a": {"href", "target", "rel"},
     "ol": {"start"},
     "p": {"role", "aria-level"},
+    "span": {"class"},
     **{name: set() for name in (*PLAIN, *TABLE)},
     "td": {"align"},
     "th": {"align"},
@@ -24,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
 WORDS = st.sampled_from(
     ["<script>alert(1)</script>", "<img src=x onerror=a()>", "[a](javascript:alert(1))", "![p](http://x/y.png)", "**",
      "[a](//evil.example)", "[a](/v1/admin-api/config)", "`", "```\n", "> ", "- ", "1. ", "| a | b |\n|-|-|\n", "\n",
-     "https://example.com/a?b=1&c=2", "# ", "~~", "_", "*", "<style>", "&lt;", "&#106;avascript:", "\0", "[a]: data:x"]
+     "https://example.com/a?b=1&c=2", "# ", "~~", "_", "*", "<style>", "<@uid:tom>", "&lt;", "&#106;avascript:", "\0", "[a]: data:x"]
 )  # fmt: skip
 
 
@@ -47,7 +48,7 @@ class Reader(HTMLParser):
 @example('<a href="javascript:alert(1)">x</a>')
 @example("[x](data:text/html,<script>alert(1)</script>)")
 def test_no_text_passes_a_forbidden_tag_attribute_or_link(text: str) -> None:
-    for tag, attributes in Reader(to_html(text)).tags:
+    for tag, attributes in Reader(to_html(text, mentions=True)).tags:
         assert tag in ALLOWED
         assert set(attributes) <= ALLOWED[tag]
         if tag == "a":
@@ -209,7 +210,7 @@ def test_text_is_rendered_once() -> None:
     "piece",
     [
         "- * a\n", "a\n- - ", "* a\n", "&\n", "<\n", "# a\n=\n", "[\n", "**a *b", "_a__b", "`", "``a`", "[a](", "![",
-        "> ", "> - ", "|a", "a|b\n-|-\n", "http://a ", "~~a", "\\", "[a]: b\n", "<http://", "\n", "1. ", "```\n", "&#",
+        "> ", "> - ", "|a", "a|b\n-|-\n", "http://a ", "~~a", "\\", "[a]: b\n", "<http://", "<@uid:", "\n", "1. ", "```\n", "&#",
         "*", "___", "http://a(", "http://a)", "http://a*", "http://a*)", "http:", "http://a\\", "[http://a",
     ],
 )  # fmt: skip
@@ -218,7 +219,7 @@ def test_time_grows_with_the_length(piece: str) -> None:
         rounds = []
         for _ in range(3):
             begun = time.process_time()
-            _render.__wrapped__((piece * length)[:length])
+            _render.__wrapped__((piece * length)[:length], True)
             rounds.append(time.process_time() - begun)
         return min(rounds)
 
@@ -230,3 +231,19 @@ def test_megabytes_take_no_longer_than_what_is_read_of_them() -> None:
     begun = time.process_time()
     to_html("- * a\n" * 200_000)
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("Ask <@uid:Tom>.", '<p>Ask <span class="mention">tom</span>.</p>'),
+        ("<@all:everybody>", '<p><span class="mention">all</span></p>'),
+        ("**<@uid:tom>**", '<p><strong><span class="mention">tom</span></strong></p>'),
+        ("`<@uid:tom>`", "<p><code>&lt;@uid:tom&gt;</code></p>"),
+        ("<@uid:a&b>", '<p><span class="mention">a&amp;b</span></p>'),
+        ("<@uid:>", "<p>&lt;@uid:&gt;</p>"),
+    ],
+)
+def test_mention_becomes_a_span_where_asked(text: str, html: str) -> None:
+    assert to_html(text, mentions=True) == html
+    assert "<span" not in to_html(text)

@@ -1,9 +1,9 @@
-"""Renders the Markdown of bots and users as safe HTML for the web chat."""
+"""Renders the Markdown of bots and users as safe HTML for the pages."""
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import nh3
@@ -26,7 +26,7 @@ CACHE_SIZE = 512
 """The number of texts whose HTML is cached: about 40 MB if all have the maximum length."""
 
 _TAGS = {
-    "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "strong",
+    "a", "blockquote", "br", "code", "em", "hr", "li", "ol", "p", "pre", "s", "span", "strong",
     "table", "tbody", "td", "th", "thead", "tr", "ul",
 }  # fmt: skip
 _ATTRIBUTES = {"a": {"href"}, "ol": {"start"}, "p": {"role", "aria-level"}}
@@ -41,28 +41,30 @@ _URL = re.compile(
 
 _BRACKETS = {"(": ")", "[": "]"}
 _PUNCTUATION = ".,;:!?'\"([\\"
+_MENTION = re.compile(r"<@(?:uid:([^<>\s]+)|(all):[^<>\s]+)>")
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 
 
-def to_html(text: str) -> str:
+def to_html(text: str, *, mentions: bool = False) -> str:
     """Return ``text`` as HTML; empty for a blank text.
 
     The HTML contains only formatting tags, links to http, https, mailto and tel, and no attribute that could run, load
     or style anything. HTML in ``text`` is shown as it was typed. Line breaks are kept. Headings become paragraphs with
-    the role ``heading``. Images become links, so that no text can make a reader's browser load something.
+    the role ``heading``. Images become links, so that no text can make a reader's browser load something. With ``mentions``, CometChat's ``<@uid:tom>`` becomes a
+    ``span`` of the class ``mention`` with the text ``tom``, and ``<@all:…>`` one with the text ``all``.
 
     The HTML of the last :data:`CACHE_SIZE` texts is cached, so that a message is not rendered at each request.
     """
     if not text.strip():
         return ""
     rest = text[MAX_MARKDOWN_LENGTH:]
-    return _render(text[:MAX_MARKDOWN_LENGTH]) + (_sanitize(f"<p>{nh3.clean_text(rest)}</p>") if rest else "")
+    return _render(text[:MAX_MARKDOWN_LENGTH], mentions) + (_sanitize(f"<p>{nh3.clean_text(rest)}</p>") if rest else "")
 
 
 @lru_cache(maxsize=CACHE_SIZE)
-def _render(text: str) -> str:
+def _render(text: str, mentions: bool = False) -> str:
     shown = text.replace("\0", "\ufffd").replace("\r\n", "\n").replace("\r", "\n")
-    return _sanitize(_parser_for(shown).render(shown))
+    return _sanitize(_parser_for(shown, mentions).render(shown))
 
 
 def _sanitize(html: str) -> str:
@@ -70,6 +72,7 @@ def _sanitize(html: str) -> str:
         html,
         tags=_TAGS,
         attributes=_ATTRIBUTES,
+        allowed_classes={"span": {"mention"}},
         tag_attribute_values={"td": _ALIGNMENTS, "th": _ALIGNMENTS},
         url_schemes=_SCHEMES,
         link_rel="noopener noreferrer nofollow",
@@ -153,29 +156,34 @@ def _strip_punctuation(url: str, markers: set[str]) -> str:
     return url.rstrip(_PUNCTUATION + "".join(markers & set("*_~")))
 
 
-def _make_parser(*disabled: str) -> MarkdownIt:
+def _replace_mention(state: StateInline, silent: bool) -> bool:
+    found = _MENTION.match(state.src, state.pos)
+    if found is None:
+        return False
+    if not silent:
+        state.push("mention_open", "span", 1).attrs = {"class": "mention"}
+        state.push("text", "", 0).content = (found[1] or found[2]).lower()
+        state.push("mention_close", "span", -1)
+    state.pos = found.end()
+    return True
+
+
+def _parser_for(text: str, mentions: bool) -> MarkdownIt:
+    """Return a parser without the rules whose work for ``text`` would be out of proportion to its length."""
+    lines = text.split("\n")
+    has_tables = max(line.count("|") + 1 for line in lines) * len(lines) <= MAX_TABLE_CELLS
+    return _make_parser(links=text.count("[") <= MAX_BRACKETS, tables=has_tables, mentions=mentions)
+
+
+@cache
+def _make_parser(*, links: bool, tables: bool, mentions: bool) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False, "breaks": True, "maxNesting": 30}, renderer_cls=_Renderer)
-    parser.enable(["table", "strikethrough"])
-    parser.disable(disabled)
+    parser.enable(["strikethrough", *(["table"] if tables else [])])
+    parser.disable([] if links else ["link", "image"])
     parser.inline.ruler.after("text", "link_url", _link_url)
+    if mentions:
+        parser.inline.ruler.before("autolink", "mention", _replace_mention)
     parser.core.ruler.push("drop_partial_links", _drop_partial_links)
     parser.core.ruler.push("align_columns", _align_columns)
     parser.core.ruler.push("lower_headings", _headings_to_paragraphs)
     return parser
-
-
-def _parser_for(text: str) -> MarkdownIt:
-    """Return a parser without the rules whose work for ``text`` would be out of proportion to its length."""
-    lines = text.split("\n")
-    has_labels = text.count("[") <= MAX_BRACKETS
-    has_tables = max(line.count("|") + 1 for line in lines) * len(lines) <= MAX_TABLE_CELLS
-    return _PARSERS[has_labels, has_tables]
-
-
-_PARSERS = {
-    (has_labels, has_tables): _make_parser(
-        *(() if has_labels else ("link", "image")), *(() if has_tables else ("table",))
-    )
-    for has_labels in (True, False)
-    for has_tables in (True, False)
-}
