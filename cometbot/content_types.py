@@ -109,7 +109,7 @@ _BROWSER_IMAGE_TYPES = frozenset(
         *("vnd.microsoft.icon", "webp"),
     )
 )
-"""Images that at least one browser shows. ``content.js`` of the platform's page has the same list."""
+"""Images that at least one browser shows. ``media.js`` of the pages has the same list."""
 
 _AUDIO_EXTENSIONS = frozenset(
     {".3ga", ".aac", ".m4a", ".m4b", ".m4r", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"}

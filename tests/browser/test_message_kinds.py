@@ -9,6 +9,7 @@ from pytest_httpserver import HTTPServer
 
 from tests.browser.conftest import Visitor
 from tests.browser.engine import expect
+from tests.browser.media_files import RECORD_FILM, WAV
 from tests.browser.text_direction import ARABIC, check_text_direction
 
 
@@ -113,8 +114,9 @@ def test_a_place_and_a_file_lead_to_where_they_are(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("kind", ["audio", "video"])
 def test_sound_and_film_have_a_player(visitor: Visitor, kind: str) -> None:
-    mime_type = {"audio": "audio/wav", "video": "video/mp4"}[kind]
-    url = visitor.dev.file_url(f"clip.{kind}", b"", mime_type)
+    mime_type = {"audio": "audio/wav", "video": "video/webm"}[kind]
+    content = WAV if kind == "audio" else bytes(visitor.page.evaluate(RECORD_FILM))
+    url = visitor.dev.file_url(f"clip.{kind}", content, mime_type)
     file = {"url": url, "name": f"clip.{kind}", "mimeType": mime_type, "extension": kind}
     visitor.bot_sends("message", kind, {"attachments": [file], "text": "Listen"})
     player = visitor.expect_text("Listen").locator(kind)

@@ -50,8 +50,9 @@ def to_html(text: str, *, mentions: bool = False) -> str:
 
     The HTML contains only formatting tags, links to http, https, mailto and tel, and no attribute that could run, load
     or style anything. HTML in ``text`` is shown as it was typed. Line breaks are kept. Headings become paragraphs with
-    the role ``heading``. Images become links, so that no text can make a reader's browser load something. With ``mentions``, CometChat's ``<@uid:tom>`` becomes a
-    ``span`` of the class ``mention`` with the text ``tom``, and ``<@all:…>`` one with the text ``all``.
+    the role ``heading``. Images become links, so that no text can make a reader's browser load something.
+    With ``mentions``, CometChat's ``<@uid:tom>`` becomes a ``span`` of the class ``mention`` with the text ``tom``, and
+    ``<@all:…>`` one with the text ``all``.
 
     The HTML of the last :data:`CACHE_SIZE` texts is cached, so that a message is not rendered at each request.
     """

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Route
 
 from tests.browser.engine import Need, expect, needs
+from tests.browser.media_files import RECORD_FILM, WAV
 from tests.browser.webchat.conftest import Guest
 
 # What a browser does when a file is dropped on, or pasted into, an element.
@@ -26,24 +27,8 @@ _ATTACH = """([how, encoded]) => {
         zone.dispatchEvent(new DragEvent(name, { ...options, dataTransfer: data }));
     }
 }"""
-# Records a film of some frames.
-_FILM = """async () => {
-    const canvas = document.createElement("canvas");
-    const paint = setInterval(() => canvas.getContext("2d").fillRect(Math.random() * 99, 0, 9, 9), 20);
-    const recorder = new MediaRecorder(canvas.captureStream(25), { mimeType: "video/webm" });
-    const pieces = [];
-    recorder.ondataavailable = (event) => pieces.push(event.data);
-    const ended = new Promise((resolve) => recorder.onstop = resolve);
-    recorder.start();
-    setTimeout(() => recorder.stop(), 500);
-    await ended;
-    clearInterval(paint);
-    return [...new Uint8Array(await new Blob(pieces).arrayBuffer())];
-}"""
-WAV = b"RIFF" + struct.pack("<I", 36 + 800) + b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 8000, 8000, 1, 8)
 # The head of a film without any content, which no browser plays.
 MP4 = struct.pack(">I", 24) + b"ftypisom" + struct.pack(">I", 512) + b"isommp42" + struct.pack(">I", 8) + b"free"
-WAV += b"data" + struct.pack("<I", 800) + b"\x80" * 800
 MP3 = (bytes.fromhex("fffb9064") + bytes(413)) * 40
 """A second of silence: frames of 128 kbit/s without any content."""
 
@@ -142,7 +127,7 @@ def test_media_has_a_player_and_other_files_a_link(guest: Guest) -> None:
     player = guest.own_messages.locator("audio")
     expect(player).to_have_attribute("aria-label", "beep.wav")
     guest.page.wait_for_function("() => document.querySelector('.own audio').duration > 0")
-    attach(guest, "clip.webm", "video/webm", bytes(guest.page.evaluate(_FILM)))
+    attach(guest, "clip.webm", "video/webm", bytes(guest.page.evaluate(RECORD_FILM)))
     guest.composer.press("Enter")
     expect(guest.own_messages.locator("video[controls]")).to_have_attribute("aria-label", "clip.webm")
     guest.page.wait_for_function("() => document.querySelector('.own video').videoWidth > 0")

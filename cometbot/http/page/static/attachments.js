@@ -1,7 +1,8 @@
 // The files that go along with the next message: a chip each, with the progress of its upload where there is one.
 
 import { h, fill } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, iconButton } from "./icons.js";
+import { showToast } from "./toasts.js";
 import { t } from "./i18n.js";
 
 const MOST_FILES = 10;
@@ -31,8 +32,8 @@ class Attached {
 export class Attachments {
   #items = [];
 
-  constructor({ upload, refuse = () => "", mostFiles = () => MOST_FILES, showToast = () => {}, changed, done }) {
-    Object.assign(this, { upload, refuse, mostFiles, showToast, changed, done });
+  constructor({ upload, refuse = () => "", mostFiles = () => MOST_FILES, changed, done }) {
+    Object.assign(this, { upload, refuse, mostFiles, changed, done });
     this.picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true" });
     this.picker.addEventListener("change", () => {
       this.add([...this.picker.files]);
@@ -55,7 +56,7 @@ export class Attachments {
       const fault =
         this.#items.length >= this.mostFiles() ? t("tooMany", { count: this.mostFiles() }) : this.refuse(file);
       if (fault) {
-        this.showToast(fault);
+        showToast(fault, "bad");
         continue;
       }
       const item = new Attached(file);
@@ -143,15 +144,11 @@ export class Attachments {
       { class: item.fault ? "bad" : "" },
       item.url ? h("img", { src: item.url, alt: "" }) : icon(item.fault ? "warn" : "file"),
       h("span.lines", h("span", item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
-      item.fault && this.#button("reload", t("again"), again),
-      this.#button("close", t("remove", { name: item.name }), () => this.#drop(item)),
+      item.fault && iconButton("button", "reload", t("again"), again),
+      iconButton("button", "close", t("remove", { name: item.name }), () => this.#drop(item)),
     );
     this.#showProgress(item);
     return chip;
-  }
-
-  #button(sign, label, act) {
-    return h("button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(sign));
   }
 
   #showProgress(item) {

@@ -1,9 +1,10 @@
 // The box one writes in: text, files by picker, drop or paste, and completion of mentions and commands.
 
 import { h, fill } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, iconButton } from "./icons.js";
 import { Attachments } from "./attachments.js";
 import { Completion } from "./completion.js";
+import { showToast } from "./toasts.js";
 import { t } from "./i18n.js";
 
 const HIGHEST = 220;
@@ -21,7 +22,7 @@ const hasTouch = () => matchMedia("(pointer: coarse)").matches;
  *
  * With `upload(file, progress)`, a promise of what is stored, files are uploaded as soon as they are attached, and
  * `send` gets what is stored in their place; `refuse(file)` is why a file cannot be attached, empty if it can.
- * `longest()` is how many bytes of text there may be. `showToast(text)` says what went wrong.
+ * `longest()` is how many bytes of text there may be.
  */
 export class Composer {
   #mentioned = new Map();
@@ -30,14 +31,12 @@ export class Composer {
   #edits = null;
   #busy = false;
   #longest;
-  #showToast;
 
   constructor(options) {
     const { send, offers, editLast = () => {}, id = "composer-text", label = t("message") } = options;
     this.#send = send;
     this.#offers = offers;
     this.#longest = options.longest ?? (() => Infinity);
-    this.#showToast = options.showToast ?? (() => {});
     this.text = h("textarea", {
       id,
       rows: "1",
@@ -75,7 +74,7 @@ export class Composer {
       this.note,
       icon("edit"),
       h("span", t("editing")),
-      h("button.button", { type: "button", onclick: () => this.#endEdit() }, t("cancel")),
+      h("button.button", { onclick: () => this.#endEdit() }, t("cancel")),
     );
     this.note.hidden = false;
     this.#grow();
@@ -91,6 +90,12 @@ export class Composer {
     this.text.value = text;
     this.text.dispatchEvent(new Event("input", { bubbles: true }));
     this.focus();
+  }
+
+  /** Put a text there without showing completions for it. */
+  suggest(text) {
+    this.write(text);
+    this.completion.close();
   }
 
   set placeholder(text) {
@@ -111,16 +116,7 @@ export class Composer {
   }
 
   #form() {
-    const attach = h(
-      "button.attach",
-      {
-        type: "button",
-        "aria-label": t("attach"),
-        title: t("attach"),
-        onclick: () => this.attachments.picker.click(),
-      },
-      icon("attach"),
-    );
+    const attach = iconButton("button.attach", "attach", t("attach"), () => this.attachments.picker.click());
     const hints = { "aria-label": t("send"), title: t(hasTouch() ? "send" : "sendHint") };
     // The box keeps the focus, and a phone its keyboard.
     const stay = (event) => event.preventDefault();
@@ -150,7 +146,7 @@ export class Composer {
     const { items } = this.attachments;
     if (this.#busy || (!written.trim() && !items.length)) return;
     const over = new TextEncoder().encode(written.trim()).length - this.#longest();
-    if (over > 0) return this.#showToast(t("tooLong", { count: over }));
+    if (over > 0) return showToast(t("tooLong", { count: over }), "bad");
     if (this.#edits) {
       const save = this.#edits;
       this.#endEdit();

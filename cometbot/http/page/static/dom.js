@@ -1,11 +1,12 @@
 // Builds elements. Text only ever becomes text: nothing here takes HTML.
 
-/** Create an element: `h("button.primary", {type: "button", onclick: save}, "Save")`, or without attributes `h("p", text)`. */
+/** Create an element: `h("button.primary", {onclick: save}, "Save")`, or without attributes `h("p", text)`. A button submits no form unless its type says so. */
 export function h(selector, ...children) {
   const [tag, ...classes] = selector.split(".");
   const element = document.createElement(tag || "div");
   if (classes.length) element.className = classes.join(" ");
   const attributes = isPlainObject(children[0]) ? children.shift() : {};
+  if (tag === "button") element.type = "button";
   for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
   append(element, children);
   return element;
@@ -18,6 +19,36 @@ export function fill(parent, ...children) {
   parent.replaceChildren();
   append(parent, children);
   return parent;
+}
+
+/** Make `nodes` the children of `parent`. Those that are in place are not touched, so that they keep focus and animation. */
+export function replaceChildren(parent, nodes) {
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  nodes.forEach((node, index) => {
+    if (parent.children[index] !== node) parent.insertBefore(node, parent.children[index] ?? null);
+  });
+}
+
+/** Return a list of names and values. Entries that are false are left out. */
+export function definitionList(selector, entries) {
+  const rows = entries.filter(Boolean).map(([name, value]) => [h("dt", name), h("dd", value)]);
+  return h(selector, rows);
+}
+
+/** Return a function that calls `act` once before the next frame, however often it is called; at once in a hidden page. */
+export function oncePerFrame(act) {
+  let frame = 0;
+  const run = () => {
+    frame = 0;
+    act();
+  };
+  return () => {
+    if (frame && !document.hidden) return;
+    cancelAnimationFrame(frame);
+    if (document.hidden) run();
+    else frame = requestAnimationFrame(run);
+  };
 }
 
 /** The URL if a page may lead or load from there, else an empty text. */

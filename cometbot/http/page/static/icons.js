@@ -1,5 +1,7 @@
 // Line icons, drawn in the colour of the text around them.
 
+import { h } from "./dom.js";
+
 const PATHS = {
   send: "M4 12 20 4l-5 16-4-6zM11 14l4-5",
   attach: "m20 11-8.5 8.5a5 5 0 0 1-7-7L13 4a3.5 3.5 0 0 1 5 5l-8.5 8.5a2 2 0 0 1-3-3L14 7",
@@ -32,7 +34,12 @@ const PATHS = {
   bolt: "M13 3 5 14h6l-1 7 8-11h-6z",
 };
 
-/** An icon for the eye only: whatever it stands in says in words what it does. */
+/** Return a button that is an icon. Its label is read by screen readers and shown while the pointer is over it. */
+export function iconButton(selector, name, label, onclick) {
+  return h(selector, { title: label, "aria-label": label, onclick }, icon(name));
+}
+
+/** Return an icon that screen readers skip. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", class: "icon", "aria-hidden": "true" })) {

@@ -1,6 +1,6 @@
 // A conversation as a list of messages that stays where the reader is, and follows when they are at its end.
 
-import { h } from "./dom.js";
+import { h, replaceChildren } from "./dom.js";
 import { icon } from "./icons.js";
 import { messageElement } from "./message.js";
 import { t } from "./i18n.js";
@@ -38,12 +38,7 @@ export class Transcript {
       "aria-live": "polite",
       "aria-relevant": "additions text",
     });
-    this.#unseen = h(
-      "button.unseen",
-      { type: "button", hidden: true, onclick: () => this.toEnd() },
-      icon("down"),
-      t("newMessages"),
-    );
+    this.#unseen = h("button.unseen", { hidden: true, onclick: () => this.toEnd() }, icon("down"), t("newMessages"));
     this.element = h("div.transcript", this.#list, this.#unseen);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#follows && this.toEnd()).observe(this.#list);
@@ -92,7 +87,7 @@ export class Transcript {
     this.#shown = kept;
     const anchor = this.#follows ? null : this.#anchor();
     if (added > MANY) this.#beQuiet();
-    this.#place([...before, ...(nodes.length ? nodes : [this.#empty()]), ...after].filter(Boolean));
+    replaceChildren(this.#list, [...before, ...(nodes.length ? nodes : [this.#empty()]), ...after].filter(Boolean));
     if (this.#follows) this.toEnd();
     else if (isNew) this.#unseen.hidden = false;
     if (anchor?.element.isConnected) this.#list.scrollTop += anchor.element.getBoundingClientRect().top - anchor.top;
@@ -149,14 +144,6 @@ export class Transcript {
     if (this.isAtTop) this.#reachedTop();
   }
 
-  #place(nodes) {
-    const wanted = new Set(nodes);
-    for (const child of [...this.#list.children]) if (!wanted.has(child)) child.remove();
-    nodes.forEach((node, place) => {
-      if (this.#list.children[place] !== node) this.#list.insertBefore(node, this.#list.children[place] ?? null);
-    });
-  }
-
   #day(message) {
     const day = dayOf(message);
     if (!this.#days.has(day)) this.#days.set(day, h("div.day", h("span", dayName(message.sentAt))));
@@ -173,6 +160,12 @@ export class Transcript {
     event.preventDefault();
     target.focus();
   }
+}
+
+/** Return what stands in a conversation without messages; `choose(text)` is called with the suggestion that is clicked. */
+export function emptyConversation(mark, title, text, suggestions, choose) {
+  const choices = suggestions.map((one) => h("button.choice", { onclick: () => choose(one) }, one));
+  return h("div.empty", mark, h("h3", title), text && h("p", text), h("div.choices", choices));
 }
 
 /** Three moving dots and a text: somebody is about to say something. */

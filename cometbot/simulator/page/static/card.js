@@ -2,14 +2,15 @@
 
 import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
-import { markdown } from "./markdown.js";
 import { jsonBlock } from "./json.js";
-import { answering } from "./quick_replies.js";
+import { prose } from "./rich_text.js";
+import { quickReplyState } from "./quick_reply_expiry.js";
+import { copyText, showToast } from "./toasts.js";
 
 /** The nodes of a message of the category card. */
 export function card(message, actions) {
   const shown = message.data.card ?? {};
-  if (!Array.isArray(shown.body)) return [h("div.prose", markdown(message.data.text ?? "", actions.nameOf))];
+  if (!Array.isArray(shown.body)) return [prose(message.html, "", actions.nameOf)];
   return [h("div.card", each(shown.body, { message, actions }))];
 }
 
@@ -24,7 +25,7 @@ function element(item, place) {
 
 const ELEMENTS = {
   text: (item) => h("p.text", { class: variant(item.variant ?? item.size) }, item.content),
-  markdown: (item, { actions }) => h("div.prose", markdown(item.content ?? "", actions.nameOf)),
+  markdown: (item, { actions }) => prose(item.html, "", actions.nameOf),
   image: (item) => picture(item.url, item.altText ?? item.alt ?? "", "wide"),
   icon: (item) => (item.url ? picture(item.url, item.name ?? "", "small") : h("span.badge", item.name)),
   avatar: (item) =>
@@ -108,7 +109,7 @@ function tabs(item, place) {
   const pages = item.tabs ?? [];
   const panel = h("div.panel");
   const buttons = pages.map((page, number) =>
-    h("button", { type: "button", "aria-pressed": "false", onclick: () => show(number) }, page.label),
+    h("button", { "aria-pressed": "false", onclick: () => show(number) }, page.label),
   );
   const show = (number) => {
     buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(other === number)));
@@ -119,62 +120,43 @@ function tabs(item, place) {
 }
 
 function link(item, place) {
-  return h(
-    "button.link",
-    { type: "button", ...doing(item.action, place), onclick: () => perform(item, place) },
-    item.text,
-  );
+  return h("button.link", { ...stateOf(item.action, place), onclick: () => perform(item, place) }, item.text);
 }
 
 function button(item, label, place, style) {
   const kind = /outline|secondary|text|ghost/.test(String(style ?? "")) ? "button.button" : "button.button.filled";
   const leads = item.action?.type === "openUrl" ? icon("out") : null;
-  return h(
-    kind,
-    { type: "button", ...doing(item.action, place), onclick: () => perform(item, place) },
-    String(label),
-    leads,
-  );
+  return h(kind, { ...stateOf(item.action, place), onclick: () => perform(item, place) }, String(label), leads);
 }
 
-function doing(action, { actions }) {
+function stateOf(action, { actions }) {
   if (!action?.type) return { disabled: true };
-  if (action.type === "sendMessage") return answering(actions);
+  if (action.type === "sendMessage") return quickReplyState(actions);
   return { disabled: !actions.canReply && action.type !== "openUrl" && action.type !== "copyToClipboard" };
 }
 
 function perform(item, { message, actions }) {
   const action = item.action ?? {};
-  (ACTIONS[action.type] ?? unknownAction)(action, { message, actions, item });
-}
-
-function open(action, { actions }) {
-  const url = safeUrl(action.url);
-  if (url) window.open(url, "_blank", "noopener,noreferrer");
-  else actions.showToast("This button leads nowhere: its URL is not one of http or https.");
+  const act = ACTIONS[action.type];
+  if (act) act(action, actions, () => actions.callUrl(message, item.id, {}));
+  else showToast(`The simulator does not know the action ${action.type}.`);
 }
 
 const ACTIONS = {
   openUrl: open,
   downloadFile: open,
-  sendMessage: (action, { actions }) =>
-    actions.send(action.text ?? "", { user: action.receiverUid, group: action.receiverGuid }),
-  chatWithUser: (action, { actions }) => actions.openChat("user", action.uid),
-  chatWithGroup: (action, { actions }) => actions.openChat("group", action.guid),
-  async copyToClipboard(action, { actions }) {
-    try {
-      await navigator.clipboard.writeText(String(action.value ?? ""));
-      actions.showToast("Copied.");
-    } catch {
-      actions.showToast("The browser did not allow to copy.");
-    }
-  },
-  apiCall: (action, { message, actions, item }) => actions.callUrl(message, item.id, {}),
-  initiateCall: (action, { actions }) => actions.showToast("The simulator makes no calls."),
-  customCallback: (action, { actions }) =>
-    actions.showToast("A custom callback is for the app's own code: nothing hears of it here."),
+  sendMessage: ({ text = "", receiverUid, receiverGuid }, actions) =>
+    actions.send(text, { user: receiverUid, group: receiverGuid }),
+  chatWithUser: ({ uid }, actions) => actions.openChat("user", uid),
+  chatWithGroup: ({ guid }, actions) => actions.openChat("group", guid),
+  copyToClipboard: ({ value = "" }) => copyText(value),
+  apiCall: (action, actions, callUrl) => callUrl(),
+  initiateCall: () => showToast("The simulator makes no calls."),
+  customCallback: () => showToast("A custom callback is for the app's own code. The simulator has none."),
 };
 
-function unknownAction(action, { actions }) {
-  actions.showToast(`The simulator does not know the action ${action.type}.`);
+function open(action) {
+  const url = safeUrl(action.url);
+  if (url) window.open(url, "_blank", "noopener,noreferrer");
+  else showToast("This button has no http or https URL.", "bad");
 }

@@ -1,13 +1,17 @@
 // The middle: one conversation, the notice about the bot's code, and the box to write in. Also a thread, beside it.
 
-import { h, fill } from "./dom.js";
+import { h, fill, oncePerFrame } from "./dom.js";
 import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { earlier } from "./api.js";
 import { Composer } from "./composer.js";
 import { messageView } from "./message_view.js";
-import { Transcript, typingIndicator } from "./transcript.js";
-import { Notice } from "./notice.js";
+import { emptyConversation, Transcript, typingIndicator } from "./transcript.js";
+import { BotNotice } from "./bot_notice.js";
+import { showToast } from "./toasts.js";
+
+const ABOUT_BOTS =
+  "What you write is posted to your bot as CometChat would do it. Its answers appear here, and each callback and REST call in the inspector.";
 
 /** The middle pane. */
 export class Chat {
@@ -17,7 +21,7 @@ export class Chat {
     this.store = store;
     this.messageActions = messageActions;
     this.head = h("header.chat-head");
-    this.#edge = h("button.edge.button", { type: "button", onclick: () => this.#earlier() }, "Earlier messages");
+    this.#edge = h("button.edge.button", { onclick: () => this.#earlier() }, "Earlier messages");
     this.transcript = new Transcript(messageView(messageActions), {
       label: "Messages",
       empty: () => (store.beginOf(store.place) ? null : this.#empty()),
@@ -32,7 +36,7 @@ export class Chat {
       editLast: () => this.#editLast(),
     });
     messageActions.editor = this.composer;
-    this.notice = new Notice(store);
+    this.notice = new BotNotice(store);
     fill(
       root,
       this.head,
@@ -43,7 +47,10 @@ export class Chat {
     );
     this.composer.dropOn(root);
     store.on("place me", () => this.#enter());
-    store.on("messages entries handled directory status", () => this.#soon());
+    store.on(
+      "messages entries handled directory status",
+      oncePerFrame(() => this.#show()),
+    );
     store.on("directory", () => this.#showHead());
     store.on("directory status", () => this.composer.completion.refresh());
   }
@@ -57,19 +64,6 @@ export class Chat {
     this.transcript.clear();
     this.#showHead();
     this.#show();
-  }
-
-  #soon() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = 0;
-      this.#show();
-    });
-    if (document.hidden) {
-      cancelAnimationFrame(this.waiting);
-      this.waiting = 0;
-      this.#show();
-    }
   }
 
   #show() {
@@ -86,7 +80,7 @@ export class Chat {
 
   /** Get the messages before the oldest that is known here, if there may be some. */
   async #earlier() {
-    const { store, messageActions } = this;
+    const { store } = this;
     const { place, me } = store;
     const before = place && store.beginOf(place);
     if (!before || this.loading) return;
@@ -96,7 +90,7 @@ export class Chat {
       const page = await earlier(me, query);
       if (me === store.me) store.addEarlier(place, page.messages, page.more ? page.before : 0);
     } catch (error) {
-      messageActions.showToast(error.message, "bad");
+      showToast(error.message, "bad");
     } finally {
       this.loading = false;
     }
@@ -135,33 +129,19 @@ export class Chat {
   }
 
   #empty() {
-    const { store } = this;
-    const { kind, id } = store.place;
-    const name = kind === "group" ? (store.groups.get(id)?.name ?? id) : store.nameOf(id);
-    const isBot = kind === "user" && store.isBot(id);
-    const commands = store.status.commands?.[id] ?? [];
-    const tries = isBot ? ["hello", ...commands.slice(0, 4).map((command) => command.name)] : [];
-    const choose = (text) => () => {
-      this.composer.write(text.startsWith("/") ? `${text} ` : text);
-      this.composer.completion.close();
-    };
-    return h(
-      "div.empty",
-      avatar(id, name, kind),
-      h("h3", isBot ? `Say something to ${name}` : kind === "group" ? `Say something in ${name}` : `Write to ${name}`),
-      h(
-        "p",
-        isBot
-          ? "What you write is posted to your bot as CometChat would do it. Its answers appear here, and each callback and REST call in the inspector."
-          : kind === "group"
-            ? "Type @ to mention somebody. Bots hear what their group setting lets them hear."
-            : `${name} is a person: no bot hears of this.`,
-      ),
-      h(
-        "div.choices",
-        tries.map((text) => h("button.choice", { type: "button", onclick: choose(text) }, text)),
-      ),
-    );
+    const { kind, id } = this.store.place;
+    const isGroup = kind === "group";
+    const isBot = !isGroup && this.store.isBot(id);
+    const name = isGroup ? (this.store.groups.get(id)?.name ?? id) : this.store.nameOf(id);
+    const [title, text] = isGroup
+      ? [`Say something in ${name}`, "Type @ to mention somebody. Bots get what their group setting lets them get."]
+      : isBot
+        ? [`Say something to ${name}`, ABOUT_BOTS]
+        : [`Write to ${name}`, `${name} is a person: no bot gets what you write here.`];
+    const commands = this.store.status.commands?.[id] ?? [];
+    const suggestions = isBot ? ["hello", ...commands.slice(0, 4).map((command) => command.name)] : [];
+    const suggest = (chosen) => this.composer.suggest(chosen.startsWith("/") ? `${chosen} ` : chosen);
+    return emptyConversation(avatar(id, name, kind), title, text, suggestions, suggest);
   }
 }
 

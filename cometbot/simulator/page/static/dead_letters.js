@@ -1,14 +1,14 @@
 // Dead letters: what failed for good, why, and what to do about it.
 
-import { h, fill } from "./dom.js";
+import { definitionList, h, fill } from "./dom.js";
 import { settleDead } from "./api.js";
 import { jsonBlock } from "./json.js";
 import { clock } from "./time.js";
+import { showToast } from "./toasts.js";
 
 /** A list with a cause and two buttons each. */
 export class DeadLetters {
-  constructor(store, showToast) {
-    this.showToast = showToast;
+  constructor(store) {
     this.list = h("ul.letters", { "aria-label": "Dead letters, the newest first" });
     this.element = h(
       "div.dead",
@@ -37,9 +37,9 @@ export class DeadLetters {
       event.currentTarget.disabled = true;
       try {
         await settleDead(letter.id, what);
-        this.showToast(said);
+        showToast(said);
       } catch (error) {
-        this.showToast(error.message, "bad");
+        showToast(error.message, "bad");
       }
     };
     const kind = letter.id.startsWith("r") ? "Reply that could not be sent" : "Message that could not be handled";
@@ -49,7 +49,7 @@ export class DeadLetters {
       ["Conversation", letter.conversation],
       ["Attempts", letter.attempts],
       ["When", clock(letter.ended_at)],
-    ].filter(Boolean);
+    ];
     return h(
       "li.letter",
       h("header", h("strong", letter.id), h("span", kind)),
@@ -58,10 +58,7 @@ export class DeadLetters {
         "details",
         { open, dataset: { id: letter.id } },
         h("summary", "Details"),
-        h(
-          "dl",
-          facts.map(([name, value]) => [h("dt", name), h("dd", value)]),
-        ),
+        definitionList("dl", facts),
         letter.error?.includes("\n") && h("pre", { tabindex: "0" }, letter.error),
         jsonBlock(letter.body, "Body"),
       ),
@@ -70,7 +67,6 @@ export class DeadLetters {
         h(
           "button.primary",
           {
-            type: "button",
             "aria-label": `Retry ${letter.id}`,
             onclick: act("retry", `${letter.id} is tried again. What it had said before it failed is not said twice.`),
           },
@@ -79,7 +75,6 @@ export class DeadLetters {
         h(
           "button.button",
           {
-            type: "button",
             "aria-label": `Discard ${letter.id}`,
             onclick: act("discard", `${letter.id} was given up.`),
           },

@@ -3,6 +3,7 @@
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { behave, misbehave } from "./api.js";
+import { showToast } from "./toasts.js";
 
 const FAILURES = [
   {
@@ -41,9 +42,8 @@ const FAILURES = [
 
 /** One switch for each failure, for the next few times or until it is switched off. */
 export class Failures {
-  constructor(store, showToast) {
+  constructor(store) {
     this.store = store;
-    this.showToast = showToast;
     this.rows = FAILURES.map((failure) => this.#row(failure));
     this.times = h(
       "select",
@@ -81,7 +81,6 @@ export class Failures {
     const button = h(
       "button.switch",
       {
-        type: "button",
         role: "switch",
         "aria-checked": "false",
         "aria-labelledby": id,
@@ -104,7 +103,7 @@ export class Failures {
       await behave(failure.kind);
       if (!isOn) await misbehave({ kind: failure.kind, ...failure.rule, ...(times ? { times: Number(times) } : {}) });
     } catch (error) {
-      this.showToast(error.message, "bad");
+      showToast(error.message, "bad");
     }
   }
 

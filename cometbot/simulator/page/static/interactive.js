@@ -2,8 +2,10 @@
 
 import { h, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
-import { markdown } from "./markdown.js";
+import { field } from "./fields.js";
 import { jsonBlock } from "./json.js";
+import { prose } from "./rich_text.js";
+import { showToast } from "./toasts.js";
 
 /** The nodes of a message of the category interactive. */
 export function interactive(message, actions) {
@@ -18,7 +20,7 @@ function cardOf(shown, message, actions) {
     h(
       "div.card",
       shown.imageUrl && url && h("img.wide", { src: url, alt: "", loading: "lazy" }),
-      h("div.prose", markdown(shown.text ?? "", actions.nameOf)),
+      prose(shown.html, "", actions.nameOf),
       (shown.cardActions ?? []).length > 0 &&
         h(
           "div.row",
@@ -29,15 +31,15 @@ function cardOf(shown, message, actions) {
 }
 
 function formOf(shown, message, actions) {
-  const fields = (shown.formFields ?? []).map((item) => field(item, message, actions));
+  const fields = (shown.formFields ?? []).map((item) => elementOf(item, message, actions));
   const submit = shown.submitElement ?? { elementId: "submit", buttonText: "Send" };
   const send = h("button.primary", { type: "submit", disabled: !actions.canReply }, submit.buttonText ?? "Send");
   const done = async (event) => {
     event.preventDefault();
-    const values = Object.fromEntries(fields.filter(({ read }) => read).map(({ id, read }) => [id, read()]));
+    const values = Object.fromEntries(fields.filter(({ read }) => read).map(({ name, read }) => [name, read()]));
     if (!(await perform(submit, message, actions, values))) return;
     if (submit.disableAfterInteracted) useUp(send);
-    if (shown.goalCompletionText) actions.showToast(shown.goalCompletionText);
+    if (shown.goalCompletionText) showToast(shown.goalCompletionText);
   };
   const title = shown.title && h("p.text.title", shown.title);
   return [
@@ -83,7 +85,7 @@ function button(item, message, actions) {
   const leads = item.action?.actionType === "urlNavigation";
   const made = h(
     "button.button.filled",
-    { type: "button", disabled: !leads && !actions.canReply },
+    { disabled: !leads && !actions.canReply },
     item.buttonText ?? "Open",
     leads && icon("out"),
   );
@@ -106,53 +108,33 @@ async function perform(item, message, actions, values) {
     window.open(url, "_blank", "noopener,noreferrer");
     return true;
   }
-  actions.showToast("This element has no action that the simulator knows.");
+  showToast("This element has no action that the simulator knows.");
   return false;
 }
 
-function field(item, message, actions) {
-  const id = item.elementId;
-  if (item.elementType === "button") return { id, row: button(item, message, actions), read: null };
-  const { control, read } = (CONTROLS[item.elementType] ?? CONTROLS.textInput)(item);
-  const label = h("span", item.label ?? id, item.optional && h("small", " optional"));
-  const isGroup = control.tagName === "FIELDSET";
-  if (isGroup) control.prepend(h("legend", label));
-  return { id, row: isGroup ? control : h("label.field", label, control), read };
-}
+const KINDS = { dropdown: "select", singleSelect: "radio", checkbox: "checkbox" };
 
-const CONTROLS = {
-  textInput(item) {
-    const tag = item.maxLines > 1 ? "textarea" : "input";
-    const control = h(tag, {
-      required: !item.optional,
-      placeholder: item.placeholder?.text ?? "",
-      rows: tag === "textarea" ? Math.min(item.maxLines, 6) : null,
-    });
-    control.value = item.defaultValue ?? "";
-    return { control, read: () => control.value };
-  },
-  dropdown: (item) => select(item),
-  singleSelect: (item) => choice(item, "radio", (chosen) => chosen[0] ?? "", [item.defaultValue]),
-  checkbox: (item) => choice(item, "checkbox", (chosen) => chosen, item.defaultValue ?? []),
-};
-
-function select(item) {
-  const options = (item.options ?? []).map(({ value, label }) =>
-    h("option", { value, selected: value === item.defaultValue }, label ?? value),
-  );
-  const control = h("select", { required: !item.optional }, h("option", { value: "" }, "Choose…"), options);
-  return { control, read: () => control.value };
-}
-
-function choice(item, type, combine, chosen) {
-  const name = `${item.elementId}-${Math.random().toString(36).slice(2)}`;
-  const inputs = (item.options ?? []).map(({ value, label }) => ({
+function elementOf(item, message, actions) {
+  if (item.elementType === "button") return { row: button(item, message, actions) };
+  const {
+    elementId: name,
+    elementType,
+    label = name,
+    defaultValue,
+    maxLines = 1,
+    placeholder,
+    optional,
+    options,
+  } = item;
+  return field({
+    name,
     label,
-    input: h("input", { type, name, value, checked: chosen.includes(value) }),
-  }));
-  const rows = inputs.map(({ label, input }) => h("label.option", input, h("span", label ?? input.value)));
-  return {
-    control: h("fieldset.field", rows),
-    read: () => combine(inputs.filter(({ input }) => input.checked).map(({ input }) => input.value)),
-  };
+    kind: KINDS[elementType] ?? "text",
+    default: defaultValue,
+    rows: Math.min(maxLines, 6),
+    placeholder: placeholder?.text ?? "",
+    optional,
+    options,
+    validate: false,
+  });
 }

@@ -2,8 +2,8 @@
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
-import { Store } from "./store.js";
-import { Feed } from "./feed.js";
+import { SimulatorStore } from "./simulator_store.js";
+import { SimulatorFeed } from "./simulator_feed.js";
 import { Sidebar } from "./sidebar.js";
 import { Chat } from "./chat.js";
 import { MessageActions } from "./message_actions.js";
@@ -13,8 +13,8 @@ import { TrafficLog } from "./traffic_log.js";
 import { DeadLetters } from "./dead_letters.js";
 import { Failures } from "./failures.js";
 import { Output } from "./output.js";
+import { showToast } from "./toasts.js";
 
-const TOAST = 5000;
 const PANES = [
   ["people", "Chats", "people"],
   ["chat", "Talk", "chat"],
@@ -22,13 +22,13 @@ const PANES = [
 ];
 const byId = (id) => document.getElementById(id);
 
-const store = new Store();
-const messageActions = new MessageActions(store, { showToast, inspect, go, openThread });
-const sidebar = new Sidebar(byId("people"), store, { go, become, showToast });
+const store = new SimulatorStore();
+const messageActions = new MessageActions(store, { inspect, go, openThread });
+const sidebar = new Sidebar(byId("people"), store, { go, become });
 const chat = new Chat(byId("chat"), store, messageActions);
 const thread = new Thread(store, messageActions, closeThread);
-const traffic = new TrafficLog(store, showToast);
-const failures = new Failures(store, showToast);
+const traffic = new TrafficLog(store);
+const failures = new Failures(store);
 const output = new Output(store);
 const tabs = new Tabs(
   byId("tools"),
@@ -38,7 +38,7 @@ const tabs = new Tabs(
     {
       name: "dead",
       label: "Dead letters",
-      element: new DeadLetters(store, showToast).element,
+      element: new DeadLetters(store).element,
       badge: () => ({ count: store.dead.length, kind: "bad" }),
     },
     {
@@ -61,14 +61,14 @@ const tabs = new Tabs(
 fill(
   byId("panes"),
   PANES.map(([pane, label, sign]) =>
-    h("button", { type: "button", dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", label)),
+    h("button", { dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", label)),
   ),
 );
 showPane("chat");
 store.on("directory", settle);
 store.on("messages", () => store.place && sidebar.markSeen(store.place));
 window.addEventListener("hashchange", settle);
-await new Feed(store).start();
+await new SimulatorFeed(store).reconnect();
 document.documentElement.dataset.ready = "true";
 if (matchMedia("(min-width: 761px)").matches) chat.composer.focus();
 
@@ -168,10 +168,4 @@ function inspect(message) {
   tabs.show("traffic");
   showPane("tools");
   traffic.showMessage(message.id);
-}
-
-function showToast(text, kind = "") {
-  const toast = h("div.toast", { class: kind }, text);
-  byId("toasts").append(toast);
-  setTimeout(() => toast.remove(), TOAST);
 }

@@ -3,15 +3,15 @@
 import { act, press, say, upload } from "./api.js";
 import { isBeingHandled, QuickReplyExpiry } from "./quick_reply_expiry.js";
 import { duration } from "./time.js";
+import { showToast } from "./toasts.js";
 
 /** What a message says and can do, for the reader that `store` knows. Shared by the chat and the thread. */
 export class MessageActions {
   #expiry;
 
-  constructor(store, { showToast, inspect, go, openThread }) {
+  constructor(store, { inspect, go, openThread }) {
     this.store = store;
     this.#expiry = new QuickReplyExpiry(store);
-    this.showToast = showToast;
     this.go = go;
     this.nameOf = (uid) => store.nameOf(uid);
     this.acts = {
@@ -54,7 +54,6 @@ export class MessageActions {
       nameOf: this.nameOf,
       canReply: message.sender !== store.me,
       isExpired: this.#expiry.isExpired(message),
-      showToast: this.showToast,
       openChat: (kind, id) => this.go({ kind, id: String(id).toLowerCase() }),
       send: (text, { user, group } = {}) =>
         this.send(user ? { to: user } : group ? { group } : this.addressOf(message), text),
@@ -70,7 +69,7 @@ export class MessageActions {
       const group = store.groups.get(address.group);
       if (group && !group.members.includes(store.me)) {
         await act(store.me, { act: "join", group: group.guid });
-        this.showToast(`${store.nameOf(store.me)} joined the group first.`);
+        showToast(`${store.nameOf(store.me)} joined the group first.`);
       }
       await say(store.me, { ...address, text, ...more });
     });
@@ -95,7 +94,7 @@ export class MessageActions {
       await work();
       return true;
     } catch (error) {
-      this.showToast(error.message, "bad");
+      showToast(error.message, "bad");
       return false;
     }
   }
@@ -116,7 +115,7 @@ export class MessageActions {
     try {
       const answer = await press(this.store.me, { message: message.id, element, values });
       const isGood = answer.status >= 200 && answer.status < 300;
-      this.showToast(
+      showToast(
         isGood
           ? `${answer.url} answered ${answer.status}.`
           : `${answer.url}: ${answer.error || `status ${answer.status}`}`,
@@ -124,7 +123,7 @@ export class MessageActions {
       );
       return isGood;
     } catch (error) {
-      this.showToast(error.message, "bad");
+      showToast(error.message, "bad");
       return false;
     }
   }

@@ -1,7 +1,7 @@
 // How a message looks on this page: its content, and below it reactions, replies, receipts and what can be done with it.
 
 import { h } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, iconButton } from "./icons.js";
 import { content, summary } from "./content.js";
 
 const PICKER_HEIGHT = 96;
@@ -38,7 +38,6 @@ function reactions(message, facts, view) {
     h(
       "button.reaction",
       {
-        type: "button",
         "aria-pressed": String(isMine),
         title: names.join(", "),
         "aria-label": `${emoji} ${names.join(", ")}`,
@@ -53,25 +52,19 @@ function reactions(message, facts, view) {
 function replies(message, facts, view) {
   if (!facts.replies || !view.acts.reply) return null;
   const label = facts.replies === 1 ? "1 reply" : `${facts.replies} replies`;
-  return h("button.replies", { type: "button", onclick: () => view.acts.reply(message) }, icon("thread"), label);
+  return h("button.replies", { onclick: () => view.acts.reply(message) }, icon("thread"), label);
 }
 
 function receipts(message, facts, view) {
   if (!facts.receipts?.length) return null;
   const one = ({ text, state, title }) =>
-    h(
-      "button.receipt",
-      { type: "button", class: state, title, onclick: () => view.acts.inspect(message) },
-      h("span.dot"),
-      text,
-    );
+    h("button.receipt", { class: state, title, onclick: () => view.acts.inspect(message) }, h("span.dot"), text);
   return h("footer", facts.receipts.map(one));
 }
 
 function tools(message, facts, view) {
   const { acts } = view;
-  const tool = (name, label, act) =>
-    h("button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(name));
+  const tool = (...options) => iconButton("button", ...options);
   const isText = message.category === "message" && message.type === "text";
   return h(
     "div.toolbar",
@@ -92,7 +85,6 @@ function picker(message, view) {
       h(
         "button",
         {
-          type: "button",
           "aria-label": `React with ${emoji}`,
           onclick: () => {
             details.open = false;

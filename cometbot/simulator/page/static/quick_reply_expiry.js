@@ -1,6 +1,6 @@
 // Which offers a bot would still take: those of its last answer, until it says something in answer to a later message.
 
-import { isOffer } from "./quick_replies.js";
+const EXPIRED = "No longer asked: the bot has answered a later message";
 
 /** By this name a message is known to the bot that said it: for which event, and in which run of it. */
 const CLIENT_ID = /^cb-([a-z]\w*)-(\d+)-/;
@@ -18,7 +18,7 @@ export class QuickReplyExpiry {
   /** Whether nothing takes any more what this message offers; false where that cannot be known. */
   isExpired(message) {
     const turn = turnOf(message);
-    if (!turn || !offers(message)) return false;
+    if (!turn || !message.hasQuickReplies) return false;
     this.#standing ??= this.#find();
     return this.#standing.get(laneOf(message)) !== turn;
   }
@@ -33,10 +33,10 @@ export class QuickReplyExpiry {
       const name = `${laneOf(message)} ${turn}`;
       const before = turns.get(name);
       turns.delete(name); // it counts from its last message on
-      turns.set(name, { turn, message, offers: before?.offers || offers(message) });
+      turns.set(name, { turn, message, isOffer: before?.isOffer || message.hasQuickReplies });
     }
     const standing = new Map();
-    for (const { turn, message, offers: isOffer } of turns.values()) {
+    for (const { turn, message, isOffer } of turns.values()) {
       if (isOffer || isAnswer(message, homes)) standing.set(laneOf(message), turn);
     }
     return standing;
@@ -76,8 +76,7 @@ function isAnswer(message, homes) {
   return event.startsWith("m") && home === message.conversationId;
 }
 
-function offers({ category, data }) {
-  if (category === "interactive") return isOffer(data?.interactiveData?.text ?? "");
-  if (category === "card") return JSON.stringify(data?.card ?? "").includes('"sendMessage"');
-  return category === "message" && isOffer(data?.text ?? "");
+/** Return the attributes of a quick reply: disabled for the bot itself, and once it is no longer asked. */
+export function quickReplyState({ canReply, isExpired }) {
+  return { disabled: !canReply || isExpired, title: isExpired && EXPIRED };
 }

@@ -1,22 +1,22 @@
 // Who one is, and with whom one talks: the list of conversations, and the forms for new people and groups.
 
 import { h, fill } from "./dom.js";
-import { icon } from "./icons.js";
+import { icon, iconButton } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { addGroup, addUser } from "./api.js";
 import { openForm } from "./dialog.js";
 import { summary } from "./content.js";
 import { themeButton } from "./theme_button.js";
 import { timeOf } from "./time.js";
+import { showToast } from "./toasts.js";
 
 /** The left pane. `go(place)` opens a conversation, `become(uid)` changes who one is. */
 export class Sidebar {
   #seen = new Map();
 
-  constructor(root, store, { go, become, showToast }) {
+  constructor(root, store, { go, become }) {
     this.store = store;
     this.go = go;
-    this.showToast = showToast;
     this.who = h("select", {
       id: "who",
       onchange: () => (this.who.value === "+" ? this.#newUser(become) : become(this.who.value)),
@@ -32,7 +32,7 @@ export class Sidebar {
     const identity = h("div.identity", h("label", { for: "who" }, "You are"), h("div.select", this.who, icon("down")));
     fill(root, brand, identity, this.list);
     store.on("directory messages me place", () => this.#show());
-    store.on("status connected", () => this.#showState());
+    store.on("status connection", () => this.#showState());
   }
 
   #show() {
@@ -136,7 +136,6 @@ export class Sidebar {
       h(
         "button.conversation",
         {
-          type: "button",
           dataset: { place: key },
           "aria-current": isHere ? "true" : null,
           class: unseen ? "unread" : "",
@@ -158,13 +157,13 @@ export class Sidebar {
   }
 
   #add(label, act) {
-    return h("button.plus", { type: "button", title: label, "aria-label": label, onclick: act }, icon("plus"));
+    return iconButton("button.plus", "plus", label, act);
   }
 
   #showState() {
-    const { status, connected } = this.store;
+    const { status, connection } = this.store;
     const [state, text] =
-      connected === false
+      connection === "lost"
         ? ["off", "Not connected"]
         : status.fault
           ? ["bad", "New code does not run"]
@@ -223,7 +222,7 @@ export class Sidebar {
     if (!made) return;
     await this.#known(made);
     this.go({ kind: "group", id: made });
-    this.showToast("Everybody is a member of the new group.");
+    showToast("Everybody is a member of the new group.");
   }
 
   /** Resolves when the directory has this id. */

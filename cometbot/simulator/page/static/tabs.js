@@ -17,7 +17,6 @@ export class Tabs {
         page.element,
       );
       page.tab = h("button", {
-        type: "button",
         role: "tab",
         id: `tab-${page.name}`,
         "aria-controls": `panel-${page.name}`,

@@ -1,7 +1,7 @@
 // A thread, in a panel beside the conversation.
 
 import { h } from "./dom.js";
-import { icon } from "./icons.js";
+import { iconButton } from "./icons.js";
 import { Composer, isComposing } from "./composer.js";
 import { Transcript } from "./transcript.js";
 import { atWork, offersOf, workingBots } from "./chat.js";
@@ -43,11 +43,7 @@ export class Thread {
     const head = h(
       "header.panel-head",
       h("h2", "Thread"),
-      h(
-        "button.quiet-button",
-        { type: "button", "aria-label": "Close the thread", title: "Close", onclick: close },
-        icon("close"),
-      ),
+      iconButton("button.quiet-button", "close", "Close the thread", close),
     );
     this.element = h("div.thread", head, this.transcript.element, this.composer.element);
     this.composer.dropOn(this.element);

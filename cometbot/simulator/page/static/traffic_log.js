@@ -1,9 +1,10 @@
 // The traffic log: every callback and every REST call, with its headers, bodies, status, time and handler.
 
-import { h, fill } from "./dom.js";
-import { icon } from "./icons.js";
+import { definitionList, h, fill, replaceChildren } from "./dom.js";
+import { icon, iconButton } from "./icons.js";
 import { jsonBlock, textOf } from "./json.js";
 import { clock, duration } from "./time.js";
+import { copyText } from "./toasts.js";
 
 const MOST = 200;
 const CODES = { 0: "no answer" };
@@ -14,9 +15,8 @@ export class TrafficLog {
   #only = "";
   #cleared = 0;
 
-  constructor(store, showToast) {
+  constructor(store) {
     this.store = store;
-    this.showToast = showToast;
     this.filter = h("input", {
       type: "search",
       placeholder: "Filter",
@@ -32,12 +32,11 @@ export class TrafficLog {
         ["request", "REST calls"],
       ].map(([value, label]) => h("option", { value }, label)),
     );
-    this.chip = h("button.chip-button", { type: "button", hidden: true, onclick: () => this.showMessage("") });
+    this.chip = h("button.chip-button", { hidden: true, onclick: () => this.showMessage("") });
     this.list = h("ol.entries", { "aria-label": "Callbacks and REST calls, the newest first" });
     const clear = h(
       "button.button",
       {
-        type: "button",
         onclick: () => {
           this.#cleared = this.store.entries.at(-1)?.id ?? 0;
           this.#show();
@@ -83,25 +82,10 @@ export class TrafficLog {
     for (const entry of shown) kept.set(entry.id, this.#row(entry));
     this.#rows = kept;
     const nodes = [...kept.values()].map((row) => row.item);
-    const present = [...this.list.children];
-    if (nodes.length !== present.length || nodes.some((node, place) => node !== present[place])) {
-      if (nodes.length) {
-        for (const child of present) if (!nodes.includes(child)) child.remove();
-        nodes.forEach((node, place) => {
-          if (this.list.children[place] !== node) this.list.insertBefore(node, this.list.children[place] ?? null);
-        });
-      } else {
-        fill(
-          this.list,
-          h(
-            "li.hint",
-            wanted || this.#only
-              ? "Nothing fits the filter."
-              : "Callbacks to your bot and its REST calls appear here as they happen.",
-          ),
-        );
-      }
-    }
+    const isFiltered = wanted || this.#only;
+    const hint = () =>
+      h("li.hint", isFiltered ? "Nothing fits the filter." : "Callbacks to your bot and its REST calls appear here.");
+    replaceChildren(this.list, nodes.length ? nodes : [hint()]);
   }
 
   #text(entry) {
@@ -143,20 +127,11 @@ export class TrafficLog {
         `${handled.handler || "none"} · ${handled.state}${handled.seconds ? ` after ${duration(handled.seconds)}` : ""}`,
       ],
       handled?.error && ["Error", handled.error],
-    ].filter(Boolean);
+    ];
     return h(
       "div.entry-body",
-      h(
-        "dl",
-        facts.map(([name, value]) => [h("dt", name), h("dd", value)]),
-      ),
-      part(
-        "Headers",
-        h(
-          "dl.headers",
-          Object.entries(entry.headers ?? {}).map(([name, value]) => [h("dt", name), h("dd", value)]),
-        ),
-      ),
+      definitionList("dl", facts),
+      part("Headers", definitionList("dl.headers", Object.entries(entry.headers ?? {}))),
       hasContent(entry.body) && this.#json("Body", entry.body, true),
       hasContent(entry.answer) && this.#json("Answer", entry.answer, !isCallback),
     );
@@ -165,27 +140,13 @@ export class TrafficLog {
   #json(title, value, open) {
     const copy = async (event) => {
       event.preventDefault();
-      try {
-        await navigator.clipboard.writeText(textOf(value));
-        this.showToast("Copied.");
-      } catch {
-        this.showToast("The browser did not allow to copy.", "bad");
-      }
+      await copyText(textOf(value));
     };
     return part(
       title,
       jsonBlock(value, title),
       open,
-      h(
-        "button.quiet-button",
-        {
-          type: "button",
-          title: `Copy the ${title.toLowerCase()}`,
-          "aria-label": `Copy the ${title.toLowerCase()}`,
-          onclick: copy,
-        },
-        icon("copy"),
-      ),
+      iconButton("button.quiet-button", "copy", `Copy the ${title.toLowerCase()}`, copy),
     );
   }
 }

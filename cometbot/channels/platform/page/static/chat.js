@@ -1,20 +1,20 @@
 // The middle: one chat with its head, its messages and the box to write in; or, where none is open, the bots.
 
-import { h, fill } from "./dom.js";
-import { icon } from "./icons.js";
+import { h, fill, oncePerFrame } from "./dom.js";
+import { icon, iconButton } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { upload } from "./api.js";
 import { Composer } from "./composer.js";
-import { kindOf, sizeOf } from "./content.js";
+import { formatSize, kindOf } from "./media.js";
 import { messageView } from "./message_view.js";
-import { Notice } from "./notice.js";
+import { ConnectionNotice } from "./connection_notice.js";
 import { t } from "./i18n.js";
-import { Transcript, typingIndicator } from "./transcript.js";
+import { emptyConversation, Transcript, typingIndicator } from "./transcript.js";
 
 const SETTLED = 200;
 const LIMITS = { image: "maxImageSize", audio: "maxAudioSize", video: "maxVideoSize", file: "maxFileSize" };
 
-/** The right pane; `acts` are what is done elsewhere: go, rename, remove, earlier, tell, and the outbox's. */
+/** The right pane; `acts` are what is done elsewhere: go, rename, remove, earlier, and the outbox's. */
 export class Chat {
   #drafts = new Map();
   #at = "";
@@ -30,7 +30,7 @@ export class Chat {
       reachedTop: () => this.#earlier(),
     });
     this.composer = this.#composer();
-    this.notice = new Notice(store);
+    this.notice = new ConnectionNotice(store);
     this.element = h(
       "main.chat",
       { "aria-label": t("chatPane") },
@@ -43,7 +43,10 @@ export class Chat {
     this.composer.dropOn(this.element);
     store.on("place", () => this.#enter());
     store.on("bots chats user", () => this.#showHead());
-    store.on("messages typing chats bots", () => this.#soon());
+    store.on(
+      "messages typing chats bots",
+      oncePerFrame(() => this.#show()),
+    );
   }
 
   /** Let one write; a phone is left alone, where that would bring up the keyboard. */
@@ -66,7 +69,6 @@ export class Chat {
       refuse: (file) => this.#refuse(file),
       mostFiles: () => store.limits.maxAttachedFiles ?? 10,
       longest: () => store.limits.maxBodyLength ?? 4096,
-      showToast: (text) => acts.showToast(text, "bad"),
     });
   }
 
@@ -74,7 +76,7 @@ export class Chat {
     const name = file.name || t("picture");
     const limit = this.store.limits[LIMITS[kindOf(file.type)]] ?? Infinity;
     if (!file.size) return t("isEmpty", { name });
-    return file.size > limit ? t("tooLarge", { name, size: sizeOf(limit) }) : "";
+    return file.size > limit ? t("tooLarge", { name, size: formatSize(limit) }) : "";
   }
 
   #enter() {
@@ -93,15 +95,6 @@ export class Chat {
     if (this.#at !== from) return;
     this.#at = to;
     this.#drafts.delete(from);
-  }
-
-  #soon() {
-    if (this.waiting) return;
-    this.waiting = true;
-    queueMicrotask(() => {
-      this.waiting = false;
-      this.#show();
-    });
   }
 
   #show() {
@@ -132,7 +125,7 @@ export class Chat {
 
   /** What stands above the oldest message: a way to those before it, or that there are none. */
   #edge(known) {
-    const button = { type: "button", onclick: () => this.#earlier() };
+    const button = { onclick: () => this.#earlier() };
     return this.#once("edge", Boolean(known?.hasEarlier), () =>
       known?.hasEarlier ? h("button.edge.button", button, t("earlier")) : h("p.edge", t("beginning")),
     );
@@ -168,17 +161,13 @@ export class Chat {
   #fillHead() {
     const { store, acts } = this;
     const { bot, chat } = store;
-    const back = t("back");
-    const backButton = h(
-      "button.quiet-button.back",
-      { type: "button", title: back, "aria-label": back, onclick: () => acts.go("/") },
-      icon("back"),
-    );
+    const backButton = iconButton("button.quiet-button.back", "back", t("back"), () => acts.go("/"));
     if (!bot && !chat) {
       fill(this.head, backButton, h("h2", { tabindex: "-1" }, store.service.name));
       return;
     }
     const name = bot?.name ?? t("noSuchBot");
+    const tool = (...options) => iconButton("button.quiet-button", ...options);
     const several = chat && (chat.title || store.chatsWith(chat.botId).length > 1);
     const note = several ? store.titleOf(chat, (number) => t("chatNumber", { number })) : (bot?.description ?? "");
     fill(
@@ -188,16 +177,12 @@ export class Chat {
       h("div.lines", h("h2", { tabindex: "-1" }, name), note && h("p", { title: note }, note)),
       h(
         "div.acts",
-        chat && bot && this.#tool("plus", t("newChat"), () => acts.go(`/bot/${bot.id}`)),
-        chat && this.#tool("edit", t("rename"), () => acts.rename(chat)),
-        chat && this.#tool("bin", t("delete"), () => acts.remove(chat)),
+        chat && bot && tool("plus", t("newChat"), () => acts.go(`/bot/${bot.id}`)),
+        chat && tool("edit", t("rename"), () => acts.rename(chat)),
+        chat && tool("bin", t("delete"), () => acts.remove(chat)),
       ),
     );
     this.composer.placeholder = t("writeTo", { name });
-  }
-
-  #tool(sign, label, act) {
-    return h("button.quiet-button", { type: "button", title: label, "aria-label": label, onclick: act }, icon(sign));
   }
 
   #empty() {
@@ -212,20 +197,9 @@ export class Chat {
   }
 
   #beginning({ id, name, description, avatar: picture }, commands) {
-    const choose = (command) => () => {
-      this.composer.write(hasArguments(command) ? `/${command.alias} ` : `/${command.alias}`);
-      this.composer.completion.close();
-    };
-    return h(
-      "div.empty",
-      avatar(id, name, "", picture),
-      h("h3", t("sayHello", { name })),
-      description && h("p", description),
-      h(
-        "div.choices",
-        commands.map((one) => h("button.choice", { type: "button", onclick: choose(one) }, `/${one.alias}`)),
-      ),
-    );
+    const texts = commands.map((one) => (hasArguments(one) ? `/${one.alias} ` : `/${one.alias}`));
+    const suggest = (text) => this.composer.suggest(text);
+    return emptyConversation(avatar(id, name, "", picture), t("sayHello", { name }), description, texts, suggest);
   }
 }
 

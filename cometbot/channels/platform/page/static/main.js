@@ -5,14 +5,15 @@ import * as api from "./api.js";
 import { Chat } from "./chat.js";
 import { keepsCookies } from "./cookies.js";
 import { openForm, openConfirmation } from "./dialog.js";
-import { Feed } from "./feed.js";
+import { ChatFeed } from "./chat_feed.js";
 import { Outbox } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
-import { forget, keep, names, Store } from "./store.js";
+import { ChatStore } from "./chat_store.js";
+import { storage } from "./store.js";
+import { showToast } from "./toasts.js";
 import { t, setLanguage } from "./i18n.js";
 import { home, welcome } from "./welcome.js";
 
-const TOAST = 6000;
 const AGAIN = 3000;
 const LONGEST_TITLE = 64;
 const LEAVING = "webchat.leaving";
@@ -23,13 +24,12 @@ let isMade = false;
 
 setLanguage(navigator.languages ?? [navigator.language]);
 
-const store = new Store();
-const feed = new Feed(store, { signedOut: () => signedOut(), caughtUp: () => outbox.flush() });
+const store = new ChatStore();
+const feed = new ChatFeed(store, { signedOut: () => signedOut(), caughtUp: () => outbox.flush() });
 const outbox = new Outbox(store, { arrived, opened, signedOut: () => signedOut() });
 const sidebar = new Sidebar(store, { go, leave });
 const chat = new Chat(store, {
   go,
-  showToast,
   rename,
   remove,
   home: () => home(store, go),
@@ -180,11 +180,11 @@ async function remove(shown) {
 async function leave() {
   const { name } = store.user;
   if (!(await openConfirmation(t("leave.title", { name }), t("leave.text"), t("leave")))) return;
-  keep(LEAVING, String(Date.now()));
+  storage.set(LEAVING, String(Date.now()));
   suspend();
   const fault = await attempt(api.leave);
   if (!fault) forgetVisitor();
-  forget(LEAVING);
+  storage.remove(LEAVING);
   if (!fault) return location.assign("/");
   api.blockRequests(false);
   if (!store.user) return;
@@ -210,7 +210,7 @@ function otherTabLeaves({ key, newValue }) {
 /** What was written here is nobody else's business: who comes next at this browser is somebody else. */
 function forgetVisitor() {
   outbox.close();
-  for (const prefix of ["webchat.unsent.", "webchat.seen."]) names(prefix).forEach(forget);
+  for (const prefix of ["webchat.unsent.", "webchat.seen."]) storage.names(prefix).forEach(storage.remove);
 }
 
 store.on("chats", (detail) => {
@@ -237,12 +237,6 @@ function showTitle() {
   const unread = [...store.unread.values()].reduce((sum, count) => sum + count, 0);
   const where = store.bot ? `${store.bot.name} – ${store.service.name}` : store.service.name;
   document.title = unread ? `(${unread}) ${where}` : where;
-}
-
-function showToast(text, kind = "") {
-  const toast = h("div.toast", { class: kind }, text);
-  byId("toasts").append(toast);
-  setTimeout(() => toast.remove(), TOAST);
 }
 
 function decoded(part) {

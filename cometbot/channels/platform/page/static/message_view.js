@@ -26,7 +26,7 @@ export function messageView(store, { press, again, discard }) {
 function state(message, again, discard) {
   if (message.state === "sending") return h("p.fate.sending", icon("clock"), t("sending"));
   if (message.state === "waiting") return h("p.fate", icon("offline"), t("waiting"));
-  const act = (label, work) => h("button.button", { type: "button", onclick: () => work(message.clientId) }, label);
+  const act = (label, work) => h("button.button", { onclick: () => work(message.clientId) }, label);
   return h(
     "div.fate.bad",
     { role: "alert" },

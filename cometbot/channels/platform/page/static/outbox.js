@@ -2,7 +2,7 @@
 // platform knows each by the id that it has from here, so that none is there twice.
 
 import { openChat, post } from "./api.js";
-import { forget, keep, kept, names } from "./store.js";
+import { storage } from "./store.js";
 
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 30_000;
@@ -26,7 +26,7 @@ export class Outbox {
   restore() {
     this.#prefix = `webchat.unsent.${this.#store.user.id}.`;
     this.#isClosed = false;
-    const left = names(this.#prefix).map((name) => read(kept(name)));
+    const left = storage.names(this.#prefix).map((name) => read(storage.get(name)));
     this.#store.unsent = left
       .filter((item) => item?.clientId && (this.#store.chats.has(item.chatId) || this.#store.bots.has(item.draftOf)))
       .map((item) => (item.state === "failed" ? item : { ...item, state: "waiting" }))
@@ -141,11 +141,11 @@ export class Outbox {
 
   #remove(id) {
     this.#store.unsent = this.#store.unsent.filter((item) => item.clientId !== id);
-    forget(this.#prefix + id);
+    storage.remove(this.#prefix + id);
   }
 
   #keep(item) {
-    if (!this.#isClosed) keep(this.#prefix + item.clientId, JSON.stringify(item));
+    if (!this.#isClosed) storage.set(this.#prefix + item.clientId, JSON.stringify(item));
   }
 }
 

@@ -1,7 +1,7 @@
 // The bots, the chats with each, who one is, and where this is.
 
-import { h, fill, safeUrl } from "./dom.js";
-import { icon } from "./icons.js";
+import { h, fill, oncePerFrame, safeUrl } from "./dom.js";
+import { icon, iconButton } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { afterPress } from "./after_press.js";
 import { themeButton } from "./theme_button.js";
@@ -18,24 +18,16 @@ export class Sidebar {
     this.foot = h("footer.identity");
     this.element = h("aside.people", this.brand, this.list, this.foot);
     store.on("service user", () => this.#showFrame());
-    store.on("bots chats place messages", () => this.#soon());
+    store.on(
+      "bots chats place messages",
+      oncePerFrame(() => afterPress(() => this.#show())),
+    );
   }
 
   /** Give the focus to where one was. */
   focus() {
     const here = this.list.querySelector("[aria-current]") ?? this.list.querySelector("a");
     here?.focus({ preventScroll: true });
-  }
-
-  #soon() {
-    if (this.waiting) return;
-    this.waiting = true;
-    queueMicrotask(() =>
-      afterPress(() => {
-        this.waiting = false;
-        this.#show();
-      }),
-    );
   }
 
   #showFrame() {
@@ -46,12 +38,11 @@ export class Sidebar {
       : h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "34", height: "34" });
     fill(this.brand, h("a.home", { href: "/", onclick: home }, mark, h("h1", service.name)), themeButton());
     if (!user) return;
-    const leave = { type: "button", title: t("leave"), "aria-label": t("leave"), onclick: () => this.leave() };
     fill(
       this.foot,
       avatar(user.id, user.name),
       h("p", t("hello", { name: user.name })),
-      h("button.quiet-button", leave, icon("leave")),
+      iconButton("button.quiet-button", "leave", t("leave"), () => this.leave()),
     );
   }
 

@@ -16,7 +16,7 @@ export function welcome(store, enter, note = "") {
   const max = limits.maxNicknameLength ?? 32;
   const hint = t("nickname.hint", { max });
   const isName = (text) => NAME.test(text) && LETTER.test(text) && [...text.normalize("NFC").trim()].length <= max;
-  const fault = h("p.fault", { role: "alert", id: "nickname-fault" });
+  const fault = h("p.form-error", { role: "alert", id: "nickname-fault" });
   const input = h("input", {
     type: "text",
     id: "nickname",

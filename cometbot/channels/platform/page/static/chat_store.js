@@ -1,13 +1,14 @@
-// What the page knows: who one is, the bots, the chats and what was said in them; and who wants to hear of changes.
+// What the page knows: the user, the bots, the chats and their messages.
+
+import { storage, Store } from "./store.js";
 
 /**
  * Topics: service, user, bots, chats, messages, typing, connection, place. Messages are those of the platform, with
  * `sentAt` in seconds and `sender` for the shared parts, and `state` (sending, waiting, failed) for what is on its way.
  */
-export class Store {
-  #listeners = new Map();
-
+export class ChatStore extends Store {
   constructor() {
+    super();
     this.service = { name: "", description: "", socials: [] };
     this.limits = {};
     this.user = null;
@@ -19,19 +20,6 @@ export class Store {
     this.unread = new Map(); // by chat
     this.typing = new Map(); // by chat: a timer
     this.place = { kind: "home", id: "" }; // home, bot (a chat that does not exist yet) or chat
-    this.connection = "connecting"; // connecting, open, polling, lost, offline
-  }
-
-  /** Call `listener(detail)` when something of these topics changes. */
-  on(topics, listener) {
-    for (const topic of topics.split(" ")) {
-      this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), listener]);
-    }
-  }
-
-  /** Let everybody know. */
-  emit(topic, detail) {
-    for (const listener of this.#listeners.get(topic) ?? []) listener(detail);
   }
 
   /** What was known of the chats when the platform was asked, for `restore`. */
@@ -96,7 +84,7 @@ export class Store {
     if (!this.chats.delete(id)) return;
     this.known.delete(id);
     this.unread.delete(id);
-    forget(`webchat.seen.${id}`);
+    storage.remove(`webchat.seen.${id}`);
     this.emit("chats", { removed: id });
   }
 
@@ -182,17 +170,10 @@ export class Store {
     if (was !== on) this.emit("typing");
   }
 
-  setConnection(connection) {
-    if (this.connection === connection) return;
-    const before = this.connection;
-    this.connection = connection;
-    this.emit("connection", { before });
-  }
-
   /** What is in this chat has been looked at. */
   markSeen(chat) {
     const newest = Math.max(this.newestIn(chat), this.chats.get(chat)?.last?.timestamp ?? 0);
-    keep(`webchat.seen.${chat}`, String(newest));
+    storage.set(`webchat.seen.${chat}`, String(newest));
     if (this.unread.delete(chat)) this.emit("chats");
   }
 
@@ -204,7 +185,11 @@ export class Store {
   }
 
   #isUnseen({ id, last }) {
-    return Boolean(last) && last.senderId !== this.user?.id && last.timestamp > Number(kept(`webchat.seen.${id}`) ?? 0);
+    return (
+      Boolean(last) &&
+      last.senderId !== this.user?.id &&
+      last.timestamp > Number(storage.get(`webchat.seen.${id}`) ?? 0)
+    );
   }
 
   #messagesIn(chat) {
@@ -234,42 +219,6 @@ export class Store {
       timestamp: item.at,
       sentAt: item.at / 1000,
     };
-  }
-}
-
-/** What the browser has kept under this name, null if nothing. */
-export function kept(name) {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
-/** Let the browser keep a text, if it is allowed to. */
-export function keep(name, text) {
-  try {
-    localStorage.setItem(name, text);
-  } catch {
-    // Then it counts until the page is closed.
-  }
-}
-
-/** Let the browser forget what it keeps under this name. */
-export function forget(name) {
-  try {
-    localStorage.removeItem(name);
-  } catch {
-    // Nothing was kept.
-  }
-}
-
-/** The names with this beginning under which the browser keeps something. */
-export function names(prefix) {
-  try {
-    return Object.keys(localStorage).filter((name) => name.startsWith(prefix));
-  } catch {
-    return [];
   }
 }
 

@@ -1,33 +1,22 @@
-// What the page knows of the simulated app, and who wants to hear when that changes.
+// What the page knows of the simulated app.
+
+import { Store } from "./store.js";
 
 const MOST_ENTRIES = 600;
 
-/** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connected. */
-export class Store {
-  #listeners = new Map();
+/** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connection. */
+export class SimulatorStore extends Store {
   #begins = new Map(); // by place, where that is further back than `begins`
 
   constructor() {
+    super();
     this.me = "";
     this.place = null; // {kind: "user" | "group", id}
-    this.connected = null; // not known yet; then true or false, or "polling" where there is no live connection
     this.rules = [];
     this.status = { state: "unknown" };
     this.output = [];
     this.dead = [];
     this.#forget();
-  }
-
-  /** Call `listener(detail)` when something of this topic changes. */
-  on(topics, listener) {
-    for (const topic of topics.split(" ")) {
-      this.#listeners.set(topic, [...(this.#listeners.get(topic) ?? []), listener]);
-    }
-  }
-
-  /** Let everybody know. */
-  emit(topic, detail) {
-    for (const listener of this.#listeners.get(topic) ?? []) listener(detail);
   }
 
   /** Begin anew with what the simulator says there is. */
