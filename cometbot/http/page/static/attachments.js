@@ -140,10 +140,10 @@ export class Attachments {
     };
     item.bar = h("progress", { max: "100", "aria-label": t("uploading", { name: item.name }) });
     const chip = h(
-      "span.attached",
+      "span.attached.hstack",
       { class: item.fault ? "bad" : "" },
       item.url ? h("img", { src: item.url, alt: "" }) : icon(item.fault ? "warn" : "file"),
-      h("span.lines", h("span", item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
+      h("span.lines", h("span.truncate", item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
       item.fault && iconButton("button", "reload", t("again"), again),
       iconButton("button", "close", t("remove", { name: item.name }), () => this.#drop(item)),
     );

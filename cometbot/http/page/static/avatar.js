@@ -15,7 +15,7 @@ export function avatar(id, name, kind = "", picture = "") {
   const letters = (words.length > 1 ? words[0][0] + words.at(-1)[0] : words[0].slice(0, 2)).toUpperCase();
   let sum = 0;
   for (const letter of String(id)) sum = (sum * 31 + letter.codePointAt(0)) % 9973;
-  const mark = h("span.avatar", { class: `hue-${sum % COLOURS} ${kind}`, "aria-hidden": "true" }, letters);
+  const mark = h("span.avatar.center", { class: `hue-${sum % COLOURS} ${kind}`, "aria-hidden": "true" }, letters);
   const source = picture && safeUrl(picture, ["http:", "https:"]);
   if (source && !broken.has(source)) {
     const image = h("img", { src: source, alt: "", loading: "lazy" });

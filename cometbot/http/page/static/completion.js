@@ -22,7 +22,7 @@ export class Completion {
     this.offers = offers;
     this.mentioned = mentioned;
     this.element = h("ul.completion", { role: "listbox", id, hidden: true, "aria-label": t("suggestions") });
-    this.usage = h("p.usage", { role: "status", hidden: true });
+    this.usage = h("p.usage.muted", { role: "status", hidden: true });
     const states = { autocomplete: "list", controls: id, expanded: "false", haspopup: "listbox" };
     text.setAttribute("role", "combobox");
     for (const [name, value] of Object.entries(states)) text.setAttribute(`aria-${name}`, value);
@@ -120,7 +120,7 @@ export class Completion {
   #option(offer, number) {
     const mark = this.#kind === "@" ? avatar(offer.value, offer.label) : null;
     return h(
-      "li",
+      "li.hstack",
       {
         role: "option",
         id: `${this.element.id}-${number}`,
@@ -131,7 +131,7 @@ export class Completion {
         },
       },
       mark,
-      h("strong", offer.label, offer.args && h("span.args", ` ${offer.args}`)),
+      h("strong", offer.label, offer.args && h("span.args.muted", ` ${offer.args}`)),
       offer.hint && h("small", offer.hint),
     );
   }

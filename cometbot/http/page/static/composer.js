@@ -54,7 +54,7 @@ export class Composer {
       `${id}-list`,
     );
     this.attachments = new Attachments({ ...options, changed: () => this.#grow(), done: () => this.focus() });
-    this.note = h("div.editing", { hidden: true });
+    this.note = h("div.editing.hstack.muted", { hidden: true });
     this.element = this.#form();
     this.text.addEventListener("keydown", (event) => this.#key(event, editLast));
     this.text.addEventListener("input", () => this.#grow());
@@ -120,7 +120,7 @@ export class Composer {
     const hints = { "aria-label": t("send"), title: t(hasTouch() ? "send" : "sendHint") };
     // The box keeps the focus, and a phone its keyboard.
     const stay = (event) => event.preventDefault();
-    const button = h("button.send", { type: "submit", ...hints, onmousedown: stay }, icon("send"));
+    const button = h("button.send.icon-button", { type: "submit", ...hints, onmousedown: stay }, icon("send"));
     return h(
       "form.composer",
       { onsubmit: (event) => this.#submit(event) },

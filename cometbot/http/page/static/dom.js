@@ -32,7 +32,7 @@ export function replaceChildren(parent, nodes) {
 
 /** Return a list of names and values. Entries that are false are left out. */
 export function definitionList(selector, entries) {
-  const rows = entries.filter(Boolean).map(([name, value]) => [h("dt", name), h("dd", value)]);
+  const rows = entries.filter(Boolean).map(([name, value]) => [h("dt.muted", name), h("dd", value)]);
   return h(selector, rows);
 }
 

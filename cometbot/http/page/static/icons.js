@@ -36,7 +36,7 @@ const PATHS = {
 
 /** Return a button that is an icon. Its label is read by screen readers and shown while the pointer is over it. */
 export function iconButton(selector, name, label, onclick) {
-  return h(selector, { title: label, "aria-label": label, onclick }, icon(name));
+  return h(`${selector}.icon-button`, { title: label, "aria-label": label, onclick }, icon(name));
 }
 
 /** Return an icon that screen readers skip. */

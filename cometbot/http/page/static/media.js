@@ -19,7 +19,7 @@ export function location({ latitude, longitude, label, address }) {
   const href = `https://www.openstreetmap.org/?mlat=${north}&mlon=${east}#map=15/${north}/${east}`;
   const about = address || `${north.toFixed(5)}, ${east.toFixed(5)}`;
   const lines = h("span.lines", h("strong", label || t("place")), h("small", about));
-  return h("a.file.place", { href, ...NEW_TAB }, h("span.pin"), lines);
+  return h("a.file.hstack.place", { href, ...NEW_TAB }, h("span.pin"), lines);
 }
 
 /** Return a number of bytes as people write it, an empty text for 0. */
@@ -52,7 +52,7 @@ function picture(file) {
 function player(file) {
   const attributes = { controls: true, preload: "metadata", "aria-label": file.name || t(file.kind) };
   const shown = h(file.kind, { src: safeUrl(file.url, WEB), ...attributes });
-  const figure = h("figure.player", shown, h("figcaption", file.name ?? ""));
+  const figure = h("figure.player.vstack", shown, h("figcaption", file.name ?? ""));
   shown.addEventListener("error", () => figure.replaceWith(download(file)));
   return figure;
 }
@@ -63,5 +63,5 @@ function download(file) {
   const about = [extension?.toUpperCase(), formatSize(file.size)].filter(Boolean).join(" · ");
   const lines = h("span.lines", h("strong", file.name || t("file")), about && h("small", about));
   const attributes = { href: url, ...NEW_TAB, download: file.isOurs && file.name };
-  return h(url ? "a.file" : "span.file", url ? attributes : {}, icon("file"), lines);
+  return h(url ? "a.file.hstack" : "span.file.hstack", url ? attributes : {}, icon("file"), lines);
 }

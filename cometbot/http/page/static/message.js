@@ -28,7 +28,7 @@ export function messageElement(message, facts, view) {
   });
   element.append(
     avatar(message.sender, facts.name, "", facts.picture),
-    h("div.column", head(message, facts, who), bubble, view.extras(message, facts)),
+    h("div.column.vstack", head(message, facts, who), bubble, view.extras(message, facts)),
   );
   return element;
 }
@@ -38,7 +38,7 @@ function head(message, facts, who) {
     "header",
     h("strong", who),
     facts.isBot && !facts.isOwn && h("span.tag", t("bot")),
-    h("time", { datetime: new Date(message.sentAt * 1000).toISOString() }, timeOf(message.sentAt)),
-    message.editedAt && !message.deletedAt && h("span.edited", t("edited")),
+    h("time.muted", { datetime: new Date(message.sentAt * 1000).toISOString() }, timeOf(message.sentAt)),
+    message.editedAt && !message.deletedAt && h("span.edited.muted", t("edited")),
   );
 }

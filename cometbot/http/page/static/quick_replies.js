@@ -8,9 +8,9 @@ import { t } from "./i18n.js";
 export function choices(options, choose, attributes, label = t("answers")) {
   const button = (option) =>
     h(
-      "button.choice",
+      "button.choice.hstack",
       { ...attributes, onclick: () => choose(option) },
-      option.number && h("span.number", option.number),
+      option.number && h("span.number.center", option.number),
       option.label,
     );
   return h("div.choices", { role: "group", "aria-label": label }, options.map(button));

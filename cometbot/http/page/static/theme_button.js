@@ -9,7 +9,7 @@ const ICONS = { system: "system", light: "sun", dark: "moon" };
 
 /** A button that goes from one to the next and remembers it. */
 export function themeButton() {
-  const button = h("button.quiet-button", { onclick: next });
+  const button = h("button.quiet-button.icon-button", { onclick: next });
   function now() {
     return document.documentElement.dataset.theme ?? "system";
   }

@@ -39,7 +39,7 @@ export class Transcript {
       "aria-relevant": "additions text",
     });
     this.#unseen = h("button.unseen", { hidden: true, onclick: () => this.toEnd() }, icon("down"), t("newMessages"));
-    this.element = h("div.transcript", this.#list, this.#unseen);
+    this.element = h("div.transcript.vstack", this.#list, this.#unseen);
     this.#list.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     new ResizeObserver(() => this.#follows && this.toEnd()).observe(this.#list);
     this.#list.addEventListener("keydown", (event) => this.#move(event));
@@ -146,7 +146,7 @@ export class Transcript {
 
   #day(message) {
     const day = dayOf(message);
-    if (!this.#days.has(day)) this.#days.set(day, h("div.day", h("span", dayName(message.sentAt))));
+    if (!this.#days.has(day)) this.#days.set(day, h("div.day.hstack.muted", h("span", dayName(message.sentAt))));
     return this.#days.get(day);
   }
 
@@ -164,13 +164,13 @@ export class Transcript {
 
 /** Return what stands in a conversation without messages; `choose(text)` is called with the suggestion that is clicked. */
 export function emptyConversation(mark, title, text, suggestions, choose) {
-  const choices = suggestions.map((one) => h("button.choice", { onclick: () => choose(one) }, one));
-  return h("div.empty", mark, h("h3", title), text && h("p", text), h("div.choices", choices));
+  const choices = suggestions.map((one) => h("button.choice.hstack", { onclick: () => choose(one) }, one));
+  return h("div.empty.vstack.muted", mark, h("h3", title), text && h("p", text), h("div.choices", choices));
 }
 
 /** Three moving dots and a text: somebody is about to say something. */
 export function typingIndicator(text) {
-  return h("div.typingIndicator", h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
+  return h("div.working.hstack.muted", h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
 }
 
 function dayOf(message) {

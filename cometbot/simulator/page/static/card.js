@@ -11,7 +11,7 @@ import { copyText, showToast } from "./toasts.js";
 export function card(message, actions) {
   const shown = message.data.card ?? {};
   if (!Array.isArray(shown.body)) return [prose(message.html, "", actions.nameOf)];
-  return [h("div.card", each(shown.body, { message, actions }))];
+  return [h("div.card.vstack", each(shown.body, { message, actions }))];
 }
 
 function each(items, place) {
@@ -31,14 +31,14 @@ const ELEMENTS = {
   avatar: (item) =>
     (item.url ?? item.imageUrl)
       ? picture(item.url ?? item.imageUrl, item.name ?? "", "round")
-      : h("span.initials", initials(item)),
+      : h("span.initials.center", initials(item)),
   badge: (item) => h("span.badge", item.text),
   chip: (item) => h("span.chip", item.text),
   codeBlock: (item) => h("pre", { tabindex: "0" }, h("code", item.content)),
   divider: () => h("hr"),
   spacer: () => h("div.spacer"),
   row: (item, place) => h("div.row", each(item.items, place)),
-  column: (item, place) => h("div.column", each(item.items, place)),
+  column: (item, place) => h("div.column.vstack", each(item.items, place)),
   grid: (item, place) => h("div.grid", each(item.items, place)),
   accordion: (item, place) =>
     h(
@@ -81,7 +81,7 @@ function variant(value) {
 
 function progress(item) {
   const value = Math.max(0, Math.min(100, Number(item.value) || 0));
-  return h("label.progress", item.label && h("span", item.label), h("progress", { max: 100, value: value }));
+  return h("label.progress.vstack", item.label && h("span", item.label), h("progress", { max: 100, value: value }));
 }
 
 function table(item) {
@@ -113,7 +113,7 @@ function tabs(item, place) {
   );
   const show = (number) => {
     buttons.forEach((button, other) => button.setAttribute("aria-pressed", String(other === number)));
-    panel.replaceChildren(h("div.column", within(pages[number]?.content, place)));
+    panel.replaceChildren(h("div.column.vstack", within(pages[number]?.content, place)));
   };
   if (pages.length) show(0);
   return h("div.tabs", h("div.strip", { role: "group" }, buttons), panel);

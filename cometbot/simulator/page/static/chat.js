@@ -20,8 +20,8 @@ export class Chat {
   constructor(root, store, messageActions) {
     this.store = store;
     this.messageActions = messageActions;
-    this.head = h("header.chat-head");
-    this.#edge = h("button.edge.button", { onclick: () => this.#earlier() }, "Earlier messages");
+    this.head = h("header.chat-head.hstack");
+    this.#edge = h("button.edge.button.muted", { onclick: () => this.#earlier() }, "Earlier messages");
     this.transcript = new Transcript(messageView(messageActions), {
       label: "Messages",
       empty: () => (store.beginOf(store.place) ? null : this.#empty()),
@@ -110,7 +110,11 @@ export class Chat {
           ? "Bot"
           : "Bot, not enabled"
         : "Person";
-    fill(this.head, avatar(id, name, kind), h("div.lines", h("h2", name), h("p", { title: note }, note)));
+    fill(
+      this.head,
+      avatar(id, name, kind),
+      h("div.lines", h("h2", name), h("p.truncate.muted", { title: note }, note)),
+    );
     this.composer.placeholder = `Message ${name}`;
     document.title = `${name} – cometbot dev`;
   }

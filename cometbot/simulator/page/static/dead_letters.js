@@ -13,7 +13,7 @@ export class DeadLetters {
     this.element = h(
       "div.dead",
       h(
-        "p.intro",
+        "p.intro.muted",
         "A message whose handler failed, or a reply that could not be sent, ends here with its cause. Nothing is lost: correct the code, save it, and try again.",
       ),
       this.list,
@@ -28,7 +28,7 @@ export class DeadLetters {
       this.list,
       letters.length
         ? letters.map((letter) => this.#item(letter, open.has(letter.id)))
-        : h("li.hint", "No dead letters."),
+        : h("li.hint.muted", "No dead letters."),
     );
   }
 
@@ -51,8 +51,8 @@ export class DeadLetters {
       ["When", clock(letter.ended_at)],
     ];
     return h(
-      "li.letter",
-      h("header", h("strong", letter.id), h("span", kind)),
+      "li.letter.vstack",
+      h("header.muted", h("strong", letter.id), h("span", kind)),
       h("p.cause", cause(letter.error)),
       h(
         "details",

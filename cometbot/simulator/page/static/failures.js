@@ -55,8 +55,8 @@ export class Failures {
     );
     this.element = h(
       "div.failures",
-      h("p.intro", "CometChat has bad days too. Nothing of this may lose a message, or say one twice."),
-      h("label.how-often", "How often", h("span.select", this.times, icon("down"))),
+      h("p.intro.muted", "CometChat has bad days too. Nothing of this may lose a message, or say one twice."),
+      h("label.how-often.hstack", "How often", h("span.select", this.times, icon("down"))),
       h(
         "ul",
         this.rows.map((row) => row.element),
@@ -89,7 +89,7 @@ export class Failures {
       h("span"),
     );
     const element = h(
-      "li",
+      "li.hstack",
       h("div.lines", h("strong", { id }, failure.label), h("small", failure.note), state),
       button,
     );

@@ -18,7 +18,7 @@ function cardOf(shown, message, actions) {
   const url = safeUrl(shown.imageUrl, ["http:", "https:"]);
   return [
     h(
-      "div.card",
+      "div.card.vstack",
       shown.imageUrl && url && h("img.wide", { src: url, alt: "", loading: "lazy" }),
       prose(shown.html, "", actions.nameOf),
       (shown.cardActions ?? []).length > 0 &&
@@ -44,7 +44,7 @@ function formOf(shown, message, actions) {
   const title = shown.title && h("p.text.title", shown.title);
   return [
     h(
-      "div.card",
+      "div.card.vstack",
       title,
       h(
         "form.fields",
@@ -68,7 +68,7 @@ function scheduler(shown, message, actions) {
   const action = shown.scheduleElement && button(shown.scheduleElement, message, actions);
   return [
     h(
-      "div.card",
+      "div.card.vstack",
       h("p.text.title", shown.title ?? "Appointment"),
       h("p.text.caption", about.filter(Boolean).join(" · ")),
       hours.length > 0 && h("div.table", h("table", h("tbody", hours))),

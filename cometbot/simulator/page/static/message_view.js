@@ -36,7 +36,7 @@ function reactions(message, facts, view) {
   if (!facts.reactions.length) return null;
   const button = ({ emoji, names, isMine }) =>
     h(
-      "button.reaction",
+      "button.reaction.hstack",
       {
         "aria-pressed": String(isMine),
         title: names.join(", "),
@@ -52,13 +52,18 @@ function reactions(message, facts, view) {
 function replies(message, facts, view) {
   if (!facts.replies || !view.acts.reply) return null;
   const label = facts.replies === 1 ? "1 reply" : `${facts.replies} replies`;
-  return h("button.replies", { onclick: () => view.acts.reply(message) }, icon("thread"), label);
+  return h("button.replies.hstack", { onclick: () => view.acts.reply(message) }, icon("thread"), label);
 }
 
 function receipts(message, facts, view) {
   if (!facts.receipts?.length) return null;
   const one = ({ text, state, title }) =>
-    h("button.receipt", { class: state, title, onclick: () => view.acts.inspect(message) }, h("span.dot"), text);
+    h(
+      "button.receipt.hstack.muted",
+      { class: state, title, onclick: () => view.acts.inspect(message) },
+      h("span.dot"),
+      text,
+    );
   return h("footer", facts.receipts.map(one));
 }
 
@@ -79,11 +84,15 @@ function tools(message, facts, view) {
 
 function picker(message, view) {
   const list = h("div.emoji", { role: "group", "aria-label": "Reactions" });
-  const details = h("details.picker", h("summary", { title: "React", "aria-label": "React" }, icon("react")), list);
+  const details = h(
+    "details.picker",
+    h("summary.icon-button", { title: "React", "aria-label": "React" }, icon("react")),
+    list,
+  );
   for (const emoji of EMOJI) {
     list.append(
       h(
-        "button",
+        "button.icon-button",
         {
           "aria-label": `React with ${emoji}`,
           onclick: () => {

@@ -36,7 +36,7 @@ export class Output {
         ? 0
         : this.#unseen + fresh.filter((line) => line.level !== "print" && line.level !== "info").length;
     this.#last = lines.at(-1)?.id ?? this.#last;
-    fill(this.list, lines.length ? lines.map(row) : h("li.hint", "What your bot prints and logs appears here."));
+    fill(this.list, lines.length ? lines.map(row) : h("li.hint.muted", "What your bot prints and logs appears here."));
     if (isAtEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 }
@@ -47,7 +47,7 @@ function row(line) {
   return h(
     "li",
     { class: line.level },
-    h("time", time),
+    h("time.muted", time),
     h("span", line.level !== "print" && h("b", `${line.level} `), line.text),
     trace,
   );

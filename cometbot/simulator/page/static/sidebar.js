@@ -22,14 +22,18 @@ export class Sidebar {
       onchange: () => (this.who.value === "+" ? this.#newUser(become) : become(this.who.value)),
     });
     this.list = h("nav.conversations", { "aria-label": "Conversations" });
-    this.state = h("p.state", { role: "status" });
+    this.state = h("p.state.hstack.truncate.muted", { role: "status" });
     const brand = h(
-      "div.brand",
+      "div.brand.hstack",
       h("img", { src: "/page/icon.svg", alt: "", width: "30", height: "30" }),
       h("div", h("h1", "cometbot"), this.state),
       themeButton(),
     );
-    const identity = h("div.identity", h("label", { for: "who" }, "You are"), h("div.select", this.who, icon("down")));
+    const identity = h(
+      "div.identity",
+      h("label.muted", { for: "who" }, "You are"),
+      h("div.select", this.who, icon("down")),
+    );
     fill(root, brand, identity, this.list);
     store.on("directory messages me place", () => this.#show());
     store.on("status connection", () => this.#showState());
@@ -46,7 +50,7 @@ export class Sidebar {
       (items.length || add) &&
       h(
         "section",
-        h("h2", title, add),
+        h("h2.hstack.muted", title, add),
         h(
           "ul",
           items.map((item) => this.#item(item, last)),
@@ -74,7 +78,7 @@ export class Sidebar {
         this.#add("New group", () => this.#newGroup()),
       ),
       section(
-        "Sidebar",
+        "People",
         users.filter((user) => !user.isBot).map(asPlace),
         this.#add("New person", () => this.#newUser()),
       ),
@@ -88,7 +92,7 @@ export class Sidebar {
     return [
       h(
         "optgroup",
-        { label: "Sidebar" },
+        { label: "People" },
         users.filter((user) => !user.isBot).map(option),
         h("option", { value: "+" }, "Somebody new…"),
       ),
@@ -134,7 +138,7 @@ export class Sidebar {
     return h(
       "li",
       h(
-        "button.conversation",
+        "button.conversation.hstack",
         {
           dataset: { place: key },
           "aria-current": isHere ? "true" : null,
@@ -144,12 +148,12 @@ export class Sidebar {
         avatar(item.id, item.name, item.kind),
         h(
           "span.lines",
-          h("span.name", item.name, item.isBot && h("span.tag", "bot")),
-          h("small", said ?? item.note ?? ""),
+          h("span.name.hstack", item.name, item.isBot && h("span.tag", "bot")),
+          h("small.truncate", said ?? item.note ?? ""),
         ),
         h(
-          "span.aside",
-          message && h("time", timeOf(message.sentAt)),
+          "span.aside.vstack",
+          message && h("time.muted", timeOf(message.sentAt)),
           unseen && h("span.count", { "aria-label": `${count} new` }, count),
         ),
       ),

@@ -16,7 +16,7 @@ export class Tabs {
         { role: "tabpanel", id: `panel-${page.name}`, "aria-labelledby": `tab-${page.name}` },
         page.element,
       );
-      page.tab = h("button", {
+      page.tab = h("button.hstack.muted", {
         role: "tab",
         id: `tab-${page.name}`,
         "aria-controls": `panel-${page.name}`,

@@ -32,7 +32,7 @@ export class Thread {
     };
     this.transcript = new Transcript(messageView(within), {
       label: "Replies",
-      empty: () => h("div.empty", h("p", "This message is not there any more.")),
+      empty: () => h("div.empty.vstack.muted", h("p", "This message is not there any more.")),
     });
     this.composer = new Composer({
       send: (written) => messageActions.sendAll(this.#address(), written),
@@ -41,11 +41,11 @@ export class Thread {
       label: "Reply in the thread",
     });
     const head = h(
-      "header.panel-head",
+      "header.panel-head.hstack",
       h("h2", "Thread"),
       iconButton("button.quiet-button", "close", "Close the thread", close),
     );
-    this.element = h("div.thread", head, this.transcript.element, this.composer.element);
+    this.element = h("div.thread.vstack", head, this.transcript.element, this.composer.element);
     this.composer.dropOn(this.element);
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && !isComposing(event)) close();

@@ -33,7 +33,7 @@ export class TrafficLog {
       ].map(([value, label]) => h("option", { value }, label)),
     );
     this.chip = h("button.chip-button", { hidden: true, onclick: () => this.showMessage("") });
-    this.list = h("ol.entries", { "aria-label": "Callbacks and REST calls, the newest first" });
+    this.list = h("ol.entries.vstack", { "aria-label": "Callbacks and REST calls, the newest first" });
     const clear = h(
       "button.button",
       {
@@ -84,7 +84,10 @@ export class TrafficLog {
     const nodes = [...kept.values()].map((row) => row.item);
     const isFiltered = wanted || this.#only;
     const hint = () =>
-      h("li.hint", isFiltered ? "Nothing fits the filter." : "Callbacks to your bot and its REST calls appear here.");
+      h(
+        "li.hint.muted",
+        isFiltered ? "Nothing fits the filter." : "Callbacks to your bot and its REST calls appear here.",
+      );
     replaceChildren(this.list, nodes.length ? nodes : [hint()]);
   }
 
@@ -152,7 +155,7 @@ export class TrafficLog {
 }
 
 function part(title, content, open = false, extra = null) {
-  return h("details.part", { open }, h("summary", title, extra), content);
+  return h("details.part", { open }, h("summary.hstack", title, extra), content);
 }
 
 function head(entry, handled) {
@@ -163,14 +166,18 @@ function head(entry, handled) {
     .filter(Boolean)
     .join(" · ");
   return h(
-    "summary",
+    "summary.hstack",
     { class: isCallback ? "callback" : "request" },
-    h("span.direction", { "aria-label": isCallback ? "Callback" : "REST call", role: "img" }, isCallback ? "→" : "←"),
+    h(
+      "span.direction.center",
+      { "aria-label": isCallback ? "Callback" : "REST call", role: "img" },
+      isCallback ? "→" : "←",
+    ),
     h(
       "span.lines",
-      h("span.what", what),
+      h("span.what.truncate", what),
       h(
-        "small",
+        "small.truncate",
         clock(entry.at),
         handled?.handler && [" · ", h("b", { class: handled.state }, handled.handler)],
         entry.misbehaviour?.length > 0 && [" · ", h("b.dead", entry.misbehaviour.join(", "))],
@@ -180,7 +187,7 @@ function head(entry, handled) {
       ),
     ),
     h(
-      "span.aside",
+      "span.aside.vstack",
       h("span.status", { class: statusKind(entry.status) }, entry.status || "–"),
       h("small", duration(entry.seconds)),
     ),

@@ -22,7 +22,7 @@ export class Chat {
 
   constructor(store, acts) {
     Object.assign(this, { store, acts });
-    this.head = h("header.chat-head");
+    this.head = h("header.chat-head.hstack");
     const { press, again, discard } = acts;
     this.transcript = new Transcript(messageView(store, { press, again, discard }), {
       label: t("messages"),
@@ -32,7 +32,7 @@ export class Chat {
     this.composer = this.#composer();
     this.notice = new ConnectionNotice(store);
     this.element = h(
-      "main.chat",
+      "main.chat.vstack",
       { "aria-label": t("chatPane") },
       this.head,
       this.notice.element,
@@ -127,7 +127,7 @@ export class Chat {
   #edge(known) {
     const button = { onclick: () => this.#earlier() };
     return this.#once("edge", Boolean(known?.hasEarlier), () =>
-      known?.hasEarlier ? h("button.edge.button", button, t("earlier")) : h("p.edge", t("beginning")),
+      known?.hasEarlier ? h("button.edge.button.muted", button, t("earlier")) : h("p.edge.muted", t("beginning")),
     );
   }
 
@@ -163,7 +163,7 @@ export class Chat {
     const { bot, chat } = store;
     const backButton = iconButton("button.quiet-button.back", "back", t("back"), () => acts.go("/"));
     if (!bot && !chat) {
-      fill(this.head, backButton, h("h2", { tabindex: "-1" }, store.service.name));
+      fill(this.head, backButton, h("h2.truncate", { tabindex: "-1" }, store.service.name));
       return;
     }
     const name = bot?.name ?? t("noSuchBot");
@@ -174,7 +174,7 @@ export class Chat {
       this.head,
       backButton,
       avatar(bot?.id ?? chat.botId, name, "", bot?.avatar),
-      h("div.lines", h("h2", { tabindex: "-1" }, name), note && h("p", { title: note }, note)),
+      h("div.lines", h("h2.truncate", { tabindex: "-1" }, name), note && h("p.truncate.muted", { title: note }, note)),
       h(
         "div.acts",
         chat && bot && tool("plus", t("newChat"), () => acts.go(`/bot/${bot.id}`)),
@@ -192,7 +192,7 @@ export class Chat {
     const commands = (store.commands.get(bot.id) ?? []).slice(0, 5);
     const isLoading = place.kind === "chat" && !store.known.get(place.id)?.isBegun;
     return this.#once("empty", [bot, commands, isLoading], () =>
-      isLoading ? h("p.edge.loading", t("loading")) : this.#beginning(bot, commands),
+      isLoading ? h("p.edge.muted.loading", t("loading")) : this.#beginning(bot, commands),
     );
   }
 

@@ -77,7 +77,7 @@ function card(made, send) {
   if (image) image.addEventListener("error", () => image.remove());
   const buttons = (made.buttons ?? []).map((item) => button(item, send));
   return h(
-    "div.card",
+    "div.card.vstack",
     image,
     made.title && h("p.text.title", made.title),
     prose(made.html, made.text),

@@ -52,7 +52,7 @@ async function begin() {
   try {
     now = await api.start();
   } catch (error) {
-    fill(byId("app"), h("main.welcome", h("div.sheet", h("p", { role: "status" }, error.message))));
+    fill(byId("app"), h("main.welcome.vstack", h("div.sheet.vstack", h("p", { role: "status" }, error.message))));
     setTimeout(begin, AGAIN);
     return;
   }

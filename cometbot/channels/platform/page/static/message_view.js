@@ -24,13 +24,13 @@ export function messageView(store, { press, again, discard }) {
 }
 
 function state(message, again, discard) {
-  if (message.state === "sending") return h("p.fate.sending", icon("clock"), t("sending"));
-  if (message.state === "waiting") return h("p.fate", icon("offline"), t("waiting"));
+  if (message.state === "sending") return h("p.fate.hstack.muted.sending", icon("clock"), t("sending"));
+  if (message.state === "waiting") return h("p.fate.hstack.muted", icon("offline"), t("waiting"));
   const act = (label, work) => h("button.button", { onclick: () => work(message.clientId) }, label);
   return h(
-    "div.fate.bad",
+    "div.fate.hstack.muted.bad",
     { role: "alert" },
-    h("p", icon("warn"), t("notSent", { reason: message.reason })),
+    h("p.hstack", icon("warn"), t("notSent", { reason: message.reason })),
     h("div.row", act(t("again"), again), act(t("discard"), discard)),
   );
 }

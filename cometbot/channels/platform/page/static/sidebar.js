@@ -13,10 +13,10 @@ import { shortTime } from "./time.js";
 export class Sidebar {
   constructor(store, { go, leave }) {
     Object.assign(this, { store, go, leave });
-    this.brand = h("header.brand");
+    this.brand = h("header.brand.hstack");
     this.list = h("nav.conversations", { "aria-label": t("chats") });
-    this.foot = h("footer.identity");
-    this.element = h("aside.people", this.brand, this.list, this.foot);
+    this.foot = h("footer.identity.hstack.muted");
+    this.element = h("aside.people.vstack", this.brand, this.list, this.foot);
     store.on("service user", () => this.#showFrame());
     store.on(
       "bots chats place messages",
@@ -36,12 +36,16 @@ export class Sidebar {
     const mark = service.avatar
       ? avatar(service.name, service.name, "group", service.avatar)
       : h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "34", height: "34" });
-    fill(this.brand, h("a.home", { href: "/", onclick: home }, mark, h("h1", service.name)), themeButton());
+    fill(
+      this.brand,
+      h("a.home.hstack", { href: "/", onclick: home }, mark, h("h1.truncate", service.name)),
+      themeButton(),
+    );
     if (!user) return;
     fill(
       this.foot,
       avatar(user.id, user.name),
-      h("p", t("hello", { name: user.name })),
+      h("p.truncate", t("hello", { name: user.name })),
       iconButton("button.quiet-button", "leave", t("leave"), () => this.leave()),
     );
   }
@@ -67,16 +71,16 @@ export class Sidebar {
       "section",
       { "aria-label": bot.name },
       h(
-        "div.bot-row",
+        "div.bot-row.hstack",
         h(
-          "a.conversation",
+          "a.conversation.hstack",
           { ...this.#link(path), dataset: { path: `bot ${bot.id}` }, "aria-current": isHere ? "page" : null },
           avatar(bot.id, bot.name, "", bot.avatar),
-          h("span.lines", h("span.name", bot.name), bot.description && h("small", bot.description)),
+          h("span.lines", h("span.name.hstack", bot.name), bot.description && h("small.truncate", bot.description)),
         ),
         chats.length > 0 &&
           h(
-            "a.plus",
+            "a.plus.icon-button",
             { ...this.#link(`/bot/${bot.id}`), dataset: { path: `new ${bot.id}` }, title: add, "aria-label": add },
             icon("plus"),
           ),
@@ -107,7 +111,7 @@ export class Sidebar {
     const said = last ? summary(last) : "";
     const isOwn = last?.senderId === store.user?.id;
     return h(
-      "a.conversation.small",
+      "a.conversation.hstack.small",
       {
         ...this.#link(`/conversation/${chat.id}`),
         dataset: { path: chat.id },
@@ -117,14 +121,14 @@ export class Sidebar {
       h(
         "span.lines",
         h(
-          "span.name",
+          "span.name.truncate",
           store.titleOf(chat, (number) => t("chatNumber", { number })),
         ),
-        h("small", said ? (isOwn ? t("youSaid", { text: said }) : said) : t("nothingSaid")),
+        h("small.truncate", said ? (isOwn ? t("youSaid", { text: said }) : said) : t("nothingSaid")),
       ),
       h(
-        "span.aside",
-        last && h("time", shortTime(last.timestamp / 1000)),
+        "span.aside.vstack",
+        last && h("time.muted", shortTime(last.timestamp / 1000)),
         count > 0 && h("span.count", h("span.unheard", t("unread", { count })), badge(count)),
       ),
     );

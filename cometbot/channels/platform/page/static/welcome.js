@@ -43,13 +43,13 @@ export function welcome(store, enter, note = "") {
     button.disabled = false;
   };
   return h(
-    "main.welcome",
+    "main.welcome.vstack",
     h("div.corner", themeButton()),
     h(
-      "div.sheet",
+      "div.sheet.vstack",
       mark(service),
       h("h1", { dir: "auto" }, service.name || t("welcome")),
-      service.description && h("p.about", service.description),
+      service.description && h("p.about.muted", service.description),
       note && h("p.note", { role: "status" }, note),
       h(
         "form.fields",
@@ -60,7 +60,7 @@ export function welcome(store, enter, note = "") {
         fault,
         button,
       ),
-      h("p.quiet-note", t("welcome.hint")),
+      h("p.quiet-note.muted", t("welcome.hint")),
       faces(store),
     ),
     socials(service),
@@ -70,7 +70,7 @@ export function welcome(store, enter, note = "") {
 /** The bots to choose from. */
 export function home(store, go) {
   const { service, bots } = store;
-  if (!bots.size) return h("div.empty", mark(service), h("h3", t("noBots")), h("p", t("noBots.hint")));
+  if (!bots.size) return h("div.empty.vstack.muted", mark(service), h("h3", t("noBots")), h("p", t("noBots.hint")));
   const open = (path) => (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
@@ -81,7 +81,7 @@ export function home(store, go) {
     return h(
       "li",
       h(
-        "a.tile",
+        "a.tile.vstack",
         { href: path, onclick: open(path) },
         avatar(bot.id, bot.name, "", bot.avatar),
         h("strong", bot.name),
@@ -92,7 +92,7 @@ export function home(store, go) {
   return h(
     "div.home-page",
     h("h2", t("chooseBot")),
-    service.description && h("p.about", service.description),
+    service.description && h("p.about.muted", service.description),
     h("ul.tiles", [...bots.values()].map(tile)),
     socials(service),
   );
@@ -107,7 +107,7 @@ function faces(store) {
   const bots = [...store.bots.values()];
   if (!bots.length) return null;
   return h(
-    "ul.faces",
-    bots.slice(0, 6).map((bot) => h("li", avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
+    "ul.faces.muted",
+    bots.slice(0, 6).map((bot) => h("li.hstack", avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
   );
 }
