@@ -36,6 +36,9 @@ export function definitionList(selector, entries) {
   return h(selector, rows);
 }
 
+/** Return the options of a select: pairs of value and label. */
+export const options = (pairs) => pairs.map(([value, label]) => h("option", { value }, label));
+
 /** Return a function that calls `act` once before the next frame, however often it is called; at once in a hidden page. */
 export function oncePerFrame(act) {
   let frame = 0;

@@ -1,43 +1,28 @@
 // Switches that make the simulated CometChat misbehave, to see how the bot takes it.
 
-import { h, fill } from "./dom.js";
+import { h, fill, options } from "./dom.js";
 import { icon } from "./icons.js";
 import { behave, misbehave } from "./api.js";
 import { showToast } from "./toasts.js";
 
 const FAILURES = [
-  {
-    kind: "rate_limit",
-    label: "Too many requests",
-    note: "Sends are answered with 429; the bot waits 2 s and tries again.",
-    rule: { retry_after: 2 },
-  },
-  {
-    kind: "fail",
-    label: "Server error",
-    note: "Sends are answered with 500, and nothing is done.",
-    rule: { status: 500 },
-  },
-  { kind: "slow", label: "Slow", note: "Sends are answered after 3 s.", rule: { seconds: 3 } },
-  {
-    kind: "drop",
-    label: "Lost answer",
-    note: "Sends are carried out, but the connection breaks before the answer.",
-    rule: { before: false },
-  },
-  {
-    kind: "duplicate_callbacks",
-    label: "Callbacks twice",
-    note: "The bot is told of each message twice. It must answer once.",
-    rule: { n: 1 },
-  },
-  {
-    kind: "reorder_callbacks",
-    label: "Callbacks out of order",
-    note: "Callbacks are held back for a moment and posted shuffled.",
-    rule: {},
-    isSteady: true,
-  },
+  [
+    "rate_limit",
+    "Too many requests",
+    "Sends are answered with 429; the bot waits 2 s and tries again.",
+    { retry_after: 2 },
+  ],
+  ["fail", "Server error", "Sends are answered with 500, and nothing is done.", { status: 500 }],
+  ["slow", "Slow", "Sends are answered after 3 s.", { seconds: 3 }],
+  ["drop", "Lost answer", "Sends are carried out, but the connection breaks before the answer.", { before: false }],
+  ["duplicate_callbacks", "Callbacks twice", "The bot gets each message twice. It must answer once.", { n: 1 }],
+  ["reorder_callbacks", "Callbacks out of order", "Callbacks are held back for a moment and posted shuffled.", {}],
+].map(([kind, label, note, rule]) => ({ kind, label, note, rule }));
+const LASTING = "reorder_callbacks"; // a rule without a count
+const TIMES = [
+  ["1", "once"],
+  ["3", "3 times"],
+  ["", "until switched off"],
 ];
 
 /** One switch for each failure, for the next few times or until it is switched off. */
@@ -45,22 +30,13 @@ export class Failures {
   constructor(store) {
     this.store = store;
     this.rows = FAILURES.map((failure) => this.#row(failure));
-    this.times = h(
-      "select",
-      [
-        ["1", "once"],
-        ["3", "3 times"],
-        ["", "until switched off"],
-      ].map(([value, label]) => h("option", { value }, label)),
-    );
+    this.times = h("select", options(TIMES));
+    const rows = this.rows.map((row) => row.element);
     this.element = h(
       "div.failures",
-      h("p.intro.muted", "CometChat has bad days too. Nothing of this may lose a message, or say one twice."),
+      h("p.intro.muted", "Servers fail now and then. No failure may lose a message, or send one twice."),
       h("label.how-often.hstack", "How often", h("span.select", this.times, icon("down"))),
-      h(
-        "ul",
-        this.rows.map((row) => row.element),
-      ),
+      h("ul", rows),
     );
     store.on("rules", () => this.#show());
     this.#show();
@@ -78,26 +54,15 @@ export class Failures {
   #row(failure) {
     const state = h("small.state");
     const id = `failure-${failure.kind}`;
-    const button = h(
-      "button.switch",
-      {
-        role: "switch",
-        "aria-checked": "false",
-        "aria-labelledby": id,
-        onclick: () => this.#flip(failure),
-      },
-      h("span"),
-    );
-    const element = h(
-      "li.hstack",
-      h("div.lines", h("strong", { id }, failure.label), h("small", failure.note), state),
-      button,
-    );
+    const attributes = { role: "switch", "aria-checked": "false", "aria-labelledby": id };
+    const button = h("button.switch", { ...attributes, onclick: () => this.#flip(failure) }, h("span"));
+    const lines = h("div.lines", h("strong", { id }, failure.label), h("small", failure.note), state);
+    const element = h("li.hstack", lines, button);
     return { failure, state, button, element };
   }
 
   async #flip(failure) {
-    const times = failure.isSteady ? "" : this.times.value;
+    const times = failure.kind === LASTING ? "" : this.times.value;
     try {
       const isOn = Boolean(this.#rule(failure));
       await behave(failure.kind);
@@ -110,13 +75,14 @@ export class Failures {
   #show() {
     for (const { failure, state, button } of this.rows) {
       const rule = this.#rule(failure);
-      const spent = this.store.rules.find((other) => other.kind === failure.kind);
+      const wasUsed = this.store.rules.some((other) => other.kind === failure.kind);
       button.setAttribute("aria-checked", String(Boolean(rule)));
-      const left = rule && rule.times !== null ? rule.times - rule.hits : 0;
-      fill(
-        state,
-        rule ? (left ? `${left} more` : failure.isSteady ? "on" : `on, ${rule.hits} so far`) : spent ? "done" : "",
-      );
+      fill(state, rule ? stateOf(rule) : wasUsed ? "done" : "");
     }
   }
+}
+
+function stateOf({ kind, times, hits }) {
+  if (times !== null) return `${times - hits} more`;
+  return kind === LASTING ? "on" : `on, ${hits} so far`;
 }

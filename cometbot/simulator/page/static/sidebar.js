@@ -1,6 +1,6 @@
-// Who one is, and with whom one talks: the list of conversations, and the forms for new people and groups.
+// The list of conversations, the choice of the user, and the forms for new people and groups.
 
-import { h, fill } from "./dom.js";
+import { h, fill, options } from "./dom.js";
 import { icon, iconButton } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { addGroup, addUser } from "./api.js";
@@ -9,6 +9,8 @@ import { summary } from "./content.js";
 import { themeButton } from "./theme_button.js";
 import { timeOf } from "./time.js";
 import { showToast } from "./toasts.js";
+
+const NAME_FIELD = { name: "name", label: "Name", value: "" };
 
 /** The left pane. `go(place)` opens a conversation, `become(uid)` changes who one is. */
 export class Sidebar {
@@ -23,17 +25,10 @@ export class Sidebar {
     });
     this.list = h("nav.conversations", { "aria-label": "Conversations" });
     this.state = h("p.state.hstack.truncate.muted", { role: "status" });
-    const brand = h(
-      "div.brand.hstack",
-      h("img", { src: "/page/icon.svg", alt: "", width: "30", height: "30" }),
-      h("div", h("h1", "cometbot"), this.state),
-      themeButton(),
-    );
-    const identity = h(
-      "div.identity",
-      h("label.muted", { for: "who" }, "You are"),
-      h("div.select", this.who, icon("down")),
-    );
+    const logo = h("img", { src: "/page/icon.svg", alt: "", width: "30", height: "30" });
+    const brand = h("div.brand.hstack", logo, h("div", h("h1", "cometbot"), this.state), themeButton());
+    const select = h("div.select", this.who, icon("down"));
+    const identity = h("div.identity", h("label.muted", { for: "who" }, "You are"), select);
     fill(root, brand, identity, this.list);
     store.on("directory messages me place", () => this.#show());
     store.on("status connection", () => this.#showState());
@@ -45,59 +40,41 @@ export class Sidebar {
     fill(this.who, this.#identities());
     this.who.value = store.me;
     const last = this.#lastMessages();
-    const users = [...store.users.values()].filter((user) => user.uid !== store.me);
-    const section = (title, items, add) =>
-      (items.length || add) &&
-      h(
-        "section",
-        h("h2.hstack.muted", title, add),
-        h(
-          "ul",
-          items.map((item) => this.#item(item, last)),
-        ),
-      );
-    const groups = [...store.groups.values()].map((group) => ({
-      kind: "group",
-      id: group.guid,
-      name: group.name,
-      note: `${group.members.length} members`,
-    }));
-    const asPlace = (user) => ({
+    const item = (place) => this.#item(place, last);
+    const section = (title, places, add) =>
+      (places.length || add) && h("section", h("h2.hstack.muted", title, add), h("ul", places.map(item)));
+    const [bots, people] = this.#usersByKind((user) => ({
       kind: "user",
       id: user.uid,
-      name: user.name,
-      isBot: user.isBot,
-      note: user.isBot && store.bots.get(user.uid)?.enabled === false ? "not enabled" : "",
-    });
-    fill(
-      this.list,
-      section("Bots", users.filter((user) => user.isBot).map(asPlace)),
-      section(
-        "Groups",
-        groups,
-        this.#add("New group", () => this.#newGroup()),
-      ),
-      section(
-        "People",
-        users.filter((user) => !user.isBot).map(asPlace),
-        this.#add("New person", () => this.#newUser()),
-      ),
-    );
+      ...user,
+      note: store.bots.get(user.uid)?.enabled === false ? "not enabled" : "",
+    }));
+    const groups = [...store.groups.values()].map(({ guid, name, members }) => ({
+      kind: "group",
+      id: guid,
+      name,
+      note: `${members.length} members`,
+    }));
+    const isOther = ({ id }) => id !== store.me;
+    const newGroup = iconButton("button.plus", "plus", "New group", () => this.#newGroup());
+    const newPerson = iconButton("button.plus", "plus", "New person", () => this.#newUser());
+    const sections = [section("Bots", bots.filter(isOther)), section("Groups", groups, newGroup)];
+    fill(this.list, sections, section("People", people.filter(isOther), newPerson));
     if (here) this.list.querySelector(`[data-place="${CSS.escape(here)}"]`)?.focus();
   }
 
   #identities() {
-    const option = (user) => h("option", { value: user.uid }, user.name);
-    const users = [...this.store.users.values()];
+    const [bots, people] = this.#usersByKind(({ uid, name }) => [uid, name]);
     return [
-      h(
-        "optgroup",
-        { label: "People" },
-        users.filter((user) => !user.isBot).map(option),
-        h("option", { value: "+" }, "Somebody new…"),
-      ),
-      h("optgroup", { label: "Bots: answer yourself" }, users.filter((user) => user.isBot).map(option)),
+      h("optgroup", { label: "People" }, options([...people, ["+", "Somebody new…"]])),
+      h("optgroup", { label: "Bots: answer yourself" }, options(bots)),
     ];
+  }
+
+  /** Return what `convert` makes of the bots, and of the people. */
+  #usersByKind(convert) {
+    const users = [...this.store.users.values()];
+    return [users.filter((user) => user.isBot), users.filter((user) => !user.isBot)].map((some) => some.map(convert));
   }
 
   #lastMessages() {
@@ -127,102 +104,59 @@ export class Sidebar {
     this.#seen.set(`${this.store.me} ${place.kind}/${place.id}`, newest);
   }
 
-  #item(item, last) {
+  #item({ kind, id, name, isBot, note }, last) {
     const { store } = this;
-    const key = `${item.kind}/${item.id}`;
-    const isHere = store.place?.kind === item.kind && store.place?.id === item.id;
+    const key = `${kind}/${id}`;
+    const isHere = store.place?.kind === kind && store.place?.id === id;
     const { message, count = 0 } = last.get(key) ?? {};
-    const said =
-      message && `${message.sender === store.me ? "You: " : ""}${summary(message, (uid) => store.nameOf(uid))}`;
-    const unseen = !isHere && count > 0;
+    const who = message?.sender === store.me ? "You: " : "";
+    const said = message && who + summary(message, (uid) => store.nameOf(uid));
+    const unread = isHere ? 0 : count;
+    const attributes = {
+      dataset: { place: key },
+      "aria-current": isHere ? "true" : null,
+      class: unread ? "unread" : "",
+      onclick: () => this.go({ kind, id }),
+    };
+    const title = h("span.name.hstack", name, isBot && h("span.tag", "bot"));
+    const aside = [
+      message && h("time.muted", timeOf(message.sentAt)),
+      unread > 0 && h("span.count", { "aria-label": `${unread} new` }, unread),
+    ];
+    const lines = h("span.lines", title, h("small.truncate", said ?? note));
     return h(
       "li",
-      h(
-        "button.conversation.hstack",
-        {
-          dataset: { place: key },
-          "aria-current": isHere ? "true" : null,
-          class: unseen ? "unread" : "",
-          onclick: () => this.go({ kind: item.kind, id: item.id }),
-        },
-        avatar(item.id, item.name, item.kind),
-        h(
-          "span.lines",
-          h("span.name.hstack", item.name, item.isBot && h("span.tag", "bot")),
-          h("small.truncate", said ?? item.note ?? ""),
-        ),
-        h(
-          "span.aside.vstack",
-          message && h("time.muted", timeOf(message.sentAt)),
-          unseen && h("span.count", { "aria-label": `${count} new` }, count),
-        ),
-      ),
+      h("button.conversation.hstack", attributes, avatar(id, name, kind), lines, h("span.aside.vstack", aside)),
     );
   }
 
-  #add(label, act) {
-    return iconButton("button.plus", "plus", label, act);
-  }
-
   #showState() {
-    const { status, connection } = this.store;
-    const [state, text] =
-      connection === "lost"
-        ? ["off", "Not connected"]
-        : status.fault
-          ? ["bad", "New code does not run"]
-          : status.state === "running"
-            ? ["good", `${status.bot} is running`]
-            : status.state === "failed"
-              ? ["bad", "The bot is not running"]
-              : ["good", "Simulator"];
+    const [state, text] = stateOf(this.store);
     fill(this.state, h("span.light", { class: state }), text);
     this.state.title = text;
   }
 
   async #newUser(become) {
     this.who.value = this.store.me;
-    const made = await openForm(
-      "New person",
-      [
-        { name: "name", label: "Name", value: "" },
-        {
-          name: "uid",
-          label: "UID",
-          value: "",
-          isOptional: true,
-          hint: "a-z, 0-9, - and _; made from the name if empty",
-        },
-      ],
-      "Create",
-      async ({ name, uid }) => {
-        const chosen = (uid || slug(name)).toLowerCase();
-        await addUser({ uid: chosen, name });
-        return chosen;
-      },
-    );
-    if (made && become) {
-      await this.#known(made);
-      become(made);
-    }
+    const hint = "a-z, 0-9, - and _; made from the name if empty";
+    const fields = [NAME_FIELD, { name: "uid", label: "UID", value: "", isOptional: true, hint }];
+    const made = await openForm("New person", fields, "Create", async ({ name, uid }) => {
+      const chosen = (uid || slug(name)).toLowerCase();
+      await addUser({ uid: chosen, name });
+      return chosen;
+    });
+    if (!made || !become) return;
+    await this.#known(made);
+    become(made);
   }
 
   async #newGroup() {
-    const made = await openForm(
-      "New group",
-      [{ name: "name", label: "Name", value: "" }],
-      "Create",
-      async ({ name }) => {
-        const guid = slug(name);
-        await addGroup({
-          guid,
-          name,
-          owner: this.store.me,
-          members: [...this.store.users.keys()].filter((uid) => uid !== this.store.me),
-        });
-        return guid;
-      },
-    );
+    const { me, users } = this.store;
+    const made = await openForm("New group", [NAME_FIELD], "Create", async ({ name }) => {
+      const guid = slug(name);
+      await addGroup({ guid, name, owner: me, members: [...users.keys()].filter((uid) => uid !== me) });
+      return guid;
+    });
     if (!made) return;
     await this.#known(made);
     this.go({ kind: "group", id: made });
@@ -241,13 +175,14 @@ export class Sidebar {
   }
 }
 
+function stateOf({ status, connection }) {
+  if (connection === "lost") return ["off", "Not connected"];
+  if (status.fault) return ["bad", "New code does not run"];
+  if (status.state === "running") return ["good", `${status.bot} is running`];
+  return status.state === "failed" ? ["bad", "The bot is not running"] : ["good", "Simulator"];
+}
+
 function slug(name) {
-  return (
-    name
-      .normalize("NFD")
-      .replace(/\p{M}/gu, "")
-      .toLowerCase()
-      .replace(/[^a-z0-9]+/g, "-")
-      .replace(/^-|-$/g, "") || `id-${Date.now()}`
-  );
+  const ascii = name.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
+  return ascii.replace(/[^a-z0-9]+/g, "-").replace(/^-|-$/g, "") || `id-${Date.now()}`;
 }

@@ -1,13 +1,17 @@
 // The traffic log: every callback and every REST call, with its headers, bodies, status, time and handler.
 
-import { definitionList, h, fill, replaceChildren } from "./dom.js";
+import { definitionList, h, fill, options, replaceChildren } from "./dom.js";
 import { icon, iconButton } from "./icons.js";
 import { jsonBlock, textOf } from "./json.js";
 import { clock, duration } from "./time.js";
 import { copyText } from "./toasts.js";
 
 const MOST = 200;
-const CODES = { 0: "no answer" };
+const KINDS = [
+  ["", "All"],
+  ["callback", "Callbacks"],
+  ["request", "REST calls"],
+];
 
 /** The newest entry first. Entries that are open stay open. */
 export class TrafficLog {
@@ -23,33 +27,12 @@ export class TrafficLog {
       "aria-label": "Filter by path, body, handler or status",
       oninput: () => this.#show(),
     });
-    this.kind = h(
-      "select",
-      { "aria-label": "Which entries", onchange: () => this.#show() },
-      [
-        ["", "All"],
-        ["callback", "Callbacks"],
-        ["request", "REST calls"],
-      ].map(([value, label]) => h("option", { value }, label)),
-    );
+    this.kind = h("select", { "aria-label": "Which entries", onchange: () => this.#show() }, options(KINDS));
     this.chip = h("button.chip-button", { hidden: true, onclick: () => this.showMessage("") });
     this.list = h("ol.entries.vstack", { "aria-label": "Callbacks and REST calls, the newest first" });
-    const clear = h(
-      "button.button",
-      {
-        onclick: () => {
-          this.#cleared = this.store.entries.at(-1)?.id ?? 0;
-          this.#show();
-        },
-      },
-      "Clear",
-    );
-    this.element = h(
-      "div.traffic",
-      h("div.bar", this.filter, h("div.select", this.kind, icon("down")), clear),
-      this.chip,
-      this.list,
-    );
+    const clear = h("button.button", { onclick: () => this.#clear() }, "Clear");
+    const bar = h("div.bar", this.filter, h("div.select", this.kind, icon("down")), clear);
+    this.element = h("div.traffic", bar, this.chip, this.list);
     store.on("entries handled", () => this.#show());
   }
 
@@ -64,6 +47,11 @@ export class TrafficLog {
     // What the bot did may be logged before the callback by which it was told: that one ends later.
     const first = rows.findLast(({ entry }) => entry.kind === "callback") ?? rows.at(-1);
     if (id && first) first.element.open = true;
+  }
+
+  #clear() {
+    this.#cleared = this.store.entries.at(-1)?.id ?? 0;
+    this.#show();
   }
 
   #show() {
@@ -117,18 +105,15 @@ export class TrafficLog {
     const isCallback = entry.kind === "callback";
     const query = Object.keys(entry.query ?? {}).length ? `?${new URLSearchParams(entry.query)}` : "";
     const line = isCallback ? `POST ${entry.url}` : `${entry.method} ${entry.path}${query}`;
+    const after = (seconds) => `after ${duration(seconds)}`;
+    const error = entry.error ? ` – ${entry.error}` : "";
+    const work = handled && [handled.state, handled.seconds && after(handled.seconds)].filter(Boolean).join(" ");
     const facts = [
       ["Request", line],
-      [
-        "Answer",
-        `${entry.status || CODES[0]} after ${duration(entry.seconds)}${entry.error ? ` – ${entry.error}` : ""}`,
-      ],
+      ["Answer", `${entry.status || "no answer"} ${after(entry.seconds)}${error}`],
       isCallback && ["Attempt", `${entry.attempt}${entry.copy ? `, deliberate double ${entry.copy}` : ""}`],
-      entry.misbehaviour?.length > 0 && ["Trouble", entry.misbehaviour.join(", ")],
-      handled && [
-        "Handler",
-        `${handled.handler || "none"} · ${handled.state}${handled.seconds ? ` after ${duration(handled.seconds)}` : ""}`,
-      ],
+      entry.misbehaviour?.length > 0 && ["Failures", entry.misbehaviour.join(", ")],
+      handled && ["Handler", `${handled.handler || "none"} · ${work}`],
       handled?.error && ["Error", handled.error],
     ];
     return h(
@@ -145,12 +130,8 @@ export class TrafficLog {
       event.preventDefault();
       await copyText(textOf(value));
     };
-    return part(
-      title,
-      jsonBlock(value, title),
-      open,
-      iconButton("button.quiet-button", "copy", `Copy the ${title.toLowerCase()}`, copy),
-    );
+    const button = iconButton("button.quiet-button", "copy", `Copy the ${title.toLowerCase()}`, copy);
+    return part(title, jsonBlock(value, title), open, button);
   }
 }
 
@@ -162,37 +143,28 @@ function head(entry, handled) {
   const isCallback = entry.kind === "callback";
   const what = isCallback ? entry.trigger : `${entry.method} ${entry.path.replace(/^\/v3/, "")}`;
   const said = (isCallback ? entry.body?.data : entry.body)?.data?.text;
-  const aside = [isCallback && `to ${entry.target}`, said && `“${said.length > 60 ? `${said.slice(0, 60)}…` : said}”`]
-    .filter(Boolean)
-    .join(" · ");
+  const [arrow, label] = isCallback ? ["→", "Callback"] : ["←", "REST call"];
+  const about = [
+    clock(entry.at),
+    handled?.handler && h("b", { class: handled.state }, handled.handler),
+    entry.misbehaviour?.length > 0 && h("b.dead", entry.misbehaviour.join(", ")),
+    entry.copy > 0 && h("b", "double"),
+    entry.attempt > 1 && `attempt ${entry.attempt}`,
+    isCallback && `to ${entry.target}`,
+    said && `“${said.length > 60 ? `${said.slice(0, 60)}…` : said}”`,
+  ].filter(Boolean);
+  const small = h("small.truncate", about.map(separated));
+  const status = h("span.status", { class: statusKind(entry.status) }, entry.status || "–");
   return h(
     "summary.hstack",
     { class: isCallback ? "callback" : "request" },
-    h(
-      "span.direction.center",
-      { "aria-label": isCallback ? "Callback" : "REST call", role: "img" },
-      isCallback ? "→" : "←",
-    ),
-    h(
-      "span.lines",
-      h("span.what.truncate", what),
-      h(
-        "small.truncate",
-        clock(entry.at),
-        handled?.handler && [" · ", h("b", { class: handled.state }, handled.handler)],
-        entry.misbehaviour?.length > 0 && [" · ", h("b.dead", entry.misbehaviour.join(", "))],
-        entry.copy > 0 && [" · ", h("b", "double")],
-        entry.attempt > 1 && ` · attempt ${entry.attempt}`,
-        aside && ` · ${aside}`,
-      ),
-    ),
-    h(
-      "span.aside.vstack",
-      h("span.status", { class: statusKind(entry.status) }, entry.status || "–"),
-      h("small", duration(entry.seconds)),
-    ),
+    h("span.direction.center", { "aria-label": label, role: "img" }, arrow),
+    h("span.lines", h("span.what.truncate", what), small),
+    h("span.aside.vstack", status, h("small", duration(entry.seconds))),
   );
 }
+
+const separated = (part, index) => (index ? [" · ", part] : part);
 
 /** Whether it is a call by which the bot's process learns who is a bot: at its start, and every few minutes. */
 function isUpkeep(entry) {
@@ -225,9 +197,8 @@ function answersTo(entry, message, store) {
 }
 
 function hasContent(value) {
-  return (
-    value !== null && value !== undefined && value !== "" && !(typeof value === "object" && !Object.keys(value).length)
-  );
+  const isEmptyObject = typeof value === "object" && value !== null && !Object.keys(value).length;
+  return (value ?? "") !== "" && !isEmptyObject;
 }
 
 function statusKind(status) {
