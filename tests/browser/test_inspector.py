@@ -134,7 +134,7 @@ def test_duplicated_callback_is_answered_once(visitor: Visitor) -> None:
     expect(visitor.page.get_by_role("tab", name="Failures")).to_contain_text("1")
     visitor.send_text("/track 34")
     visitor.expect_text("Order 34 is on its way")
-    expect(visitor.page.locator(".receipt")).to_contain_text("told 2 times")
+    expect(visitor.page.locator(".receipt")).to_contain_text("sent 2 times")
     expect(visitor.page.locator(".message.other")).to_have_count(1)
 
 

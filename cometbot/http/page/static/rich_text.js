@@ -45,7 +45,7 @@ function element(node) {
   if (tag === "code") return h("code", { dir: "ltr" }, children);
   if (tag === "table") return h("div.table", { tabindex: "0" }, h("table", { dir: "auto" }, children));
   if (tag === "p" && node.getAttribute("role") === "heading") {
-    return h("p.h3", { role: "heading", "aria-level": "4" }, children);
+    return h("p", { role: "heading", "aria-level": "4" }, children);
   }
   return h(tag, attributesOf(tag, node), children);
 }

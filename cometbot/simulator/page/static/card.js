@@ -27,11 +27,11 @@ const ELEMENTS = {
   text: (item) => h("p.text", { class: variant(item.variant ?? item.size) }, item.content),
   markdown: (item, { actions }) => prose(item.html, "", actions.nameOf),
   image: (item) => picture(item.url, item.altText ?? item.alt ?? "", "wide"),
-  icon: (item) => (item.url ? picture(item.url, item.name ?? "", "small") : h("span.badge", item.name)),
-  avatar: (item) =>
-    (item.url ?? item.imageUrl)
-      ? picture(item.url ?? item.imageUrl, item.name ?? "", "round")
-      : h("span.initials.center", initials(item)),
+  icon: ({ url, name = "" }) => (url ? picture(url, name, "small") : h("span.badge", name)),
+  avatar: ({ url, imageUrl = url, name = "", fallbackInitials = name || "?" }) =>
+    imageUrl
+      ? picture(imageUrl, name, "round")
+      : h("span.initials.center", String(fallbackInitials).slice(0, 2).toUpperCase()),
   badge: (item) => h("span.badge", item.text),
   chip: (item) => h("span.chip", item.text),
   codeBlock: (item) => h("pre", { tabindex: "0" }, h("code", item.content)),
@@ -40,19 +40,13 @@ const ELEMENTS = {
   row: (item, place) => h("div.row", each(item.items, place)),
   column: (item, place) => h("div.column.vstack", each(item.items, place)),
   grid: (item, place) => h("div.grid", each(item.items, place)),
-  accordion: (item, place) =>
-    h(
-      "details",
-      { open: item.expanded ?? item.defaultOpen ?? false },
-      h("summary", within(item.header, place)),
-      within(item.body, place),
-    ),
+  accordion,
   tabs,
   button: (item, place) => button(item, item.label, place, item.variant ?? item.style),
   iconButton: (item, place) => button(item, item.label ?? item.icon?.name ?? item.icon ?? "●", place, "outlined"),
-  link: (item, place) => link(item, place),
+  link: (item, place) => h("button.link", press(item, place), item.text),
   table,
-  progressBar: (item) => progress(item),
+  progressBar,
 };
 
 function within(value, place) {
@@ -65,44 +59,27 @@ function picture(source, alt, size) {
   return h("img", { src: url, alt, loading: "lazy", class: size });
 }
 
-function initials(item) {
-  return String(item.fallbackInitials ?? item.name ?? "?")
-    .slice(0, 2)
-    .toUpperCase();
+function variant(value = "") {
+  if (/^(title|heading\d?|h\d|large|xl)$/i.test(String(value))) return "title";
+  return /caption|small|xs/i.test(String(value)) ? "caption" : "";
 }
 
-function variant(value) {
-  return /^(title|heading\d?|h\d|large|xl)$/i.test(String(value ?? ""))
-    ? "title"
-    : /caption|small|xs/i.test(String(value ?? ""))
-      ? "caption"
-      : "";
+function progressBar({ label, value }) {
+  const share = Math.max(0, Math.min(100, Number(value) || 0));
+  return h("label.progress.vstack", label && h("span", label), h("progress", { max: 100, value: share }));
 }
 
-function progress(item) {
-  const value = Math.max(0, Math.min(100, Number(item.value) || 0));
-  return h("label.progress.vstack", item.label && h("span", item.label), h("progress", { max: 100, value: value }));
+function accordion({ header, body, defaultOpen = false, expanded = defaultOpen }, place) {
+  return h("details", { open: expanded }, h("summary", within(header, place)), within(body, place));
 }
 
-function table(item) {
-  const label = (column) => (typeof column === "object" ? (column.label ?? column.header ?? column.key) : column);
-  const cell = (row, column, number) =>
-    Array.isArray(row) ? row[number] : row?.[typeof column === "object" ? (column.key ?? column.id) : column];
-  const columns = item.columns ?? [];
-  const rows = (item.rows ?? []).map((row) =>
-    h(
-      "tr",
-      columns.map((column, number) => h("td", cell(row, column, number))),
-    ),
-  );
-  const head = h(
-    "thead",
-    h(
-      "tr",
-      columns.map((column) => h("th", label(column))),
-    ),
-  );
-  return h("div.table", { tabindex: "0" }, h("table", head, h("tbody", rows)));
+function table({ columns = [], rows = [] }) {
+  const keys = columns.map((column) => (typeof column === "object" ? (column.key ?? column.id) : column));
+  const headers = columns.map((column) => column?.label ?? column?.header ?? column?.key ?? column);
+  const cells = (row) => keys.map((key, index) => h("td", Array.isArray(row) ? row[index] : row?.[key]));
+  const head = headers.map((header) => h("th", header));
+  const body = rows.map((row) => h("tr", cells(row)));
+  return h("div.table", { tabindex: "0" }, h("table", h("thead", h("tr", head)), h("tbody", body)));
 }
 
 function tabs(item, place) {
@@ -119,15 +96,12 @@ function tabs(item, place) {
   return h("div.tabs", h("div.strip", { role: "group" }, buttons), panel);
 }
 
-function link(item, place) {
-  return h("button.link", { ...stateOf(item.action, place), onclick: () => perform(item, place) }, item.text);
-}
-
 function button(item, label, place, style) {
   const kind = /outline|secondary|text|ghost/.test(String(style ?? "")) ? "button.button" : "button.button.filled";
-  const leads = item.action?.type === "openUrl" ? icon("out") : null;
-  return h(kind, { ...stateOf(item.action, place), onclick: () => perform(item, place) }, String(label), leads);
+  return h(kind, press(item, place), String(label), item.action?.type === "openUrl" && icon("out"));
 }
+
+const press = (item, place) => ({ ...stateOf(item.action, place), onclick: () => perform(item, place) });
 
 function stateOf(action, { actions }) {
   if (!action?.type) return { disabled: true };

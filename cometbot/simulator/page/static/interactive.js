@@ -15,66 +15,46 @@ export function interactive(message, actions) {
 }
 
 function cardOf(shown, message, actions) {
-  const url = safeUrl(shown.imageUrl, ["http:", "https:"]);
-  return [
-    h(
-      "div.card.vstack",
-      shown.imageUrl && url && h("img.wide", { src: url, alt: "", loading: "lazy" }),
-      prose(shown.html, "", actions.nameOf),
-      (shown.cardActions ?? []).length > 0 &&
-        h(
-          "div.row",
-          shown.cardActions.map((item) => button(item, message, actions)),
-        ),
-    ),
-  ];
+  const url = shown.imageUrl && safeUrl(shown.imageUrl, ["http:", "https:"]);
+  const buttons = (shown.cardActions ?? []).map((item) => button(item, message, actions));
+  const image = url && h("img.wide", { src: url, alt: "", loading: "lazy" });
+  const text = prose(shown.html, "", actions.nameOf);
+  return [h("div.card.vstack", image || null, text, buttons.length > 0 && h("div.row", buttons))];
 }
 
 function formOf(shown, message, actions) {
   const fields = (shown.formFields ?? []).map((item) => elementOf(item, message, actions));
   const submit = shown.submitElement ?? { elementId: "submit", buttonText: "Send" };
   const send = h("button.primary", { type: "submit", disabled: !actions.canReply }, submit.buttonText ?? "Send");
-  const done = async (event) => {
+  const onsubmit = async (event) => {
     event.preventDefault();
     const values = Object.fromEntries(fields.filter(({ read }) => read).map(({ name, read }) => [name, read()]));
     if (!(await perform(submit, message, actions, values))) return;
     if (submit.disableAfterInteracted) useUp(send);
     if (shown.goalCompletionText) showToast(shown.goalCompletionText);
   };
+  const rows = fields.map(({ row }) => row);
   const title = shown.title && h("p.text.title", shown.title);
-  return [
-    h(
-      "div.card.vstack",
-      title,
-      h(
-        "form.fields",
-        { onsubmit: done },
-        fields.map(({ row }) => row),
-        send,
-      ),
-    ),
-  ];
+  return [h("div.card.vstack", title, h("form.fields", { onsubmit }, rows, send))];
 }
 
 function scheduler(shown, message, actions) {
-  const hours = Object.entries(shown.availability ?? {}).map(([day, spans]) =>
-    h("tr", h("th", day), h("td", (spans ?? []).map(({ from, to }) => `${clock(from)}–${clock(to)}`).join(", "))),
-  );
+  const timesOf = (spans) => (spans ?? []).map(({ from, to }) => `${clock(from)}–${clock(to)}`).join(", ");
+  const days = Object.entries(shown.availability ?? {});
+  const rows = days.map(([day, spans]) => h("tr", h("th", day), h("td", timesOf(spans))));
   const about = [
     shown.duration && `${shown.duration} minutes`,
     shown.timezoneCode,
     shown.dateRangeStart && `${shown.dateRangeStart} to ${shown.dateRangeEnd ?? "…"}`,
   ];
-  const action = shown.scheduleElement && button(shown.scheduleElement, message, actions);
-  return [
-    h(
-      "div.card.vstack",
-      h("p.text.title", shown.title ?? "Appointment"),
-      h("p.text.caption", about.filter(Boolean).join(" · ")),
-      hours.length > 0 && h("div.table", h("table", h("tbody", hours))),
-      action,
-    ),
-  ];
+  const card = h(
+    "div.card.vstack",
+    h("p.text.title", shown.title ?? "Appointment"),
+    h("p.text.caption", about.filter(Boolean).join(" · ")),
+    rows.length > 0 && h("div.table", h("table", h("tbody", rows))),
+    shown.scheduleElement && button(shown.scheduleElement, message, actions),
+  );
+  return [card];
 }
 
 function clock(value) {
@@ -83,15 +63,11 @@ function clock(value) {
 
 function button(item, message, actions) {
   const leads = item.action?.actionType === "urlNavigation";
-  const made = h(
-    "button.button.filled",
-    { disabled: !leads && !actions.canReply },
-    item.buttonText ?? "Open",
-    leads && icon("out"),
-  );
-  made.addEventListener("click", async () => {
+  const onclick = async () => {
     if ((await perform(item, message, actions, {})) && item.disableAfterInteracted) useUp(made);
-  });
+  };
+  const disabled = !leads && !actions.canReply;
+  const made = h("button.button.filled", { disabled, onclick }, item.buttonText ?? "Open", leads && icon("out"));
   return made;
 }
 

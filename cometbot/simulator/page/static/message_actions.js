@@ -57,8 +57,8 @@ export class MessageActions {
       openChat: (kind, id) => this.go({ kind, id: String(id).toLowerCase() }),
       send: (text, { user, group } = {}) =>
         this.send(user ? { to: user } : group ? { group } : this.addressOf(message), text),
-      reply: (text) => this.send(this.addressOf(message), this.#spokenTo(message, text)),
-      callUrl: (pressed, element, values) => this.#press(pressed, element, values),
+      reply: (text) => this.send(this.addressOf(message), this.#addressed(message, text)),
+      callUrl: (pressed, element, values) => this.#callUrl(pressed, element, values),
     };
   }
 
@@ -80,7 +80,7 @@ export class MessageActions {
     if (!files.length) return this.send(address, text);
     return this.try(async () => {
       const stored = await Promise.all(files.map(async (file) => attachment(file, await upload(file))));
-      const kinds = grouped(stored, kindOf);
+      const kinds = groupedBy(stored, kindOf);
       let caption = text;
       for (const attachments of kinds.values()) {
         if (!(await this.send(address, caption, { attachments }))) throw new Error("It was not sent.");
@@ -105,61 +105,46 @@ export class MessageActions {
     return { ...thread, to: message.sender === this.store.me ? message.receiver : message.sender };
   }
 
-  /** A text as the bot that asked hears it: in groups some hear only what mentions them. */
-  #spokenTo(message, text) {
-    const isDeaf = this.store.bots.get(message.sender)?.groupSetting === "mentionedMessages";
-    return message.receiverType === "group" && isDeaf ? `<@uid:${message.sender}> ${text}` : text;
+  /** Return a text that the bot gets: in groups some bots get only what mentions them. */
+  #addressed(message, text) {
+    const needsMention = this.store.bots.get(message.sender)?.groupSetting === "mentionedMessages";
+    return message.receiverType === "group" && needsMention ? `<@uid:${message.sender}> ${text}` : text;
   }
 
-  async #press(message, element, values) {
-    try {
-      const answer = await press(this.store.me, { message: message.id, element, values });
-      const isGood = answer.status >= 200 && answer.status < 300;
-      showToast(
-        isGood
-          ? `${answer.url} answered ${answer.status}.`
-          : `${answer.url}: ${answer.error || `status ${answer.status}`}`,
-        isGood ? "" : "bad",
-      );
-      return isGood;
-    } catch (error) {
-      showToast(error.message, "bad");
-      return false;
-    }
+  async #callUrl(message, element, values) {
+    let isGood = false;
+    await this.try(async () => {
+      const { url, status, error } = await press(this.store.me, { message: message.id, element, values });
+      isGood = status >= 200 && status < 300;
+      showToast(isGood ? `${url} answered ${status}.` : `${url}: ${error || `status ${status}`}`, isGood ? "" : "bad");
+    });
+    return isGood;
   }
 
   #receipts(message) {
-    const told = new Map();
-    for (const entry of this.store.callbacksOf(message.id)) {
-      if (this.store.isBot(entry.target)) told.set(entry.target, [...(told.get(entry.target) ?? []), entry]);
-    }
-    return [...told].map(([bot, entries]) =>
-      receipt(this.nameOf(bot), entries, this.store.handled[`${bot}/${message.id}`]),
+    const { store } = this;
+    const callbacks = store.callbacksOf(message.id).filter((entry) => store.isBot(entry.target));
+    return [...groupedBy(callbacks, (entry) => entry.target)].map(([bot, entries]) =>
+      receipt(this.nameOf(bot), entries, store.handled[`${bot}/${message.id}`]),
     );
   }
 }
 
+/** Return how far the bot of this name is with a message: `entries` are the callbacks, `handled` what it did. */
 function receipt(name, entries, handled) {
   const last = entries.at(-1);
-  const isTaken = entries.some((entry) => entry.status >= 200 && entry.status < 300);
-  if (!isTaken)
-    return {
-      state: "bad",
-      text: `${name}: ${last.status ? `answered ${last.status}` : "not reached"}`,
-      title: last.error || "The callback was refused",
-    };
-  const times = entries.length > 1 ? `, told ${entries.length} times` : "";
-  const title = `Taken in ${duration(last.seconds)}`;
+  if (!entries.some((entry) => entry.status >= 200 && entry.status < 300)) {
+    const text = `${name}: ${last.status ? `answered ${last.status}` : "not reached"}`;
+    return { state: "bad", text, title: last.error || "The callback was refused" };
+  }
+  const times = entries.length > 1 ? `, sent ${entries.length} times` : "";
+  const title = `Acknowledged in ${duration(last.seconds)}`;
   if (!handled) return { state: "good", text: `${name} ✓${times}`, title };
   const by = handled.handler ? ` · ${handled.handler}` : "";
   if (handled.state === "dead") return { state: "bad", text: `${name}${by} failed${times}`, title: handled.error };
-  if (handled.state === "done")
-    return {
-      state: "good",
-      text: `${name}${by || " · no handler"}${times}`,
-      title: `${title}, handled in ${duration(handled.seconds)}`,
-    };
-  return { state: "busy", text: `${name} is working${times}`, title };
+  if (handled.state !== "done") return { state: "busy", text: `${name} is working${times}`, title };
+  const text = `${name}${by || " · no handler"}${times}`;
+  return { state: "good", text, title: `${title}, handled in ${duration(handled.seconds)}` };
 }
 
 function attachment(file, url) {
@@ -178,7 +163,7 @@ function kindOf({ mimeType }) {
   return ["image", "audio", "video"].includes(family) ? family : "file";
 }
 
-function grouped(items, keyOf) {
+function groupedBy(items, keyOf) {
   const groups = new Map();
   for (const item of items) groups.set(keyOf(item), [...(groups.get(keyOf(item)) ?? []), item]);
   return groups;

@@ -1,12 +1,14 @@
 // What a message says, as elements: text, files, cards, choices, forms and places.
 
 import { h, safeUrl } from "./dom.js";
-import { icon } from "./icons.js";
-import { carousel } from "./carousel.js";
+import { icon, iconButton } from "./icons.js";
 import { kindOf, location, media } from "./media.js";
 import { choices, form } from "./quick_replies.js";
 import { plainText, prose } from "./rich_text.js";
 import { t } from "./i18n.js";
+
+const CAROUSEL_EDGE = 4;
+const CAROUSEL_STEP = 0.85;
 
 /** Return the nodes of a message. `reply(message, label, action)` is what its buttons do, null if its bot is gone. */
 export function content(message, reply) {
@@ -93,4 +95,30 @@ function button(item, send) {
   const href = safeUrl(item.url);
   const attributes = { href, target: "_blank", rel: "noopener noreferrer", title: t("opens") };
   return h(href ? "a.button.filled" : "span.button", href ? attributes : {}, item.label, icon("out"));
+}
+
+/** Return the cards in a row that scrolls, with an arrow at each edge behind which there are more. */
+function carousel(cards) {
+  const items = cards.map((card) => h("li", card));
+  const list = h("ul.carousel", { tabindex: "0", "aria-label": t("cardsList") }, items);
+  const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+  const arrow = (side, label, direction) =>
+    iconButton(`button.arrow.${side}`, "back", t(label), () =>
+      list.scrollBy({ left: direction * CAROUSEL_STEP * list.clientWidth, behavior }),
+    );
+  const [back, on] = [arrow("before", "cardsBack", -1), arrow("after", "cardsOn", 1)];
+  const frame = h("div.cards", list, back, on);
+  const show = () => {
+    const rest = list.scrollWidth - list.clientWidth;
+    const isOnArrow = frame.contains(document.activeElement) && document.activeElement.matches(".arrow");
+    back.disabled = list.scrollLeft <= CAROUSEL_EDGE;
+    on.disabled = list.scrollLeft >= rest - CAROUSEL_EDGE;
+    back.hidden = on.hidden = rest <= CAROUSEL_EDGE;
+    if (isOnArrow && document.activeElement.disabled !== false) list.focus({ preventScroll: true });
+    frame.classList.toggle("has-before", !back.disabled);
+    frame.classList.toggle("has-after", rest > CAROUSEL_EDGE && !on.disabled);
+  };
+  list.addEventListener("scroll", show, { passive: true });
+  new ResizeObserver(show).observe(list);
+  return frame;
 }

@@ -3,7 +3,6 @@
 import { h, fill } from "./dom.js";
 import * as api from "./api.js";
 import { Chat } from "./chat.js";
-import { keepsCookies } from "./cookies.js";
 import { openForm, openConfirmation } from "./dialog.js";
 import { ChatFeed } from "./chat_feed.js";
 import { Outbox } from "./outbox.js";
@@ -12,7 +11,7 @@ import { ChatStore } from "./chat_store.js";
 import { storage } from "./store.js";
 import { showToast } from "./toasts.js";
 import { t, setLanguage } from "./i18n.js";
-import { home, welcome } from "./welcome.js";
+import { home, keepsCookies, welcome } from "./welcome.js";
 
 const AGAIN = 3000;
 const LONGEST_TITLE = 64;

@@ -6,6 +6,7 @@ import { themeButton } from "./theme_button.js";
 import { socials } from "./sidebar.js";
 import { t } from "./i18n.js";
 
+const COOKIE = "webchat.probe=1";
 // As the platform has it: letters of any script, and what stands between those of a name.
 const NAME = /^[\p{L}\p{M}\p{N}\p{Zs}\p{So}\p{Sk}'\u2019.\u00b7\u30fb,&_\u200c\u200d-]*$/u;
 const LETTER = /[\p{L}\p{N}]/u;
@@ -110,4 +111,12 @@ function faces(store) {
     "ul.faces.muted",
     bots.slice(0, 6).map((bot) => h("li.hstack", avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
   );
+}
+
+/** Return whether the browser stores cookies of this site, without which the platform knows no user. */
+export function keepsCookies() {
+  document.cookie = `${COOKIE}; path=/; SameSite=Lax`;
+  const isKept = document.cookie.split("; ").includes(COOKIE);
+  document.cookie = `${COOKIE}; path=/; SameSite=Lax; max-age=0`;
+  return isKept;
 }
