@@ -169,7 +169,7 @@ export class Chat {
     const name = bot?.name ?? t("noSuchBot");
     const tool = (...options) => iconButton("button.quiet-button", ...options);
     const several = chat && (chat.title || store.chatsWith(chat.botId).length > 1);
-    const note = several ? store.titleOf(chat, (number) => t("chatNumber", { number })) : (bot?.description ?? "");
+    const note = several ? store.titleOf(chat) : (bot?.description ?? "");
     fill(
       this.head,
       backButton,

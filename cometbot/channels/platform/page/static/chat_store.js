@@ -1,5 +1,6 @@
 // What the page knows: the user, the bots, the chats and their messages.
 
+import { t } from "./i18n.js";
 import { storage, Store } from "./store.js";
 
 /**
@@ -70,9 +71,8 @@ export class ChatStore extends Store {
   }
 
   /** The name of a chat: its title, or its number if there are several with the same bot. */
-  titleOf(chat, numbered) {
-    if (chat.title) return chat.title;
-    return numbered(this.chatsWith(chat.botId).indexOf(chat) + 1);
+  titleOf(chat) {
+    return chat.title || t("chatNumber", { number: this.chatsWith(chat.botId).indexOf(chat) + 1 });
   }
 
   updateChat(chat) {

@@ -167,7 +167,7 @@ async function rename(shown) {
 }
 
 async function remove(shown) {
-  const name = store.titleOf(shown, (number) => `${store.bot?.name ?? ""} · ${t("chatNumber", { number })}`);
+  const name = shown.title || `${store.bot?.name ?? ""} · ${store.titleOf(shown)}`;
   if (!(await openConfirmation(t("delete.title"), t("delete.text", { name }), t("delete")))) return;
   await attempt(async () => {
     await api.deleteChat(shown.id);

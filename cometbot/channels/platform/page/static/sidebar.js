@@ -32,15 +32,8 @@ export class Sidebar {
 
   #showFrame() {
     const { service, user } = this.store;
-    const home = (event) => this.#open(event, "/");
-    const mark = service.avatar
-      ? avatar(service.name, service.name, "group", service.avatar)
-      : h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "34", height: "34" });
-    fill(
-      this.brand,
-      h("a.home.hstack", { href: "/", onclick: home }, mark, h("h1.truncate", service.name)),
-      themeButton(),
-    );
+    const home = h("a.home.hstack", linkTo("/", this.go), serviceMark(service, "34"), h("h1.truncate", service.name));
+    fill(this.brand, home, themeButton());
     if (!user) return;
     fill(
       this.foot,
@@ -53,11 +46,9 @@ export class Sidebar {
   #show() {
     const { store } = this;
     const here = document.activeElement?.getAttribute?.("data-path");
-    fill(
-      this.list,
-      [...store.bots.values()].map((bot) => this.#bot(bot)),
-      this.#orphans(),
-    );
+    const bots = [...store.bots.values()];
+    const orphans = [...store.chats.values()].filter((chat) => !store.bots.has(chat.botId)); // can still be read
+    fill(this.list, bots.map(this.#bot, this), orphans.length > 0 && this.#chats("ul.orphans", orphans));
     if (here) this.list.querySelector(`[data-path="${CSS.escape(here)}"]`)?.focus({ preventScroll: true });
   }
 
@@ -67,40 +58,26 @@ export class Sidebar {
     const newest = chats.reduce((last, chat) => (!last || timeOf(chat) >= timeOf(last) ? chat : last), null);
     const path = newest ? `/conversation/${newest.id}` : `/bot/${bot.id}`;
     const add = t("newChatWith", { name: bot.name });
-    return h(
-      "section",
-      { "aria-label": bot.name },
-      h(
-        "div.bot-row.hstack",
-        h(
-          "a.conversation.hstack",
-          { ...this.#link(path), dataset: { path: `bot ${bot.id}` }, "aria-current": isHere ? "page" : null },
-          avatar(bot.id, bot.name, "", bot.avatar),
-          h("span.lines", h("span.name.hstack", bot.name), bot.description && h("small.truncate", bot.description)),
-        ),
-        chats.length > 0 &&
-          h(
-            "a.plus.icon-button",
-            { ...this.#link(`/bot/${bot.id}`), dataset: { path: `new ${bot.id}` }, title: add, "aria-label": add },
-            icon("plus"),
-          ),
-      ),
-      chats.length > 0 &&
-        h(
-          "ul",
-          chats.map((chat) => h("li", this.#chat(chat))),
-        ),
-    );
+    const attributes = {
+      ...linkTo(path, this.go),
+      dataset: { path: `bot ${bot.id}` },
+      "aria-current": isHere ? "page" : null,
+    };
+    const lines = [h("span.name.hstack", bot.name), bot.description && h("small.truncate", bot.description)];
+    const row = [
+      h("a.conversation.hstack", attributes, avatar(bot.id, bot.name, "", bot.avatar), h("span.lines", lines)),
+    ];
+    if (chats.length) {
+      const label = { title: add, "aria-label": add, dataset: { path: `new ${bot.id}` } };
+      row.push(h("a.plus.icon-button", { ...linkTo(`/bot/${bot.id}`, this.go), ...label }, icon("plus")));
+    }
+    const list = chats.length > 0 && this.#chats("ul", chats);
+    return h("section", { "aria-label": bot.name }, h("div.bot-row.hstack", row), list);
   }
 
-  /** Chats with bots that are not here any more can still be read. */
-  #orphans() {
-    const orphans = [...this.store.chats.values()].filter((chat) => !this.store.bots.has(chat.botId));
-    if (!orphans.length) return null;
-    return h(
-      "ul.orphans",
-      orphans.map((chat) => h("li", this.#chat(chat))),
-    );
+  #chats(selector, chats) {
+    const items = chats.map((chat) => h("li", this.#chat(chat)));
+    return h(selector, items);
   }
 
   #chat(chat) {
@@ -108,52 +85,50 @@ export class Sidebar {
     const isHere = store.place.kind === "chat" && store.place.id === chat.id;
     const count = store.unread.get(chat.id) ?? 0;
     const { last } = chat;
-    const said = last ? summary(last) : "";
-    const isOwn = last?.senderId === store.user?.id;
+    const text = last ? summary(last) : "";
+    const said = last?.senderId === store.user?.id && text ? t("youSaid", { text }) : text;
+    const attributes = {
+      ...linkTo(`/conversation/${chat.id}`, this.go),
+      dataset: { path: chat.id },
+      "aria-current": isHere ? "page" : null,
+      class: count ? "unread" : "",
+    };
+    const badge = h("span", { "aria-hidden": "true" }, count > 99 ? "99+" : count);
     return h(
       "a.conversation.hstack.small",
-      {
-        ...this.#link(`/conversation/${chat.id}`),
-        dataset: { path: chat.id },
-        "aria-current": isHere ? "page" : null,
-        class: count ? "unread" : "",
-      },
-      h(
-        "span.lines",
-        h(
-          "span.name.truncate",
-          store.titleOf(chat, (number) => t("chatNumber", { number })),
-        ),
-        h("small.truncate", said ? (isOwn ? t("youSaid", { text: said }) : said) : t("nothingSaid")),
-      ),
+      attributes,
+      h("span.lines", h("span.name.truncate", store.titleOf(chat)), h("small.truncate", said || t("nothingSaid"))),
       h(
         "span.aside.vstack",
         last && h("time.muted", shortTime(last.timestamp / 1000)),
-        count > 0 && h("span.count", h("span.unheard", t("unread", { count })), badge(count)),
+        count > 0 && h("span.count", h("span.unheard", t("unread", { count })), badge),
       ),
     );
   }
+}
 
-  #link(path) {
-    return { href: path, onclick: (event) => this.#open(event, path) };
-  }
-
-  #open(event, path) {
+/** Return the attributes of a link within the page; `go(path)` opens it, unless the user wants a new tab. */
+export function linkTo(path, go) {
+  const onclick = (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    this.go(path);
-  }
+    go(path);
+  };
+  return { href: path, onclick };
+}
+
+/** Return the picture of the service, or cometbot's own. */
+export function serviceMark({ name, avatar: picture }, size) {
+  if (picture) return avatar(name, name, "group", picture);
+  return h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: size, height: size });
 }
 
 /** The links that the platform's config file names. */
 export function socials(service) {
   const links = (service.socials ?? []).map(({ title, url }) => [title, safeUrl(url)]).filter(([, url]) => url);
   if (!links.length) return null;
-  return h(
-    "ul.socials",
-    links.map(([title, href]) => h("li", h("a", { href, target: "_blank", rel: "noopener noreferrer" }, title))),
-  );
+  const link = ([title, href]) => h("li", h("a", { href, target: "_blank", rel: "noopener noreferrer" }, title));
+  return h("ul.socials", links.map(link));
 }
 
 const timeOf = (chat) => chat.last?.timestamp ?? chat.createdAt ?? 0;
-const badge = (count) => h("span", { "aria-hidden": "true" }, count > 99 ? "99+" : count);

@@ -3,7 +3,7 @@
 import { h, fill } from "./dom.js";
 import { avatar } from "./avatar.js";
 import { themeButton } from "./theme_button.js";
-import { socials } from "./sidebar.js";
+import { linkTo, serviceMark, socials } from "./sidebar.js";
 import { t } from "./i18n.js";
 
 const COOKIE = "webchat.probe=1";
@@ -17,7 +17,7 @@ export function welcome(store, enter, note = "") {
   const max = limits.maxNicknameLength ?? 32;
   const hint = t("nickname.hint", { max });
   const isName = (text) => NAME.test(text) && LETTER.test(text) && [...text.normalize("NFC").trim()].length <= max;
-  const fault = h("p.form-error", { role: "alert", id: "nickname-fault" });
+  const error = h("p.form-error", { role: "alert", id: "nickname-error" });
   const input = h("input", {
     type: "text",
     id: "nickname",
@@ -25,92 +25,73 @@ export function welcome(store, enter, note = "") {
     dir: "auto",
     autocomplete: "nickname",
     spellcheck: "false",
-    "aria-describedby": "nickname-hint nickname-fault",
+    "aria-describedby": "nickname-hint nickname-error",
   });
   const button = h("button.primary", { type: "submit" }, t("enter"));
   input.addEventListener("input", () => {
-    fill(fault);
+    fill(error);
     input.setCustomValidity(!input.value || isName(input.value) ? "" : hint);
   });
-  const submit = async (event) => {
+  const onsubmit = async (event) => {
     event.preventDefault();
     button.disabled = true;
     try {
       await enter(input.value.trim());
-    } catch (error) {
-      fill(fault, error.message);
+    } catch (failure) {
+      fill(error, failure.message);
       input.focus();
     }
     button.disabled = false;
   };
-  return h(
-    "main.welcome.vstack",
-    h("div.corner", themeButton()),
-    h(
-      "div.sheet.vstack",
-      mark(service),
-      h("h1", { dir: "auto" }, service.name || t("welcome")),
-      service.description && h("p.about.muted", service.description),
-      note && h("p.note", { role: "status" }, note),
-      h(
-        "form.fields",
-        { onsubmit: submit },
-        h("label.field", { for: "nickname" }, t("nickname")),
-        input,
-        h("small", { id: "nickname-hint" }, hint),
-        fault,
-        button,
-      ),
-      h("p.quiet-note.muted", t("welcome.hint")),
-      faces(store),
-    ),
-    socials(service),
+  const form = h(
+    "form.fields",
+    { onsubmit },
+    h("label.field", { for: "nickname" }, t("nickname")),
+    input,
+    h("small", { id: "nickname-hint" }, hint),
+    error,
+    button,
   );
+  const sheet = h(
+    "div.sheet.vstack",
+    serviceMark(service, "56"),
+    h("h1", { dir: "auto" }, service.name || t("welcome")),
+    service.description && h("p.about.muted", service.description),
+    note && h("p.note", { role: "status" }, note),
+    form,
+    h("p.quiet-note.muted", t("welcome.hint")),
+    faces(store),
+  );
+  return h("main.welcome.vstack", h("div.corner", themeButton()), sheet, socials(service));
 }
 
 /** The bots to choose from. */
 export function home(store, go) {
   const { service, bots } = store;
-  if (!bots.size) return h("div.empty.vstack.muted", mark(service), h("h3", t("noBots")), h("p", t("noBots.hint")));
-  const open = (path) => (event) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-    event.preventDefault();
-    go(path);
-  };
-  const tile = (bot) => {
-    const path = `/bot/${bot.id}`;
-    return h(
-      "li",
-      h(
-        "a.tile.vstack",
-        { href: path, onclick: open(path) },
-        avatar(bot.id, bot.name, "", bot.avatar),
-        h("strong", bot.name),
-        bot.description && h("small", bot.description),
-      ),
+  if (!bots.size)
+    return h("div.empty.vstack.muted", serviceMark(service, "56"), h("h3", t("noBots")), h("p", t("noBots.hint")));
+  const tile = (bot) =>
+    h(
+      "a.tile.vstack",
+      linkTo(`/bot/${bot.id}`, go),
+      avatar(bot.id, bot.name, "", bot.avatar),
+      h("strong", bot.name),
+      bot.description && h("small", bot.description),
     );
-  };
+  const tiles = [...bots.values()].map((bot) => h("li", tile(bot)));
   return h(
     "div.home-page",
     h("h2", t("chooseBot")),
     service.description && h("p.about.muted", service.description),
-    h("ul.tiles", [...bots.values()].map(tile)),
+    h("ul.tiles", tiles),
     socials(service),
   );
 }
 
-function mark(service) {
-  if (service.avatar) return avatar(service.name, service.name, "group", service.avatar);
-  return h("img", { src: new URL("icon.svg", import.meta.url).href, alt: "", width: "56", height: "56" });
-}
-
 function faces(store) {
-  const bots = [...store.bots.values()];
-  if (!bots.length) return null;
-  return h(
-    "ul.faces.muted",
-    bots.slice(0, 6).map((bot) => h("li.hstack", avatar(bot.id, bot.name, "", bot.avatar), bot.name)),
-  );
+  const bots = [...store.bots.values()].slice(0, 6);
+  const face = ({ id, name, avatar: picture }) => h("li.hstack", avatar(id, name, "", picture), name);
+  return bots.length > 0 && h("ul.faces.muted", bots.map(face));
 }
 
 /** Return whether the browser stores cookies of this site, without which the platform knows no user. */
