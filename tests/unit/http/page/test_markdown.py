@@ -211,8 +211,8 @@ def test_text_is_rendered_once() -> None:
     "piece",
     [
         "- * a\n", "a\n- - ", "* a\n", "&\n", "<\n", "# a\n=\n", "[\n", "**a *b", "_a__b", "`", "``a`", "[a](", "![",
-        "> ", "> - ", "|a", "a|b\n-|-\n", "http://a ", "~~a", "\\", "[a]: b\n", "<http://", "<@uid:", "\n", "1. ", "```\n",
-        "&#", "*", "___", "http://a(", "http://a)", "http://a*", "http://a*)", "http:", "http://a\\", "[http://a",
+        "> ", "> - ", "|a", "a|b\n-|-\n", "http://a ", "~~a", "\\", "[a]: b\n", "<http://", "<@uid:", "\n", "1. ",
+        "```\n", "&#", "*", "___", "http://a(", "http://a)", "http://a*", "http://a*)", "http:", "http://a\\", "[http://a",
     ],
 )  # fmt: skip
 def test_time_grows_with_the_length(piece: str) -> None:
