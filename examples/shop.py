@@ -8,7 +8,7 @@ from flask import Flask
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from cometbot import Bot, Button, Card, Context
-from cometbot.web.app import create_app
+from cometbot.web import create_app
 
 
 @dataclass

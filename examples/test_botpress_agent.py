@@ -12,7 +12,7 @@ from cometbot.channels.chat_api import listener
 from cometbot.settings import Secret, Settings
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.testing import BotClient
-from cometbot.web.app import create_app
+from cometbot.web import create_app
 from examples import botpress_agent
 from examples.botpress_agent import bot
 

@@ -16,7 +16,7 @@ import requests
 from cometbot import Bot
 from cometbot.settings import Secret, Settings
 from cometbot.simulator.server import LoopbackServer
-from cometbot.web.app import create_app
+from cometbot.web import create_app
 from tests.ports import free_port
 
 FILE = Path(__file__).parent / "outside_bot.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cometbot.settings import Settings
 from cometbot.testing import BotClient
-from cometbot.web.app import create_app
+from cometbot.web import create_app
 from examples.several_bots import orders, stock
 
 
