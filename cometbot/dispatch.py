@@ -21,7 +21,7 @@ from cometbot.errors import BotError, LeaseLost
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Middleware
 from cometbot.messages import Message, Operation, to_messages
-from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve, serialize_quick_replies
+from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
 from cometbot.routing import HandlerMatch
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class _Dispatch:
         self._run = run
         self._sender_is_bot = sender_is_bot
         self._bot_count = 0
-        self._are_offers_kept_open = False
+        self._keeps_quick_replies = False
         self._ctx = Context(bot, event, sink)
 
     def outcome(self, failures: int) -> Outcome:
@@ -156,7 +156,7 @@ class _Dispatch:
     def _find_handler(self, offers: Any) -> HandlerMatch | None:
         ctx, routes = self._ctx, self._bot.routes
         if isinstance(self._event, MessageEvent) and ctx.text:
-            action = resolve(self._event, ctx.text, offers)
+            action = resolve_quick_reply(self._event, ctx.text, offers)
             if action is not None:
                 ctx.event = action
                 if found := routes.find_action_handler(ctx):
@@ -188,7 +188,7 @@ class _Dispatch:
             raise found.error
         try:
             if found.rejection_text:
-                self._are_offers_kept_open = True
+                self._keeps_quick_replies = True
                 raise UsageError(found.rejection_text)
             values, named = found.arguments or self._parse_arguments(found)
         except UsageError as error:
@@ -265,17 +265,17 @@ class _Dispatch:
             state[_BOT_COUNT_KEY] = self._bot_count
         elif self._bot.handle_bots:
             state.pop(_BOT_COUNT_KEY, None)
-        elsewhere = self._store_offers(operations)
+        elsewhere = self._store_quick_replies(operations)
         return tuple(change for change in (state.changes(), self._ctx.user_state.changes(), *elsewhere) if change)
 
-    def _store_offers(self, operations: tuple[Operation, ...]) -> list[StateChange]:
+    def _store_quick_replies(self, operations: tuple[Operation, ...]) -> list[StateChange]:
         """Store the quick replies for this conversation in its state. Return the changes for other ones."""
         said: dict[str, list[Message]] = {}
         for operation in (*self._ctx.said, *operations):
             if operation.message is not None:
                 said.setdefault(str(operation.conversation.key), []).append(operation.message)
         here = said.pop(str(self._ctx.conversation.key), None)
-        if here is not None and not self._are_offers_kept_open:
+        if here is not None and not self._keeps_quick_replies:
             self._ctx.state.pop(QUICK_REPLIES_KEY, None)
             if offers := serialize_quick_replies(here):
                 self._ctx.state[QUICK_REPLIES_KEY] = offers

@@ -34,7 +34,7 @@ def serialize_quick_replies(messages: Iterable[Message]) -> list[dict[str, Any]]
     return stored
 
 
-def resolve(event: MessageEvent, text: str, stored: Any) -> ActionEvent | None:
+def resolve_quick_reply(event: MessageEvent, text: str, stored: Any) -> ActionEvent | None:
     """Return the action that ``text`` selects among the ``stored`` quick replies, or None.
 
     ``event`` is the message that ``text`` comes from. ``text`` has no leading mention.

@@ -20,7 +20,7 @@ from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.testing.fakes.base import Actor, Fake
 from cometbot.testing.fakes.memory import MemoryFake
-from cometbot.testing.forms import OpenOffers, fill_form
+from cometbot.testing.forms import OpenQuickReplies, fill_form
 from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.replies import Replies, SentMessage
 
@@ -192,7 +192,7 @@ class BotClient:
         The buttons of newer messages have precedence. If the platform shows buttons as text, the user sends the label
         or number. Raises :class:`BotError`, with the available buttons, if there is no such button.
         """
-        said, offer = OpenOffers(self._sent_here(), self._stored_offers()).find(button)
+        said, offer = OpenQuickReplies(self._sent_here(), self._stored_quick_replies()).find(button)
         if said is None:
             return self._send(str(button))
         return self._act(partial(self.fake.press, self._actor, said, offer))
@@ -207,7 +207,7 @@ class BotClient:
         Fields with a default may be left out. Raises :class:`BotError` for missing or unknown fields and for invalid
         options.
         """
-        said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._stored_offers())
+        said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._stored_quick_replies())
         if said is None:
             return self._send("\n".join(f"{name}: {value}" for name, value in answers.items()))
         return self._act(partial(self.fake.submit, self._actor, said, answers))
@@ -257,7 +257,7 @@ class BotClient:
         self._harness.run_until_idle()
         if user or group:
             return self.as_user(user or self.user, group=group).said()
-        return Replies(self._sent_here(), self._stored_offers() or ())
+        return Replies(self._sent_here(), self._stored_quick_replies() or ())
 
     def said_elsewhere(self) -> Replies:
         """Return all messages of the bot in other conversations."""
@@ -279,13 +279,15 @@ class BotClient:
             self._harness.advance(seconds)
         else:
             self._harness.run_until_idle()
-        return Replies((said for said in self._sent_here() if said.id not in before), self._stored_offers() or ())
+        return Replies(
+            (said for said in self._sent_here() if said.id not in before), self._stored_quick_replies() or ()
+        )
 
     def _sent_here(self) -> list[SentMessage]:
         here = self.conversation.id
         return [said for said in self.fake.said() if said.conversation.id == here]
 
-    def _stored_offers(self) -> Any:
+    def _stored_quick_replies(self) -> Any:
         """Return the quick replies that the bot has stored for this conversation."""
         return self.state.get(QUICK_REPLIES_KEY)
 

@@ -12,7 +12,7 @@ from cometbot.testing.replies import SentMessage
 Answer = str | Sequence[str]
 
 
-class OpenOffers:
+class OpenQuickReplies:
     """The available buttons and choices: of the messages ``said``, or those ``stored`` by the bot if shown as text."""
 
     def __init__(self, said: Sequence[SentMessage], stored: Any) -> None:

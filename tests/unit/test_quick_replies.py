@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cometbot import Bot, Button, Card, Carousel, Choice, Choices, Conversation, Field, Form
 from cometbot.events import MessageEvent
 from cometbot.models import User
-from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve, serialize_quick_replies
+from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
 
 HERE = Conversation("cometchat", "app", "helpdesk", "c", "maria")
 TEA = Choices("Tea?", [Choice("Green tea", "green"), "Black"], action="tea")
@@ -32,7 +32,7 @@ def make_text_event(text: str, **parts: Any) -> MessageEvent:
 
 def resolve_text(text: str, *messages: Any) -> tuple[str, str] | None:
     event = make_text_event(text)
-    action = resolve(event, text, serialize_quick_replies(messages))
+    action = resolve_quick_reply(event, text, serialize_quick_replies(messages))
     return (action.name, action.value) if action else None
 
 
@@ -64,19 +64,19 @@ def test_ambiguous_label_is_resolved_by_number_only() -> None:
 
 
 def test_message_without_text_is_not_resolved() -> None:
-    assert resolve(make_text_event("1", type="image"), "1", serialize_quick_replies([TEA])) is None
+    assert resolve_quick_reply(make_text_event("1", type="image"), "1", serialize_quick_replies([TEA])) is None
 
 
 def test_action_carries_the_message_that_it_was_written_in() -> None:
     event = make_text_event("1", thread_id="5", sent_at=7)
-    action = resolve(event, "1", serialize_quick_replies([TEA]))
+    action = resolve_quick_reply(event, "1", serialize_quick_replies([TEA]))
     assert action is not None
     assert (action.message, action.key, action.thread_id, action.sent_at) == (event, "message:1", "5", 7)
 
 
 def test_form_is_filled_in_lines_values_come_by_field_name() -> None:
     text = "**Order**\n**Your name**: Maria\nsize: LARGE\nextras：sugar, milk\nNote: two\nlines\n" + Form.HINT
-    action = resolve(make_text_event(text), text, serialize_quick_replies([FORM]))
+    action = resolve_quick_reply(make_text_event(text), text, serialize_quick_replies([FORM]))
     assert action is not None
     assert action.name == "order"
     assert action.values == {"name": "Maria", "size": "l", "extras": "Sugar, Milk", "note": "two\nlines"}
@@ -86,13 +86,13 @@ def test_form_is_filled_in_lines_values_come_by_field_name() -> None:
 def test_form_is_filled_in_on_its_own_text(hint: str) -> None:
     form = Form("Order", [Field("name"), Field("note")], action="order")
     text = form.to_text().replace("name:", "name: Maria").replace("note:", "note: two\n\nparts")
-    action = resolve(make_text_event(text), text.replace(Form.HINT, hint), serialize_quick_replies([form]))
+    action = resolve_quick_reply(make_text_event(text), text.replace(Form.HINT, hint), serialize_quick_replies([form]))
     assert action is not None
     assert action.values == {"name": "Maria", "note": "two\n\nparts"}
 
 
 def test_form_without_optional_fields_has_their_defaults() -> None:
-    action = resolve(make_text_event(""), "your NAME: Maria\nSize: s", serialize_quick_replies([FORM]))
+    action = resolve_quick_reply(make_text_event(""), "your NAME: Maria\nSize: s", serialize_quick_replies([FORM]))
     assert action is not None
     assert action.values == {"name": "Maria", "size": "s", "extras": "", "note": "none"}
 
@@ -102,17 +102,17 @@ def test_form_without_optional_fields_has_their_defaults() -> None:
     ["Maria", "Your name: Maria", "Your name:\nSize: s", "Your name: Maria\nSize: huge", "Size: s\nNote: x", "a: b"],
 )
 def test_incomplete_form_is_not_resolved(text: str) -> None:
-    assert resolve(make_text_event(text), text, serialize_quick_replies([FORM])) is None
+    assert resolve_quick_reply(make_text_event(text), text, serialize_quick_replies([FORM])) is None
 
 
 def test_form_of_optional_fields_needs_a_field() -> None:
     form = Form("Note", [Field("note", optional=True)], action="note")
-    assert resolve(make_text_event("hello"), "hello", serialize_quick_replies([form])) is None
+    assert resolve_quick_reply(make_text_event("hello"), "hello", serialize_quick_replies([form])) is None
 
 
 @given(st.text(), st.sampled_from([None, "x", [], serialize_quick_replies([TEA, CAKE, FORM])]))
 def test_any_text_is_resolved_without_failing(text: str, kept: Any) -> None:
-    resolve(make_text_event(text), text, kept)
+    resolve_quick_reply(make_text_event(text), text, kept)
 
 
 def test_quick_reply_is_dispatched_as_action(bot: Bot, harness: Any) -> None:
