@@ -23,7 +23,7 @@ from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.rate_limits import RateLimits, RateLimitState, rate_limit_headers
 from cometbot.simulator.records import APP_SYSTEM
 from cometbot.simulator.rest import bots, conversations, groups, messages, users
-from cometbot.simulator.rest.routes import ApiCall, Route
+from cometbot.simulator.rest.routes import ApiCall, Envelope, Route
 from cometbot.simulator.world import World
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class RestApi:
             with self._world.condition:
                 call = ApiCall(self._world, query, body, self._get_acting_uid(route))
                 answer = route.view(call, **path)
-            return _json_response(answer)
+            return _json_response(answer if isinstance(answer, Envelope) else {"data": answer})
 
         return endpoint
 

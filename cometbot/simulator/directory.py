@@ -39,17 +39,17 @@ class Directory:
 
     def group(self, guid: str) -> GroupRecord:
         """Return the group with this guid, ignoring case. Raises ``ERR_GUID_NOT_FOUND`` if there is none."""
-        try:
-            return self.groups[guid.lower()]
-        except KeyError:
-            raise Refusal("ERR_GUID_NOT_FOUND", f"The group with GUID {guid.lower()} does not exist.") from None
+        group = self.groups.get(guid.lower())
+        if group is None:
+            raise Refusal("ERR_GUID_NOT_FOUND", f"The group with GUID {guid.lower()} does not exist.")
+        return group
 
     def bot(self, uid: str) -> BotRecord:
         """Return the bot with this uid, ignoring case. Raises ``ERR_BOT_NOT_FOUND`` if there is none."""
-        try:
-            return self.bots[uid.lower()]
-        except KeyError:
-            raise Refusal("ERR_BOT_NOT_FOUND", f"The bot with UID {uid.lower()} does not exist.") from None
+        bot = self.bots.get(uid.lower())
+        if bot is None:
+            raise Refusal("ERR_BOT_NOT_FOUND", f"The bot with UID {uid.lower()} does not exist.")
+        return bot
 
     def create_user(self, body: Mapping[str, Any], now: int) -> UserRecord:
         """Create a user. Raises ``ERR_UID_ALREADY_EXISTS`` or ``ERR_INVALID_UID``."""

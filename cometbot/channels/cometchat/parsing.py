@@ -6,18 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from cometbot import events
 from cometbot.channels.cometchat import payloads, schemas
 from cometbot.channels.cometchat.payloads import ParsedPayload, find_entity
-from cometbot.events import (
-    CallEvent,
-    DeleteEvent,
-    EditEvent,
-    Event,
-    MembershipEvent,
-    MessageEvent,
-    ReactionEvent,
-    UnknownEvent,
-)
+from cometbot.events import Event
 from cometbot.models import Attachment, Conversation, Group, Quote, User
 
 CHANNEL = "cometchat"
@@ -27,15 +19,15 @@ def parse(payload: Mapping[str, Any], *, conversation: Conversation, key: str) -
     """Return the event in ``payload``, which was received in ``conversation`` and is stored under ``key``."""
     parsed = payloads.parse_payload(payload)
     context = _EventContext(conversation, key, payload)
-    if parsed.event_class is MessageEvent:
+    if parsed.event_class is events.MessageEvent:
         return make_message(parsed.message, context)
-    if parsed.event_class is ReactionEvent:
+    if parsed.event_class is events.ReactionEvent:
         return _make_reaction(parsed, context)
-    if parsed.event_class is MembershipEvent:
+    if parsed.event_class is events.MembershipEvent:
         return _make_membership(parsed, context) if parsed.subject == "group" else _make_member_action(parsed, context)
-    if parsed.event_class is CallEvent:
+    if parsed.event_class is events.CallEvent:
         return _make_call(parsed, context)
-    if parsed.event_class in (EditEvent, DeleteEvent):
+    if parsed.event_class in (events.EditEvent, events.DeleteEvent):
         return _make_change(parsed, context)
     return _make_unknown(parsed, context)
 
@@ -60,11 +52,11 @@ class _EventContext:
         return {"key": self.key, "conversation": conversation, "sender": sender, "group": group, "raw": self.raw}
 
 
-def make_message(message: Mapping[str, Any], context: _EventContext) -> MessageEvent:
+def make_message(message: Mapping[str, Any], context: _EventContext) -> events.MessageEvent:
     """Return the event of a loaded message object."""
     data = message["data"]
     data_field = {"custom": "customData", "interactive": "interactiveData", "card": "card"}.get(message["category"], "")
-    return MessageEvent(
+    return events.MessageEvent(
         id=message["id"],
         type=message["type"],
         category=message["category"],
@@ -87,9 +79,9 @@ def make_history_context(conversation: Conversation, message: Mapping[str, Any])
     return _EventContext(conversation, f"message:{message.get('id', '')}", message)
 
 
-def _make_reaction(parsed: ParsedPayload, context: _EventContext) -> ReactionEvent:
+def _make_reaction(parsed: ParsedPayload, context: _EventContext) -> events.ReactionEvent:
     reaction = parsed.extra
-    return ReactionEvent(
+    return events.ReactionEvent(
         **context.fields_for(reaction["reactedBy"] or User(reaction["uid"])),
         sent_at=float(reaction["reactedAt"]),
         message_id=reaction["messageId"],
@@ -98,12 +90,12 @@ def _make_reaction(parsed: ParsedPayload, context: _EventContext) -> ReactionEve
     )
 
 
-def _make_membership(parsed: ParsedPayload, context: _EventContext) -> MembershipEvent:
+def _make_membership(parsed: ParsedPayload, context: _EventContext) -> events.MembershipEvent:
     group_change = parsed.extra
     group, members = group_change["group"], tuple(group_change.get("members", ()))
     if parsed.kind == "owner_transferred" and not members and group.owner:
         members = (User(group.owner),)
-    return MembershipEvent(
+    return events.MembershipEvent(
         **{**context.fields_for(payloads.find_membership_sender(group_change)), "group": group},
         action=parsed.kind,
         members=members,
@@ -112,13 +104,13 @@ def _make_membership(parsed: ParsedPayload, context: _EventContext) -> Membershi
     )
 
 
-def _make_member_action(parsed: ParsedPayload, context: _EventContext) -> MembershipEvent:
+def _make_member_action(parsed: ParsedPayload, context: _EventContext) -> events.MembershipEvent:
     message = parsed.message
     member = schemas.find_user(find_entity(message, "on"))
     extras = message["data"].get("extras")
     scope = extras.get("scope") if isinstance(extras, dict) else None
     scope = scope if isinstance(scope, dict) else {}
-    return MembershipEvent(
+    return events.MembershipEvent(
         action=parsed.kind,
         members=(member,) if member else (),
         scope=_as_text(scope.get("new")),
@@ -127,21 +119,21 @@ def _make_member_action(parsed: ParsedPayload, context: _EventContext) -> Member
     )
 
 
-def _make_change(parsed: ParsedPayload, context: _EventContext) -> EditEvent | DeleteEvent:
+def _make_change(parsed: ParsedPayload, context: _EventContext) -> events.EditEvent | events.DeleteEvent:
     affected = parsed.affected
     common = context.common_fields(parsed.message, by=payloads.find_editor(parsed))
     changed_at = affected["editedAt" if parsed.kind == "edited" else "deletedAt"]
     common["sent_at"] = float(changed_at or parsed.message["sentAt"])
     inner = _EventContext(context.conversation, f"message:{affected['id']}", affected)
     message = make_message(affected, inner) if affected["category"] in payloads.MESSAGE_CATEGORIES else None
-    if parsed.event_class is EditEvent and message is not None:
-        return EditEvent(message=message, **common)
-    return DeleteEvent(message_id=affected["id"], message=message, **common)
+    if parsed.event_class is events.EditEvent and message is not None:
+        return events.EditEvent(message=message, **common)
+    return events.DeleteEvent(message_id=affected["id"], message=message, **common)
 
 
-def _make_call(parsed: ParsedPayload, context: _EventContext) -> CallEvent:
+def _make_call(parsed: ParsedPayload, context: _EventContext) -> events.CallEvent:
     message = parsed.message
-    return CallEvent(
+    return events.CallEvent(
         id=message["id"],
         action=parsed.kind,
         type=message["type"] if message["category"] == "call" else "",
@@ -150,14 +142,16 @@ def _make_call(parsed: ParsedPayload, context: _EventContext) -> CallEvent:
     )
 
 
-def _make_unknown(parsed: ParsedPayload, context: _EventContext) -> UnknownEvent:
+def _make_unknown(parsed: ParsedPayload, context: _EventContext) -> events.UnknownEvent:
     if parsed.subject == "group":
         sender = payloads.find_membership_sender(parsed.extra)
-        return UnknownEvent(kind=parsed.kind, **{**context.fields_for(sender), "group": parsed.extra["group"]})
+        return events.UnknownEvent(kind=parsed.kind, **{**context.fields_for(sender), "group": parsed.extra["group"]})
     if parsed.subject == "reaction":
         sender = parsed.extra["reactedBy"] or User(parsed.extra["uid"] or payloads.SERVICE_UID)
-        return UnknownEvent(kind=parsed.kind, sent_at=float(parsed.extra["reactedAt"]), **context.fields_for(sender))
-    return UnknownEvent(kind=parsed.kind, **context.common_fields(parsed.message))
+        return events.UnknownEvent(
+            kind=parsed.kind, sent_at=float(parsed.extra["reactedAt"]), **context.fields_for(sender)
+        )
+    return events.UnknownEvent(kind=parsed.kind, **context.common_fields(parsed.message))
 
 
 def _find_sender_and_group(message: Mapping[str, Any], by: str) -> tuple[User, Group | None]:

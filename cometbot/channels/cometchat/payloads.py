@@ -12,17 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from cometbot import events
 from cometbot.channels.cometchat import schemas
-from cometbot.events import (
-    CallEvent,
-    DeleteEvent,
-    EditEvent,
-    Event,
-    MembershipEvent,
-    MessageEvent,
-    ReactionEvent,
-    UnknownEvent,
-)
+from cometbot.events import Event
 from cometbot.models import Group, Mention, User
 
 MESSAGE_CATEGORIES = frozenset({"message", "custom", "interactive", "card"})
@@ -95,7 +87,7 @@ class Notification:
 
     key: str
     sender: str
-    event: type[Event] = UnknownEvent
+    event: type[Event] = events.UnknownEvent
     author: str = ""
     receiver: str = ""
     conversation_id: str = ""
@@ -127,23 +119,25 @@ def parse_payload(payload: Mapping[str, Any]) -> ParsedPayload:
         reaction = _read_reaction(data)
         if reaction["messageId"]:
             is_complete = reaction["reaction"] and reaction["uid"]
-            return ParsedPayload(ReactionEvent if is_complete else UnknownEvent, "reaction", trigger, extra=reaction)
+            return ParsedPayload(
+                events.ReactionEvent if is_complete else events.UnknownEvent, "reaction", trigger, extra=reaction
+            )
     group_change = _read_group(data, trigger) if trigger.startswith(_GROUP_PREFIX) else {}
     if group_change.get("group") is not None:
         if trigger in MEMBERSHIP_ACTIONS:
-            return ParsedPayload(MembershipEvent, "group", MEMBERSHIP_ACTIONS[trigger], extra=group_change)
-        return ParsedPayload(UnknownEvent, "group", trigger, extra=group_change)
+            return ParsedPayload(events.MembershipEvent, "group", MEMBERSHIP_ACTIONS[trigger], extra=group_change)
+        return ParsedPayload(events.UnknownEvent, "group", trigger, extra=group_change)
     message = load_message(_find_message(data))
     if call_match := _CALL_TRIGGER.fullmatch(trigger):
-        return ParsedPayload(CallEvent, "call", normalize_call_state(call_match[1]), message, extra=data)
+        return ParsedPayload(events.CallEvent, "call", normalize_call_state(call_match[1]), message, extra=data)
     if trigger in _CALL_RECORDING_TRIGGERS:
-        return ParsedPayload(UnknownEvent, "call", trigger, message, extra=data)
+        return ParsedPayload(events.UnknownEvent, "call", trigger, message, extra=data)
     if trigger in CHANGE_TRIGGERS:
         return _read_change(message, CHANGE_TRIGGERS[trigger], trigger)
     return (
         _read_message(message)
         if trigger in NEW_MESSAGE_TRIGGERS
-        else ParsedPayload(UnknownEvent, "message", trigger, message)
+        else ParsedPayload(events.UnknownEvent, "message", trigger, message)
     )
 
 
@@ -155,7 +149,7 @@ def read_notification(payload: Mapping[str, Any], body: bytes) -> Notification |
     parsed = parse_payload(payload)
     digest = hashlib.sha256(body).hexdigest()[:32]
     notification = _NOTIFICATION_BUILDERS[parsed.subject](parsed, digest)
-    if parsed.subject == "message" and parsed.event_class in (MessageEvent, UnknownEvent):
+    if parsed.subject == "message" and parsed.event_class in (events.MessageEvent, events.UnknownEvent):
         notification = _add_trigger_details(notification, parsed, _read_envelope(payload)[0], digest)
     has_conversation = notification.conversation_id or notification.message_id or notification.call_key
     return replace(notification, event=parsed.event_class) if has_conversation else None
@@ -340,16 +334,18 @@ def _read_message(message: dict[str, Any]) -> ParsedPayload:
     category, kind, action = message["category"], message["type"], message["data"].get("action", "")
     if category in MESSAGE_CATEGORIES:
         if message["deletedAt"] and message["id"]:
-            return ParsedPayload(DeleteEvent, "change", "deleted", message, message)
+            return ParsedPayload(events.DeleteEvent, "change", "deleted", message, message)
         is_complete = message["sender"] and message["receiverType"]
-        return ParsedPayload(MessageEvent if is_complete else UnknownEvent, "message", category, message)
+        return ParsedPayload(events.MessageEvent if is_complete else events.UnknownEvent, "message", category, message)
     if category == "call":
-        return ParsedPayload(CallEvent, "call", normalize_call_state(action), message)
+        return ParsedPayload(events.CallEvent, "call", normalize_call_state(action), message)
     if category == "action" and kind == "groupMember" and action and message["receiverType"] == "group":
-        return ParsedPayload(MembershipEvent, "message", to_snake_case(action), message)
+        return ParsedPayload(events.MembershipEvent, "message", to_snake_case(action), message)
     if category == "action" and kind == "message" and action in CHANGE_TRIGGERS.values():
         return _read_change(message, action, "action/message")
-    return ParsedPayload(UnknownEvent, "message", f"action/{kind}" if category == "action" else category, message)
+    return ParsedPayload(
+        events.UnknownEvent, "message", f"action/{kind}" if category == "action" else category, message
+    )
 
 
 def _read_change(message: dict[str, Any], action: str, kind: str) -> ParsedPayload:
@@ -358,15 +354,15 @@ def _read_change(message: dict[str, Any], action: str, kind: str) -> ParsedPaylo
         affected = load_message(find_entity(message, "on"))
         affected |= {name: message[name] for name in _LOCATION_FIELDS if not affected[name]}
     if affected["id"] and action == "deleted":
-        return ParsedPayload(DeleteEvent, "change", action, message, affected)
+        return ParsedPayload(events.DeleteEvent, "change", action, message, affected)
     if affected["id"] and affected["category"] in MESSAGE_CATEGORIES and affected["sender"]:
-        return ParsedPayload(EditEvent, "change", action, message, affected)
-    return ParsedPayload(UnknownEvent, "message", kind, message)
+        return ParsedPayload(events.EditEvent, "change", action, message, affected)
+    return ParsedPayload(events.UnknownEvent, "message", kind, message)
 
 
 def _make_reaction_notification(parsed: ParsedPayload, digest: str) -> Notification:
     reaction = parsed.extra
-    if parsed.event_class is UnknownEvent:
+    if parsed.event_class is events.UnknownEvent:
         key = f"{parsed.kind}:{digest}"
     else:
         what = f"{reaction['messageId']}:{reaction['uid'].lower()}:{reaction['reaction']}"
@@ -380,7 +376,7 @@ def _make_group_notification(parsed: ParsedPayload, digest: str) -> Notification
     group_change = parsed.extra
     guid = group_change["group"].guid.lower()
     members = sorted(member.uid.lower() for member in group_change.get("members", ()))
-    is_membership = parsed.event_class is MembershipEvent
+    is_membership = parsed.event_class is events.MembershipEvent
     return Notification(
         # The payload has no time of its own; the same body is the same event.
         f"member:{guid}:{parsed.kind}:{','.join(members[:3])}:{digest}" if is_membership else f"{parsed.kind}:{digest}",
@@ -421,7 +417,7 @@ def _make_change_notification(parsed: ParsedPayload, digest: str) -> Notificatio
 def _make_message_notification(parsed: ParsedPayload, digest: str) -> Notification:
     message = parsed.message
     notification = _make_base_notification(message, f"message:{message['id'] or digest}")
-    if parsed.event_class is not MembershipEvent:
+    if parsed.event_class is not events.MembershipEvent:
         return notification
     uid = find_entity(message, "on").get("uid", "")
     members = frozenset(filter(None, [schemas.find_id(uid).lower()]))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cometbot.simulator import messaging
-from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data, wrap_message
+from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
 from cometbot.simulator.schemas import BotSchema
 from cometbot.simulator.serializers import bot_json
 
@@ -13,13 +15,13 @@ _CHANGED_BOT = BotSchema(exclude=("uid",))
 
 
 @routes.add("POST", "/bots", acting="no")
-def create_bot(call: ApiCall) -> ResponseBody:
+def create_bot(call: ApiCall) -> dict[str, Any]:
     """Create a bot and return it, including its password."""
-    return wrap_data(bot_json(call.world.directory.create_bot(call.load_body(_NEW_BOT), call.world.now())))
+    return bot_json(call.world.directory.create_bot(call.load_body(_NEW_BOT), call.world.now()))
 
 
 @routes.add("GET", "/bots", acting="no")
-def list_bots(call: ApiCall) -> ResponseBody:
+def list_bots(call: ApiCall) -> dict[str, Any]:
     """Return the bots whose uid starts with ``searchKey``, ordered by uid."""
     query = call.load_page_query()
     prefix = query["searchKey"].lower()
@@ -29,27 +31,27 @@ def list_bots(call: ApiCall) -> ResponseBody:
 
 
 @routes.add("GET", "/bots/<uid>", acting="no")
-def get_bot(call: ApiCall, uid: str) -> ResponseBody:
+def get_bot(call: ApiCall, uid: str) -> dict[str, Any]:
     """Return one bot."""
-    return wrap_data(bot_json(call.world.directory.bot(uid)))
+    return bot_json(call.world.directory.bot(uid))
 
 
 @routes.add("PUT", "/bots/<uid>", acting="no")
-def update_bot(call: ApiCall, uid: str) -> ResponseBody:
+def update_bot(call: ApiCall, uid: str) -> dict[str, Any]:
     """Update a bot and return it."""
     body = call.load_body(_CHANGED_BOT, partial=True)
-    return wrap_data(bot_json(call.world.directory.update_bot(uid, body, call.world.now())))
+    return bot_json(call.world.directory.update_bot(uid, body, call.world.now()))
 
 
 @routes.add("DELETE", "/bots/<uid>", acting="no")
-def delete_bot(call: ApiCall, uid: str) -> ResponseBody:
+def delete_bot(call: ApiCall, uid: str) -> dict[str, Any]:
     """Delete a bot, but not its user, and return a confirmation."""
     bot = call.world.directory.delete_bot(uid)
-    return wrap_message(f"Bot with UID {bot.uid} has been deleted successfully.")
+    return confirmation(f"Bot with UID {bot.uid} has been deleted successfully.")
 
 
 @routes.add("POST", "/bots/<uid>/messages", acting="no")
-def send_bot_message(call: ApiCall, uid: str) -> ResponseBody:
+def send_bot_message(call: ApiCall, uid: str) -> dict[str, Any]:
     """Send a message as the bot and return it."""
     bot = call.world.directory.bot(uid)
-    return wrap_data(call.world.serializer.message(messaging.send(call.world, bot.uid, call.body), viewer=bot.uid))
+    return call.world.serializer.message(messaging.send(call.world, bot.uid, call.body), viewer=bot.uid)

@@ -9,7 +9,7 @@ from typing import Any
 from cometbot.simulator import messaging
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage
-from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data, wrap_message
+from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
 from cometbot.simulator.schemas import ReceiptSchema
 from cometbot.simulator.world import conversation_id
 
@@ -19,7 +19,7 @@ _PEER = "/<any(users,groups):kind>/<id>"
 
 
 @routes.add("GET", "/conversations")
-def list_conversations(call: ApiCall) -> ResponseBody:
+def list_conversations(call: ApiCall) -> dict[str, Any]:
     """Return the user's conversations, newest first."""
     query = call.load_page_query()
     wanted = query["conversationType"]
@@ -36,28 +36,28 @@ def list_conversations(call: ApiCall) -> ResponseBody:
 
 
 @routes.add("GET", f"{_PEER}/conversation", acting="must")
-def get_conversation(call: ApiCall, kind: str, id: str) -> ResponseBody:
+def get_conversation(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Return the conversation with one user, or of a group."""
-    return wrap_data(_conversation_json(call, call.world.message_store[_numbers(call, kind, id)[-1]]))
+    return _conversation_json(call, call.world.message_store[_numbers(call, kind, id)[-1]])
 
 
 @routes.add("POST", f"{_PEER}/conversation/read", acting="must")
-def mark_read(call: ApiCall, kind: str, id: str) -> ResponseBody:
+def mark_read(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Mark a conversation as read."""
     return _set_mark(call, call.world.read_marks, kind, id, "read")
 
 
 @routes.add("DELETE", f"{_PEER}/conversation/read", acting="must")
-def mark_unread(call: ApiCall, kind: str, id: str) -> ResponseBody:
+def mark_unread(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Mark a conversation as unread."""
     conversation = _conversation_id(call, kind, id)
     named = call.load_body(_RECEIPT).get("messageId")
     call.world.read_marks[(call.acting_uid, conversation)] = (named or 1) - 1
-    return wrap_message("Conversation has been marked as unread successfully.")
+    return confirmation("Conversation has been marked as unread successfully.")
 
 
 @routes.add("POST", f"{_PEER}/conversation/delivered", acting="must")
-def mark_delivered(call: ApiCall, kind: str, id: str) -> ResponseBody:
+def mark_delivered(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Mark a conversation as delivered."""
     return _set_mark(call, call.world.delivered_marks, kind, id, "delivered")
 
@@ -116,11 +116,11 @@ def _numbers(call: ApiCall, kind: str, id: str) -> Sequence[int]:
     return numbers
 
 
-def _set_mark(call: ApiCall, marks: dict[tuple[str, str], int], kind: str, id: str, what: str) -> ResponseBody:
+def _set_mark(call: ApiCall, marks: dict[tuple[str, str], int], kind: str, id: str, what: str) -> dict[str, Any]:
     numbers = _numbers(call, kind, id)
     named = call.load_body(_RECEIPT).get("messageId")
     if named is not None:
         messaging.get_accessible_message(call.world, str(named), call.acting_uid)
     key = (call.acting_uid, _conversation_id(call, kind, id))
     marks[key] = max(marks.get(key, 0), named or numbers[-1])
-    return wrap_message(f"Conversation has been marked as {what} successfully.")
+    return confirmation(f"Conversation has been marked as {what} successfully.")

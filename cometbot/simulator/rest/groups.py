@@ -7,7 +7,7 @@ from typing import Any
 from cometbot.simulator import membership
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import APP_SYSTEM, SCOPES, GroupRecord
-from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data, wrap_message
+from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
 from cometbot.simulator.schemas import GroupSchema, MembersSchema, ScopeSchema
 from cometbot.simulator.serializers import group_json
 
@@ -19,15 +19,13 @@ _SCOPE = ScopeSchema()
 
 
 @routes.add("POST", "/groups", group="core")
-def create_group(call: ApiCall) -> ResponseBody:
+def create_group(call: ApiCall) -> dict[str, Any]:
     """Create a group and return it."""
-    return wrap_data(
-        _group_json(call, membership.create_group(call.world, call.acting_uid, call.load_body(_NEW_GROUP)))
-    )
+    return _group_json(call, membership.create_group(call.world, call.acting_uid, call.load_body(_NEW_GROUP)))
 
 
 @routes.add("GET", "/groups")
-def list_groups(call: ApiCall) -> ResponseBody:
+def list_groups(call: ApiCall) -> dict[str, Any]:
     """Return the groups that match the query, ordered by guid."""
     query = call.load_page_query()
     groups = [
@@ -39,13 +37,13 @@ def list_groups(call: ApiCall) -> ResponseBody:
 
 
 @routes.add("GET", "/groups/<guid>")
-def get_group(call: ApiCall, guid: str) -> ResponseBody:
+def get_group(call: ApiCall, guid: str) -> dict[str, Any]:
     """Return one group, with the acting user's membership."""
-    return wrap_data(_group_json(call, call.world.directory.group(guid)))
+    return _group_json(call, call.world.directory.group(guid))
 
 
 @routes.add("PUT", "/groups/<guid>")
-def update_group(call: ApiCall, guid: str) -> ResponseBody:
+def update_group(call: ApiCall, guid: str) -> dict[str, Any]:
     """Update a group and return it."""
     _check_admin(call, guid)
     body = call.load_body(_CHANGED_GROUP, partial=True)
@@ -53,28 +51,28 @@ def update_group(call: ApiCall, guid: str) -> ResponseBody:
         body.pop("owner", None)
     group = call.world.directory.update_group(guid, body, call.world.now())
     call.world.emit("group_updated", {"group": call.world.serializer.group(group.guid)})
-    return wrap_data(_group_json(call, group))
+    return _group_json(call, group)
 
 
 @routes.add("DELETE", "/groups/<guid>")
-def delete_group(call: ApiCall, guid: str) -> ResponseBody:
+def delete_group(call: ApiCall, guid: str) -> dict[str, Any]:
     """Delete a group and return a confirmation."""
     _check_admin(call, guid)
     group = call.world.directory.group(guid)
     call.world.emit("group_deleted", {"group": call.world.serializer.group(group.guid)})
     del call.world.directory.groups[group.guid]
-    return wrap_message(f"Group with GUID {group.guid} has been deleted successfully.")
+    return confirmation(f"Group with GUID {group.guid} has been deleted successfully.")
 
 
 @routes.add("POST", "/groups/<guid>/members", group="core")
-def add_members(call: ApiCall, guid: str) -> ResponseBody:
+def add_members(call: ApiCall, guid: str) -> dict[str, Any]:
     """Add or ban the users of each list and return the result for each."""
     group = call.world.directory.group(guid)
-    return wrap_data(membership.add_members(call.world, call.acting_uid, group, call.load_body(_MEMBERS)))
+    return membership.add_members(call.world, call.acting_uid, group, call.load_body(_MEMBERS))
 
 
 @routes.add("GET", "/groups/<guid>/members", acting="no")
-def list_members(call: ApiCall, guid: str) -> ResponseBody:
+def list_members(call: ApiCall, guid: str) -> dict[str, Any]:
     """Return the members with their scope."""
     query = call.load_page_query()
     group = call.world.directory.group(guid)
@@ -87,36 +85,36 @@ def list_members(call: ApiCall, guid: str) -> ResponseBody:
 
 
 @routes.add("PUT", "/groups/<guid>/members/<uid>")
-def change_scope(call: ApiCall, guid: str, uid: str) -> ResponseBody:
+def change_scope(call: ApiCall, guid: str, uid: str) -> dict[str, Any]:
     """Change a member's scope and return the member."""
     group = call.world.directory.group(guid)
     member = membership.change_scope(call.world, call.acting_uid, group, uid, call.load_body(_SCOPE)["scope"])
-    return wrap_data({"guid": group.guid, "uid": uid.lower(), "scope": member.scope, "joinedAt": member.joined_at})
+    return {"guid": group.guid, "uid": uid.lower(), "scope": member.scope, "joinedAt": member.joined_at}
 
 
 @routes.add("DELETE", "/groups/<guid>/members/<uid>")
-def kick_member(call: ApiCall, guid: str, uid: str) -> ResponseBody:
+def kick_member(call: ApiCall, guid: str, uid: str) -> dict[str, Any]:
     """Kick a member and return a confirmation."""
     membership.kick(call.world, call.acting_uid, call.world.directory.group(guid), uid)
-    return wrap_message(f"User with UID {uid.lower()} has been kicked from the group {guid.lower()}.")
+    return confirmation(f"User with UID {uid.lower()} has been kicked from the group {guid.lower()}.")
 
 
 @routes.add("POST", "/groups/<guid>/bannedusers/<uid>")
-def ban_user(call: ApiCall, guid: str, uid: str) -> ResponseBody:
+def ban_user(call: ApiCall, guid: str, uid: str) -> dict[str, Any]:
     """Ban a user and return a confirmation."""
     membership.ban(call.world, call.acting_uid, call.world.directory.group(guid), uid)
-    return wrap_message(f"User with UID {uid.lower()} has been banned from the group {guid.lower()}.")
+    return confirmation(f"User with UID {uid.lower()} has been banned from the group {guid.lower()}.")
 
 
 @routes.add("DELETE", "/groups/<guid>/bannedusers/<uid>")
-def unban_user(call: ApiCall, guid: str, uid: str) -> ResponseBody:
+def unban_user(call: ApiCall, guid: str, uid: str) -> dict[str, Any]:
     """Lift a user's ban and return a confirmation."""
     membership.unban(call.world, call.acting_uid, call.world.directory.group(guid), uid)
-    return wrap_message(f"User with UID {uid.lower()} has been unbanned from the group {guid.lower()}.")
+    return confirmation(f"User with UID {uid.lower()} has been unbanned from the group {guid.lower()}.")
 
 
 @routes.add("GET", "/groups/<guid>/bannedusers", acting="no")
-def list_banned(call: ApiCall, guid: str) -> ResponseBody:
+def list_banned(call: ApiCall, guid: str) -> dict[str, Any]:
     """Return the banned users."""
     banned = list(call.world.directory.group(guid).banned)
     return paginate(banned, call.load_page_query(), call.world.serializer.user)

@@ -10,8 +10,13 @@ from cometbot.simulator.records import APP_SYSTEM
 from cometbot.simulator.schemas import InputSchema, PageQuery, load
 from cometbot.simulator.world import World
 
-ResponseBody = dict[str, Any]
-View = Callable[..., ResponseBody]
+View = Callable[..., Any]
+"""Returns ``data``, or a whole envelope."""
+
+
+class Envelope(dict[str, Any]):
+    """The body of a response that has more than ``data``."""
+
 
 _PAGE = PageQuery()
 _LIST_PARAMETERS = frozenset({
@@ -81,17 +86,12 @@ class RouteTable(list[Route]):
         return register
 
 
-def wrap_data(data: Any) -> ResponseBody:
-    """Return the envelope of a success."""
-    return {"data": data}
+def confirmation(text: str) -> dict[str, Any]:
+    """Return the data of a success that has only a message."""
+    return {"success": True, "message": text}
 
 
-def wrap_message(text: str) -> ResponseBody:
-    """Return the envelope of a success that has only a message."""
-    return {"data": {"success": True, "message": text}}
-
-
-def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[Any], Any]) -> ResponseBody:
+def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[Any], Any]) -> Envelope:
     """Return one page of ``items`` with its pagination."""
     size, number = query["perPage"], query["page"]
     shown = items[(number - 1) * size : number * size]
@@ -102,4 +102,4 @@ def paginate(items: Sequence[Any], query: Mapping[str, Any], to_json: Callable[[
         "current_page": number,
         "total_pages": -(-len(items) // size),
     }
-    return {"data": [to_json(item) for item in shown], "meta": {"pagination": pagination}}
+    return Envelope(data=[to_json(item) for item in shown], meta={"pagination": pagination})

@@ -6,7 +6,7 @@ from typing import Any
 
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import UserRecord
-from cometbot.simulator.rest.routes import ApiCall, ResponseBody, RouteTable, paginate, wrap_data, wrap_message
+from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
 from cometbot.simulator.schemas import ActivationSchema, BlockSchema, UserSchema
 from cometbot.simulator.serializers import user_json
 from cometbot.simulator.world import conversation_id
@@ -22,18 +22,18 @@ _BLOCK = BlockSchema()
 
 
 @routes.add("POST", "/users", group="core", acting="no", auth_only=True)
-def create_user(call: ApiCall) -> ResponseBody:
+def create_user(call: ApiCall) -> dict[str, Any]:
     """Create a user and return it, with an auth token if requested."""
     body = call.load_body(_NEW_USER)
     user = call.world.directory.create_user(body, call.world.now())
     shown = user_json(user, with_tags=True)
     if body.get("withAuthToken"):
         shown["authToken"] = _new_token(call, user)
-    return wrap_data(shown)
+    return shown
 
 
 @routes.add("GET", "/users")
-def list_users(call: ApiCall) -> ResponseBody:
+def list_users(call: ApiCall) -> dict[str, Any]:
     """Return the users that match the query, ordered by uid."""
     query = call.load_page_query()
     users = [user for _, user in sorted(call.world.directory.users.items()) if _matches_query(user, query)]
@@ -41,7 +41,7 @@ def list_users(call: ApiCall) -> ResponseBody:
 
 
 @routes.add("GET", "/users/<uid>")
-def get_user(call: ApiCall, uid: str) -> ResponseBody:
+def get_user(call: ApiCall, uid: str) -> dict[str, Any]:
     """Return one user. For an acting user, it includes their conversation and the blocks between the two."""
     user = call.world.directory.user(uid)
     shown = user_json(user, with_tags=True)
@@ -49,64 +49,64 @@ def get_user(call: ApiCall, uid: str) -> ResponseBody:
         shown["conversationId"] = conversation_id("user", call.acting_uid, user.uid)
         shown["blockedByMe"] = user.uid in call.world.directory.user(call.acting_uid).blocked
         shown["hasBlockedMe"] = call.acting_uid in user.blocked
-    return wrap_data(shown)
+    return shown
 
 
 @routes.add("PUT", "/users/<uid>", acting="no")
-def update_user(call: ApiCall, uid: str) -> ResponseBody:
+def update_user(call: ApiCall, uid: str) -> dict[str, Any]:
     """Update a user and return it."""
     body = call.load_body(_CHANGED_USER, partial=True)
-    return wrap_data(user_json(call.world.directory.update_user(uid, body, call.world.now()), with_tags=True))
+    return user_json(call.world.directory.update_user(uid, body, call.world.now()), with_tags=True)
 
 
 @routes.add("DELETE", "/users/<uid>", group="core", acting="no")
-def delete_user(call: ApiCall, uid: str) -> ResponseBody:
+def delete_user(call: ApiCall, uid: str) -> dict[str, Any]:
     """Delete a user if ``permanent``, else deactivate them, and return a confirmation."""
     permanent = call.get_flag("permanent")
     user = call.world.directory.delete_user(uid, permanent=permanent, now=call.world.now())
-    return wrap_message(f"User with UID {user.uid} has been {'deleted' if permanent else 'deactivated'} successfully.")
+    return confirmation(f"User with UID {user.uid} has been {'deleted' if permanent else 'deactivated'} successfully.")
 
 
 @routes.add("DELETE", "/users", acting="no")
-def deactivate_users(call: ApiCall) -> ResponseBody:
+def deactivate_users(call: ApiCall) -> dict[str, Any]:
     """Deactivate users and return their uids."""
     uids = call.load_body(_ACTIVATION).get("uidsToDeactivate", [])
     changed = call.world.directory.activate(uids, now=call.world.now(), active=False)
-    return wrap_data({"deactivatedUids": changed})
+    return {"deactivatedUids": changed}
 
 
 @routes.add("PUT", "/users", acting="no")
-def reactivate_users(call: ApiCall) -> ResponseBody:
+def reactivate_users(call: ApiCall) -> dict[str, Any]:
     """Reactivate users and return their uids."""
     uids = call.load_body(_ACTIVATION).get("uidsToActivate", [])
-    return wrap_data({"reactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)})
+    return {"reactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)}
 
 
 @routes.add("POST", "/users/<uid>/auth_tokens", group="core", acting="no", auth_only=True)
-def create_auth_token(call: ApiCall, uid: str) -> ResponseBody:
+def create_auth_token(call: ApiCall, uid: str) -> dict[str, Any]:
     """Return the newest auth token of a user. Create one if there is none, or if ``force`` is set."""
     user = call.world.directory.user(uid)
     if user.auth_tokens and not call.get_flag("force"):
         token, created_at = next(reversed(user.auth_tokens.items()))
-        return wrap_data({"uid": user.uid, "authToken": token, "createdAt": created_at})
+        return {"uid": user.uid, "authToken": token, "createdAt": created_at}
     token = _new_token(call, user)
-    return wrap_data({"uid": user.uid, "authToken": token, "createdAt": user.auth_tokens[token]})
+    return {"uid": user.uid, "authToken": token, "createdAt": user.auth_tokens[token]}
 
 
 @routes.add("POST", "/users/<uid>/blockedusers", acting="no")
-def block_users(call: ApiCall, uid: str) -> ResponseBody:
+def block_users(call: ApiCall, uid: str) -> dict[str, Any]:
     """Block users and return the result for each."""
-    return wrap_data(_block(call, uid, blocked=True))
+    return _block(call, uid, blocked=True)
 
 
 @routes.add("DELETE", "/users/<uid>/blockedusers", acting="no")
-def unblock_users(call: ApiCall, uid: str) -> ResponseBody:
+def unblock_users(call: ApiCall, uid: str) -> dict[str, Any]:
     """Unblock users and return the result for each."""
-    return wrap_data(_block(call, uid, blocked=False))
+    return _block(call, uid, blocked=False)
 
 
 @routes.add("GET", "/users/<uid>/blockedusers", acting="no")
-def list_blocked_users(call: ApiCall, uid: str) -> ResponseBody:
+def list_blocked_users(call: ApiCall, uid: str) -> dict[str, Any]:
     """Return the users that a user has blocked."""
     blocked = sorted(call.world.directory.user(uid).blocked)
     return paginate(blocked, call.load_page_query(), call.world.serializer.user)
