@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,17 +32,19 @@ def open_account() -> Iterator[CometChatAccount]:
 
     Raises :class:`ConfigurationError` if the settings lack its URL or its key.
     """
-    from cometbot.channels.cometchat import CometChatClient
     from cometbot.settings import Settings
 
     settings = Settings.from_environment()
-    client = CometChatClient(
-        settings.cometchat_base_url, settings.cometchat_api_key.reveal(), app_id=settings.cometchat_app_id, pool_size=1
-    )
-    try:
+    with closing(make_account_client(settings)) as client:
         yield CometChatAccount(settings, client)
-    finally:
-        client.close()
+
+
+def make_account_client(settings: Settings, **options: Any) -> CometChatClient:
+    """Return a client for the CometChat app of ``settings``, with one connection."""
+    from cometbot.channels.cometchat import CometChatClient
+
+    key = settings.cometchat_api_key.reveal()
+    return CometChatClient(settings.cometchat_base_url, key, app_id=settings.cometchat_app_id, pool_size=1, **options)
 
 
 @contextmanager

@@ -11,15 +11,25 @@ import click
 from cometbot.cli import CommandGroup
 from cometbot.cli._output import make_table, print_json, print_table, to_cell
 from cometbot.cli._sanitize import sanitize
-from cometbot.cli.bots_sync import group_setting_option, json_option, print_new_credentials, sync, url_option
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cometbot.bot import Bot
     from cometbot.channels.cometchat.provision import RegisteredBot
+    from cometbot.channels.cometchat.provision import SyncPlan
     from cometbot.cli._account import CometChatAccount
     from cometbot.settings import Credentials, Settings
 
+GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
+
+_group_setting_option = click.option(
+    "--group-setting", type=click.Choice(GROUP_SETTINGS), help="Which messages of groups the bot gets."
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON; passwords are masked.")
+_url_option = click.option(
+    "--url", metavar="URL", default="", help="Where your server is reached (COMETBOT_PUBLIC_URL): https://host"
+)
 _webhook_url_option = click.option(
     "--webhook-url", metavar="URL", default="", help="The whole URL to call, for a bot that is not served by cometbot."
 )
@@ -40,7 +50,7 @@ def bots() -> None:
 @bots.command("list")
 @click.option("--search", default="", metavar="TEXT", help="Those whose UID begins like this.")
 @click.option("--ai", is_flag=True, help="Those of CometChat's AI product instead.")
-@json_option
+@_json_option
 def list_bots(search: str, ai: bool, as_json: bool) -> None:
     """Show the bots of the app."""
     from cometbot.channels.cometchat import provision
@@ -58,16 +68,16 @@ def list_bots(search: str, ai: bool, as_json: bool) -> None:
 
 @bots.command()
 @click.argument("uid", metavar="UID")
-@url_option
+@_url_option
 @_webhook_url_option
 @click.option("--name", metavar="NAME", default="", help="The name of its user, if that must be made.")
 @click.option("--avatar", metavar="URL", default="", help="The picture of its user, if that must be made.")
-@group_setting_option
+@_group_setting_option
 @_username_option
 @_password_option
 @click.option("--no-login", is_flag=True, help="Let CometChat call without user name and password.")
 @click.option("--disabled", is_flag=True, help="Register it, but let CometChat not call it yet.")
-@json_option
+@_json_option
 def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **options: Any) -> None:
     """Make a user a bot; the user too, if there is none.
 
@@ -100,17 +110,17 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
 
 @bots.command()
 @click.argument("uid", metavar="UID")
-@url_option
+@_url_option
 @_webhook_url_option
 @click.option("--name", metavar="NAME", default="", help="A new name for its user.")
 @click.option("--avatar", metavar="URL", default="", help="A new picture for its user.")
-@group_setting_option
+@_group_setting_option
 @click.option("--enable/--disable", "enabled", default=None, help="Whether CometChat calls it.")
 @_username_option
 @_password_option
 @click.option("--new-password", is_flag=True, help="Make a new password, and show it this once.")
 @click.option("--no-login", is_flag=True, help="Let CometChat call without user name and password.")
-@json_option
+@_json_option
 def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool, **options: Any) -> None:
     """Change what CometChat knows of a bot; what is not named stays as it is."""
     from cometbot.channels.cometchat import provision
@@ -160,7 +170,40 @@ def delete(uid: str, yes: bool) -> None:
     click.echo(f"{sanitize(uid)} is no bot any more; the user and its messages are still there.")
 
 
-bots.add_command(sync)
+@bots.command()
+@click.argument("bot", required=False, default="", metavar="[BOT]")
+@_url_option
+@_group_setting_option
+@click.option("--dry-run", is_flag=True, help="Only show what differs; the exit code is 1 if anything does.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_json_option
+def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Make CometChat agree with the code.
+
+    BOT is module:attribute or file.py:attribute. Without it COMETBOT_BOT counts, else the only bot of bot.py.
+
+    What is compared: that user and bot exist and are enabled, the URL, the user name and password, and which messages
+    of groups the handlers need. Differences are shown before anything is changed.
+    """
+    from cometbot.channels.cometchat.provision import plan_sync
+    from cometbot.cli._account import confirm, explain_errors, load_configured_bots, open_account
+
+    with open_account() as app:
+        configured = load_configured_bots(bot, app.settings)
+        app.settings.check_bots(item.name for item in configured)
+        plans = []
+        for item in configured:
+            with explain_errors(item.name):
+                plans.append(plan_sync(app.client, item, app.settings, url=url, group_setting=group_setting or ""))
+        _print_plans(plans, configured, as_json=as_json, has_chosen_setting=bool(group_setting))
+        changed_plans = [plan for plan in plans if plan.differences]
+        if dry_run:
+            raise SystemExit(1 if changed_plans else 0)
+        if changed_plans and not yes:
+            confirm("Shall CometChat be changed like this?")
+        for plan, item in zip(plans, configured, strict=True):
+            if plan.differences:
+                _apply_plan(plan, item, app, as_json=as_json, is_only_bot=len(plans) == 1)
 
 
 def make_bot_table(registered: Sequence[RegisteredBot]) -> Table:
@@ -247,7 +290,7 @@ def _print_result(
         print_json({**bot.to_json(), **(extra or {})})
     else:
         _print_bot(bot, outcome)
-    print_new_credentials(generated, settings, bot.uid, as_json=as_json)
+    _print_new_credentials(generated, settings, bot.uid, as_json=as_json)
 
 
 def _print_bot(bot: RegisteredBot, outcome: str) -> None:
@@ -262,3 +305,70 @@ def _print_bot(bot: RegisteredBot, outcome: str) -> None:
         click.echo(f"{click.style(f'{name:<10}', bold=True)} {sanitize(value)}")
     if not bot.uses_basic_auth:
         click.echo("cometbot refuses such calls, unless COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1 is set.")
+
+
+def _apply_plan(plan: SyncPlan, bot: Bot, app: CometChatAccount, *, as_json: bool, is_only_bot: bool) -> None:
+    from cometbot.cli._account import explain_errors
+
+    with explain_errors(plan.wanted.uid):
+        plan.apply(app.client)
+    click.echo(f"CometChat agrees with {bot.name} now.", err=as_json)
+    generated = plan.wanted.credentials if plan.has_new_credentials else None
+    _print_new_credentials(generated, app.settings, bot.name, as_json=as_json, is_only_bot=is_only_bot)
+
+
+def _print_plans(plans: Sequence[SyncPlan], bots: Sequence[Bot], *, as_json: bool, has_chosen_setting: bool) -> None:
+    if as_json:
+        print_json([_plan_to_json(plan, bot) for plan, bot in zip(plans, bots, strict=True)])
+        return
+    for plan, bot in zip(plans, bots, strict=True):
+        if not plan.differences:
+            click.echo(f"CometChat agrees with {bot.name}.")
+            continue
+        click.echo(f"{bot.name} on CometChat:")
+        table = make_table("", "Now", last_column="Then")
+        for item in plan.differences:
+            table.add_row(*map(to_cell, (item.field, item.current, item.wanted)))
+        print_table(table)
+        if not has_chosen_setting:
+            _explain_group_setting(bot)
+
+
+def _plan_to_json(plan: SyncPlan, bot: Bot) -> dict[str, Any]:
+    differences = [{"what": item.field, "now": item.current, "then": item.wanted} for item in plan.differences]
+    return {"bot": bot.name, "uid": plan.wanted.uid, "agrees": not differences, "differences": differences}
+
+
+def _explain_group_setting(bot: Bot) -> None:
+    """Explain which group setting the bot needs, why, and what follows from it."""
+    from cometbot.channels.cometchat.group_setting import find_required_group_setting
+
+    need = find_required_group_setting(bot)
+    if need.handler:
+        click.echo(f"Of groups it needs {need.setting}, because of {need.handler}.")
+    else:
+        click.echo("Of groups it needs nothing: all its handlers are for one-to-one messages.")
+    if need.commands:
+        click.echo(f"In a group its commands want a mention then: @{bot.name} {need.commands[0]}.")
+    if need.opaque:
+        click.echo(f"Whether {need.opaque[0]} wants more than that cannot be seen, since a function decides.")
+    if need.commands or need.opaque:
+        click.echo("--group-setting chooses another one.")
+
+
+def _print_new_credentials(
+    generated: Credentials | None, settings: Settings, name: str, *, as_json: bool, is_only_bot: bool = True
+) -> None:
+    """Print generated credentials for ``.env``.
+
+    They get the bot's own variables if the common ones are in use, or if there are several bots.
+    """
+    from cometbot.cli._account import print_credentials
+    from cometbot.settings import variable_suffix
+
+    if generated is None:
+        return
+    is_taken = bool(settings.callback_username) or variable_suffix(name) in settings.bot_credentials
+    suffix = f"__{variable_suffix(name)}" if is_taken or not is_only_bot else ""
+    click.echo(err=as_json)
+    print_credentials(generated.username, generated.password.reveal(), suffix=suffix, err=as_json)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +13,9 @@ if TYPE_CHECKING:
     from cometbot.settings import Settings
 
 _APP_LOAD_ERROR_STATUS = 4
+_ANY_HOST = ("0.0.0.0", "[::]", "::", "")
+
+_log = logging.getLogger("cometbot.serve")
 
 
 @click.command()
@@ -43,7 +48,6 @@ def serve(no_handlers: bool, **options: str | None) -> None:
 
 
 def _serve(settings: Settings, *, no_handlers: bool) -> None:
-    from cometbot.cli.startup_summary import log_summary
     from cometbot.web.preflight import check_application, check_bind, check_database
     from cometbot.web.server import is_supervised
 
@@ -71,3 +75,41 @@ def _serve_without_worker(settings: Settings) -> None:
         if os.getpid() == parent and error.code == _APP_LOAD_ERROR_STATUS:
             raise SystemExit(2) from None
         raise
+
+
+def log_summary(settings: Settings, bots: Sequence[str]) -> None:
+    """Log what ``cometbot serve`` serves, before it begins."""
+    from cometbot.web.logs import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    for line in summary_lines(settings, bots):
+        _log.info(line)
+
+
+def summary_lines(settings: Settings, bots: Sequence[str]) -> Iterator[str]:
+    """Yield the lines about the service: the bots' names, the channels, each address, and the database."""
+    from cometbot.store.probe import locate_database
+
+    yield f"serving {', '.join(bots) or settings.default_bot_spec} on {', '.join(settings.channels)}"
+    base = base_url(settings)
+    for bot in bots or ["<bot>"]:
+        if "cometchat" in settings.channels:
+            yield f"CometChat callback of {bot}: {base}/cometchat/{bot}"
+        if "chat_api" in settings.channels:
+            yield f"Chat API of {bot}: {base}/chat/{bot}, its reference: {base}/chat/{bot}/redoc"
+    if "platform" in settings.channels:
+        yield f"web chat: {base}/"
+    if "simplex" in settings.channels:
+        yield "SimpleX: run cometbot simplex beside it, which holds the connection"
+    place = locate_database(settings.database_url)
+    yield f"database: {place.kind}, {place.name}"
+
+
+def base_url(settings: Settings) -> str:
+    """Return the service's public address, or the address it listens on."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    if settings.bind.startswith("unix:"):
+        return settings.bind
+    host, _, port = settings.bind.rpartition(":")
+    return f"http://{'localhost' if host in _ANY_HOST else host}:{port}"

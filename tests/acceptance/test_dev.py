@@ -195,7 +195,7 @@ def test_dev_never_calls_the_real_cometchat(folder: Path) -> None:
         (["nowhere:bot"], {}, "cometbot: there is no module 'nowhere'"),
         (["bot:bott"], {}, "cometbot: the module bot has no 'bott'; it has: bot"),
         (["bot:"], {}, "cometbot: 'bot:' names no bot"),
-        (["bad.py:bot"], {"bad.py": "x = 1\ndef f(:\n"}, "cometbot: the bot cannot start; bad.py, line 2: SyntaxError"),
+        (["bad.py:bot"], {"bad.py": "x = 1\ndef f(:\n"}, "cometbot: cannot start the bot: bad.py, line 2: SyntaxError"),
         (["bad.py:bot"], {"bad.py": "import nonesuch"}, "bad.py, line 1: ModuleNotFoundError"),
         (["bad.py:bot"], {"bad.py": "raise SystemExit('no')"}, "bad.py, line 1: SystemExit: no"),
     ],
@@ -233,7 +233,7 @@ def test_a_port_that_is_taken_gives_way_to_the_next_free_one(folder: Path) -> No
         port = taken.getsockname()[1]
         done = pipe(folder, ":quit", options=["--port", str(port)])
     assert done.returncode == 0
-    assert re.search(rf"Port {port} is taken, so it is \d+\.", done.stdout)
+    assert re.search(rf"Port {port} is in use; using \d+\.", done.stdout)
 
 
 def test_dev_survives_a_handler_that_kills_its_process(folder: Path) -> None:
@@ -255,7 +255,7 @@ def test_in_a_terminal_a_reply_appears_and_the_prompt_comes_back(terminal: Calla
 
 
 def test_broken_code_leaves_the_old_bot_running(folder: Path, terminal: Callable[..., Terminal]) -> None:
-    run = terminal("bot.py:bot", "--wire", "off")
+    run = terminal("bot.py:bot", "--traffic", "off")
     run.wait_for("maria → shop > ")
     (folder / "bot.py").write_text(BOT.replace("version one", "version two"))
     run.wait_for("↻ bot.py changed: the bot runs with the new code")
@@ -263,7 +263,7 @@ def test_broken_code_leaves_the_old_bot_running(folder: Path, terminal: Callable
     run.wait_for("Hello, version two!")
     (folder / "bot.py").write_text(BOT + "\ndef broken(:\n")
     run.wait_for("bot.py, line 20: SyntaxError: invalid syntax")
-    assert "✗ bot.py changed, but the bot cannot start; the old one goes on" in run.shown
+    assert "✗ bot.py changed, but the bot cannot start; the previous version keeps running" in run.shown
     run.type("hi\n")
     run.wait_for("Hello, version two!", times=2)
     (folder / "bot.py").write_text(BOT.replace("version one", "version three"))
@@ -276,7 +276,7 @@ def test_broken_code_leaves_the_old_bot_running(folder: Path, terminal: Callable
 def test_a_terminal_waits_for_code_that_is_broken_at_the_start(folder: Path, terminal: Callable[..., Terminal]) -> None:
     (folder / "bot.py").write_text("def broken(:\n")
     run = terminal()
-    run.wait_for("✗ the bot cannot start; it is tried again when you save a file")
+    run.wait_for("✗ the bot cannot start; retrying when you save a file")
     (folder / "bot.py").write_text(BOT)
     run.wait_for("maria → shop > ")
     run.type("hi\n")
@@ -312,7 +312,7 @@ def test_the_bot_ends_even_if_its_parent_is_killed(folder: Path, terminal: Calla
 
 def test_dev_without_chat_runs_until_a_signal(folder: Path, terminal: Callable[..., Terminal]) -> None:
     run = terminal("--no-chat")
-    shown = run.wait_for("Ctrl-C ends it.")
+    shown = run.wait_for("Ctrl-C quits.")
     url = re.search(r"http://127\.0\.0\.1:\d+", shown)
     assert url is not None
     said = requests.post(f"{url[0]}/simulator/users/maria/say", json={"to": "shop", "text": "hi"}, timeout=WAIT_TIMEOUT)
@@ -352,7 +352,7 @@ def greet(ctx):
 def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, terminal: Callable[..., Terminal]) -> None:
     (folder / "bot.py").write_text(EVENTS)
     run = terminal("--no-chat")
-    url = re.search(r"http://127\.0\.0\.1:\d+", run.wait_for("Ctrl-C ends it."))
+    url = re.search(r"http://127\.0\.0\.1:\d+", run.wait_for("Ctrl-C quits."))
     assert url is not None
 
     def post(uid: str, what: str, **body: str) -> str:

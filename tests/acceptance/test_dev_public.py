@@ -19,8 +19,8 @@ from rich.console import Console
 
 from cometbot.cli import CommandError
 from cometbot.cli.dev import public_session
-from cometbot.cli.dev.public_session import PublicOptions
 from cometbot.cli.dev.screen import Screen
+from cometbot.cli.dev.session import DevOptions
 from cometbot.errors import ConfigurationError
 from cometbot.simulator import Simulator
 from cometbot.simulator.records import BotRecord
@@ -142,7 +142,7 @@ class TunnelSetup:
     def serve(self, *options: str) -> DevProcess:
         """A run behind a tunnel that leads straight to it, once CometChat calls the bot there."""
         run = self.start("--public-url", self.url, "--port", str(self.port), *options)
-        run.wait_for("Ctrl-C ends it.")
+        run.wait_for("Ctrl-C quits.")
         return run
 
     def ask(self, text: str) -> str:
@@ -214,7 +214,7 @@ def test_after_a_kill_the_next_start_puts_back_first(tunnel_setup: TunnelSetup) 
     assert (
         shown.index("An earlier run was killed")
         < shown.index(f"calls {OLD} for shop again")
-        < shown.index("for shop now")
+        < shown.index("CometChat now calls")
     )
     assert tunnel_setup.ask("hi") == "Hello, version one!"
     assert run.end() == 0
@@ -225,22 +225,22 @@ def test_after_a_kill_the_next_start_puts_back_first(tunnel_setup: TunnelSetup) 
 def test_after_a_kill_it_can_be_put_back_without_another_run(tunnel_setup: TunnelSetup) -> None:
     tunnel_setup.serve().end(signal.SIGKILL)
     told = tunnel_setup.start("--no-chat", "--port", "0")
-    told.wait_for("cometbot dev --put-back does that now.")
+    told.wait_for("Run: cometbot dev --restore")
     assert told.end() == 0
-    run = tunnel_setup.start("--put-back")
+    run = tunnel_setup.start("--restore")
     assert run.process.wait(WAIT_TIMEOUT) == 0
     assert run.shown == f"CometChat calls {OLD} for shop again.\n"
     assert is_as_before(tunnel_setup.bot)
-    again = tunnel_setup.start("--put-back")
+    again = tunnel_setup.start("--restore")
     assert again.process.wait(WAIT_TIMEOUT) == 0
-    assert again.shown == "There is nothing to put back.\n"
+    assert again.shown == "Nothing to restore.\n"
 
 
 def test_while_one_run_works_with_the_app_another_one_is_refused(tunnel_setup: TunnelSetup) -> None:
     tunnel_setup.serve()
     second = tunnel_setup.start("--public-url", tunnel_setup.url, "--port", "0")
     assert second.process.wait(WAIT_TIMEOUT) == 2
-    assert "works with this app already; end that one first" in second.shown
+    assert "is running for this app. Stop it first" in second.shown
     assert tunnel_setup.ask("hi") == "Hello, version one!"
 
 
@@ -248,10 +248,10 @@ def test_what_cannot_be_put_back_is_said_and_kept_for_later(tunnel_setup: Tunnel
     run = tunnel_setup.serve()
     tunnel_setup.simulator.misbehave.fail(500, routes=["PUT /bots/shop"])
     assert run.end() == 2
-    assert "cometbot: shop is not put back" in run.shown
-    assert "cometbot dev --put-back in this folder tries it again" in run.shown
+    assert "cometbot: cannot restore shop" in run.shown
+    assert "Retry in this folder with: cometbot dev --restore" in run.shown
     tunnel_setup.simulator.misbehave.clear()
-    assert tunnel_setup.start("--put-back").process.wait(WAIT_TIMEOUT) == 0
+    assert tunnel_setup.start("--restore").process.wait(WAIT_TIMEOUT) == 0
     assert is_as_before(tunnel_setup.bot)
 
 
@@ -263,7 +263,7 @@ def test_public_run_reloads_and_shows_failing_line(tunnel_setup: TunnelSetup) ->
     tunnel_setup.simulator.user("maria").say("boom", to="shop")
     run.wait_for("bot.py, line 12: ZeroDivisionError: division by zero")
     (tunnel_setup.folder / "bot.py").write_text(BOT + "\ndef broken(:\n")
-    run.wait_for("✗ bot.py changed, but the bot cannot start; the old one goes on")
+    run.wait_for("✗ bot.py changed, but the bot cannot start; the previous version keeps running")
     assert tunnel_setup.ask("hi") == "Hello, version two!"
     assert run.end() == 0
 
@@ -282,21 +282,19 @@ def test_insufficient_group_setting_is_named(tunnel_setup: TunnelSetup) -> None:
     text = (tunnel_setup.folder / "bot.py").read_text().replace("import Bot", "import Bot, in_group")
     (tunnel_setup.folder / "bot.py").write_text(text)
     run = tunnel_setup.serve()
-    assert (
-        "Of groups it gets mentionedMessages, and its handlers need allMessages; --group-setting chooses" in run.shown
-    )
+    assert "Group setting: its handlers need allMessages, got mentionedMessages" in run.shown
     assert run.end() == 0
 
 
 def test_code_that_has_another_bot_now_is_followed(tunnel_setup: TunnelSetup) -> None:
-    run = tunnel_setup.serve("--wire", "off")
+    run = tunnel_setup.serve("--traffic", "off")
     (tunnel_setup.folder / "bot.py").write_text(BOT.replace('"shop"', '"help"'))
-    run.wait_for("for help now. It is a new bot, and will be none again at the end.")
+    run.wait_for("for help. It is a new bot, and is unregistered at the end.")
     assert is_as_before(tunnel_setup.bot)
     question = tunnel_setup.simulator.user("maria").say("hi", to="help")
     assert tunnel_setup.simulator.wait_reply(question)[0].text == "Hello, version one!"
     assert run.end() == 0
-    assert "help is no bot any more, as before; its user stays." in run.shown
+    assert "help is unregistered again; its user is kept." in run.shown
     assert "POST /" not in run.shown
     with tunnel_setup.simulator.world.condition:
         assert list(tunnel_setup.simulator.world.directory.bots) == ["shop"]
@@ -319,20 +317,18 @@ def test_public_run_waits_for_the_tunnel(tunnel_setup: TunnelSetup) -> None:
     late = free_port()
     run = tunnel_setup.start("--public-url", f"http://127.0.0.1:{late}", "--port", str(tunnel_setup.port))
     shown = run.wait_for("cloudflared tunnel --url")
-    assert f"Waiting for the tunnel: at http://127.0.0.1:{late} nothing listens on 127.0.0.1, port {late}." in shown
-    assert f"It must lead to {tunnel_setup.url} and change nothing" in shown
+    assert f"Waiting for the tunnel: http://127.0.0.1:{late}: nothing listens on 127.0.0.1, port {late}." in shown
+    assert f"It must forward all requests unchanged to {tunnel_setup.url}" in shown
     assert is_as_before(tunnel_setup.bot)
     with socket.create_server(("127.0.0.1", late)) as tunnel, forward_connections(tunnel, tunnel_setup.port):
-        run.wait_for("Ctrl-C ends it.")
+        run.wait_for("Ctrl-C quits.")
         assert tunnel_setup.ask("hi") == "Hello, version one!"
         assert run.end() == 0
     assert is_as_before(tunnel_setup.bot)
 
 
 def test_missing_tunnel_ends_the_run_unchanged(tunnel_setup: TunnelSetup, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(
-        CommandError, match=r"the bot, since at http://127.0.0.1:\d+ nothing listens .* nothing was changed"
-    ):
+    with pytest.raises(CommandError, match=r"the bot at http://127.0.0.1:\d+: nothing listens .* Nothing was changed"):
         run_here(tunnel_setup, monkeypatch, url=f"http://127.0.0.1:{free_port()}")
     assert is_as_before(tunnel_setup.bot)
     assert (tunnel_setup.notes, tunnel_setup.left) == ([], [])
@@ -369,7 +365,7 @@ def test_taken_port_is_an_error(tunnel_setup: TunnelSetup, monkeypatch: pytest.M
     with (
         socket.create_server(("127.0.0.1", tunnel_setup.port)),
         pytest.raises(
-            ConfigurationError, match=rf"port {tunnel_setup.port}, to which the tunnel leads, cannot be listened on"
+            ConfigurationError, match=rf"cannot listen on port {tunnel_setup.port}, to which the tunnel leads"
         ),
     ):
         run_here(tunnel_setup, monkeypatch, url=tunnel_setup.url)
@@ -377,7 +373,7 @@ def test_taken_port_is_an_error(tunnel_setup: TunnelSetup, monkeypatch: pytest.M
 
 def test_code_broken_at_the_start_is_an_error(tunnel_setup: TunnelSetup, monkeypatch: pytest.MonkeyPatch) -> None:
     (tunnel_setup.folder / "bot.py").write_text("def broken(:\n")
-    with pytest.raises(ConfigurationError, match=r"the bot cannot start; bot.py, line 1: SyntaxError"):
+    with pytest.raises(ConfigurationError, match=r"cannot start the bot: bot.py, line 1: SyntaxError"):
         run_here(tunnel_setup, monkeypatch, url=tunnel_setup.url)
 
 
@@ -388,4 +384,4 @@ def run_here(tunnel_setup: TunnelSetup, monkeypatch: pytest.MonkeyPatch, *, url:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr("tempfile.tempdir", str(tunnel_setup.folder / "tmp"))
     screen = Screen(Console(file=io.StringIO(), width=100), io.StringIO())
-    public_session.run(PublicOptions("", url, port=tunnel_setup.port, tunnel_timeout=0.2), screen)
+    public_session.run(DevOptions(public_url=url, port=tunnel_setup.port, tunnel_timeout=0.2), screen)

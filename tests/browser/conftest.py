@@ -41,7 +41,7 @@ class Dev:
             "--port",
             "0",
             "--no-chat",
-            "--wire",
+            "--traffic",
             "off",
         ]
         self._process = subprocess.Popen(
@@ -89,7 +89,7 @@ class Dev:
         with self._process.stdout as lines:
             for line in lines:
                 self._said += line
-                if "In a browser: " in line and "Ctrl-C ends it." in self._said:
+                if "In a browser: " in line and "Ctrl-C quits." in self._said:
                     self._found.set()
 
 

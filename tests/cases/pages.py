@@ -62,7 +62,7 @@ def serve_dev(case: Case) -> str:
     command = [sys.executable, "-m", "cometbot.cli", "dev", f"{ROOT}/tests/cases/bot.py:bot"]
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [*command, "--port", "0", "--no-chat", "--wire", "off"],
+            [*command, "--port", "0", "--no-chat", "--traffic", "off"],
             cwd=case.work,
             env=environ,
             stdin=subprocess.DEVNULL,

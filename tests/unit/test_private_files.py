@@ -31,9 +31,8 @@ ALLOWED = {
     ("store/sqlite.py", "connect"): "the file is created before, with a mode",
     ("store/probe.py", "connect"): "opens what exists",
     ("cli/init.py", "open"): "source code, which is meant to be shared",
-    ("cli/init.py", "mkdir"): "a folder of source code",
-    ("cli/wheel.py", "ZipFile"): "a package, which is meant to be shared",
-    ("cli/wheel.py", "mkdir"): "a folder of packages",
+    ("cli/init.py", "mkdir"): "a folder of source code or packages",
+    ("cli/init.py", "ZipFile"): "a package, which is meant to be shared",
 }
 """Calls without a mode, and the reason for each. Temporary files and folders of `tempfile` have 0600 and 0700."""
 

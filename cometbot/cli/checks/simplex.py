@@ -18,7 +18,7 @@ from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read_field
 from cometbot.cli.checks.configuration import check_bots, check_settings
 from cometbot.cli.checks.database import check_database
-from cometbot.cli.checks.file_permissions import check_file_permissions
+from cometbot.cli.checks.files import check_file_permissions
 from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.errors import ChannelError, ConfigurationError, PayloadError
 from cometbot.settings import Settings

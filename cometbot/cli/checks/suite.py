@@ -14,9 +14,8 @@ from cometbot.cli.checks.callback import CallbackTarget, check_callbacks
 from cometbot.cli.checks.cometchat import check_cometchat
 from cometbot.cli.checks.configuration import check_bots, check_callback_credentials, check_settings
 from cometbot.cli.checks.database import check_database
-from cometbot.cli.checks.file_permissions import check_file_permissions
+from cometbot.cli.checks.files import check_file_permissions, check_open_files
 from cometbot.cli.checks.http_client import CheckClient
-from cometbot.cli.checks.open_files import check_open_files
 from cometbot.cli.checks.registration import ExpectedBot, check_registration, find_callback_url
 from cometbot.cli.checks.result import CheckResult, skipped
 from cometbot.settings import Credentials, Settings

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from cometbot.cli._params import IntegerParam
+
+if TYPE_CHECKING:
+    from cometbot.cli.dev.feed import TrafficDetail
 
 _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none")
 
@@ -16,71 +21,71 @@ _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none"
     default=8000,
     show_default=True,
     type=IntegerParam(0, 65535, example=8000),
-    help="The simulator's port, or the next free one; with --public-url the bot's own.",
+    help="Port of the simulator, or the next free one; with --public-url the port of the bot.",
 )
-@click.option("--chat/--no-chat", default=True, help="Whether to talk to the bot here in the terminal.")
+@click.option("--chat/--no-chat", default=True, help="Chat with the bot in this terminal.")
 @click.option(
-    "--wire",
+    "--traffic",
     default="on",
     show_default=True,
     type=click.Choice(["on", "full", "off"]),
-    help="Show each callback and REST call: a line, all of it, or nothing.",
+    help="Show callbacks and REST calls: one line each, in full, or not at all.",
 )
 @click.option(
     "--group-setting",
     type=click.Choice(_GROUP_SETTINGS),
-    help="Which messages of a group the bot gets; allMessages, or with --public-url as CometChat has it.",
+    help="Group messages that the bot receives. Default: allMessages; with --public-url, as registered.",
 )
 @click.option(
     "--public-url",
     default="",
     metavar="URL",
-    help="Let your app on CometChat call the bot here, through a tunnel that leads from URL to the port.",
+    help="Let your CometChat app call the bot, through a tunnel from URL to the port.",
 )
-@click.option("--put-back", is_flag=True, help="Put back what a run with --public-url that was killed has left.")
+@click.option("--restore", is_flag=True, help="Restore CometChat after a run with --public-url was killed.")
 @click.pass_context
 def dev(
     ctx: click.Context,
     bot: str | None,
     port: int,
     chat: bool,
-    wire: str,
+    traffic: TrafficDetail,
     group_setting: str | None,
     public_url: str,
-    put_back: bool,
+    restore: bool,
 ) -> None:
-    """Try a bot out, without any account.
+    """Try out a bot without an account.
 
-    BOT is module:attribute or file.py:attribute, for example shop.py:bot. Without it COMETBOT_BOT counts, else
-    the only bot of bot.py.
+    BOT is module:attribute or file.py:attribute, for example shop.py:bot. Default: COMETBOT_BOT, else the only bot of
+    bot.py.
 
-    A CometChat is simulated on this machine, the bot runs beside it and is started anew when its code changes. Lines
-    that are typed, or come through a pipe, are said to it. Nothing is kept at the end.
+    The command simulates CometChat on this machine and restarts the bot when its code changes. Lines from the terminal
+    or from a pipe are sent to the bot. All data is deleted at the end.
 
-    With --public-url it is your own app on CometChat (COMETCHAT_APP_ID, COMETCHAT_REGION, COMETCHAT_API_KEY) that
-    calls the bot, through a tunnel from there to the port of this machine. CometChat is told so, and at the end
-    everything is put back as it was.
+    With --public-url, your own CometChat app (COMETCHAT_APP_ID, COMETCHAT_REGION, COMETCHAT_API_KEY) calls the bot
+    through a tunnel to the port of this machine. The command registers the bot there, and restores the registration at
+    the end.
     """
-    debug = bool(ctx.find_root().params.get("debug"))
-    if public_url or put_back:
-        from cometbot.cli.dev import public_session
+    if public_url and restore:
+        raise click.UsageError("--restore cannot be combined with --public-url, which restores first.")
+    if restore:
+        from cometbot.cli.dev.public_session import restore_pending
 
-        if public_url and put_back:
-            raise click.UsageError("--put-back goes without --public-url, which does the same first.")
-        if put_back:
-            public_session.restore_pending()
-            return
-        options = public_session.PublicOptions(
-            bot or "",
-            public_url,
-            port=port,
-            shows_calls=wire != "off",
-            group_setting=group_setting or "",
-            debug=debug,
-        )
-        public_session.run(options)
+        restore_pending()
         return
-    from cometbot.cli.dev.session import DevOptions, run
+    if public_url:
+        from cometbot.cli.dev.public_session import run
+    else:
+        from cometbot.cli.dev.session import run
+    from cometbot.cli.dev.session import DevOptions
 
-    setting = group_setting or _GROUP_SETTINGS[0]
-    run(DevOptions(bot or "", port=port, chat=chat, wire=wire, group_setting=setting, debug=debug))
+    options = DevOptions(
+        bot or "",
+        port=port,
+        chat=chat,
+        traffic=traffic,
+        group_setting=group_setting or ("" if public_url else _GROUP_SETTINGS[0]),
+        debug=bool(ctx.find_root().params.get("debug")),
+        public_url=public_url,
+    )
+    run(options)

@@ -61,13 +61,13 @@ class BotProcess:
         self._read_lines(os.fdopen(reading, encoding="utf-8", errors="replace"), self._handle_report, self._handle_end)
         if not self._has_started.wait(START_TIMEOUT):
             self.kill()
-            return Failed(ErrorReport(f"the bot is not ready after {START_TIMEOUT:.0f} seconds of importing it"))
+            return Failed(ErrorReport(f"the bot was not ready within {START_TIMEOUT:.0f} s"))
         if isinstance(self._start_report, Ready):
             return self._start_report
         self._is_stopping = True
         status = self._wait()
         return self._start_report or Failed(
-            ErrorReport(f"the bot's process ended while it began, with the status {status}")
+            ErrorReport(f"the bot's process exited during its start, with status {status}")
         )
 
     def stop(self, timeout: float) -> None:

@@ -42,7 +42,7 @@ class ChatContext:
     runner: BotRunner
     delivery: Delivery
     screen: Screen
-    place: ActiveChat
+    active: ActiveChat
     thread: str = ""
 
     def show_note(self, text: str, style: str = "dim") -> None:
@@ -52,8 +52,8 @@ class ChatContext:
     @property
     def prompt(self) -> str:
         """The prompt for the next line."""
-        name = f"#{self.place.peer}" if self.place.is_group else self.place.peer
-        return f"{self.place.user} → {name}{f' (thread #{self.thread})' if self.thread else ''} > "
+        name = f"#{self.active.peer}" if self.active.is_group else self.active.peer
+        return f"{self.active.user} → {name}{f' (thread #{self.thread})' if self.thread else ''} > "
 
 
 class Chat:
@@ -76,8 +76,8 @@ class Chat:
             except EOFError:
                 if is_first and not self._context.screen.is_interactive:
                     raise ConfigurationError(
-                        "there is no terminal to talk in, and no line came through a pipe; cometbot dev --no-chat goes "
-                        "on without them, with its page in the browser"
+                        "cannot start the chat: standard input is neither a terminal nor a pipe with lines. "
+                        "cometbot dev --no-chat runs without a chat; use the page in the browser."
                     ) from None
                 self._wait_idle(0 if self._context.screen.is_interactive else PIPE_TIMEOUT)
                 return
@@ -99,7 +99,7 @@ class Chat:
 
     def _send(self, text: str) -> None:
         if not self._context.runner.is_running:
-            self._context.show_note("The bot is not running, so it will not hear of this before it is.", "yellow")
+            self._context.show_note("The bot is not running. It receives this message when it runs again.", "yellow")
         message = send_message(self._context, text, hide=self._feed.hide)
         self._wait_for_answer()
         self._explain_missing_callback(message)
@@ -111,9 +111,9 @@ class Chat:
             return
         if message.receiver_type == "group":
             settings = {bot.group_chat_setting for bot in simulator.world.directory.bots.values()}
-            self._context.show_note(f"No bot was told of this: its group setting is {', '.join(sorted(settings))}.")
+            self._context.show_note(f"No bot received this: the group setting is {', '.join(sorted(settings))}.")
         else:
-            self._context.show_note(f"No bot was told of this: {message.receiver} is a person.")
+            self._context.show_note(f"No bot received this: {message.receiver} is a user.")
 
     def _wait_for_answer(self) -> None:
         self._wait_idle(ANSWER_TIMEOUT if self._context.screen.is_interactive else PIPE_TIMEOUT)
@@ -141,21 +141,21 @@ def send_message(
 
     A user who is not a member of the group joins it first.
     """
-    actor = context.simulator.user(context.place.user)
+    actor = context.simulator.user(context.active.user)
     with context.simulator.world.condition:
         try:
             message = _write(context, actor, text, attachments)
         except Refusal as refusal:
             if refusal.code != "ERR_GROUP_NOT_JOINED":
                 raise
-            actor.join(context.place.peer)
+            actor.join(context.active.peer)
             message = _write(context, actor, text, attachments)
         hide(message.id)
         return message
 
 
 def _write(context: ChatContext, actor: Actor, text: str, attachments: Sequence[str]) -> StoredMessage:
-    group, user = (context.place.peer, "") if context.place.is_group else ("", context.place.peer)
+    group, user = (context.active.peer, "") if context.active.is_group else ("", context.active.peer)
     written = with_mentions(text, context.simulator.world.directory)
     return actor.say(written, to=user, group=group, attachments=attachments, parent=context.thread)
 

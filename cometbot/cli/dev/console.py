@@ -28,12 +28,12 @@ class ConsoleLog:
 
     def started(self, files: Sequence[Path]) -> None:
         """Show that the bot runs again, because ``files`` changed if there are any."""
-        why = f"{format_files(files)} changed: the bot runs with the new code" if files else "the bot runs again"
+        why = f"{format_files(files)} changed: the bot runs with the new code" if files else "the bot is running again"
         self._screen.show(Text(f"↻ {why}", style="green"))
 
     def failed(self, failed: Failed, files: Sequence[Path], *, is_running: bool) -> None:
         """Show that the bot cannot start. ``is_running`` is True if an old process still serves."""
-        consequence = "the old one goes on" if is_running else "it is tried again when you save a file"
+        consequence = "the previous version keeps running" if is_running else "retrying when you save a file"
         changed = f"{format_files(files)} changed, but " if files else ""
         self._screen.show(
             Text(f"✗ {changed}the bot cannot start; {consequence}", style="bold red"),
@@ -42,8 +42,8 @@ class ConsoleLog:
 
     def exited(self, status: int) -> None:
         """Show that the bot's process ended unexpectedly."""
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with the status {status}"
-        self._screen.show(Text(f"✗ the bot's process {how}; another one is started", style="bold red"))
+        how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
+        self._screen.show(Text(f"✗ the bot's process {how}; restarting", style="bold red"))
 
     def reported(self, report: Report) -> None:
         """Show a log record, an output line or an HTTP call of the bot."""
@@ -68,14 +68,18 @@ class ConsoleLog:
 def describe_start_failure(failed: Failed) -> str:
     """Return the error message of a run that cannot start."""
     place = f"{failed.fault.place}: " if failed.fault.place else ""
-    return failed.fault.text if failed.is_configuration_error else f"the bot cannot start; {place}{failed.fault.text}"
+    return failed.fault.text if failed.is_configuration_error else f"cannot start the bot: {place}{failed.fault.text}"
 
 
 def format_files(files: Sequence[Path]) -> str:
     """Return the first files, relative to the current folder, and the number of the others."""
-    here = Path.cwd()
-    shown = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    shown = [display_path(file) for file in files]
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def display_path(file: Path) -> str:
+    """Return the path, relative to the current folder if it is below that."""
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
 
 class _ScreenHandler(logging.Handler):

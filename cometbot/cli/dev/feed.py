@@ -24,6 +24,7 @@ _POLL_INTERVAL = 0.5
 _FLUSH_TIMEOUT = 5.0
 
 TrafficDetail = Literal["on", "full", "off"]
+TRAFFIC_DETAILS: tuple[TrafficDetail, ...] = ("on", "full", "off")
 
 
 class EventFeed:
@@ -35,13 +36,13 @@ class EventFeed:
     """
 
     def __init__(
-        self, simulator: Simulator, screen: Screen, place: Callable[[], ActiveChat], detail: TrafficDetail
+        self, simulator: Simulator, screen: Screen, active_chat: Callable[[], ActiveChat], detail: TrafficDetail
     ) -> None:
         self.callbacks: TrafficDetail = detail
         self.calls: TrafficDetail = detail
         self._simulator = simulator
         self._screen = screen
-        self._place = place
+        self._active_chat = active_chat
         self._seen = simulator.world.journal.last_id
         self._hidden: set[str] = set()
         self._stop = threading.Event()
@@ -90,7 +91,7 @@ class EventFeed:
         try:
             self._show(entry)
         except Exception:
-            _log.exception("could not show what happened in the simulator")
+            _log.exception("cannot show an event of the simulator")
 
     def _show(self, entry: Entry) -> None:
         if isinstance(entry, ChangeEntry):
@@ -111,7 +112,7 @@ class EventFeed:
         if trigger == "message_sent":
             message = data["message"]
             if message["id"] not in self._hidden:
-                self._screen.show(render_message(message, self._place()))
+                self._screen.show(render_message(message, self._active_chat()))
             return
         shown = render_change(trigger, data)
         if shown is not None:

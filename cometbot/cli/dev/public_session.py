@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
@@ -24,46 +23,28 @@ from cometbot.channels.cometchat.provision import (
 )
 from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
 from cometbot.cli import CommandError
-from cometbot.cli._account import explain_errors
+from cometbot.cli._account import explain_errors, make_account_client
 from cometbot.cli._sanitize import sanitize
 from cometbot.cli.checks.callback import CallbackTarget, check_callback
 from cometbot.cli.checks.http_client import CheckClient
 from cometbot.cli.checks.registration import covers_need
 from cometbot.cli.dev import signals
 from cometbot.cli.dev.bot_process import STOP_TIMEOUT
-from cometbot.cli.dev.console import ConsoleLog, describe_start_failure
 from cometbot.cli.dev.registrations import RestoreResult, TemporaryRegistrations
-from cometbot.cli.dev.reports import BotInfo, Failed, Ready, Report
-from cometbot.cli.dev.runner import BotRunner
+from cometbot.cli.dev.reports import BotInfo, Failed, Ready
 from cometbot.cli.dev.screen import Screen
-from cometbot.cli.dev.session import temporary_folder
+from cometbot.cli.dev.session import DevOptions, Session
 from cometbot.cli.dev.undo_journal import UndoJournal, journal_path
 from cometbot.errors import ConfigurationError
 from cometbot.loading import choose_bot
 from cometbot.settings import Credentials, Settings
+from cometbot.temporary_folders import TemporaryFolder
 
 _RETRY_INTERVAL = 1.0
 _REQUEST_TIMEOUT = 5.0
 
 
-@dataclass(frozen=True)
-class PublicOptions:
-    """The command's options.
-
-    An empty ``group_setting`` means the registered one, or for a new bot the one that its handlers need.
-    ``tunnel_timeout`` is how many seconds the tunnel may need to reach this machine.
-    """
-
-    bot: str
-    url: str
-    port: int = 8000
-    shows_calls: bool = True
-    group_setting: str = ""
-    debug: bool = False
-    tunnel_timeout: float = 60.0
-
-
-def run(options: PublicOptions, screen: Screen | None = None) -> None:
+def run(options: DevOptions, screen: Screen | None = None) -> None:
     """Run until a signal arrives, then restore CometChat as it was, also after an error.
 
     Raises :class:`ConfigurationError` for missing or invalid settings, and :class:`CommandError` if CometChat refuses a
@@ -76,12 +57,11 @@ def run(options: PublicOptions, screen: Screen | None = None) -> None:
         contextlib.suppress(KeyboardInterrupt),
         signals.interrupt_on_signals(),
         screen or Screen() as shown,
-        temporary_folder() as folder,
+        TemporaryFolder("dev") as folder,
         UndoJournal(journal_path(settings.data, settings.cometchat_app_id)) as journal,
     ):
-        check_url(options.url, client.api_url)
-        database = f"sqlite:///{folder / 'dev.db'}"
-        PublicSession(spec, options, settings, TemporaryRegistrations(client, journal), shown, database).run()
+        check_url(options.public_url, client.api_url)
+        PublicSession(spec, options, shown, folder, settings, TemporaryRegistrations(client, journal)).run()
 
 
 def restore_pending(screen: Screen | None = None) -> None:
@@ -94,7 +74,7 @@ def restore_pending(screen: Screen | None = None) -> None:
     ):
         registrations = TemporaryRegistrations(client, journal)
         if not registrations.uids:
-            shown.show(Text("There is nothing to put back."))
+            shown.show(Text("Nothing to restore."))
         show_restored(registrations.restore_all(), shown)
 
 
@@ -105,16 +85,11 @@ def make_client(settings: Settings) -> CometChatClient:
         needed["COMETCHAT_REGION"] = settings.cometchat_region
     missing = sorted(name for name, value in needed.items() if not value)
     if missing:
-        listed = " and ".join(filter(None, (", ".join(missing[:-1]), missing[-1])))
         raise ConfigurationError(
-            f"--public-url works with a real app, and {listed} {'is' if len(missing) == 1 else 'are'} not set; copy "
-            f"{'it' if len(missing) == 1 else 'them'} from CometChat's dashboard into .env, or leave --public-url out "
-            "to try the bot without an account"
+            f"--public-url needs a real app: not set: {', '.join(missing)}. Copy the values from CometChat's dashboard "
+            "into .env, or leave out --public-url to try the bot without an account."
         )
-    key = settings.cometchat_api_key.reveal()
-    return CometChatClient(
-        settings.cometchat_base_url, key, app_id=settings.cometchat_app_id, pool_size=1, timeout=_REQUEST_TIMEOUT
-    )
+    return make_account_client(settings, timeout=_REQUEST_TIMEOUT)
 
 
 def show_restored(results: Sequence[RestoreResult], screen: Screen) -> None:
@@ -124,38 +99,32 @@ def show_restored(results: Sequence[RestoreResult], screen: Screen) -> None:
             screen.show(Text(sanitize(f"{item.text}."), style="green"))
     failed = [f"{item.text}: {get_troubleshooting_hint(item.error, item.uid)}" for item in results if item.error]
     if failed:
-        raise CommandError(sanitize(f"{'; '.join(failed)}; cometbot dev --put-back in this folder tries it again"))
+        raise CommandError(sanitize(f"{'; '.join(failed)}. Retry in this folder with: cometbot dev --restore"))
 
 
-class PublicSession:
-    """One run with its parts. Receives the events of the bot's processes."""
+class PublicSession(Session):
+    """A run whose bot is called by a real CometChat."""
 
     def __init__(
         self,
         spec: str,
-        options: PublicOptions,
+        options: DevOptions,
+        screen: Screen,
+        folder: Path,
         settings: Settings,
         registrations: TemporaryRegistrations,
-        screen: Screen,
-        database: str,
     ) -> None:
-        self._spec = spec
-        self._options = options
         self._settings = settings
         self._registrations = registrations
-        self._screen = screen
-        self._console = ConsoleLog(screen, full_tracebacks=options.debug)
         self._generated = generate_credentials()
-        self._ready = threading.Event()
         self._registration_lock = threading.Lock()
         self._is_registering = False
-        self._has_begun = False
         try:
-            self._runner = BotRunner(spec, self._environ(database), self, port=options.port, is_real=True)
+            super().__init__(spec, options, screen, folder, self._environ(), port=options.port, is_real=True)
         except OSError as error:
             raise ConfigurationError(
-                f"port {options.port}, to which the tunnel leads, cannot be listened on ({error.strerror}); end what "
-                "is there, or let the tunnel lead to another one and name that with --port"
+                f"cannot listen on port {options.port}, to which the tunnel leads: {error.strerror}. Stop what listens "
+                "there, or let the tunnel lead to another port and choose that with --port."
             ) from error
 
     def run(self) -> None:
@@ -164,35 +133,22 @@ class PublicSession:
             with self._console.capture_warnings(), ThreadPoolExecutor(1) as executor:
                 self._restore_leftovers()
                 self._start()
+                self._runner.watch()
+                self._ready.wait()
                 self._check_account()
                 self._wait_for_tunnel()
                 # In a thread, because a signal must not abort a request that CometChat executes nevertheless.
                 executor.submit(self._start_registering).result()
-                self._console.shows_calls = self._options.shows_calls
+                self._console.shows_calls = self._options.traffic != "off"
                 self._show_welcome()
                 threading.Event().wait()
         finally:
             signals.ignore_signals()
             self._end()
 
-    def _start(self) -> None:
-        """Start the bot and wait until it runs.
-
-        Raises :class:`ConfigurationError` if it cannot start and a change of its code would not help, or without a
-        terminal.
-        """
-        answer = self._runner.start()
-        if isinstance(answer, Failed) and (answer.is_configuration_error or not self._screen.is_interactive):
-            raise ConfigurationError(describe_start_failure(answer))
-        self._has_begun = True
-        self._runner.watch()
-        self._ready.wait()
-
     def started(self, ready: Ready, files: list[Path]) -> None:
         """Register the bots that are served now on CometChat."""
-        if files or self._has_begun:
-            self._console.started(files)
-        self._ready.set()
+        super().started(ready, files)
         with self._registration_lock:
             if not self._is_registering:
                 return
@@ -201,23 +157,14 @@ class PublicSession:
             except (CommandError, ConfigurationError) as error:
                 self._screen.show(Text(f"✗ {sanitize(str(error))}", style="bold red"))
 
-    def failed(self, failed: Failed, files: list[Path]) -> None:
-        """Show the error, unless it ends the run and is shown then."""
-        if self._has_begun or (self._screen.is_interactive and not failed.is_configuration_error):
-            self._console.failed(failed, files, is_running=self._runner.is_running)
-
-    def exited(self, status: int) -> None:
-        """Show that the process ended."""
-        self._console.exited(status)
-
-    def reported(self, report: Report) -> None:
-        """Show a log record, an output line or an HTTP call of the bot."""
-        self._console.reported(report)
+    def _ends_run(self, failed: Failed) -> bool:
+        """Return True if a change of the bot's code would not help, or if nobody sees the error."""
+        return failed.is_configuration_error or not self._screen.is_interactive
 
     def _restore_leftovers(self) -> None:
         """Restore the bots that an earlier run left changed."""
         if self._registrations.uids:
-            self._screen.show(Text("An earlier run was killed before it could put CometChat back.", style="yellow"))
+            self._screen.show(Text("An earlier run was killed before it restored CometChat.", style="yellow"))
             show_restored(self._registrations.restore_all(), self._screen)
 
     def _check_account(self) -> None:
@@ -233,8 +180,8 @@ class PublicSession:
             if time.monotonic() >= ends_at:
                 raise CommandError(
                     sanitize(
-                        f"CometChat would not reach the bot, since at {self._options.url} {cause}; let your tunnel "
-                        f"lead to {self._runner.url} and start again; nothing was changed on CometChat"
+                        f"CometChat cannot reach the bot at {self._options.public_url}: {cause}. Point your tunnel to "
+                        f"{self._runner.url} and start again. Nothing was changed on CometChat."
                     )
                 )
             if cause != shown_cause:
@@ -246,7 +193,7 @@ class PublicSession:
         """Return why CometChat would not reach a bot, or "" if it would. The check causes nothing to be stored."""
         client = CheckClient(timeout=_REQUEST_TIMEOUT)
         for bot in self._runner.bots:
-            url = callback_url(self._options.url, bot.name)
+            url = callback_url(self._options.public_url, bot.name)
             uid, app_id = bot.uid.lower(), self._settings.cometchat_app_id
             target = CallbackTarget(bot.name, uid, app_id, url, self._credentials(bot.name))
             for result in check_callback(target, client):
@@ -257,8 +204,8 @@ class PublicSession:
     def _describe_tunnel_problem(self, cause: str) -> list[Text]:
         port = self._runner.url.rpartition(":")[2]
         return [
-            Text(sanitize(f"Waiting for the tunnel: at {self._options.url} {cause}."), style="yellow"),
-            Text(f"It must lead to {self._runner.url} and change nothing on the way, for example"),
+            Text(sanitize(f"Waiting for the tunnel: {self._options.public_url}: {cause}."), style="yellow"),
+            Text(f"It must forward all requests unchanged to {self._runner.url}, for example"),
             Text(f"  cloudflared tunnel --url {self._runner.url}    or    ngrok http {port}", style="bold"),
         ]
 
@@ -268,10 +215,9 @@ class PublicSession:
             self._register(self._runner.bots)
 
     def _show_welcome(self) -> None:
-        them = "it" if len(self._runner.bots) == 1 else "them"
         self._screen.show(
-            Text(f"Write to {them} in your app. What the bot stores is gone at the end."),
-            Text("Change the code and save it: the bot goes on with the new code. Ctrl-C ends it."),
+            Text("Write to the bot in your app. Its database is deleted at the end."),
+            Text("Edit and save the code: the bot restarts with it. Ctrl-C quits."),
             Text(),
         )
 
@@ -290,22 +236,22 @@ class PublicSession:
 
     def _show_registration(self, plan: BotPlan, bot: BotInfo, before: RegisteredBot | None) -> None:
         if before is None:
-            then = "It is a new bot, and will be none again at the end"
+            then = "It is a new bot, and is unregistered at the end"
         else:
-            then = f"It will be {before.masked_url or 'without a URL'} again at the end"
+            then = f"{before.masked_url or 'No URL'} is restored at the end"
         url, uid = (plan.url, "bold underline"), (plan.uid, "bold")
-        self._screen.show(Text.assemble("CometChat calls ", url, " for ", uid, " now. ", sanitize(then), "."))
+        self._screen.show(Text.assemble("CometChat now calls ", url, " for ", uid, ". ", sanitize(then), "."))
         setting = before.group_setting if before and not self._options.group_setting else plan.group_setting
         if not covers_need(setting, bot.group_setting):
             remark = (
-                f"Of groups it gets {setting}, and its handlers need {bot.group_setting}; --group-setting chooses that."
+                f"Group setting: its handlers need {bot.group_setting}, got {setting}. Change it with --group-setting."
             )
             self._screen.show(Text(remark, style="yellow"))
 
     def _plan(self, bot: BotInfo) -> BotPlan:
         return BotPlan(
             uid=bot.uid.lower(),
-            url=check_url(callback_url(self._options.url, bot.name), self._settings.cometchat_base_url),
+            url=check_url(callback_url(self._options.public_url, bot.name), self._settings.cometchat_base_url),
             name=name_from_uid(bot.name),
             group_setting=self._options.group_setting or bot.group_setting,
             credentials=check_credentials(self._credentials(bot.name)),
@@ -318,7 +264,7 @@ class PublicSession:
     def _end(self) -> None:
         with contextlib.suppress(OSError):  # the terminal may be closed
             if self._registrations.uids:
-                self._screen.show(Text("Putting CometChat back …", style="dim"))
+                self._screen.show(Text("Restoring CometChat …", style="dim"))
         with self._registration_lock:
             self._is_registering = False
             returns = self._registrations.restore_all()
@@ -326,14 +272,7 @@ class PublicSession:
         with contextlib.suppress(OSError):
             show_restored(returns, self._screen)
 
-    def _environ(self, database: str) -> Mapping[str, str]:
+    def _environ(self) -> Mapping[str, str]:
         shared = Credentials(self._settings.callback_username, self._settings.callback_password)
         username, password = shared if all(shared) else self._generated
-        return {
-            "COMETBOT_BOT": self._spec,
-            "COMETBOT_CHANNELS": "cometchat",
-            "COMETBOT_DATABASE_URL": database,
-            "COMETBOT_CALLBACK_USERNAME": username,
-            "COMETBOT_CALLBACK_PASSWORD": password.reveal(),
-            "PYTHONUNBUFFERED": "1",
-        }
+        return {"COMETBOT_CALLBACK_USERNAME": username, "COMETBOT_CALLBACK_PASSWORD": password.reveal()}

@@ -80,11 +80,9 @@ class TemporaryRegistrations:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 text = self._restore(entry)
-            except Rejected as error:
-                return RestoreResult(uid, f"{uid} cannot be put back", error)
             except ChannelError as error:
-                if attempt == MAX_ATTEMPTS:
-                    return RestoreResult(uid, f"{uid} is not put back", error)
+                if attempt == MAX_ATTEMPTS or isinstance(error, Rejected):
+                    return RestoreResult(uid, f"cannot restore {uid}", error)
                 retry_after = error.retry_after if isinstance(error, RateLimited) else 0.0
                 time.sleep(min(max(retry_after, _RETRY_INTERVAL * attempt), _MAX_RETRY_INTERVAL))
             else:
@@ -101,11 +99,11 @@ class TemporaryRegistrations:
         before = RegisteredBot.from_record(entry.before) if entry.before else None
         if now is None or now.url != entry.url:
             is_as_before = now is before is None or (now and before and now.url == before.url)
-            meanwhile = "is as it was" if is_as_before else "was changed on CometChat meanwhile, and stays like that"
+            meanwhile = "is unchanged" if is_as_before else "was changed on CometChat meanwhile; left as it is"
             return f"{entry.uid} {meanwhile}"
         if before is None:
             self._client.delete_bot(entry.uid)
-            return f"{entry.uid} is no bot any more, as before; its user stays"
+            return f"{entry.uid} is unregistered again; its user is kept"
         update_bot(self._client, entry.uid, _changes_to(before))
         return f"CometChat calls {before.masked_url or 'nothing'} for {entry.uid} again"
 

@@ -46,9 +46,9 @@ class ActiveChat:
         return {message["sender"], message["receiver"]} == {self.user, self.peer}
 
 
-def render_message(message: Mapping[str, Any], place: ActiveChat) -> RenderableType:
+def render_message(message: Mapping[str, Any], active: ActiveChat) -> RenderableType:
     """Render a message: its sender, its id for ``:thread``, and its content."""
-    where = "" if place.contains(message) else _receiver(message)
+    where = "" if active.contains(message) else _receiver(message)
     thread = f"in thread #{message['parentId']}" if message.get("parentId") else ""
     remark = ", ".join(filter(None, (where, thread)))
     return _message_grid(message, [Text(remark, style="dim")] if remark else [])
@@ -64,11 +64,12 @@ def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | Non
             return Text(f"{message.get('deletedBy') or message['sender']} deleted #{message['id']}", style="dim")
         case "message_reaction_added" | "message_reaction_removed":
             reaction = data["reaction"]
-            verb = "reacted" if trigger.endswith("added") else "took back"
-            return Text(f"{reaction['uid']} {verb} {sanitize(reaction['reaction'])} to #{reaction['messageId']}")
+            verb, link = ("added", "to") if trigger.endswith("added") else ("removed", "from")
+            emoji = sanitize(reaction["reaction"])
+            return Text(f"{reaction['uid']} {verb} {emoji} {link} #{reaction['messageId']}")
     if trigger.startswith("group_member_"):
         what = trigger.removeprefix("group_member_").replace("_", " ")
-        verb = {"joined": "joined", "left": "left", "scope changed": "got another role in"}.get(what, f"was {what}:")
+        verb = {"joined": "joined", "left": "left", "scope changed": "has a new role in"}.get(what, f"was {what}:")
         return Text(f"{', '.join(data['members'])} {verb} {data['group']['guid']}", style="dim")
     return None
 
@@ -79,7 +80,7 @@ def render_callback(entry: CallbackEntry) -> Text:
     text.append(f"POST {urlsplit(entry.url).path}  ", style="blue not dim")
     text.append(f"#{entry.message_id} {_excerpt(entry.body.get('data', {}))}" if entry.message_id else entry.trigger)
     again = [f"attempt {entry.attempt}"] * (entry.attempt > 1)
-    return _annotate(text, [sanitize(entry.error), *again, *["told twice on purpose"] * bool(entry.copy)])
+    return _annotate(text, [sanitize(entry.error), *again, *["simulated duplicate"] * bool(entry.copy)])
 
 
 def render_request(entry: RequestEntry) -> Text:
@@ -88,7 +89,7 @@ def render_request(entry: RequestEntry) -> Text:
     text.append(f"{entry.method} {entry.path}", style="magenta not dim")
     text.append(f"?{'&'.join(f'{name}={value}' for name, value in entry.query.items())}" if entry.query else "")
     text.append(f"  {_excerpt(entry.body)}")
-    return _annotate(text, [f"{name.replace('_', ' ')} on purpose" for name in entry.misbehaviour])
+    return _annotate(text, [f"simulated {name.replace('_', ' ')}" for name in entry.misbehaviour])
 
 
 def is_background_call(what: str) -> bool:

@@ -1,14 +1,14 @@
-"""A run of ``cometbot dev`` with its simulator, bot and chat."""
+"""A run of ``cometbot dev`` with its simulator, bot and chat, and what it shares with a run on a real CometChat."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 from urllib.parse import quote
 
 from rich.text import Text
@@ -40,14 +40,20 @@ _ADDRESS_DELAY = 2.0
 
 @dataclass(frozen=True)
 class DevOptions:
-    """The command's options. ``port`` 0 chooses a free one."""
+    """The command's options. ``port`` 0 chooses a free one.
+
+    With ``public_url`` an empty ``group_setting`` means the registered one, or for a new bot the one that its handlers
+    need, and ``tunnel_timeout`` is how many seconds the tunnel may need to reach this machine.
+    """
 
     bot: str = ""
     port: int = 8000
     chat: bool = True
-    wire: str = "on"
-    group_setting: str = "allMessages"
+    traffic: TrafficDetail = "on"
+    group_setting: str = ""
     debug: bool = False
+    public_url: str = ""
+    tunnel_timeout: float = 60.0
 
 
 def run(options: DevOptions, screen: Screen | None = None) -> None:
@@ -58,29 +64,86 @@ def run(options: DevOptions, screen: Screen | None = None) -> None:
         contextlib.suppress(KeyboardInterrupt),
         signals.interrupt_on_signals(),
         screen or Screen() as shown,
-        temporary_folder() as folder,
+        TemporaryFolder("dev") as folder,
     ):
         DevSession(spec, options, shown, folder).run()
 
 
-class DevSession:
-    """One run with its parts. Receives the events of the bot's processes."""
+class Session(ABC):
+    """What a run with the simulator and one with a real CometChat share: the bot's processes, and their log.
 
-    def __init__(self, spec: str, options: DevOptions, screen: Screen, folder: Path) -> None:
+    The database is in ``folder``, which ends with the run: the ids of simulated messages would be ambiguous later.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        options: DevOptions,
+        screen: Screen,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        port: int = 0,
+        is_real: bool = False,
+    ) -> None:
         self._spec = spec
         self._options = options
         self._screen = screen
+        self._console = ConsoleLog(screen, full_tracebacks=options.debug)
+        self._ready = threading.Event()
+        self._has_begun = False
+        self._database = f"sqlite:///{folder / 'dev.db'}"
+        shared = {
+            "COMETBOT_BOT": spec,
+            "COMETBOT_CHANNELS": "cometchat",
+            "COMETBOT_DATABASE_URL": self._database,
+            "PYTHONUNBUFFERED": "1",
+        }
+        self._runner = BotRunner(spec, {**shared, **environ}, self, port=port, is_real=is_real)
+
+    @abstractmethod
+    def _ends_run(self, failed: Failed) -> bool:
+        """Return True if a first start that failed like this ends the run."""
+
+    def _start(self) -> Ready | Failed:
+        """Start the bot. Raises :class:`ConfigurationError` if that fails and ends the run."""
+        report = self._runner.start()
+        if isinstance(report, Failed) and self._ends_run(report):
+            raise ConfigurationError(describe_start_failure(report))
+        self._has_begun = True
+        return report
+
+    def started(self, ready: Ready, files: list[Path]) -> None:
+        """Show a restart."""
+        if files or self._has_begun:
+            self._console.started(files)
+        self._ready.set()
+
+    def failed(self, failed: Failed, files: list[Path]) -> None:
+        """Show the error, unless it ends the run and is shown then."""
+        if self._has_begun or not self._ends_run(failed):
+            self._console.failed(failed, files, is_running=self._runner.is_running)
+
+    def exited(self, status: int) -> None:
+        """Show that the process ended."""
+        self._console.exited(status)
+
+    def reported(self, report: Report) -> None:
+        """Show a log record, an output line or an HTTP call of the bot."""
+        self._console.reported(report)
+
+
+class DevSession(Session):
+    """A run with the simulator."""
+
+    def __init__(self, spec: str, options: DevOptions, screen: Screen, folder: Path) -> None:
         self._simulator, self._port_note = open_simulator(options.port)
         self._password = secrets.token_urlsafe(16)
-        database = f"sqlite:///{folder / 'dev.db'}"
-        self._runner = BotRunner(spec, self._environ(database), self)
-        self._delivery = Delivery([], [], database)
+        super().__init__(spec, options, screen, folder, self._environ())
+        self._delivery = Delivery([], [], self._database)
         self._workbench = DevWorkbench(spec, self._delivery)
         self._simulator.workbench = self._workbench
-        self._console = ConsoleLog(screen, full_tracebacks=options.debug)
-        self._has_begun = False
         self._has_shown_address = False
-        self._ready = threading.Event()
         self._can_wait = screen.is_interactive or not options.chat
 
     def run(self) -> None:
@@ -91,11 +154,8 @@ class DevSession:
                 _add_sample_data(self._simulator)
                 if self._can_wait:
                     address_timer.start()
-                report = self._runner.start()
+                report = self._start()
                 address_timer.cancel()
-                if isinstance(report, Failed) and self._ends_run(report):
-                    raise ConfigurationError(describe_start_failure(report))
-                self._has_begun = True
                 if isinstance(report, Failed):
                     self._screen.show(self._address())
                 self._run_chat()
@@ -111,33 +171,24 @@ class DevSession:
         known = self._simulator.world.directory.bots
         for bot in ready.bots:
             url = f"{self._runner.url}/cometchat/{quote(bot.name, safe='')}"
-            credentials = (_USERNAME, self._password)
-            add_bot(self._simulator, bot.uid, url, credentials, self._options.group_setting)
-            add_webhook(self._simulator, bot.uid, f"{url}/webhook", credentials)
+            add_bot(self._simulator, bot.uid, url, (_USERNAME, self._password), self._options.group_setting)
         with self._simulator.world.condition:
             for uid, record in known.items():
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
-        self._ready.set()
         self._workbench.started(ready, files)
-        if files or self._has_begun:
-            self._console.started(files)
+        super().started(ready, files)
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
-        """Show the error, unless it ends the run and is shown then."""
         self._workbench.failed(failed, files)
-        if not self._has_begun and self._ends_run(failed):
-            return
-        self._console.failed(failed, files, is_running=self._runner.is_running)
+        super().failed(failed, files)
 
     def exited(self, status: int) -> None:
-        """Show that the process ended."""
-        self._workbench.died()
-        self._console.exited(status)
+        self._workbench.exited()
+        super().exited(status)
 
     def reported(self, report: Report) -> None:
-        """Show a log record or an output line of the bot."""
-        self._workbench.receive_report(report)
-        self._console.reported(report)
+        self._workbench.reported(report)
+        super().reported(report)
 
     def _ends_run(self, failed: Failed) -> bool:
         """Return True if a failed first start ends the run. It does not once the page's address was shown."""
@@ -146,10 +197,9 @@ class DevSession:
     def _run_chat(self) -> None:
         self._runner.watch()
         self._ready.wait()
-        wire = cast(TrafficDetail, self._options.wire)
-        place = ActiveChat(ME, self._runner.bots[0].uid.lower())
-        context = ChatContext(self._simulator, self._runner, self._delivery, self._screen, place)
-        feed = EventFeed(self._simulator, self._screen, lambda: context.place, wire)
+        active = ActiveChat(ME, self._runner.bots[0].uid.lower())
+        context = ChatContext(self._simulator, self._runner, self._delivery, self._screen, active)
+        feed = EventFeed(self._simulator, self._screen, lambda: context.active, self._options.traffic)
         commands = ColonCommands(context, feed)
         self._screen.set_completer(commands.complete)
         self._show_welcome()
@@ -174,34 +224,32 @@ class DevSession:
         if self._options.chat:
             lines += [
                 Text.assemble("You are ", (ME, "bold"), ". Type a message, or ", (":help", "bold"), " for more."),
-                Text("Change the code and save it: the bot goes on with the new code. Ctrl-C ends it."),
+                Text("Edit and save the code: the bot restarts with it. Ctrl-C quits."),
             ]
         else:
-            lines.append(Text("Ctrl-C ends it."))
+            lines.append(Text("Ctrl-C quits."))
         self._screen.show(*lines, self._address(), Text())
 
     def _show_early_address(self) -> None:
         """Show the page's address before the bot runs, if its start takes long."""
         self._has_shown_address = True
-        self._screen.show(Text(f"{self._spec} is not ready yet.", style="dim"), self._address())
+        self._screen.show(Text(f"{self._spec} is still starting.", style="dim"), self._address())
 
     def _address(self) -> Text:
         return Text.assemble("In a browser: ", (f"{self._simulator.url}/", "bold underline"))
 
-    def _environ(self, database: str) -> Mapping[str, str]:
+    def _environ(self) -> Mapping[str, str]:
+        logins = {
+            f"{prefix}_{name}": value
+            for prefix in ("COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK")
+            for name, value in (("USERNAME", _USERNAME), ("PASSWORD", self._password))
+        }
         return {
-            "COMETBOT_BOT": self._spec,
-            "COMETBOT_CHANNELS": "cometchat",
-            "COMETBOT_DATABASE_URL": database,
-            "COMETBOT_CALLBACK_USERNAME": _USERNAME,
-            "COMETBOT_CALLBACK_PASSWORD": self._password,
-            "COMETCHAT_WEBHOOK_USERNAME": _USERNAME,
-            "COMETCHAT_WEBHOOK_PASSWORD": self._password,
+            **logins,
             "COMETCHAT_APP_ID": self._simulator.app_id,
             "COMETCHAT_REGION": self._simulator.region,
             "COMETCHAT_API_KEY": self._simulator.api_key,
             "COMETCHAT_API_URL": self._simulator.api_url,
-            "PYTHONUNBUFFERED": "1",
         }
 
 
@@ -214,36 +262,27 @@ def open_simulator(port: int) -> tuple[Simulator, str]:
     for candidate in range(port, last):
         with contextlib.suppress(ConfigurationError):
             simulator = Simulator(port=candidate).start()
-            return simulator, f"Port {port} is taken, so it is {candidate}." if candidate != port else ""
-    raise ConfigurationError(f"the ports {port} to {last - 1} are all taken; name another one with --port")
+            return simulator, f"Port {port} is in use; using {candidate}." if candidate != port else ""
+    raise ConfigurationError(
+        f"cannot start the simulator: the ports {port} to {last - 1} are in use. Choose another one with --port."
+    )
 
 
 def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, str], group_setting: str) -> None:
-    """Add the bot to the simulated app and to the demo group, unless it exists."""
+    """Add the bot to the simulated app and to the demo group, unless it exists, and its webhook.
+
+    The webhook reports edits, deletions, reactions and membership changes to the bot. Callbacks do not.
+    """
+    username, password = credentials
     with simulator.world.condition:
-        if uid.lower() in simulator.world.directory.bots:
-            return
-        simulator.add_bot(uid, url, username=credentials[0], password=credentials[1], group_setting=group_setting)
-        simulator.user(uid).join(GROUP)
-
-
-def add_webhook(simulator: Simulator, uid: str, url: str, credentials: tuple[str, str]) -> None:
-    """Add a webhook that reports edits, deletions, reactions and membership changes to the bot. Callbacks do not."""
+        if uid.lower() not in simulator.world.directory.bots:
+            simulator.add_bot(uid, url, username=username, password=password, group_setting=group_setting)
+            simulator.user(uid).join(GROUP)
     triggers = [trigger for trigger in TRIGGERS if trigger not in ("message_sent", "user_mentioned")]
-    simulator.add_webhook(url, triggers, *credentials, id=f"dev-{uid.lower()}")
+    simulator.add_webhook(f"{url}/webhook", triggers, username, password, id=f"dev-{uid.lower()}")
 
 
 def _add_sample_data(simulator: Simulator) -> None:
     simulator.add_user(ME, "Maria Keller")
     simulator.add_user(FRIEND, "Tom Berger")
     simulator.add_group(GROUP, "Ops room", owner=ME, members=[FRIEND])
-
-
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Create a folder for the run's database, and delete it afterwards.
-
-    The ids of simulated messages would be ambiguous in a database that outlives the run.
-    """
-    with TemporaryFolder("dev") as folder:
-        yield folder

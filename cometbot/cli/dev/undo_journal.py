@@ -16,8 +16,7 @@ from cometbot import private_files
 from cometbot.errors import ConfigurationError
 
 PENDING_UNDO_TEXT = (
-    "An earlier cometbot dev --public-url was killed before it could put CometChat back; "
-    "cometbot dev --put-back does that now."
+    "An earlier cometbot dev --public-url was killed before it restored CometChat. Run: cometbot dev --restore"
 )
 """The message of a run that finds a journal with entries."""
 
@@ -34,17 +33,17 @@ class UndoEntry:
     before: Mapping[str, Any] | None
 
     def __repr__(self) -> str:
-        return f"Note({self.uid!r})"
+        return f"UndoEntry({self.uid!r})"
 
 
 def journal_path(folder: Path, app_id: str) -> Path:
     """Return the path of an app's journal, in the folder of ``COMETBOT_DATA``."""
-    return folder / f"to-put-back-{app_id}.jsonl"
+    return folder / f"undo-{app_id}.jsonl"
 
 
 def has_pending_undo(folder: Path) -> bool:
     """Return True if this folder has a journal with entries from a run that did not restore everything."""
-    for path in folder.glob("to-put-back-*.jsonl"):
+    for path in folder.glob("undo-*.jsonl"):
         with contextlib.suppress(ConfigurationError), UndoJournal(path) as journal:
             if journal.entries:
                 return True
@@ -65,12 +64,12 @@ class UndoJournal:
             self._file = _open_locked(path)
         except BlockingIOError:
             raise ConfigurationError(
-                "another cometbot dev --public-url works with this app already; end that one first"
+                "another cometbot dev --public-url is running for this app. Stop it first."
             ) from None
         except OSError as error:
             raise ConfigurationError(
-                f"{path} cannot be written ({error.strerror}), so nothing would know what to put back on CometChat; "
-                "set COMETBOT_DATA to a folder that can"
+                f"cannot write {path}, the record of what to restore on CometChat: {error.strerror}. "
+                "Set COMETBOT_DATA to a writable folder."
             ) from error
         self._entries: dict[str, UndoEntry] = {}
         for line in self._file:

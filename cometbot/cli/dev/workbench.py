@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cometbot.cli.dev.console import display_path
 from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
 from cometbot.delivery.recent_events import list_recent_events
@@ -43,21 +44,21 @@ class DevWorkbench(Workbench):
         """Record that a new process serves these bots, because ``files`` changed if there are any."""
         with self._lock:
             self._starts += 1
-            self._failed, self._is_running, self._files = None, True, _relative_names(files)
+            self._failed, self._is_running, self._files = None, True, [display_path(file) for file in files]
             self._commands = {bot.uid.lower(): [asdict(command) for command in bot.commands] for bot in ready.bots}
             self._uids = {bot.name: bot.uid.lower() for bot in ready.bots}
 
     def failed(self, failed: Failed, files: Sequence[Path]) -> None:
         """Record that a new process could not start. An old process, if any, continues to serve."""
         with self._lock:
-            self._failed, self._files = failed, _relative_names(files)
+            self._failed, self._files = failed, [display_path(file) for file in files]
 
-    def died(self) -> None:
+    def exited(self) -> None:
         """Record that the process ended unexpectedly."""
         with self._lock:
             self._is_running = False
 
-    def receive_report(self, report: Report) -> None:
+    def reported(self, report: Report) -> None:
         """Record a log record or an output line of the bot."""
         if isinstance(report, Printed):
             self._add_line("print", report.text)
@@ -123,8 +124,3 @@ class DevWorkbench(Workbench):
             self._lines.append(
                 {"id": next(self._numbers), "at": time.time(), "level": level, "text": text, "trace": trace}
             )
-
-
-def _relative_names(files: Sequence[Path]) -> list[str]:
-    here = Path.cwd()
-    return [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]

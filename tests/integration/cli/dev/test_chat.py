@@ -50,7 +50,7 @@ class DevChat:
         console = Console(file=io.StringIO(), width=100, highlight=False)
         screen = Screen(console, io.StringIO("".join(f"{line}\n" for line in lines)))
         self.desk = ChatContext(self.simulator, cast(BotRunner, self.running), self.delivery, screen, self.place)
-        feed = EventFeed(self.simulator, screen, lambda: self.desk.place, "on")
+        feed = EventFeed(self.simulator, screen, lambda: self.desk.active, "on")
         self.orders = ColonCommands(self.desk, feed)
         feed.start()
         try:
@@ -129,12 +129,12 @@ def test_quit_ends_the_chat_before_the_next_line(dev_chat: DevChat) -> None:
 
 
 def test_unknown_colon_command_suggests_a_similar_one(dev_chat: DevChat) -> None:
-    assert "There is no order :user; did you mean :users?" in dev_chat.chat(":user")
+    assert "Unknown command :user. Did you mean :users?" in dev_chat.chat(":user")
 
 
 def test_as_makes_who_does_not_exist_and_changes_the_prompt(dev_chat: DevChat) -> None:
     shown = dev_chat.chat(":as Ann", "hi")
-    assert "Made the user ann." in shown
+    assert "Created the user ann." in shown
     assert "ann → shop > hi" in shown
     assert dev_chat.said() == [("ann", "shop", "hi")]
 
@@ -147,13 +147,13 @@ def test_who_is_no_member_joins_a_group_by_writing_to_it(dev_chat: DevChat) -> N
 
 def test_to_somebody_who_does_not_exist_lists_who_does(dev_chat: DevChat) -> None:
     shown = dev_chat.chat(":to nobody")
-    assert "There is no bot, group or user nobody; there is: shop, ops-room, maria, tom." in " ".join(shown.split())
+    assert "No bot, group or user nobody. There are: shop, ops-room, maria, tom." in " ".join(shown.split())
 
 
 def test_a_message_that_no_bot_is_told_of_says_why(dev_chat: DevChat) -> None:
-    assert "No bot was told of this: tom is a person." in dev_chat.chat(":to tom", "hi")
+    assert "No bot received this: tom is a user." in dev_chat.chat(":to tom", "hi")
     dev_chat.simulator.world.directory.bots["shop"].group_chat_setting = "mentionedMessages"
-    assert "its group setting is mentionedMessages" in dev_chat.chat(":to ops-room", "hi")
+    assert "the group setting is mentionedMessages" in dev_chat.chat(":to ops-room", "hi")
 
 
 def test_a_bot_that_does_not_run_is_said_to(dev_chat: DevChat) -> None:
@@ -172,7 +172,7 @@ def test_thread_goes_to_where_the_message_is_and_out_of_it_again(dev_chat: DevCh
 
 def test_thread_of_others_or_of_nothing_is_refused(dev_chat: DevChat) -> None:
     root = dev_chat.simulator.user("tom").say("secret", to="shop")
-    assert "is between tom and shop, not for maria" in dev_chat.chat(f":thread {root.id}")
+    assert "is between tom and shop; maria cannot see it" in dev_chat.chat(f":thread {root.id}")
     assert "999" in dev_chat.chat(":thread 999")
     assert dev_chat.desk.thread == ""
 
@@ -187,22 +187,23 @@ def test_image_sends_a_file_or_url_with_caption(dev_chat: DevChat, tmp_path: Pat
 
 
 def test_image_that_is_not_there_is_said(dev_chat: DevChat) -> None:
-    assert "There is no file nowhere.png here in" in dev_chat.chat(":image nowhere.png")
+    assert "File not found: nowhere.png" in dev_chat.chat(":image nowhere.png")
 
 
-@pytest.mark.parametrize("order", [":as", ":to", ":image", ":press", ":retry", ":misbehave", ":wire", ":calls 7"])
+@pytest.mark.parametrize("order", [":as", ":to", ":image", ":press", ":retry", ":misbehave", ":traffic", ":calls 7"])
 def test_colon_command_without_argument_gives_an_example(dev_chat: DevChat, order: str) -> None:
     shown = dev_chat.chat(order)
-    assert f"ay {'for example ' if order not in (':wire', ':calls 7') else ''}{order.split()[0]} " in shown
+    expected = "Expected on, full or off, got" if order in (":traffic", ":calls 7") else f"Example: {order.split()[0]} "
+    assert expected in shown
 
 
 def test_wire_shows_lines_all_or_nothing(dev_chat: DevChat) -> None:
     line = "POST /nowhere"
-    assert line not in dev_chat.chat(":wire off", "hi")
-    assert '"trigger": "after_message"' in dev_chat.chat(":wire full", "hi")
+    assert line not in dev_chat.chat(":traffic off", "hi")
+    assert '"trigger": "after_message"' in dev_chat.chat(":traffic full", "hi")
     assert line not in dev_chat.chat(":callbacks off", "hi")
     assert line in dev_chat.chat(":calls off", "hi")
-    assert line in dev_chat.chat(":wire off", ":wire on", "hi")
+    assert line in dev_chat.chat(":traffic off", ":traffic on", "hi")
 
 
 def test_users_and_groups_are_listed(dev_chat: DevChat) -> None:
@@ -234,18 +235,18 @@ def test_dead_letters_are_listed_and_tried_again(dev_chat: DevChat) -> None:
         connection.exec_driver_sql("UPDATE conversations SET mail = 0")
     assert "ValueError: no shoes" in dev_chat.chat(":dead", ":retry m99")
     dev_chat.running.has_given_up = True  # nobody handles it here
-    assert "m1 is tried again" in dev_chat.chat(":retry m1")
+    assert "Retrying m1" in dev_chat.chat(":retry m1")
     assert dev_chat.delivery.dead_letters.list() == []
 
 
 @pytest.mark.parametrize(
     ("order", "rule", "remark"),
     [
-        ("429", ("rate_limit", 1), "The next message of the bot is answered with 429, to be tried again after 2 s."),
-        ("500 3", ("fail", 3), "The next 3 messages of the bot are answered with 500."),
-        ("slow", ("slow", 1), "The next message of the bot is kept waiting for 3 s."),
-        ("drop", ("drop", 1), "The next message of the bot is carried out, and not answered."),
-        ("duplicate", ("duplicate_callbacks", 1), "The next message to the bot is told to it twice."),
+        ("429", ("rate_limit", 1), "The bot's next request to CometChat: status 429, retry after 2 s."),
+        ("500 3", ("fail", 3), "The bot's next 3 requests to CometChat: status 500."),
+        ("slow", ("slow", 1), "The bot's next request to CometChat: answered after 3 s."),
+        ("drop", ("drop", 1), "The bot's next request to CometChat: performed, but not answered."),
+        ("duplicate", ("duplicate_callbacks", 1), "CometChat's next request to the bot: sent twice."),
     ],
 )
 def test_misbehave_puts_a_rule_in_force_and_says_what_comes(
@@ -258,9 +259,9 @@ def test_misbehave_puts_a_rule_in_force_and_says_what_comes(
 
 def test_misbehave_off_ends_it_and_an_unknown_kind_lists_all(dev_chat: DevChat) -> None:
     shown = dev_chat.chat(":misbehave 429", ":misbehave off", ":misbehave badly", ":misbehave 500 often")
-    assert "CometChat behaves again." in shown
-    assert "choose from: 429, 500, slow, drop, duplicate, off" in " ".join(shown.split())
-    assert "often is no number of times" in shown
+    assert "CometChat behaves normally again." in shown
+    assert "Choose from: 429, 500, slow, drop, duplicate, off" in " ".join(shown.split())
+    assert "Expected a number of times, got" in shown
     assert dev_chat.simulator.misbehave.active_rules == []
 
 
@@ -270,7 +271,7 @@ def test_misbehave_off_ends_it_and_an_unknown_kind_lists_all(dev_chat: DevChat) 
         ("/t", ["/track", "/help"]),
         (":as ", ["maria", "tom"]),
         (":to ", ["maria", "tom", "shop", "ops-room"]),
-        (":wire o", ["on", "full", "off"]),
+        (":traffic o", ["on", "full", "off"]),
         (":help x", []),
         (":image a ", []),
     ],
@@ -296,7 +297,7 @@ def test_changes_by_others_are_shown(dev_chat: DevChat) -> None:
     feed.stop()
     assert isinstance(console.file, io.StringIO)
     assert [line.split() for line in console.file.getvalue().splitlines()] == [
-        f"shop reacted 👍 to #{message.id}".split(),
+        f"shop added 👍 to #{message.id}".split(),
         f"shop #{reply.id} Hello".split(),
         f"shop #{reply.id} edited".split(),
         ["Hello,", "Maria"],
@@ -320,7 +321,7 @@ def test_the_feed_goes_on_after_the_simulator_forgot_everything(dev_chat: DevCha
 
 
 def test_chat_without_terminal_and_pipe_is_an_error(dev_chat: DevChat) -> None:
-    with pytest.raises(ConfigurationError, match="--no-chat goes on without them"):
+    with pytest.raises(ConfigurationError, match="--no-chat runs without a chat"):
         dev_chat.chat()
 
 
@@ -345,6 +346,6 @@ def test_a_name_typed_after_an_at_is_a_mention(dev_chat: DevChat, typed: str, te
 def test_as_takes_any_name(dev_chat: DevChat, name: str, uid: str) -> None:
     shown = dev_chat.chat(f":as {name}", "hi", f":as {name}", "again")
     assert [sender for sender, _, _ in dev_chat.said()] == [uid, uid]
-    assert shown.count("Made the user") == (uid != "tom")
+    assert shown.count("Created the user") == (uid != "tom")
     if uid != "tom":
         assert dev_chat.simulator.world.directory.users[uid].name == name

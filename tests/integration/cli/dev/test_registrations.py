@@ -90,7 +90,7 @@ def test_the_group_setting_can_be_left_as_it_is(
 def test_what_was_no_bot_is_none_afterwards(client: CometChatClient, registrations: TemporaryRegistrations) -> None:
     assert registrations.register(PLAN, keeps_group_setting=True) is None
     assert registered(client).group_setting == "allMessages"
-    assert [item.text for item in registrations.restore_all()] == ["shop is no bot any more, as before; its user stays"]
+    assert [item.text for item in registrations.restore_all()] == ["shop is unregistered again; its user is kept"]
     assert find_bot(client, "shop") is None
     assert client.get_user("shop")["uid"] == "shop"
 
@@ -102,7 +102,7 @@ def test_what_somebody_else_has_changed_meanwhile_stays(
     registrations.register(PLAN)
     client.update_bot("shop", {"webhookURL": "https://new.example/cometchat/shop"})
     assert [item.text for item in registrations.restore_all()] == [
-        "shop was changed on CometChat meanwhile, and stays like that"
+        "shop was changed on CometChat meanwhile; left as it is"
     ]
     assert registered(client).url == "https://new.example/cometchat/shop"
     assert not registrations.uids
@@ -114,7 +114,7 @@ def test_a_bot_that_somebody_has_deleted_meanwhile_stays_deleted(
     add(simulator)
     registrations.register(PLAN)
     client.delete_bot("shop")
-    assert "stays like that" in registrations.restore("shop").text
+    assert "left as it is" in registrations.restore("shop").text
     with pytest.raises(NotFound):
         client.get_bot("shop")
 
@@ -127,7 +127,7 @@ def test_a_change_that_was_refused_leaves_everything_as_it_was(
     with pytest.raises(OutcomeUnknown):
         registrations.register(PLAN)
     assert registrations.uids == {"shop"}
-    assert [item.text for item in registrations.restore_all()] == ["shop is as it was"]
+    assert [item.text for item in registrations.restore_all()] == ["shop is unchanged"]
     assert registered(client).url == OLD
 
 

@@ -146,6 +146,6 @@ def test_need_a_function_decides_it_is_named() -> None:
 
 
 def test_command_line_offers_the_settings_that_cometchat_has() -> None:
-    from cometbot.cli.bots_sync import GROUP_SETTINGS as OFFERED
+    from cometbot.cli.bots import GROUP_SETTINGS as OFFERED
 
     assert OFFERED == GROUP_SETTINGS

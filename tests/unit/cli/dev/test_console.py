@@ -38,23 +38,23 @@ def console_setup() -> ConsoleSetup:
 def test_new_code_is_told_from_a_mere_start(console_setup: ConsoleSetup) -> None:
     console_setup.console_log.started([Path.cwd() / "shop.py"])
     console_setup.console_log.started([])
-    assert console_setup.said == "↻ shop.py changed: the bot runs with the new code\n↻ the bot runs again\n"
+    assert console_setup.said == "↻ shop.py changed: the bot runs with the new code\n↻ the bot is running again\n"
 
 
 def test_start_failure_shows_line_and_consequence(console_setup: ConsoleSetup) -> None:
     console_setup.console_log.failed(Failed(FAULT), [Path.cwd() / "shop.py"], is_running=True)
     console_setup.console_log.failed(Failed(FAULT), [], is_running=False)
     assert (
-        "✗ shop.py changed, but the bot cannot start; the old one goes on\n  shop.py, line 3: Syntax"
+        "✗ shop.py changed, but the bot cannot start; the previous version keeps running\n  shop.py, line 3: Syntax"
         in console_setup.said
     )
-    assert "✗ the bot cannot start; it is tried again when you save a file" in console_setup.said
+    assert "✗ the bot cannot start; retrying when you save a file" in console_setup.said
 
 
-@pytest.mark.parametrize(("status", "how"), [(3, "ended with the status 3"), (-9, "was killed by signal 9")])
+@pytest.mark.parametrize(("status", "how"), [(3, "exited with status 3"), (-9, "was killed by signal 9")])
 def test_the_end_of_a_process_is_told_with_its_cause(console_setup: ConsoleSetup, status: int, how: str) -> None:
     console_setup.console_log.exited(status)
-    assert console_setup.said == f"✗ the bot's process {how}; another one is started\n"
+    assert console_setup.said == f"✗ the bot's process {how}; restarting\n"
 
 
 def test_bot_output_is_shown_sanitized(console_setup: ConsoleSetup) -> None:
@@ -82,8 +82,8 @@ def test_warnings_of_this_process_are_shown_while_it_listens(console_setup: Cons
 
 
 def test_a_refusal_names_the_place_where_there_is_one() -> None:
-    assert describe_start_failure(Failed(FAULT)) == "the bot cannot start; shop.py, line 3: SyntaxError: invalid syntax"
-    assert describe_start_failure(Failed(ErrorReport("killed"))) == "the bot cannot start; killed"
+    assert describe_start_failure(Failed(FAULT)) == "cannot start the bot: shop.py, line 3: SyntaxError: invalid syntax"
+    assert describe_start_failure(Failed(ErrorReport("killed"))) == "cannot start the bot: killed"
     assert (
         describe_start_failure(Failed(ErrorReport("set COMETBOT_BOT"), is_configuration_error=True))
         == "set COMETBOT_BOT"

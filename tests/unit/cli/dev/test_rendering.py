@@ -153,12 +153,12 @@ def test_buttons_of_cards_are_shown_by_their_labels() -> None:
         (
             "message_reaction_added",
             {"reaction": {"uid": "shop", "reaction": "👍", "messageId": "3"}},
-            "shop reacted 👍 to #3",
+            "shop added 👍 to #3",
         ),
         (
             "message_reaction_removed",
             {"reaction": {"uid": "shop", "reaction": "👍", "messageId": "3"}},
-            "shop took back 👍 to #3",
+            "shop removed 👍 from #3",
         ),
         ("group_member_joined", {"group": {"guid": "ops"}, "members": {"ann": {}}}, "ann joined ops"),
         ("group_member_kicked", {"group": {"guid": "ops"}, "members": {"ann": {}}}, "ann was kicked: ops"),
@@ -181,7 +181,7 @@ def test_failed_callback_shows_cause_and_attempts() -> None:
     failed = callback(status=0, error="ConnectionError: refused", attempt=2, copy=1)
     line = shown(render_callback(failed), width=160)
     assert "---" in line
-    assert "(ConnectionError: refused)  (attempt 2)  (told twice on purpose)" in line
+    assert "(ConnectionError: refused)  (attempt 2)  (simulated duplicate)" in line
 
 
 def test_a_request_is_a_line_with_its_outcome() -> None:
@@ -193,7 +193,7 @@ def test_request_line_shows_query_and_misbehaviour() -> None:
     entry = request(method="GET", body=None, query={"limit": "5", "id": "3"}, status=429, misbehaviour=("rate_limit",))
     line = shown(render_request(entry))
     assert "/v3/bots/shop/messages?limit=5&id=3" in line
-    assert "(rate limit on purpose)" in line
+    assert "(simulated rate limit)" in line
 
 
 def test_details_show_headers_and_bodies_as_indented_json() -> None:

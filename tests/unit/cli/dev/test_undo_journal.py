@@ -47,7 +47,7 @@ def test_journal_is_private_and_repr_has_no_password(path: Path) -> None:
 
 
 def test_a_second_run_with_the_same_app_is_refused(path: Path) -> None:
-    with UndoJournal(path), pytest.raises(ConfigurationError, match="works with this app already; end that one first"):
+    with UndoJournal(path), pytest.raises(ConfigurationError, match=r"is running for this app\. Stop it first"):
         UndoJournal(path)
     UndoJournal(path).close()
 
@@ -74,9 +74,9 @@ def test_what_is_no_note_is_left_out(path: Path, line: str) -> None:
 
 def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(ConfigurationError, match="set COMETBOT_DATA to a folder that can"):
+    with pytest.raises(ConfigurationError, match="Set COMETBOT_DATA to a writable folder"):
         UndoJournal(journal_path(tmp_path / "data", "app1"))
-    with pytest.raises(ConfigurationError, match="cannot be written"):
+    with pytest.raises(ConfigurationError, match="cannot write"):
         UndoJournal(tmp_path)
 
 

@@ -56,20 +56,20 @@ def test_fixed_code_clears_the_error(bench: DevWorkbench) -> None:
 
 def test_a_process_that_died_is_not_running(bench: DevWorkbench) -> None:
     bench.started(READY, [])
-    bench.died()
+    bench.exited()
     assert bench.status()["state"] == "failed"
 
 
 def test_output_is_what_was_printed_and_logged_in_order(bench: DevWorkbench) -> None:
-    bench.receive_report(Printed("hello"))
-    bench.receive_report(Logged(logging.ERROR, "bot", "it broke", ErrorReport("ValueError: no", trace="Traceback …")))
+    bench.reported(Printed("hello"))
+    bench.reported(Logged(logging.ERROR, "bot", "it broke", ErrorReport("ValueError: no", trace="Traceback …")))
     lines = [(line["level"], line["text"], line["trace"]) for line in bench.output()]
     assert lines == [("print", "hello", ""), ("error", "it broke: ValueError: no", "Traceback …")]
 
 
 def test_only_the_newest_lines_are_kept(bench: DevWorkbench) -> None:
     for number in range(MAX_LINES + 5):
-        bench.receive_report(Printed(str(number)))
+        bench.reported(Printed(str(number)))
     lines = bench.output()
     assert len(lines) == MAX_LINES
     assert lines[-1]["text"] == str(MAX_LINES + 4)

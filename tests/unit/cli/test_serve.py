@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cometbot.cli.startup_summary import base_url, summary_lines
+from cometbot.cli.serve import base_url, summary_lines
 from cometbot.settings import Settings
 
 

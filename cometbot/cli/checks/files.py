@@ -1,4 +1,4 @@
-"""Check that other users of the machine cannot open the files with secrets and user data."""
+"""Checks of the files: other users cannot open private ones, and a process may open enough."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.settings import Settings
 from cometbot.store.probe import locate_database
+from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
 
 _NAME = "private files"
 _SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal", "-turns")
@@ -66,3 +67,13 @@ def _is_accessible_to_others(path: Path) -> bool:
 
 def _quoted(paths: Iterable[Path]) -> str:
     return " ".join(shlex.quote(str(path)) for path in paths)
+
+
+def check_open_files(settings: Settings, hard_limit: int | None = None) -> CheckResult:
+    """Check the limit on open files of this shell, which a server started from it inherits.
+
+    ``hard_limit`` replaces this system's hard limit (None).
+    """
+    if shortage := describe_shortage(settings, hard_limit):
+        return failed("open files", shortage, REMEDY)
+    return passed("open files", f"the limit allows {connection_limit(settings, hard_limit)} connections a process")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cometbot.cli.checks.file_permissions import check_file_permissions
+from cometbot.cli.checks.files import check_file_permissions
 from cometbot.settings import Settings
 
 

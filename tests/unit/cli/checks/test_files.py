@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cometbot.cli.checks.open_files import check_open_files
+from cometbot.cli.checks.files import check_open_files
 from cometbot.settings import Settings
 
 
