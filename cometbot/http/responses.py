@@ -27,6 +27,7 @@ _CLASSES: Mapping[int, type[Rejected]] = {
     410: NotFound,
 }
 _RETRY_HEADERS = ("retry-after", "x-rate-limit-reset", "x-ratelimit-reset", "ratelimit-reset")
+_MAX_ERROR_LENGTH = 500
 _DAY = 86_400.0
 _FIRST_UNIX_TIME = 1e9
 """The least number that always counts as a Unix time, whatever the clock's value: September 2001."""
@@ -78,6 +79,18 @@ def error_for_status(
     if status >= 500 or status == 408:
         return OutcomeUnknown(text, down=status in UNAVAILABLE_STATUSES, status=status)
     return _CLASSES.get(status, Rejected)(text, code=code, status=status, details=details)
+
+
+def describe_refusal(request_name: str, status: int, code: str, message: str, secrets: Sequence[str] = ()) -> str:
+    """Return the text of the error for a refused request, like :func:`redact`."""
+    return redact(": ".join(filter(None, (request_name, f"{status} {code}".strip(), message))), secrets)
+
+
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Return ``text``, of at most 500 characters, with ``***`` in place of ``secrets``, which a server may echo."""
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text if len(text) <= _MAX_ERROR_LENGTH else text[: _MAX_ERROR_LENGTH - 1] + "…"
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float:

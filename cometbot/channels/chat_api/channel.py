@@ -25,6 +25,7 @@ from cometbot.messages import Custom, Operation
 from cometbot.models import Conversation, User, check_recipient
 from cometbot.store.database import Transaction
 from cometbot.store.metadata import get_or_create_metadata
+from cometbot.text import replace_surrogates
 
 _MAX_HISTORY = 1000
 _PAGE_SIZE = 100
@@ -154,7 +155,7 @@ class ChatApiChannel(Channel):
                 "userId": conversation.bot,
                 "createdAt": now,
                 "sequence": sequence,
-                "delta": payloads.clean_text(text),
+                "delta": replace_surrogates(text),
             }
         topic = Topic(self.name, conversation.bot, place.id)
         kind = serializers.STREAM_ABORT if text is None else serializers.STREAM_DELTA

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 import orjson
 import requests
 
-from cometbot.channels.chat_api import responses
+from cometbot.channels.chat_api import schemas
 from cometbot.channels.chat_api.keys import read_user_id, sign
 from cometbot.channels.chat_api.listener import Listener, OpenStream
 from cometbot.channels.chat_api.models import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
 from cometbot.channels.chat_api.routes import ROUTES
-from cometbot.errors import ConfigurationError, MessageError
+from cometbot.errors import ChannelError, ConfigurationError, MessageError, OutcomeUnknown, PayloadError
 from cometbot.http.client import HttpClient, make_session
-from cometbot.http.responses import HttpResponse
+from cometbot.http.responses import HttpResponse, describe_refusal, error_for_status
 
 T = TypeVar("T")
 
@@ -247,7 +248,7 @@ class ChatClient:
                 with response:
                     body = next(response.iter_content(_MAX_ERROR_SIZE), b"")
                 error = HttpResponse(response.status_code, response.headers, body)
-                raise responses.to_error(error, request_name, self._key)
+                raise _to_error(error, request_name, self._key)
         return OpenStream(response.raw, sockets)
 
     def _get_page(self, name: str, items: str, ids: Mapping[str, str], token: str) -> Page[Any]:
@@ -294,7 +295,32 @@ class ChatClient:
             data=None if body is None else _encode_json(body),
             params=query or None,
         )
-        return responses.parse_response(response, schema, request_name, self._key)
+        return _parse_response(response, schema, request_name, self._key)
+
+
+def _parse_response(
+    response: HttpResponse, schema: schemas.BaseSchema, request_name: str, user_key: str
+) -> dict[str, Any]:
+    """Return the content of a successful response. Raises the matching :class:`ChannelError` for any other."""
+    value = response.json()
+    code = value.get("code")
+    is_error = isinstance(code, int) and 400 <= code <= 599
+    if not 200 <= response.status < 300 or is_error:
+        raise _to_error(response, request_name, user_key)
+    try:
+        found: dict[str, Any] = schemas.load(schema, value, "response")
+    except PayloadError as error:
+        raise OutcomeUnknown(f"{request_name}: {error}; is it the URL of a Chat API?", status=response.status) from None
+    return found
+
+
+def _to_error(response: HttpResponse, request_name: str, user_key: str) -> ChannelError:
+    """Return the error in a response; its ``code`` is the server's ``type``."""
+    value = response.json()
+    kind, message = (text if isinstance(text := value.get(name), str) else "" for name in ("type", "message"))
+    text = describe_refusal(request_name, response.status, kind, message, [user_key])
+    status = response.status if response.status >= 300 else int(value.get("code") or response.status)
+    return error_for_status(replace(response, status=status), text, code=kind)
 
 
 def _encode_json(body: Mapping[str, Any]) -> bytes:

@@ -10,23 +10,28 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 from typing import Any
 
+import orjson
 import urllib3
 
 from cometbot.backoff import Backoff
-from cometbot.channels.chat_api.models import ApiMessage, MessageCreated, Page, Signal
-from cometbot.channels.chat_api.responses import PING_DATA, SseParser, parse_signal
-from cometbot.errors import ChannelError, OutcomeUnknown, Rejected
+from cometbot.channels.chat_api import schemas
+from cometbot.channels.chat_api.models import ApiMessage, MessageCreated, Page, Signal, UnknownSignal
+from cometbot.errors import ChannelError, OutcomeUnknown, PayloadError, Rejected
+from cometbot.http.watchdog import shutdown_socket
 
 _log = logging.getLogger(__name__)
 
 _CHUNK_SIZE = 64 * 1024
 _QUEUE_SIZE = 1000
 _MAX_SEEN_IDS = 1000
+_PING_DATA = "ping"
+_CREATED = {"message_created": "message", "event_created": "event"}
+_SIGNAL = schemas.SignalSchema()
 _BACKOFF = Backoff(initial=0.5, maximum=30.0, jitter=0.0)
 
 
@@ -40,8 +45,7 @@ class OpenStream:
     def abort(self) -> None:
         """End the stream, even while another thread waits for its next bytes."""
         for connection in self.sockets:
-            with contextlib.suppress(OSError):
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            shutdown_socket(connection, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Release the connection. Only the reading thread may call this."""
@@ -175,11 +179,11 @@ class Listener:
         reader = SseParser()
         try:
             while chunk := stream.body.read1(_CHUNK_SIZE):
-                for data in [data for data in reader.feed(chunk) if data != PING_DATA]:
+                for data in [data for data in reader.feed(chunk) if data != _PING_DATA]:
                     self._handle(parse_signal(data))
         except (urllib3.exceptions.HTTPError, OSError, ValueError, OutcomeUnknown) as error:
             if not self._closed.is_set():
-                _log.info("lost a stream: %s", type(error).__name__)
+                _log.info("the stream disconnected: %s", type(error).__name__)
         finally:
             stream.abort()
             stream.close()
@@ -204,7 +208,7 @@ class Listener:
             except Rejected:
                 raise
             except ChannelError as error:
-                _log.info("could not listen again yet: %s", error)
+                _log.info("cannot reconnect the stream: %s; will retry", error)
                 failures += 1
 
     def _fetch_missed(self) -> list[ApiMessage]:
@@ -236,3 +240,55 @@ class Listener:
                 return
             if self._closed.is_set():
                 return
+
+
+def parse_signal(text: str) -> Signal:
+    """Return the signal in the data of a server-sent event; :class:`UnknownSignal` if it is invalid or not known."""
+    try:
+        envelope = schemas.load(_SIGNAL, orjson.loads(text), "signal")
+        kind, data = envelope["type"], envelope["data"]
+        if kind not in schemas.SIGNALS:
+            return UnknownSignal(raw=text)
+        if kind in _CREATED:  # the object's members stand beside isBot
+            data = {**data, _CREATED[kind]: data}
+        signal: Signal = schemas.load(schemas.SIGNALS[kind], data, "signal")
+        return replace(signal, raw=text)
+    except (ValueError, PayloadError):
+        return UnknownSignal(raw=text)
+
+
+class SseParser:
+    """Splits the bytes of a stream, in chunks of any size, into server-sent events.
+
+    Only events named ``message`` are returned.
+    """
+
+    def __init__(self, limit: int = 4 * 1024 * 1024) -> None:
+        self._limit = limit
+        self._buffer = b""
+        self._name = ""
+        self._data: list[str] = []
+
+    def feed(self, chunk: bytes) -> list[str]:
+        """Return the data of the events that ``chunk`` completes.
+
+        Raises :class:`OutcomeUnknown` for an event that is longer than the limit.
+        """
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        found = [data for line in lines if (data := self._handle_line(line.removesuffix(b"\r"))) is not None]
+        if len(self._buffer) + sum(map(len, self._data)) > self._limit:
+            raise OutcomeUnknown(f"the stream: expected events of at most {self._limit} bytes, got a longer one")
+        return found
+
+    def _handle_line(self, line: bytes) -> str | None:
+        if not line:
+            data, name = "\n".join(self._data), self._name
+            self._data, self._name = [], ""
+            return data if data and name in ("", "message") else None
+        field, _, value = line.partition(b":")
+        text = value.removeprefix(b" ").decode("utf-8", "replace")
+        if field == b"data":
+            self._data.append(text)
+        elif field == b"event":
+            self._name = text
+        return None

@@ -83,11 +83,6 @@ def to_json_value(value: Any, what: str) -> Any:
         raise MessageError(f"{what} must be JSON: {error}") from None
 
 
-def clean_text(text: str) -> str:
-    """Return ``text`` with U+FFFD for unpaired surrogates."""
-    return replace_surrogates(text)
-
-
 def to_messages(payload: Mapping[str, Any]) -> list[Message]:
     """Return the messages for a payload: one, several for a bloc, none for an empty payload.
 

@@ -18,12 +18,13 @@ from cometbot.errors import (
 from cometbot.http.responses import (
     UNAVAILABLE_STATUSES,
     HttpResponse,
+    describe_refusal,
     error_for_status,
     parse_number,
     parse_retry_after,
+    redact,
 )
 
-_MAX_ERROR_TEXT = 500
 _SERVER_ERROR_CODES = frozenset(
     {"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"}
 )
@@ -87,7 +88,7 @@ def parse_envelope(answer: HttpResponse, what: str, secrets: Sequence[str] = ())
 def error_from_response(answer: HttpResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:
     """Return the error of a response, classified by CometChat's own code first, then by the HTTP status."""
     code, message, given_details = read_error(answer.json())
-    text = _redact(": ".join(part for part in (what, f"{answer.status} {code}".strip(), message) if part), secrets)
+    text = describe_refusal(what, answer.status, code, message, secrets)
     details = _details(given_details, secrets)
     if not code or answer.status == 429:
         return error_for_status(answer, text, details=details)
@@ -116,14 +117,7 @@ def _details(details: object, secrets: Sequence[str]) -> dict[str, list[str]]:
     if not isinstance(details, dict):
         return {}
     listed = {str(name): texts if isinstance(texts, list) else [texts] for name, texts in details.items()}
-    return {name: [_redact(str(text), secrets) for text in texts] for name, texts in listed.items()}
-
-
-def _redact(text: str, secrets: Sequence[str]) -> str:
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return text if len(text) <= _MAX_ERROR_TEXT else text[: _MAX_ERROR_TEXT - 1] + "…"
+    return {name: [redact(str(text), secrets) for text in texts] for name, texts in listed.items()}
 
 
 def _first_number(lowercased: Mapping[str, str], *names: str) -> int | None:

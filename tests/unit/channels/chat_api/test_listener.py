@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometbot.channels.chat_api import models
-from cometbot.channels.chat_api.responses import SseParser, parse_signal
+from cometbot.channels.chat_api.listener import SseParser, parse_signal
 from cometbot.errors import OutcomeUnknown
 
 MESSAGE = {
