@@ -10,13 +10,13 @@ from typing import Any, cast
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.chat_api import parsing, payloads, schemas, serializers
+from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import UserKeys, check_secret, is_valid_id
-from cometbot.channels.chat_api.operations import Effects, Operations
+from cometbot.channels.chat_api.operations import Operations
 from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.removal import finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
-from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.context import StateChange
 from cometbot.errors import MessageError, NotFound, StoreBusy, Unreachable
@@ -61,8 +61,7 @@ class ChatApiChannel(Channel):
         self.observe = observe or _ignore_outcome
         self.on_database_full = on_database_full
         self.settings = settings or ChatApiSettings()
-        self._webhook_queue = WebhookQueue() if self.settings.webhook_url else None
-        self._delivery: DeliveryService | None = None
+        self._publisher = Publisher(chat, has_webhook=bool(self.settings.webhook_url))
         for secret in (self.settings.encryption_key, *self.settings.encryption_keys.values()):
             if secret:
                 check_secret(secret.reveal(), "CHAT_API_ENCRYPTION_KEY")
@@ -115,20 +114,15 @@ class ChatApiChannel(Channel):
             "delete": self._delete_message,
         }
 
-        def work(connection: Transaction) -> tuple[str, Effects]:
-            effects = Effects()
-            action = actions[sending.payload["op"]] if sending.payload else self._skip_removed
-            message_id = action(connection, sending, effects)
-            self._enqueue_webhook(connection, sending.conversation.bot, effects)
-            return message_id, effects
-
+        action = actions[sending.payload["op"]] if sending.payload else self._skip_removed
+        bot = sending.conversation.bot
         try:
             # No fsync: the outbox still holds the reply. If a power cut undoes this commit, the reply is sent again.
-            message_id, effects = self.chat.database.group_commit(work, durable=False, timeout=timeout)
+            return self._publisher.commit(
+                bot, lambda connection, effects: action(connection, sending, effects), durable=False, timeout=timeout
+            )
         except StoreBusy as error:
             raise Unreachable(f"the database is busy: {error}") from None
-        self._publish(effects)
-        return message_id
 
     def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
         if sending.payload.get("op") != "say":
@@ -137,18 +131,19 @@ class ChatApiChannel(Channel):
         with self.chat.database.read() as connection:
             if where.id.startswith(TO_USER_PREFIX):  # a newer conversation may exist by now
                 found = messages.find_by_owner(connection, scope, where.target, sending.client_id)
-            elif (place := self._find_conversation(connection, where)) is not None:
-                found = messages.find_by_client_id(connection, scope, place.id, sending.client_id)
             else:
-                return None
+                chat_conversation = self._find_conversation(connection, where)
+                if chat_conversation is None:
+                    return None
+                found = messages.find_by_client_id(connection, scope, chat_conversation.id, sending.client_id)
         return found.id if found else None
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
         with self.chat.database.read() as connection:
-            place = self._find_conversation(connection, conversation)
-        if place is None:
+            found = self._find_conversation(connection, conversation)
+        if found is None:
             return
-        data: dict[str, Any] = {"streamId": stream_id, "conversationId": place.id}
+        data: dict[str, Any] = {"streamId": stream_id, "conversationId": found.id}
         if text is not None:
             now = serializers.format_timestamp(int(self.chat.database.clock() * 1000))
             data |= {
@@ -157,11 +152,16 @@ class ChatApiChannel(Channel):
                 "sequence": sequence,
                 "delta": replace_surrogates(text),
             }
-        topic = Topic(self.name, conversation.bot, place.id)
+        topic = Topic(self.name, conversation.bot, found.id)
         kind = serializers.STREAM_ABORT if text is None else serializers.STREAM_DELTA
         self.chat.feed.publish_ephemeral(topic, kind, data)
-        if self._webhook_queue is not None:
-            self._enqueue_transient_signal(Signal(topic, kind, data=data))
+        if self._publisher.has_webhook:  # it receives every signal, also those that are not stored
+            signals = [Signal(topic, kind, data=data)]
+            self._publisher.commit(
+                topic.bot,
+                lambda c, effects: self._publisher.enqueue_webhook(c, topic.bot, signals, effects),
+                durable=False,
+            )
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         found: list[ChatMessage] = []
@@ -198,17 +198,17 @@ class ChatApiChannel(Channel):
         with self.chat.database.read() as connection:
             pending_removals = self.chat.users.find_unfinished_removals(connection, self.name)
         for removal in pending_removals:
-            finish_removal(self.chat, removal, self._webhook_queue, self._delivery, _REMOVAL_TIMEOUT)
+            finish_removal(self.chat, removal, self._publisher, _REMOVAL_TIMEOUT)
 
     def attach(self, delivery: DeliveryService) -> None:
-        self._delivery = delivery
+        self._publisher.delivery = delivery
 
     def close(self) -> None:
         self.chat.close()
 
     def operations(self, bot: Bot, delivery: DeliveryService) -> Operations:
         """Return the operations on the users and conversations of ``bot``."""
-        return Operations(bot, self.chat, delivery, self.user_keys(bot.name), self.settings, self._webhook_queue)
+        return Operations(bot, self.chat, delivery, self.user_keys(bot.name), self.settings, self._publisher)
 
     def user_keys(self, bot: str) -> UserKeys:
         """Return the keys of the users of ``bot``.
@@ -316,27 +316,6 @@ class ChatApiChannel(Channel):
     def _load_user(self, connection: Transaction, scope: Scope, user: str) -> User:
         found = self.chat.users.get(connection, scope, user)
         return parsing.to_user(schemas.load(_USER, serializers.to_user(found))) if found else User(user)
-
-    def _enqueue_transient_signal(self, signal: Signal) -> None:
-        """Enqueue a signal that is not stored for the webhook, which receives every signal."""
-
-        def work(connection: Transaction) -> Effects:
-            effects = Effects([signal])
-            self._enqueue_webhook(connection, signal.topic.bot, effects)
-            return Effects(conversation_keys=effects.conversation_keys)
-
-        self._publish(self.chat.database.group_commit(work, durable=False))
-
-    def _enqueue_webhook(self, connection: Transaction, bot: str, effects: Effects) -> None:
-        if self._webhook_queue is not None and self._delivery is not None:
-            effects.conversation_keys += self._webhook_queue.enqueue(connection, self._delivery, bot, effects.signals)
-
-    def _publish(self, effects: Effects) -> None:
-        if effects.signals:
-            self.chat.feed.publish(effects.signals)
-        if self._delivery is not None:
-            for conversation_key in effects.conversation_keys:
-                self._delivery.notify(conversation_key)
 
 
 def _ignore_outcome(bot: str, outcome: str) -> None:

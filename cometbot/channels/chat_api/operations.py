@@ -13,17 +13,17 @@ from cometbot.bot import Bot
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.chat_api import serializers
 from cometbot.channels.chat_api.accounts import ACCOUNT_FIELD, Accounts
+from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import NO_KEY, UserKey, UserKeys, is_valid_id
 from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.removal import delete_owned_conversations, delivery_records, finish_removal
 from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
-from cometbot.channels.chat_api.webhook import WebhookQueue
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Page, Removal, Scope, Signal, new_id
 from cometbot.errors import AlreadyExists, BadCursor, NotFound, StoreBusy
 from cometbot.http.errors import HttpError, quote_value
-from cometbot.store.database import ACK_TIMEOUT, Transaction
+from cometbot.store.database import Transaction
 from cometbot.store.state import StateTable
 
 PAGE_SIZE = 20
@@ -48,14 +48,6 @@ class ApiRequest:
         return self.key.user_id
 
 
-@dataclass(slots=True)
-class Effects:
-    """Work to be done after a transaction is committed: signals to publish, and conversations to notify."""
-
-    signals: list[Signal] = field(default_factory=list)
-    conversation_keys: list[str] = field(default_factory=list)
-
-
 class Operations:
     """The operations on one bot's users and conversations.
 
@@ -77,7 +69,7 @@ class Operations:
         delivery: DeliveryService,
         keys: UserKeys,
         settings: ChatApiSettings,
-        webhook_queue: WebhookQueue | None,
+        publisher: Publisher,
     ) -> None:
         self.keys = keys
         self.scope = Scope(CHANNEL, bot.name)
@@ -86,7 +78,7 @@ class Operations:
         self._chat = chat
         self._delivery = delivery
         self._settings = settings
-        self._webhook_queue = webhook_queue
+        self._publisher = publisher
         self._state = StateTable(chat.database)
         self._accounts = Accounts(chat, self.scope, issues_keys=keys.can_issue)
 
@@ -151,7 +143,7 @@ class Operations:
         self.get_user(request)
         removal = self._write(request, lambda c, effects: self._start_removal(c, request.key, effects))
         removal = _require(removal, "user", request.user_id)
-        finish_removal(self._chat, removal, self._webhook_queue, self._delivery, _REMOVAL_TIMEOUT)
+        finish_removal(self._chat, removal, self._publisher, _REMOVAL_TIMEOUT)
         return {}
 
     def _start_removal(self, connection: Transaction, key: UserKey, effects: Effects) -> Removal | None:
@@ -171,7 +163,7 @@ class Operations:
             return None
         removal, signals = started
         self._accounts.invalidate_keys(connection, key)
-        self._add_signals(connection, signals, effects)
+        effects.signals += signals
         return removal
 
     def create_conversation(self, request: ApiRequest) -> JsonObject:
@@ -262,7 +254,7 @@ class Operations:
             self._chat.quota.check(connection)
             user = self._lock_user(connection, user_id)
             signals = self._chat.conversations.add_participant(connection, self.scope, conversation.id, user.id)
-            self._add_signals(connection, signals, effects)
+            effects.signals += signals
             return user
 
         return {"participant": serializers.to_user(self._write(request, work))}
@@ -284,7 +276,7 @@ class Operations:
             signals = self._chat.conversations.remove_participant(
                 connection, self.scope, conversation.id, participant.id
             )
-            self._add_signals(connection, signals, effects)
+            effects.signals += signals
 
         self._write(request, work)
         return {}
@@ -329,7 +321,7 @@ class Operations:
             signals = self._chat.messages.delete(connection, self.scope, message.id)
             if signals is None:
                 return False
-            self._add_signals(connection, signals, effects)
+            effects.signals += signals
             key, body = f"delete:{message.id}", {"deleted": serializers.to_message(message)}
             self._enqueue_incoming(connection, request, message.conversation, key, body, effects)
             return True
@@ -374,7 +366,7 @@ class Operations:
         def work(connection: Transaction, effects: Effects) -> JsonObject:
             self._chat.quota.check(connection)
             stored, signals = store(connection, conversation_id)
-            self._add_signals(connection, signals, effects)
+            effects.signals += signals
             key = f"{kind}:{stored['id']}"
             self._enqueue_incoming(connection, request, conversation_id, key, {kind: stored}, effects)
             return stored
@@ -406,13 +398,6 @@ class Operations:
         stored = orjson.dumps({**body, "user": serializers.to_user(sender)})
         if self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id)):
             effects.conversation_keys.append(str(conversation.key))
-
-    def _add_signals(self, connection: Transaction, signals: Sequence[Signal], effects: Effects) -> None:
-        effects.signals += signals
-        if self._webhook_queue is not None:
-            effects.conversation_keys += self._webhook_queue.enqueue(
-                connection, self._delivery, self._bot.name, signals
-            )
 
     def _find(self, find: Callable[[Transaction, Scope, str], T | None], connection: Transaction, id: str) -> T | None:
         """Return an object by its id, or None. The database is not asked for an id that no object can have."""
@@ -463,25 +448,19 @@ class Operations:
             raise HttpError(400, "InvalidQuery", "nextToken: expected one that this list returned") from None
 
     def _write(self, request: ApiRequest, work: Callable[[Transaction, Effects], T]) -> T:
-        """Return the result of ``work``, run in one transaction; then notify streams, webhook and bot.
+        """Return the result of ``work``, run in one transaction like :meth:`Publisher.commit`.
 
         The key is verified after ``work``: only then are the rows of the user or of the conversation locked, so that
         the user cannot be deleted before the commit. The check itself locks nothing, so no two requests can deadlock.
         """
 
-        def attempt(connection: Transaction) -> tuple[T, Effects]:
-            effects = Effects()
+        def checked(connection: Transaction, effects: Effects) -> T:
             result = work(connection, effects)
             if request.key is not NO_KEY:
                 self._accounts.check_key(connection, request.key)
-            return result, effects
+            return result
 
-        result, effects = self._chat.database.group_commit(attempt, timeout=ACK_TIMEOUT)
-        if effects.signals:
-            self._chat.feed.publish(effects.signals)
-        for conversation_key in effects.conversation_keys:
-            self._delivery.notify(conversation_key)
-        return result
+        return self._publisher.commit(self._bot.name, checked)
 
 
 def _requested_id(body: Mapping[str, Any]) -> str:

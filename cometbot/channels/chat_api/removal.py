@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cometbot.channels.base import DeliveryService
+from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of
-from cometbot.channels.chat_api.webhook import WebhookQueue, webhook_conversation
+from cometbot.channels.chat_api.webhook import webhook_conversation
 from cometbot.chat import (
     MESSAGE_CREATED,
     MESSAGE_DELETED,
@@ -27,7 +27,7 @@ from cometbot.chat import (
 )
 from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
-from cometbot.store.database import ACK_TIMEOUT, Transaction
+from cometbot.store.database import Transaction
 
 _log = logging.getLogger(__name__)
 
@@ -56,36 +56,27 @@ def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope
     return signals
 
 
-def finish_removal(
-    chat: Chat, removal: Removal, webhook_queue: WebhookQueue | None, delivery: DeliveryService | None, timeout: float
-) -> bool:
+def finish_removal(chat: Chat, removal: Removal, publisher: Publisher, timeout: float) -> bool:
     """Delete the remaining messages of a deleted user; return whether all are deleted after ``timeout`` seconds.
 
     A signal of each deleted message goes to the streams and the webhook. If the time is up or the database is busy, the
     next call continues.
     """
+    bot = removal.scope.bot
 
-    def run_batch(connection: Transaction) -> tuple[list[Signal], list[str], bool]:
+    def delete_batch(connection: Transaction, effects: Effects) -> bool:
         signals, is_complete = chat.users.continue_delete(connection, removal)
-        _erase_messages(connection, chat, removal.scope.bot, signals)
-        conversation_keys = (
-            webhook_queue.enqueue(connection, delivery, removal.scope.bot, signals)
-            if webhook_queue and delivery
-            else []
-        )
-        return signals, conversation_keys, is_complete
+        _erase_messages(connection, chat, bot, signals)
+        effects.signals += signals
+        return is_complete
 
     ends_at, is_complete = time.monotonic() + timeout, False
     while not is_complete and time.monotonic() < ends_at:
         try:
-            signals, conversation_keys, is_complete = chat.database.group_commit(run_batch, timeout=ACK_TIMEOUT)
+            is_complete = publisher.commit(bot, delete_batch)
         except StoreBusy as error:
-            _log.info("messages of a deleted user wait to be removed: %s", error)
+            _log.info("cannot delete the messages of a deleted user now: %s; will retry", error)
             return False
-        chat.feed.publish(signals)
-        for conversation_key in conversation_keys:
-            if delivery is not None:
-                delivery.notify(conversation_key)
     return is_complete
 
 

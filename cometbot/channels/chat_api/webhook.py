@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from cometbot.channels.base import DeliveryService, OutgoingRequest
-from cometbot.channels.chat_api import serializers
+from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.webhook import WebhookCall, WebhookChannel
-from cometbot.chat import Signal
 from cometbot.http.webhooks import WebhookClient
 from cometbot.models import Conversation
 from cometbot.settings import Secret
-from cometbot.store.database import Transaction
 
 WEBHOOK_CHANNEL = "chat_api_webhook"
 WEBHOOK_ACCOUNT = "backend"
@@ -36,22 +32,6 @@ class ChatApiWebhookChannel(WebhookChannel):
     def make_call(self, sending: OutgoingRequest) -> WebhookCall:
         headers = {"x-secret-key": self._secret.reveal()} if self._secret else {}
         return WebhookCall(self._url, dict(sending.payload), headers)
-
-
-class WebhookQueue:
-    """Enqueues signals for the backend in the outbox."""
-
-    def enqueue(
-        self, connection: Transaction, delivery: DeliveryService, bot: str, signals: Sequence[Signal]
-    ) -> list[str]:
-        """Enqueue ``signals``; return the keys of the conversations to be notified after the commit."""
-        conversation_keys = []
-        for signal in signals:
-            payloads = serializers.to_signal_payloads(signal)
-            conversation = webhook_conversation(bot, signal.topic.id)
-            if payloads and delivery.enqueue_outgoing_in(connection, conversation, list(payloads)):
-                conversation_keys.append(str(conversation.key))
-        return list(dict.fromkeys(conversation_keys))
 
 
 def webhook_conversation(bot: str, conversation_id: str) -> Conversation:
