@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
 from cometbot.channels.chat_api import schemas
+from cometbot.channels.chat_api.operations import Operations
 from cometbot.channels.chat_api.routes import COMMON_ERROR_STATUSES, ROUTES, Route
 
 _KEY_SCHEME = "userKey"
 _API_DESCRIPTION = (
-    "Chat with a bot over HTTP. The user key names the user. In automatic mode, createUser returns it; in manual mode, "
-    "your backend signs it with the encryption key (JWT, HS256; the claim id is the user's id)."
+    "Chat with a bot over HTTP. The user key names the caller. In automatic mode, createUser returns the key; in "
+    "manual mode, your backend signs it with the encryption key (JWT, HS256; the claim id is the user's id)."
 )
+_STREAM_SUMMARY = "Stream what happens in a conversation from now on, as server-sent events."
 _STATUS_DESCRIPTIONS: Mapping[int, str] = {
     200: "Done.",
     201: "Done.",
@@ -95,7 +97,7 @@ def _describe_field(converter: Any, field: Any, **kwargs: Any) -> JsonObject:
 def _operation(route: Route) -> JsonObject:
     described: JsonObject = {
         "operationId": route.name,
-        "summary": route.summary,
+        "summary": _STREAM_SUMMARY if route.is_stream else _first_line(getattr(Operations, route.function_name)),
         "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.path)],
         "responses": {str(route.status): _success_response(route)},
     }
@@ -109,6 +111,10 @@ def _operation(route: Route) -> JsonObject:
     for status in sorted({*COMMON_ERROR_STATUSES, *route.errors}):
         described["responses"][str(status)] = _response(status, "Error")
     return described
+
+
+def _first_line(function: Callable[..., Any]) -> str:
+    return (function.__doc__ or "").partition("\n")[0]
 
 
 def _path_parameter(name: str) -> JsonObject:

@@ -52,7 +52,7 @@ class Operations:
     """The operations on one bot's users and conversations.
 
     Each operation receives an :class:`ApiRequest` and returns the JSON of the response. It raises :class:`HttpError` to
-    refuse the request.
+    refuse the request. The first lines of their docstrings stand in the OpenAPI document.
 
     A change, its entries in the webhook queue, and its messages and events to the bot are stored in one transaction.
     The streams are notified after the commit. Each transaction verifies the caller's key, so an old key gives no access
@@ -292,7 +292,7 @@ class Operations:
         return _to_page("participants", page, serializers.to_user)
 
     def create_message(self, request: ApiRequest) -> JsonObject:
-        """Store a message, publish it, and enqueue it for the bot, which replies later."""
+        """Send a message to the bot, whose replies arrive on the stream."""
         payload, metadata = request.body["payload"], request.body.get("metadata")
 
         def store(connection: Transaction, conversation_id: str) -> tuple[JsonObject, Sequence[Signal]]:
@@ -311,7 +311,7 @@ class Operations:
         return {"message": serializers.to_message(message)}
 
     def delete_message(self, request: ApiRequest) -> JsonObject:
-        """Delete a message of the caller, and enqueue its deletion for the bot."""
+        """Delete a message that the caller sent."""
         with self._read(request) as connection:
             message = self._get_message(connection, request.ids["id"])
         if message.sender != request.user_id:
@@ -331,7 +331,7 @@ class Operations:
         return {}
 
     def create_event(self, request: ApiRequest) -> JsonObject:
-        """Store an event, publish it, and enqueue it for the bot."""
+        """Send an event, which is not a message, to the bot."""
         payload = request.body["payload"]
 
         def store(connection: Transaction, conversation_id: str) -> tuple[JsonObject, Sequence[Signal]]:

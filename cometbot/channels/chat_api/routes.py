@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cometbot.channels.chat_api import schemas
+
+_WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,6 @@ class Route:
     method: str
     path: str
     response: schemas.BaseSchema
-    summary: str
     errors: tuple[int, ...] = ()
     body: schemas.BaseSchema | None = None
     status: int = 200
@@ -32,133 +34,53 @@ class Route:
         """True if the response is a stream of events."""
         return self.name == "listenConversation"
 
-
-def _get(name: str, path: str, response: schemas.BaseSchema, summary: str, *errors: int) -> Route:
-    return Route(name, "GET", path, response, summary, errors)
-
-
-def _list(name: str, path: str, response: schemas.BaseSchema, summary: str, *errors: int) -> Route:
-    return Route(name, "GET", path, response, summary, errors, is_paged=True)
+    @property
+    def function_name(self) -> str:
+        """The name of the method of ``Operations``: ``getUser`` is ``get_user``."""
+        return _WORD_BOUNDARY.sub("_", self.name).lower()
 
 
-def _delete(name: str, path: str, summary: str, *errors: int) -> Route:
-    return Route(name, "DELETE", path, schemas.EMPTY, summary, errors)
+_USER, _MESSAGE, _CONVERSATIONS, _CONVERSATION = "/users/me", "/messages/{id}", "/conversations", "/conversations/{id}"
 
-
-_USER, _CONVERSATION, _MESSAGE = "/users/me", "/conversations/{id}", "/messages/{id}"
 _PARTICIPANTS = "/conversations/{conversationId}/participants"
 _PARTICIPANT = f"{_PARTICIPANTS}/{{userId}}"
+_NEW_USER, _USER_FIELDS = schemas.CreateUserBody(), schemas.UserFields()
+_NEW_CONVERSATION = schemas.CreateConversationBody()
+_NAMED_CONVERSATION, _NEW_PARTICIPANT = schemas.GetOrCreateConversationBody(), schemas.AddParticipantBody()
+_NEW_MESSAGE, _NEW_EVENT = schemas.CreateMessageBody(), schemas.CreateEventBody()
 
 ROUTES = (
+    Route("createUser", "POST", "/users", schemas.USER_WITH_KEY, (401, 409, 507), _NEW_USER, 201, requires_key=False),
+    Route("getOrCreateUser", "POST", "/users/get-or-create", schemas.USER, (409, 507), _USER_FIELDS, 201),
+    Route("getUser", "GET", _USER, schemas.USER, (404,)),
+    Route("updateUser", "PUT", _USER, schemas.USER, (404, 507), _USER_FIELDS),
+    Route("deleteUser", "DELETE", _USER, schemas.EMPTY, (404,)),
     Route(
-        "createUser",
-        "POST",
-        "/users",
-        schemas.USER_WITH_KEY,
-        "Create a user, and return it with its key; in automatic mode only.",
-        (401, 409, 507),
-        schemas.CreateUserBody(),
-        status=201,
-        requires_key=False,
-    ),
-    Route(
-        "getOrCreateUser",
-        "POST",
-        "/users/get-or-create",
-        schemas.USER,
-        "Return the user of the key, created if necessary and updated with the given fields.",
-        (409, 507),
-        schemas.UserFields(),
-        status=201,
-    ),
-    _get("getUser", _USER, schemas.USER, "Return the user of the key.", 404),
-    Route(
-        "updateUser",
-        "PUT",
-        _USER,
-        schemas.USER,
-        "Update the given fields of the user of the key.",
-        (404, 507),
-        schemas.UserFields(),
-    ),
-    _delete("deleteUser", _USER, "Delete the user of the key permanently.", 404),
-    Route(
-        "createConversation",
-        "POST",
-        "/conversations",
-        schemas.CONVERSATION,
-        "Create a conversation that the user of the key owns.",
-        (403, 404, 409, 507),
-        schemas.CreateConversationBody(),
-        status=201,
+        "createConversation", "POST", _CONVERSATIONS, schemas.CONVERSATION, (403, 404, 409, 507), _NEW_CONVERSATION, 201
     ),
     Route(
         "getOrCreateConversation",
         "POST",
         "/conversations/get-or-create",
         schemas.CONVERSATION,
-        "Return the conversation with this id, created if necessary.",
         (403, 404, 507),
-        schemas.GetOrCreateConversationBody(),
-        status=201,
+        _NAMED_CONVERSATION,
+        201,
     ),
-    _get("getConversation", _CONVERSATION, schemas.CONVERSATION, "Return a conversation.", 403, 404),
-    _delete("deleteConversation", _CONVERSATION, "Delete a conversation and its messages permanently.", 403, 404),
-    _list(
-        "listConversations",
-        "/conversations",
-        schemas.CONVERSATIONS,
-        "List the conversations that the user of the key owns, newest first.",
-    ),
-    _get(
-        "listenConversation",
-        f"{_CONVERSATION}/listen",
-        schemas.SignalSchema(),
-        "Stream what happens in a conversation from now on, as server-sent events.",
-        403,
-    ),
-    _list(
-        "listMessages",
-        "/conversations/{conversationId}/messages",
-        schemas.MESSAGES,
-        "List the messages of a conversation, newest first.",
-        403,
-    ),
-    Route(
-        "addParticipant",
-        "POST",
-        _PARTICIPANTS,
-        schemas.PARTICIPANT,
-        "Add a user to a conversation.",
-        (403, 404, 507),
-        schemas.AddParticipantBody(),
-    ),
-    _get("getParticipant", _PARTICIPANT, schemas.PARTICIPANT, "Return a participant.", 403, 404),
-    _delete("removeParticipant", _PARTICIPANT, "Remove a participant from a conversation.", 403, 404),
-    _list("listParticipants", _PARTICIPANTS, schemas.PARTICIPANTS, "List the participants of a conversation.", 403),
-    Route(
-        "createMessage",
-        "POST",
-        "/messages",
-        schemas.MESSAGE,
-        "Send a message. The bot's replies arrive on the stream.",
-        (403, 507),
-        schemas.CreateMessageBody(),
-        status=201,
-    ),
-    _get("getMessage", _MESSAGE, schemas.MESSAGE, "Return a message.", 403, 404),
-    _delete("deleteMessage", _MESSAGE, "Delete a message that the user of the key sent.", 403, 404),
-    Route(
-        "createEvent",
-        "POST",
-        "/events",
-        schemas.EVENT,
-        "Send the bot an event that is not a message.",
-        (403, 507),
-        schemas.CreateEventBody(),
-        status=201,
-    ),
-    _get("getEvent", "/events/{id}", schemas.EVENT, "Return an event.", 403, 404),
+    Route("getConversation", "GET", _CONVERSATION, schemas.CONVERSATION, (403, 404)),
+    Route("deleteConversation", "DELETE", _CONVERSATION, schemas.EMPTY, (403, 404)),
+    Route("listConversations", "GET", _CONVERSATIONS, schemas.CONVERSATIONS, is_paged=True),
+    Route("listenConversation", "GET", f"{_CONVERSATION}/listen", schemas.SignalSchema(), (403,)),
+    Route("listMessages", "GET", "/conversations/{conversationId}/messages", schemas.MESSAGES, (403,), is_paged=True),
+    Route("addParticipant", "POST", _PARTICIPANTS, schemas.PARTICIPANT, (403, 404, 507), _NEW_PARTICIPANT),
+    Route("getParticipant", "GET", _PARTICIPANT, schemas.PARTICIPANT, (403, 404)),
+    Route("removeParticipant", "DELETE", _PARTICIPANT, schemas.EMPTY, (403, 404)),
+    Route("listParticipants", "GET", _PARTICIPANTS, schemas.PARTICIPANTS, (403,), is_paged=True),
+    Route("createMessage", "POST", "/messages", schemas.MESSAGE, (403, 507), _NEW_MESSAGE, 201),
+    Route("getMessage", "GET", _MESSAGE, schemas.MESSAGE, (403, 404)),
+    Route("deleteMessage", "DELETE", _MESSAGE, schemas.EMPTY, (403, 404)),
+    Route("createEvent", "POST", "/events", schemas.EVENT, (403, 507), _NEW_EVENT, 201),
+    Route("getEvent", "GET", "/events/{id}", schemas.EVENT, (403, 404)),
 )
 """All operations, in the order of the documentation."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import re
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
@@ -51,7 +50,6 @@ _PREFLIGHT_HEADERS = {
 }
 _HELLO = "Hello from cometbot: this is a Chat API.\n"
 _CLOSED_DIRECTIVES = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_WORD_BOUNDARY = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.Blueprint:
@@ -117,7 +115,8 @@ class ChatApiViews:
         api_request = ApiRequest(key, ids, body, request.args.get("nextToken", "") if route.is_paged else "")
         if route.is_stream:
             return self._stream_response(bot, operations, api_request)
-        response = _operation_method(operations, route)(api_request)
+        operation: Callable[[ApiRequest], Mapping[str, Any]] = getattr(operations, route.function_name)
+        response = operation(api_request)
         if route.name in _INCOMING_ROUTES:
             self._observe(bot, "received")
         return json_response(response, route.status)
@@ -250,12 +249,6 @@ def _to_frames(signal: Signal, user: str) -> Iterator[Any]:
     is_removed = signal.kind == PARTICIPANT_REMOVED and signal.data["user"] == user
     if is_removed or signal.kind == CONVERSATION_DELETED:
         yield sse.END_OF_STREAM
-
-
-def _operation_method(operations: Operations, route: Route) -> Callable[[ApiRequest], Mapping[str, Any]]:
-    """Return the method for an operation: ``getUser`` is ``get_user``."""
-    found: Callable[[ApiRequest], Mapping[str, Any]] = getattr(operations, _WORD_BOUNDARY.sub("_", route.name).lower())
-    return found
 
 
 def _read_json(body: bytes) -> Any:
