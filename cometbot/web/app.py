@@ -11,14 +11,14 @@ from typing import NoReturn
 from weakref import WeakSet
 
 from flask import Blueprint, Flask, Response, request
-from orjson import dumps
 from werkzeug.exceptions import HTTPException
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError, StoreBusy, StoreUnavailable
-from cometbot.http.errors import quote_value
+from cometbot.http.errors import quote_value, to_http_error
+from cometbot.http.json_response import json_response
 from cometbot.http.sse import STREAMS
 from cometbot.loading import load_bots_or_explain
 from cometbot.observer import Observer
@@ -282,7 +282,6 @@ def _to_json(error: HTTPException) -> Response:
         405: f"{request.method} is not possible here; the header Allow says what is",
         500: "something went wrong here; the log says what",
     }
-    code = f"ERR_{error.name.upper().replace(' ', '_')}"
-    body = {"error": {"code": code, "message": texts.get(error.code or 500, error.description)}}
-    headers = [(name, value) for name, value in error.get_headers() if name.lower() != "content-type"]
-    return Response(dumps(body), error.code, headers, content_type="application/json")
+    refusal = to_http_error(error)
+    body = {"error": {"code": refusal.code, "message": texts.get(refusal.status, error.description)}}
+    return json_response(body, refusal.status, refusal.headers)

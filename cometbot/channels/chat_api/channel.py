@@ -108,19 +108,13 @@ class ChatApiChannel(Channel):
         Everything happens in the database, so the outcome is never unknown. Raises :class:`Unreachable` if the database
         is busy, and :class:`NotFound` if the recipient does not exist.
         """
-        actions: Mapping[str, Callable[[Transaction, OutgoingRequest, Effects], str]] = {
-            "say": self._send_message,
-            "tell": self._send_event,
-            "delete": self._delete_message,
-        }
 
-        action = actions[sending.payload["op"]] if sending.payload else self._skip_removed
-        bot = sending.conversation.bot
+        def work(connection: Transaction, effects: Effects) -> str:
+            return self._carry_out(connection, sending, effects)
+
         try:
             # No fsync: the outbox still holds the reply. If a power cut undoes this commit, the reply is sent again.
-            return self._publisher.commit(
-                bot, lambda connection, effects: action(connection, sending, effects), durable=False, timeout=timeout
-            )
+            return self._publisher.commit(sending.conversation.bot, work, durable=False, timeout=timeout)
         except StoreBusy as error:
             raise Unreachable(f"the database is busy: {error}") from None
 
@@ -223,23 +217,26 @@ class ChatApiChannel(Channel):
             lambda: get_or_create_metadata(self.chat.database, name, lambda: secrets.token_urlsafe(48)), can_issue=True
         )
 
-    def _skip_removed(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
-        """Send nothing, because the conversation was deleted before or after the request was stored.
-
-        Return an id nevertheless: the bot may use it to delete the message later.
-        """
-        conversation = sending.conversation
-        if _has_existed(conversation) and self._find_conversation(connection, conversation) is None:
+    def _carry_out(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+        """Carry out a stored request, and return the id of the message."""
+        conversation, op = sending.conversation, sending.payload.get("op")
+        if op == "delete":
+            return self._delete_message(connection, sending, effects)
+        found = self._find_conversation(connection, conversation)
+        if found is None and _has_existed(conversation):  # it was deleted before or after the request was stored
             self.chat.erase_deleted(connection, [conversation])
-        return sending.client_id
+            op = None
+        if op is None:
+            return sending.client_id  # the bot may use it to delete the message later
+        if op == "tell":
+            return self._send_event(connection, sending, found, effects)
+        return self._send_message(connection, sending, found, effects)
 
-    def _send_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+    def _send_message(
+        self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None, effects: Effects
+    ) -> str:
         scope, payload = _scope(sending.conversation), sending.payload
-        chat_conversation = self._find_conversation(connection, sending.conversation)
-        if chat_conversation is None and _has_existed(sending.conversation):
-            return self._skip_removed(connection, sending, effects)
-        if chat_conversation is None:
-            chat_conversation = self._create_conversation(connection, scope, sending.conversation)
+        chat_conversation = found or self._create_conversation(connection, scope, sending.conversation)
         draft = Draft(
             sending.conversation.bot,
             payload["payload"],
@@ -252,18 +249,15 @@ class ChatApiChannel(Channel):
         effects.signals += posted.signals
         return posted.message.id
 
-    def _send_event(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+    def _send_event(
+        self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None, effects: Effects
+    ) -> str:
         """Publish an event of the bot. It is not stored, so the returned id is empty."""
-        chat_conversation = self._find_conversation(connection, sending.conversation)
-        if chat_conversation is None and _has_existed(sending.conversation):
-            return self._skip_removed(connection, sending, effects)
-        if chat_conversation is None:
+        if found is None:
             raise NotFound(f"{sending.conversation.target} has no conversation")
-        event_data = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
-        signal = self.chat.feed.add(
-            connection, _scope(sending.conversation), chat_conversation.id, EVENT_CREATED, event_data
-        )
-        effects.signals.append(signal)
+        data = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
+        scope = _scope(sending.conversation)
+        effects.signals.append(self.chat.feed.add(connection, scope, found.id, EVENT_CREATED, data))
         return ""
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:

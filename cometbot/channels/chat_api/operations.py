@@ -235,13 +235,7 @@ class Operations:
 
     def list_messages(self, request: ApiRequest) -> JsonObject:
         """Return a page of a conversation's messages, newest first."""
-        conversation_id = request.ids["conversationId"]
-        with self._read(request) as connection:
-            self._check_participant(connection, request, conversation_id)
-            page = self._chat.messages.list_newest(
-                connection, self.scope, conversation_id, cursor=request.next_token, limit=PAGE_SIZE
-            )
-        return _to_page("messages", page, serializers.to_message)
+        return self._list(request, "messages", self._chat.messages.list_newest, serializers.to_message)
 
     def add_participant(self, request: ApiRequest) -> JsonObject:
         """Add a user to a conversation of the caller, and return the added user."""
@@ -283,13 +277,16 @@ class Operations:
 
     def list_participants(self, request: ApiRequest) -> JsonObject:
         """Return a page of a conversation's participants."""
+        return self._list(request, "participants", self._chat.conversations.list_participants, serializers.to_user)
+
+    def _list(
+        self, request: ApiRequest, name: str, list_page: Callable[..., Page[T]], to_json: Callable[[T], JsonObject]
+    ) -> JsonObject:
         conversation_id = request.ids["conversationId"]
         with self._read(request) as connection:
             self._check_participant(connection, request, conversation_id)
-            page = self._chat.conversations.list_participants(
-                connection, self.scope, conversation_id, cursor=request.next_token, limit=PAGE_SIZE
-            )
-        return _to_page("participants", page, serializers.to_user)
+            page = list_page(connection, self.scope, conversation_id, cursor=request.next_token, limit=PAGE_SIZE)
+        return _to_page(name, page, to_json)
 
     def create_message(self, request: ApiRequest) -> JsonObject:
         """Send a message to the bot, whose replies arrive on the stream."""

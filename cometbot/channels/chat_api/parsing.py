@@ -31,33 +31,23 @@ def parse(incoming: IncomingEvent) -> Event:
     if not isinstance(body, dict):
         raise PayloadError("the stored body is JSON, but no object")
     sender = to_user(schemas.load(_USER, body.get("user"), "user"))
+    shared: Any = {
+        "key": incoming.key,
+        "conversation": incoming.conversation,
+        "sender": sender,
+        "group": group_of(incoming.conversation),
+    }
     if "event" in body:
         event = schemas.load(_EVENT, body["event"], "event")
-        return CustomEvent(
-            key=incoming.key,
-            conversation=incoming.conversation,
-            sender=sender,
-            group=group_of(incoming.conversation),
-            sent_at=event.created_at.timestamp(),
-            raw=body["event"],
-            id=event.id,
-            data=event.payload,
-        )
+        at = event.created_at.timestamp()
+        return CustomEvent(**shared, sent_at=at, raw=body["event"], id=event.id, data=event.payload)
     raw_message: Any = body.get("deleted" if "deleted" in body else "message")
     message = schemas.load(_MESSAGE, raw_message, "message")
     schemas.load(_PAYLOAD_SCHEMA, {"payload": message.payload}, "message")
-    event = to_message_event(message, incoming.conversation, sender, raw_message)
+    message_event = to_message_event(message, incoming.conversation, sender, raw_message)
     if "deleted" not in body:
-        return event
-    return DeleteEvent(
-        key=incoming.key,
-        conversation=incoming.conversation,
-        sender=sender,
-        group=group_of(incoming.conversation),
-        raw=raw_message,
-        message_id=message.id,
-        message=event,
-    )
+        return message_event
+    return DeleteEvent(**shared, raw=raw_message, message_id=message.id, message=message_event)
 
 
 def to_message_event(
