@@ -126,9 +126,9 @@ class LimitedReader:
         if self._deadline is not None and self._slow_client_limit is not None and self._deadline.expired:
             text = f"the body did not arrive for {self._slow_client_limit.timeout:g} seconds, or too slowly"
             return HttpError(408, "ERR_BODY_TIMEOUT", text, close_connection=True)
-        text = "the body broke off or is badly chunked"
+        text = "the body is incomplete or badly chunked"
         if self._remaining is not None:
-            text = f"the body broke off: {self._received} of {self._received + self._remaining} bytes arrived"
+            text = f"the body is incomplete: {self._received} of {self._received + self._remaining} bytes arrived"
         return HttpError(400, "ERR_BROKEN_BODY", text, close_connection=True)
 
 

@@ -33,18 +33,18 @@ class WebhookClient:
     def check_url(self, url: str) -> str:
         """Return the problem with ``url`` as the URL of a webhook, or "" if it is valid. No DNS lookup is made."""
         if len(url) > MAX_URL_LENGTH or not _URL_CHARACTERS_PATTERN.fullmatch(url):
-            return f"it must be a URL of at most {MAX_URL_LENGTH} plain characters"
+            return f"it must be a URL of at most {MAX_URL_LENGTH} printable ASCII characters"
         try:
             parts = urlsplit(url)
             host, _ = parts.hostname or "", parts.port
         except ValueError:
-            return "it is no URL"
+            return "it is not a URL"
         if parts.scheme.lower() not in ("http", "https") or not host:
             return "it must be an http or https URL with a host"
         if parts.username is not None or parts.password is not None:
-            return "it must not hold a user name or a password"
+            return "it must not contain a user name or a password"
         if not self._allow_private and _is_private(host):
-            return "it must not lead to this machine or to a private network"
+            return "it must not point to this machine or to a private network"
         return ""
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> None:

@@ -359,7 +359,7 @@ def test_a_body_that_breaks_off_is_refused(server: Server) -> None:
     with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Content_Length="1000") + b'{"trigger": ')
         wire.socket.shutdown(socket.SHUT_WR)
-        check_refusal(wire.receive(), 400, "broke off")
+        check_refusal(wire.receive(), 400, "incomplete")
 
 
 def test_a_client_that_goes_away_in_its_body_leaves_no_error(server: Server) -> None:
@@ -409,7 +409,7 @@ def test_a_chunked_body_without_an_end_is_refused(server: Server) -> None:
     with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked") + chunked(b'{"a":1}', end=b""))
         wire.socket.shutdown(socket.SHUT_WR)
-        check_refusal(wire.receive(), 400, "broke off")
+        check_refusal(wire.receive(), 400, "incomplete")
     with within_limit(), RawConnection(server) as wire:
         wire.send(head(server, Transfer_Encoding="chunked") + chunked(b'{"a":1}', end=b""))
         check_refusal(wire.receive(), 408, "did not arrive")

@@ -65,7 +65,7 @@ class Accounts:
             data = {**data, ACCOUNT_FIELD: key.account}
         user, is_new = users.get_or_create(connection, self._scope, key.user_id, data)
         if existing is None and not is_new:
-            raise NotFound("another request created the user at this moment; ask again")
+            raise NotFound("a concurrent request created the user; retry")
         if is_new or data:
             self._chat.quota.check(connection)
         return user

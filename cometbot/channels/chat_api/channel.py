@@ -91,7 +91,7 @@ class ChatApiChannel(Channel):
         if operation.kind == "delete":
             return [{"op": "delete", "message": operation.message_id}]
         if operation.kind != "send" or operation.message is None:
-            raise MessageError(f"the Chat API has nothing for an operation of kind {operation.kind}")
+            raise MessageError(f"the Chat API does not support operations of kind {operation.kind}")
         message = operation.message
         if isinstance(message, Custom) and message.type == payloads.EVENT_TYPE:
             return [{"op": "tell", "payload": payloads.to_json_value(dict(message.data), "the event")}]

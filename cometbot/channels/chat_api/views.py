@@ -131,7 +131,7 @@ class ChatApiViews:
         kind = default_kind if error.code.startswith("ERR_") else error.code
         bot = str((flask.request.view_args or {}).get("bot", ""))
         self._observe(bot if bot in self._operations else "", "refused")
-        _log.info("refused a request with %s %s", status, kind)
+        _log.info("refused a request: status %s, type %s", status, kind)
         body = serializers.to_error_body(status, kind, error.message, datetime.now(timezone.utc))
         response = json_response(body, status)
         response.headers.extend(error.headers)
@@ -143,7 +143,7 @@ class ChatApiViews:
 
     def missing_response(self, error: NotFound) -> flask.Response:
         """Return the response to a request whose object was deleted at the same moment."""
-        return self.error_response(HttpError(404, "ResourceNotFound", "It was removed at this moment"))
+        return self.error_response(HttpError(404, "ResourceNotFound", "It was deleted during the request"))
 
     def finish_response(self, response: flask.Response) -> flask.Response:
         """Return ``response`` with the headers that browsers and Node need.
