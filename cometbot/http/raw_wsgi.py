@@ -49,8 +49,8 @@ class RawWSGIBlueprint(flask.Blueprint):
         """
 
         def flask_view(**parts: str) -> flask.Response:
-            answer = view(flask.request.environ, **parts)
-            return flask.Response(answer.body, answer.status, answer.headers)
+            response = view(flask.request.environ, **parts)
+            return flask.Response(response.body, response.status, response.headers)
 
         options: dict[str, Any] = {"methods": _METHODS, "provide_automatic_options": False, "strict_slashes": False}
         self.add_url_rule(rule, view.__name__, flask_view, **options)

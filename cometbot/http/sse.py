@@ -41,8 +41,11 @@ Pages treat a connection without data for 40 s as dead, and proxies close one af
 PING: Final = b"event: ping\ndata: {}\n\n"
 """An event, because a page cannot see comments."""
 
-NO_TRANSFORM = "no-cache, no-transform"
-"""`Cache-Control` of an event stream: a proxy that compresses it would delay its events."""
+_HEADERS = {
+    "Cache-Control": "no-cache, no-transform",  # a proxy that compresses the stream would delay its events
+    "X-Accel-Buffering": "no",
+    "Connection": "close",
+}
 
 END_OF_STREAM: Final = b""
 """The last frame of a stream that the server closes."""
@@ -248,7 +251,6 @@ def stream(
     interval: float = PING_INTERVAL,
     first: bytes = b":\n\n",
     lifetime: float | None = None,
-    headers: Mapping[str, str] | None = None,
     streams: Streams = STREAMS,
 ) -> flask.Response:
     """Return an event stream as response to the current request, until the source is closed or the client disconnects.
@@ -270,13 +272,9 @@ def stream(
         raise
     ends_at = math.inf if lifetime is None else time.monotonic() + lifetime
     frames = _with_write_timeout(connection, _frames(source, to_frames, ping, interval, first, ends_at))
-    answer = flask.Response(frames, content_type="text/event-stream")
-    answer.call_on_close(slot.release)
-    answer.headers["Cache-Control"] = NO_TRANSFORM
-    answer.headers["X-Accel-Buffering"] = "no"
-    answer.headers["Connection"] = "close"
-    answer.headers.update(headers or {})
-    return answer
+    response = flask.Response(frames, headers=_HEADERS, content_type="text/event-stream")
+    response.call_on_close(slot.release)
+    return response
 
 
 def _frames(

@@ -113,9 +113,9 @@ class ChatClient:
     ) -> ApiUser:
         """Create a user; from then on, this client acts as that user (automatic mode only)."""
         body = {**_user_fields(name, picture_url, profile), **({"id": user_id} if user_id else {})}
-        answer = self._call("createUser", body=body)
-        self._key = str(answer["key"])
-        user: ApiUser = answer["user"]
+        created = self._call("createUser", body=body)
+        self._key = str(created["key"])
+        user: ApiUser = created["user"]
         return user
 
     def get_or_create_user(
