@@ -58,7 +58,7 @@ class ChatApiChannel(Channel):
         on_database_full: Callable[[], None] = lambda: None,
     ) -> None:
         self.chat = chat
-        self.observe = observe or _ignore_outcome
+        self.observe = observe or (lambda bot, outcome: None)
         self.on_database_full = on_database_full
         self.settings = settings or ChatApiSettings()
         self._publisher = Publisher(chat, has_webhook=bool(self.settings.webhook_url))
@@ -310,10 +310,6 @@ class ChatApiChannel(Channel):
     def _load_user(self, connection: Transaction, scope: Scope, user: str) -> User:
         found = self.chat.users.get(connection, scope, user)
         return parsing.to_user(schemas.load(_USER, serializers.to_user(found))) if found else User(user)
-
-
-def _ignore_outcome(bot: str, outcome: str) -> None:
-    """Do nothing: the default for ``observe``."""
 
 
 def _has_existed(conversation: Conversation) -> bool:

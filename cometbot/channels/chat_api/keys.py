@@ -19,13 +19,7 @@ from cometbot.http.errors import HttpError
 _ALGORITHM = "HS256"
 # Only ``id``, ``nbf`` and ``exp`` matter; a signer may add any other claim. A signer whose clock is ahead must not lock
 # a user out, so an ``iat`` in the future is accepted.
-_DECODE_OPTIONS: Any = {
-    "verify_iat": False,
-    "verify_aud": False,
-    "verify_iss": False,
-    "verify_sub": False,
-    "verify_jti": False,
-}
+_DECODE_OPTIONS: Any = {f"verify_{claim}": False for claim in ("iat", "aud", "iss", "sub", "jti")}
 LEEWAY = 10.0
 """Seconds by which the signer's clock may differ from this server's for ``nbf`` and ``exp`` (RFC 7519, 4.1.5)."""
 

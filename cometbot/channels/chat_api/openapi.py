@@ -48,7 +48,10 @@ def _build_document() -> JsonObject:
     plugin = MarshmallowPlugin(schema_name_resolver=_schema_name)
     spec = APISpec("Chat API", "1.0.0", "3.0.3", plugins=[plugin], info={"description": _API_DESCRIPTION})
     assert plugin.converter is not None
-    plugin.converter.add_attribute_function(_describe_field)  # type: ignore[no-untyped-call]
+    plugin.converter.add_attribute_function(_describe_payload)  # type: ignore[no-untyped-call]
+    plugin.map_to_openapi_type(schemas.AwareDateTime, "string", "date-time")  # type: ignore[no-untyped-call]
+    plugin.map_to_openapi_type(schemas.StrictNumber, "number", None)  # type: ignore[no-untyped-call]
+    plugin.map_to_openapi_type(schemas.StrictBoolean, "boolean", None)  # type: ignore[no-untyped-call]
     spec.components.security_scheme(_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "x-user-key"})
     _add_payloads(spec)
     spec.components.schema("Error", schema=schemas.ErrorSchema)
@@ -80,18 +83,14 @@ def _one_of(kinds: Mapping[str, Any]) -> JsonObject:
     }
 
 
-def _describe_field(converter: Any, field: Any, **kwargs: Any) -> JsonObject:
-    """Return the JSON schema of a custom field class."""
-    if isinstance(field, schemas.PayloadField):
-        if field.kinds is schemas.PAYLOADS:
-            return {"$ref": "#/components/schemas/Payload"}
-        name = "BlocItem" if field.kinds is schemas.BLOC_PAYLOADS else "CardPayload"
-        return {"$ref": f"#/components/schemas/{name}"}
-    if isinstance(field, schemas.AwareDateTime):
-        return {"type": "string", "format": "date-time"}
-    if isinstance(field, schemas.StrictNumber):
-        return {"type": "number"}
-    return {"type": "boolean"} if isinstance(field, schemas.StrictBoolean) else {}
+def _describe_payload(converter: Any, field: Any, **kwargs: Any) -> JsonObject:
+    """Return a reference to the schema of the payloads that a field may hold; nothing for other fields."""
+    if not isinstance(field, schemas.PayloadField):
+        return {}
+    if field.kinds is schemas.PAYLOADS:
+        return {"$ref": "#/components/schemas/Payload"}
+    name = "BlocItem" if field.kinds is schemas.BLOC_PAYLOADS else "CardPayload"
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _operation(route: Route) -> JsonObject:

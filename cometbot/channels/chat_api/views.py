@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _INCOMING_ROUTES = frozenset({"createMessage", "createEvent"})
 _MAX_DEPTH = 100
 _PING_INTERVAL = 30.0
@@ -57,17 +56,16 @@ def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.
     operations = {name: channel.operations(bot, delivery) for name, bot in delivery.bots.items()}
     views = ChatApiViews(operations, channel.chat.feed, channel.settings, channel.observe, channel.on_database_full)
     blueprint = flask.Blueprint("chat_api", __name__, template_folder="templates")
-    options: dict[str, Any] = {
-        "methods": _METHODS,
-        "provide_automatic_options": False,
-        "strict_slashes": False,
-        "merge_slashes": False,
-    }
-    # Record the converter before the rules that use it.
-    blueprint.record(lambda state: state.app.url_map.converters.update(chat_api_rest=routing.RestConverter))
-    blueprint.add_url_rule("/chat/<bot>", "root", views.handle_request, **options)
-    blueprint.add_url_rule("/chat/<bot>/<chat_api_rest:rest>", "operation", views.handle_request, **options)
-    blueprint.record(_route_all_methods)
+
+    def add_rules(state: Any) -> None:
+        """Add rules without methods, so that requests with unknown methods also get an error in the API's format."""
+        state.app.url_map.converters.update(chat_api_rest=routing.RestConverter)
+        for name, path in (("root", "/chat/<bot>"), ("operation", "/chat/<bot>/<chat_api_rest:rest>")):
+            endpoint = f"{blueprint.name}.{name}"
+            state.app.view_functions[endpoint] = views.handle_request
+            state.app.url_map.add(Rule(path, endpoint=endpoint, strict_slashes=False, merge_slashes=False))
+
+    blueprint.record(add_rules)
     for kind in (HttpError, PayloadError, StoreBusy, StorageFull, HTTPException):
         blueprint.register_error_handler(kind, views.error_response)
     blueprint.register_error_handler(NotFound, views.missing_response)
@@ -233,13 +231,6 @@ class ChatApiViews:
             interval=_PING_INTERVAL,
             lifetime=api_request.key.lifetime,
         )
-
-
-def _route_all_methods(state: Any) -> None:
-    """Add rules without a method, so that unknown methods also get an error in the API's format."""
-    for path, name in (("/chat/<bot>", "root"), ("/chat/<bot>/<chat_api_rest:rest>", "operation")):
-        rule = Rule(path, endpoint=f"chat_api.{name}", strict_slashes=False, merge_slashes=False)
-        state.app.url_map.add(rule)
 
 
 def _to_frames(signal: Signal, user: str) -> Iterator[Any]:

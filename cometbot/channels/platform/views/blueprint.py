@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flask
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException
 
 from cometbot.channels.base import DeliveryService
 from cometbot.channels.platform.chat_service import ChatService
-from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.ids import CHANNEL
 from cometbot.channels.platform.page.views import page_blueprint
 from cometbot.channels.platform.platform import Platform
@@ -18,7 +19,7 @@ from cometbot.channels.platform.views.files import FileViews
 from cometbot.channels.platform.views.page_api import PageApi
 from cometbot.channels.platform.views.routing import METHODS, Router, to_error_response, to_response
 from cometbot.errors import StoreBusy
-from cometbot.http.errors import HttpError, quote_value
+from cometbot.http.errors import HttpError, quote_value, to_http_error
 
 
 def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Blueprint:
@@ -47,14 +48,13 @@ def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Bluep
 
 def _not_found_response(error: HTTPException) -> flask.Response:
     """Return the response for an unknown path or method, in the shape of this protocol and of CometChat's."""
-    request = flask.request
-    not_found = ApiError(404, f"Cannot {quote_value(request.method)[1:-1]} {quote_value(request.path)[1:-1]}")
-    error_body = not_found if error.code == 404 else ApiError(405, "Method Not Allowed")
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        error_body.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    code = f"ERR_{error.name.upper().replace(' ', '_')}"
-    body = {"message": error_body.message, "error": {"code": code, "message": error_body.message}}
-    is_platform_path = request.path.lower().startswith(("/v1/", "/static/"))
-    response = to_response({"message": error_body.message} if is_platform_path else body, error_body.status)
-    response.headers.update(error_body.headers)
+    request, refusal = flask.request, to_http_error(error)
+    text = "Method Not Allowed"
+    if refusal.status == 404:
+        text = f"Cannot {quote_value(request.method)[1:-1]} {quote_value(request.path)[1:-1]}"
+    body: dict[str, Any] = {"message": text}
+    if not request.path.lower().startswith(("/v1/", "/static/")):
+        body["error"] = {"code": refusal.code, "message": text}
+    response = to_response(body, refusal.status)
+    response.headers.update(refusal.headers)
     return response
