@@ -1,10 +1,20 @@
+"""What a response of another server means: its error, its JSON, and how long to wait."""
+
 from __future__ import annotations
 
 from email.utils import formatdate
 
 import pytest
 
-from cometbot.http.responses import DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER, parse_retry_after
+from cometbot.errors import AuthenticationFailed, NotFound, OutcomeUnknown, RateLimited, Rejected
+from cometbot.http.responses import (
+    DEFAULT_RETRY_AFTER,
+    MAX_RETRY_AFTER,
+    HttpResponse,
+    describe_refusal,
+    error_for_status,
+    parse_retry_after,
+)
 
 NOW = 1_767_225_600.0
 AHEAD = {"Date": formatdate(NOW - 60, usegmt=True)}
@@ -73,3 +83,55 @@ def test_long_wait_is_cut_to_an_hour() -> None:
 
 def test_answer_without_headers_gives_the_default() -> None:
     assert parse_retry_after({}, NOW) == DEFAULT_RETRY_AFTER
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Rejected),
+        (401, AuthenticationFailed),
+        (403, AuthenticationFailed),
+        (404, NotFound),
+        (410, NotFound),
+        (408, OutcomeUnknown),
+        (500, OutcomeUnknown),
+    ],
+)
+def test_each_status_has_its_error(status: int, kind: type[Exception]) -> None:
+    assert type(error_for_status(HttpResponse(status, {}, b""), "GET /x")) is kind
+
+
+def test_429_has_the_wait_of_its_headers() -> None:
+    error = error_for_status(HttpResponse(429, {"Retry-After": "7"}, b""), "GET /x")
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 7
+
+
+@pytest.mark.parametrize(("status", "is_down"), [(500, False), (502, True), (503, True), (504, True)])
+def test_only_a_proxy_says_that_a_platform_is_down(status: int, is_down: bool) -> None:
+    error = error_for_status(HttpResponse(status, {}, b""), "GET /x")
+    assert isinstance(error, OutcomeUnknown)
+    assert error.down is is_down
+
+
+def test_refusal_is_described_without_secrets_and_in_short() -> None:
+    assert describe_refusal("GET /x", 404, "", "") == "GET /x: 404"
+    assert (
+        describe_refusal("GET /x", 400, "ERR", "wrong key abc", ["abc", ""]) == "GET /x: 400 ERR: wrong key ***"
+    )
+    assert len(describe_refusal("GET /x", 400, "ERR", "x" * 10_000)) == 500
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [(b'{"a": 1}', {"a": 1}), (b'{"a": "\\ud83d"}', {"a": "\ufffd"}), (b"[1]", {}), (b"", {}), (b"<html>", {})],
+)
+def test_json_is_an_object_or_empty(body: bytes, expected: dict[str, object]) -> None:
+    assert HttpResponse(200, {}, body).json() == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "is_empty"), [(204, {}, True), (200, {"content-length": "0"}, True), (200, {}, False)]
+)
+def test_response_without_body_says_so(status: int, headers: dict[str, str], is_empty: bool) -> None:
+    assert HttpResponse(status, headers, b"").is_empty is is_empty
