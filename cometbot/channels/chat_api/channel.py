@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
@@ -28,7 +28,6 @@ from cometbot.store.metadata import get_or_create_metadata
 from cometbot.text import replace_surrogates
 
 _MAX_HISTORY = 1000
-_PAGE_SIZE = 100
 _REMOVAL_TIMEOUT = 60.0
 _MESSAGE, _USER = schemas.MessageSchema(), schemas.UserSchema()
 
@@ -158,30 +157,19 @@ class ChatApiChannel(Channel):
             )
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        found: list[ChatMessage] = []
-        cursor, wanted = "", min(max(limit, 1), _MAX_HISTORY)
+        found: Sequence[ChatMessage] = ()
         scope = _scope(conversation)
         with self.chat.database.read() as connection:
-            chat_conversation = self._find_conversation(connection, conversation)
-            while chat_conversation and len(found) < wanted:
-                size = min(wanted - len(found), _PAGE_SIZE)
-                page = self.chat.messages.list_newest(
-                    connection, scope, chat_conversation.id, cursor=cursor, limit=size
-                )
-                found += page.items
-                cursor = page.next
-                if not cursor:
-                    break
-            users_by_id = {
-                user: self._load_user(connection, scope, user) for user in {message.sender for message in found}
-            }
-        return [
-            parsing.to_message_event(
-                schemas.load(_MESSAGE, shape), conversation, users_by_id[message.sender], cast(Mapping[str, Any], shape)
-            )
-            for message in reversed(found)
-            if (shape := serializers.to_message(message))
-        ]
+            if chat_conversation := self._find_conversation(connection, conversation):
+                size = min(max(limit, 1), _MAX_HISTORY)
+                found = self.chat.messages.list_newest(connection, scope, chat_conversation.id, limit=size).items
+            users = {user: self._load_user(connection, scope, user) for user in {message.sender for message in found}}
+        events = []
+        for message in reversed(found):
+            shape = serializers.to_message(message)
+            api_message = schemas.load(_MESSAGE, shape)
+            events.append(parsing.to_message_event(api_message, conversation, users[message.sender], shape))
+        return events
 
     def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
         return [change for change in changes if self._still_exists(transaction, change)]
