@@ -116,9 +116,7 @@ def test_only_a_proxy_says_that_a_platform_is_down(status: int, is_down: bool) -
 
 def test_refusal_is_described_without_secrets_and_in_short() -> None:
     assert describe_refusal("GET /x", 404, "", "") == "GET /x: 404"
-    assert (
-        describe_refusal("GET /x", 400, "ERR", "wrong key abc", ["abc", ""]) == "GET /x: 400 ERR: wrong key ***"
-    )
+    assert describe_refusal("GET /x", 400, "ERR", "wrong key abc", ["abc", ""]) == "GET /x: 400 ERR: wrong key ***"
     assert len(describe_refusal("GET /x", 400, "ERR", "x" * 10_000)) == 500
 
 
