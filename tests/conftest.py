@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
+from werkzeug.routing import Rule
 
 from cometbot.store.factory import database_from_url
 from tests.postgres_server import PostgresServer
@@ -49,6 +51,23 @@ def use_memory() -> None:
 
 
 use_memory()
+
+
+def compile_url_builders_on_demand() -> None:
+    """Have Werkzeug compile what builds a rule's URLs when the first is built.
+
+    It is most of the time that the creation of an application takes, and few tests build URLs.
+    """
+    compile_builder = Rule._compile_builder
+
+    def compile_on_demand(rule: Rule, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        compiled = functools.cache(functools.partial(compile_builder, rule, append_unknown))
+        return lambda rule, **values: compiled()(rule, **values)
+
+    Rule._compile_builder = compile_on_demand  # type: ignore[method-assign]
+
+
+compile_url_builders_on_demand()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
