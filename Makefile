@@ -29,6 +29,9 @@ define INSTALL
 	$$root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing
 endef
 
+# Bytecode is kept, because tests start hundreds of processes.
+test: export PYTHONDONTWRITEBYTECODE :=
+
 # More files at a time than there are processors: those that start servers and browsers mostly wait.
 test: .venv/installed-test test-packages
 	$(BIN)/pytest $(or $(PYTEST_ARGS),-n 4 --dist loadfile --no-loadscope-reorder)
