@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cometbot.channels.simplex.connection import Connection, Timing
+from cometbot.channels.simplex.connection import Connection
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.protocol import ChatRef, ComposedMessage, Record, commands
 from cometbot.channels.simplex.protocol.contents import text_content
+from cometbot.channels.simplex.socket_session import Timing
 from cometbot.channels.simplex.startup import AddressConfig, BotProfile, prepare
 from cometbot.testing import FakeSimplexControl
 from cometbot.testing.simplex import Person

@@ -23,7 +23,7 @@ ALLOWED_FILES = {
     "rich": ["cli/"],
     "watchfiles": ["cli/"],
     "dotenv": ["settings.py"],
-    "websockets": ["connection.py", "testing/simplex/"],
+    "websockets": ["socket_session.py", "testing/simplex/"],
     "markdown_it": ["markdown.py"],
     "nh3": ["markdown.py"],
     "PIL": ["media.py", "testing/simplex/"],

@@ -2,69 +2,35 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
-import socket
-import ssl
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal, cast
-from urllib.parse import urlsplit
-
-try:
-    from websockets.client import ClientProtocol
-    from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, WebSocketException
-    from websockets.sync.client import ClientConnection, connect
-except ImportError as error:
-    raise ImportError("the SimpleX channel needs the library websockets: pip install 'cometbot[simplex]'") from error
+from typing import Any, Literal
 
 from cometbot.backoff import Backoff
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.errors import NotConnected
 from cometbot.channels.simplex.event_queue import STARTUP_QUEUE_LIMIT, EventQueue, QueueLimit
 from cometbot.channels.simplex.multiplexer import CommandMultiplexer
-from cometbot.channels.simplex.protocol import Command, Frame, Record, decode_frame
+from cometbot.channels.simplex.protocol import Command, Record, SendCommand
 from cometbot.channels.simplex.protocol.frames import FRAME_LIMIT
+from cometbot.channels.simplex.socket_session import (
+    SocketSession,
+    TimestampedConnection,
+    Timing,
+    describe_connect_error,
+    open_websocket,
+)
 from cometbot.errors import BotError, CometbotError, ConfigurationError, DeliveryError, PayloadError
 
 log = logging.getLogger(__name__)
 
-_websocket_log = logging.getLogger("cometbot.channels.simplex.wire")
-# At level DEBUG the library logs headers and frames, which hold credentials and users' messages.
-_websocket_log.setLevel(logging.WARNING)
-
-SendCommand = Callable[["Command | str"], Record]
-"""Sends a command object or string and returns the CLI's answer, or raises a ``ChannelError``."""
-
 State = Literal["connecting", "starting", "ready", "waiting", "closed"]
 
 _MAX_DELIVERY_ATTEMPTS = 5
-_WATCHDOG_INTERVAL = 0.5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
-    """Timeouts and intervals in seconds.
-
-    ``answer`` applies to commands that need no network, ``network`` to the others, ``write`` to a socket that the CLI
-    does not read from. After ``ping_interval`` without incoming data a ping is sent; it must be answered within
-    ``ping_timeout``. The backoff before a reconnection grows from ``initial_backoff`` to ``max_backoff``, with random
-    jitter. After an error that only a change of settings can fix it is ``config_error_backoff``.
-    """
-
-    connect: float = 10.0
-    answer: float = 30.0
-    network: float = 120.0
-    write: float = 30.0
-    ping_interval: float = 20.0
-    ping_timeout: float = 20.0
-    initial_backoff: float = 0.2
-    max_backoff: float = 30.0
-    config_error_backoff: float = 60.0
-    close: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +82,7 @@ class Connection:
         self._event_queue = EventQueue(queue_limit or QueueLimit(), startup_limit, self._log_overflow)
         self._changed = threading.Condition()
         self._status = Status("closed", time.time())
-        self._socket_session: _SocketSession | None = None
+        self._socket_session: SocketSession | None = None
         self._stopping, self._abandoned = threading.Event(), threading.Event()
         self._connection_thread = threading.Thread(target=self._run_forever, name="cometbot-simplex", daemon=True)
         self._delivery_thread = threading.Thread(
@@ -152,13 +118,11 @@ class Connection:
             return self._ready_session is not None
 
     @property
-    def _ready_session(self) -> _SocketSession | None:
+    def _ready_session(self) -> SocketSession | None:
         socket_session = self._socket_session
-        return (
-            socket_session
-            if socket_session is not None and not socket_session.has_ended and self._status.state == "ready"
-            else None
-        )
+        if socket_session is None or socket_session.has_ended or self._status.state != "ready":
+            return None
+        return socket_session
 
     def command(self, command: Command | str, *, timeout: float | None = None, wait: float = 0.0) -> Record:
         """Send a command and return its answer. Any number of threads may call this at once.
@@ -169,13 +133,15 @@ class Connection:
         sent twice.
         """
         if threading.current_thread() is self._delivery_thread and time.monotonic() >= self._recovery_ends_at:
-            raise BotError("what receives SimpleX events must not send commands: do it in another thread")
-        asked = Command.raw(command) if isinstance(command, str) else command
+            raise BotError("cannot send a command in the thread that stores SimpleX events: use another thread")
+        command = Command.from_value(command)
+        if timeout is None:
+            timeout = self._default_timeout(command)
         ends_at = time.monotonic() + wait
         while True:
             self.wait_ready(max(0.0, ends_at - time.monotonic()))
             try:
-                return self._send_now(asked, self._default_timeout(asked) if timeout is None else timeout)
+                return self._send_now(command, timeout)
             except NotConnected:
                 if time.monotonic() >= ends_at or self._stopping.is_set():
                     raise
@@ -207,9 +173,7 @@ class Connection:
             self._delivery_thread.join(max(0.1, ends_at - time.monotonic()))
             self._abandoned.set()
             if self._delivery_thread.is_alive():
-                log.warning(
-                    "events of SimpleX were not stored before the stop", extra={"events": len(self._event_queue)}
-                )
+                log.warning("stopped with %d SimpleX events that were not stored", len(self._event_queue))
         self._set_status("closed")
 
     def _default_timeout(self, command: Command) -> float:
@@ -224,7 +188,7 @@ class Connection:
         try:
             self._on_status_change(self._status)
         except Exception:
-            log.exception("on_change failed for the state %s", state)
+            log.exception("on_status_change failed for the state %s", state)
 
     def _run_forever(self) -> None:
         last_text = ""
@@ -233,7 +197,7 @@ class Connection:
             try:
                 is_config_error, text = self._connect_once()
             except Exception as error:
-                log.exception("the connection to the SimpleX CLI failed in an unforeseen way")
+                log.exception("unexpected error in the connection to the SimpleX CLI")
                 is_config_error, text = False, f"the connection to the SimpleX CLI failed ({type(error).__name__})"
             if self._stopping.is_set():
                 break
@@ -242,7 +206,7 @@ class Connection:
                 break
             wait = self._next_backoff(is_config_error)
             is_repeated = text == last_text and self._failures % 10
-            log.log(logging.DEBUG if is_repeated else logging.WARNING, "%s; the next try is in %.1f s", text, wait)
+            log.log(logging.DEBUG if is_repeated else logging.WARNING, "%s; retrying in %.1f s", text, wait)
             last_text = text
             self._set_status("waiting", text)
             self._stopping.wait(wait)
@@ -262,43 +226,15 @@ class Connection:
         if not self._event_queue.wait_idle(self._stopping.is_set):
             return False, "stopped"
         try:
-            websocket = self._open_websocket()
+            websocket = open_websocket(self.endpoint, self._timing, self._frame_limit)
         except Exception as error:
-            return _describe_connect_error(error, self.endpoint)
+            return describe_connect_error(error, self.endpoint)
         with websocket:
             return self._run_session(websocket)
 
-    def _open_websocket(self) -> ClientConnection:
-        parts, timeout = urlsplit(self.endpoint.url), self._timing.connect
-        port = parts.port or (443 if self.endpoint.is_encrypted else 80)
-        # Given our own socket, the library follows no redirect and uses no proxy from the environment.
-        sock = socket.create_connection((parts.hostname or "", port), timeout)
-        try:
-            sock.settimeout(None)
-            return connect(
-                self.endpoint.url,
-                sock=sock,
-                ssl=self.endpoint.make_ssl_context(),
-                additional_headers=dict(self.endpoint.headers),
-                compression=None,
-                proxy=None,
-                open_timeout=timeout,
-                ping_interval=None,
-                close_timeout=self._timing.close,
-                max_size=self._frame_limit,
-                max_queue=2,
-                logger=_websocket_log,
-                create_connection=_TimestampedConnection,
-            )
-        except BaseException:
-            sock.close()
-            raise
-
-    def _run_session(self, websocket: ClientConnection) -> tuple[bool, str]:
+    def _run_session(self, websocket: TimestampedConnection) -> tuple[bool, str]:
         """Run the start-up on a new connection, then wait until the connection ends."""
-        socket_session = _SocketSession(
-            cast(_TimestampedConnection, websocket), self._event_queue, self._timing, self._abandoned.is_set
-        )
+        socket_session = SocketSession(websocket, self._event_queue, self._timing, self._abandoned.is_set)
         self._event_queue.pause()
         self._socket_session = socket_session
         if self._stopping.is_set():
@@ -318,7 +254,7 @@ class Connection:
             is_config_error = isinstance(error, ConfigurationError)
             return is_config_error, socket_session.reason or f"the start-up with the SimpleX CLI failed: {error}"
         except Exception as error:
-            log.exception("the start-up with the SimpleX CLI failed in an unforeseen way")
+            log.exception("unexpected error in the start-up with the SimpleX CLI")
             return False, f"the start-up with the SimpleX CLI failed ({type(error).__name__})"
         finally:
             self._socket_session = None
@@ -328,13 +264,13 @@ class Connection:
 
     def _make_send_command(self, multiplexer: CommandMultiplexer) -> SendCommand:
         def send_command(command: Command | str) -> Record:
-            asked = Command.raw(command) if isinstance(command, str) else command
-            return multiplexer.send_command(asked, self._default_timeout(asked))
+            command = Command.from_value(command)
+            return multiplexer.send_command(command, self._default_timeout(command))
 
         return send_command
 
     def _log_overflow(self) -> None:
-        log.warning("more events of SimpleX came during the start-up than can be held back; some may be out of order")
+        log.warning("too many SimpleX events arrived during the start-up to hold them back; some may be out of order")
 
     def _deliver_events(self) -> None:
         while (event := self._event_queue.dequeue()) is not None:
@@ -352,210 +288,15 @@ class Connection:
                 return
             except DeliveryError as error:
                 level = logging.DEBUG if attempts & (attempts - 1) else logging.WARNING
-                log.log(
-                    level, "an event %s of SimpleX cannot be stored for now (try %d): %s", event.type, attempts, error
-                )
+                log.log(level, "cannot store the SimpleX event %s yet (attempt %d): %s", event.type, attempts, error)
             except PayloadError as error:
-                log.warning("an event %s of SimpleX was left out: %s", event.type, error)
+                log.warning("skipped the SimpleX event %s: %s", event.type, error)
                 return
             except Exception:
                 failures += 1
                 if failures >= _MAX_DELIVERY_ATTEMPTS:
-                    log.exception("an event %s of SimpleX was left out", event.type)
+                    log.exception("skipped the SimpleX event %s", event.type)
                     return
-                log.warning("an event %s of SimpleX could not be handed over", event.type, exc_info=failures == 1)
+                log.warning("cannot store the SimpleX event %s", event.type, exc_info=failures == 1)
             if self._abandoned.wait(random.uniform(0.02, 0.1) * min(2**attempts, 20)):
                 return
-
-
-class _TimestampedConnection(ClientConnection):
-    """A WebSocket connection that records when it last received a byte, even of an incomplete frame."""
-
-    def __init__(self, sock: socket.socket, protocol: ClientProtocol, **options: Any) -> None:
-        self.last_received_at = time.monotonic()
-        receive = protocol.receive_data
-
-        def receive_data(data: bytes | bytearray) -> None:
-            self.last_received_at = time.monotonic()
-            receive(data)
-
-        protocol.receive_data = receive_data  # type: ignore[method-assign]
-        super().__init__(sock, protocol, **options)
-
-
-class _SocketSession:
-    """One open socket and its three threads: reader, writer and watchdog.
-
-    Events that were read are put into the event queue even after the end, since the CLI sends nothing twice.
-    ``is_abandoned`` returns True once nobody will process that queue.
-    """
-
-    def __init__(
-        self,
-        websocket: _TimestampedConnection,
-        event_queue: EventQueue,
-        timing: Timing,
-        is_abandoned: Callable[[], bool],
-    ) -> None:
-        self._websocket, self._event_queue, self._timing, self._is_abandoned = (
-            websocket,
-            event_queue,
-            timing,
-            is_abandoned,
-        )
-        self.multiplexer = CommandMultiplexer(websocket)
-        self.reason = ""
-        self._ended = threading.Event()
-        self._lock = threading.Lock()
-        self._unblocked_at = 0.0
-        self._pinged_at: float | None = None
-        self._is_blocked = False
-        self._unreadable_count = 0
-        self._reader = threading.Thread(target=self._read, name="cometbot-simplex-reader", daemon=True)
-        self._writer = threading.Thread(target=self._write, name="cometbot-simplex-writer", daemon=True)
-        self._watchdog = threading.Thread(target=self._run_watchdog, name="cometbot-simplex-watch", daemon=True)
-
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in (self._reader, self._writer, self._watchdog):
-            thread.start()
-
-    @property
-    def has_ended(self) -> bool:
-        """True once no more commands can be sent."""
-        return self._ended.is_set()
-
-    def wait(self) -> None:
-        """Wait until the connection ends."""
-        self._ended.wait()
-
-    def finish(self, reason: str) -> None:
-        """End the session. Pending commands fail at once. Only the first reason is stored."""
-        with self._lock:
-            self.reason = self.reason or reason
-        self.multiplexer.close(self.reason)
-        self._ended.set()
-
-    def join(self) -> None:
-        """Close the socket, with a closing handshake if the peer takes part in it, and wait for the threads."""
-        if self.multiplexer.blocked_seconds:
-            self._shut_down_socket()
-        with contextlib.suppress(OSError, WebSocketException):
-            self._websocket.close()
-        self._shut_down_socket()
-        for thread in (self._reader, self._writer, self._watchdog):
-            thread.join()
-
-    def _shut_down_socket(self) -> None:
-        with contextlib.suppress(OSError):
-            self._websocket.socket.shutdown(socket.SHUT_RDWR)
-
-    def _read(self) -> None:
-        try:
-            while True:
-                self._dispatch_frame(self._websocket.recv())
-        except ConnectionClosed as error:
-            self.finish(_describe_close(error))
-        except (OSError, EOFError, WebSocketException) as error:
-            self.finish(f"the connection to the SimpleX CLI broke ({type(error).__name__})")
-        except Exception as error:
-            log.exception("reading from the SimpleX CLI failed in an unforeseen way")
-            self.finish(f"reading from the SimpleX CLI failed ({type(error).__name__})")
-
-    def _dispatch_frame(self, data: str | bytes) -> None:
-        """Pass an answer to the command that waits for it, and an event to the event queue. Never raises."""
-        frame = decode_frame(data)
-        if frame.corr_id:
-            if not self.multiplexer.resolve(frame):
-                log.debug("an answer of the SimpleX CLI came too late, or was never asked for")
-        elif frame.record is None:
-            self._log_unreadable(frame)
-        elif frame.record.is_error:
-            log.warning("the SimpleX CLI could not read a request")
-        else:
-            self._is_blocked = True
-            self._event_queue.enqueue(frame.record, len(data), self._is_abandoned)
-            self._unblocked_at = time.monotonic()
-            self._is_blocked = False
-
-    def _log_unreadable(self, frame: Frame) -> None:
-        self._unreadable_count += 1
-        level = logging.WARNING if self._unreadable_count in (1, 10, 100, 1000) else logging.DEBUG
-        log.log(level, "frame %d that cannot be read was left out: %s", self._unreadable_count, frame.problem)
-
-    def _write(self) -> None:
-        try:
-            self.multiplexer.run_writer()
-        except (OSError, WebSocketException) as error:
-            self.finish(
-                _describe_close(error)
-                if isinstance(error, ConnectionClosed)
-                else "the connection to the SimpleX CLI broke"
-            )
-
-    def _run_watchdog(self) -> None:
-        """Break the connection if the peer sends nothing or reads nothing; the other threads then end."""
-        tick = min(_WATCHDOG_INTERVAL, self._timing.ping_interval / 4, self._timing.write / 4)
-        while not self._ended.wait(tick):
-            fault = self._find_fault(time.monotonic())
-            if fault:
-                self.finish(fault)
-                self._shut_down_socket()
-
-    def _find_fault(self, now: float) -> str:
-        if self.multiplexer.blocked_seconds > self._timing.write:
-            return f"the SimpleX CLI took nothing from the connection for {self._timing.write:g} s"
-        last_received_at = max(self._websocket.last_received_at, self._unblocked_at)
-        if self._is_blocked or (self._pinged_at is not None and last_received_at > self._pinged_at):
-            self._pinged_at = None
-        elif self._pinged_at is not None:
-            if now - self._pinged_at > self._timing.ping_timeout:
-                return f"the SimpleX CLI was silent for {self._timing.ping_interval + self._timing.ping_timeout:g} s"
-        elif now - last_received_at > self._timing.ping_interval:
-            self._pinged_at = now
-            self.multiplexer.ping()
-        return ""
-
-
-def _describe_close(error: ConnectionClosed) -> str:
-    if error.sent is not None and error.sent.code == 1009:
-        return "the SimpleX CLI sent a frame that is too large, and the connection was closed"
-    if error.sent is not None and error.rcvd is None and error.sent.code in (1002, 1007):
-        return "what answers broke the WebSocket protocol, and the connection was closed; is it a SimpleX CLI?"
-    code = error.rcvd.code if error.rcvd is not None else None
-    return "the connection to the SimpleX CLI was closed" + (f" (code {code})" if code else "")
-
-
-def _describe_connect_error(error: Exception, endpoint: Endpoint) -> tuple[bool, str]:
-    """Return whether only a change of settings can fix the error, and its description, which contains no secret."""
-    url = endpoint.display_url
-    if isinstance(error, ConnectionRefusedError):
-        # The CLI itself does not support TLS.
-        what = "the proxy before the SimpleX CLI" if endpoint.is_encrypted else "the SimpleX CLI: simplex-chat -p 5225"
-        return False, f"nothing listens at {url}: start {what}"
-    if isinstance(error, socket.gaierror):
-        return False, f"the host name in {url} is not known"
-    if isinstance(error, TimeoutError):
-        return False, f"{url} did not answer in time"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return True, f"the certificate of {url} is not trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return True, f"what answers at {url} does not speak TLS as it should: {error.reason or 'no reason given'}"
-    if isinstance(error, InvalidStatus):
-        return _describe_http_status(error.response.status_code, url)
-    if isinstance(error, InvalidHandshake | WebSocketException | EOFError):
-        return False, f"what answers at {url} is no WebSocket server, so no SimpleX CLI ({type(error).__name__})"
-    if isinstance(error, OSError):
-        return False, f"{url} cannot be reached ({error.strerror or type(error).__name__})"
-    if isinstance(error, ValueError):
-        return True, f"{url} leads elsewhere: set SIMPLEX_URL to where it leads"
-    log.error("the connection to the SimpleX CLI failed in an unknown way", exc_info=error)
-    return False, f"the connection to the SimpleX CLI failed ({type(error).__name__})"
-
-
-def _describe_http_status(status: int, url: str) -> tuple[bool, str]:
-    if status in (401, 403):
-        return True, f"{url} refused the user name and password of SIMPLEX_URL (HTTP status {status})"
-    if 300 <= status < 400:
-        return True, f"{url} leads elsewhere (HTTP status {status}): set SIMPLEX_URL to where it leads"
-    return False, f"what answers at {url} is no SimpleX CLI (HTTP status {status})"

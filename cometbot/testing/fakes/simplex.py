@@ -11,11 +11,11 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.simplex.channel import SimplexChannel
-from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.ids import get_member_uid
 from cometbot.channels.simplex.protocol import ChatRef, Record
 from cometbot.channels.simplex.schemas import read_field
 from cometbot.channels.simplex.service import SimplexService
+from cometbot.channels.simplex.socket_session import Timing
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.messages import Custom, Media, MediaKind, Message, Text

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from cometbot import Bot, Context
-from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.service import SimplexService
+from cometbot.channels.simplex.socket_session import Timing
 from cometbot.delivery import Delivery
 from cometbot.settings import Settings
 from cometbot.testing import FakeSimplexCLI

@@ -14,8 +14,8 @@ import pytest
 from cometbot import Bot, Context
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.simplex import background, chats, ingest, recovery, service
-from cometbot.channels.simplex.connection import Timing
 from cometbot.channels.simplex.service import SimplexService
+from cometbot.channels.simplex.socket_session import Timing
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError, StoreBusy, Unreachable
 from cometbot.settings import Settings
