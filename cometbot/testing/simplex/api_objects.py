@@ -6,11 +6,12 @@ import base64
 import datetime
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 JsonObject = dict[str, Any]
+Value = TypeVar("Value")
 
 _FEATURES = ("timedMessages", "fullDelete", "reactions", "voice", "files", "calls", "sessions")
 _GROUP_FEATURES = (
@@ -29,9 +30,10 @@ def utc_time(seconds: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def copy(value: Any) -> Any:
+def copy(value: Value) -> Value:
     """Return a deep copy of ``value`` by way of JSON."""
-    return orjson.loads(orjson.dumps(value))
+    copied: Value = orjson.loads(orjson.dumps(value))
+    return copied
 
 
 def encode_base64(text: str) -> str:

@@ -21,7 +21,7 @@ class ChatCommands(ConnectionCommands):
     def do_accept_contact(self, request: Request) -> JsonObject:
         """Turn a contact request into a contact."""
         asked = self.state.request(request.number("id"))
-        del self.state.tree["requests"][request.text("id")]
+        del self.state.requests[request.text("id")]
         contact = self.add_contact(asked["localDisplayName"])
         answer = self.reply("acceptingContactRequest", contact=contact)
         self.state.emit_event("contactSndReady", contact=contact)
@@ -31,13 +31,13 @@ class ChatCommands(ConnectionCommands):
     def do_reject_contact(self, request: Request) -> JsonObject:
         """Delete a contact request."""
         asked = self.state.request(request.number("id"))
-        del self.state.tree["requests"][request.text("id")]
+        del self.state.requests[request.text("id")]
         return self.reply("contactRequestRejected", contactRequest=asked)
 
     def do_list_contacts(self, request: Request) -> JsonObject:
         """Return all contacts."""
         self.state.user_by_id(request.number("user"))
-        return self.reply("contactsList", contacts=list(self.state.owned("contacts", "contact")))
+        return self.reply("contactsList", contacts=self.state.owned_contacts())
 
     def do_list_groups(self, request: Request) -> JsonObject:
         """Return all groups, or those with a word in their name, or with a contact in them."""
@@ -45,7 +45,7 @@ class ChatCommands(ConnectionCommands):
         wanted, contact = request.text("rest").lower(), request.text("contact")
         found = [
             group["info"]
-            for group in self.state.owned("groups", "group")
+            for group in self.state.owned_groups()
             if wanted in group["info"]["localDisplayName"].lower()
             and (not contact or any(str(m.get("memberContactId")) == contact for m in group["members"].values()))
         ]
@@ -57,8 +57,8 @@ class ChatCommands(ConnectionCommands):
         query = require_object(request.json or _DEFAULT_QUERY, "type")
         if query["type"] not in ("filters", "search"):
             raise unparsable_command()
-        chats = [self._summary(f"@{item['contactId']}") for item in self.state.owned("contacts", "contact")]
-        chats += [self._summary(f"#{item['info']['groupId']}") for item in self.state.owned("groups", "group")]
+        chats = [self._summary(f"@{item['contactId']}") for item in self.state.owned_contacts()]
+        chats += [self._summary(f"#{item['info']['groupId']}") for item in self.state.owned_groups()]
         if query["type"] == "search":
             word = str(query.get("search", "")).lower()
             chats = [chat for chat in chats if word in _contact_or_group(chat)["localDisplayName"].lower()]
@@ -116,15 +116,15 @@ class ChatCommands(ConnectionCommands):
         ref = request.text("ref")
         number = ref[1:]
         if ref.startswith(":"):
-            pending = self.state.tree["pending"].pop(number, None)
+            pending = self.state.pending.pop(number, None)
             if pending is None:
                 raise store_refusal("pendingConnectionNotFound", connId=int(number))
             return self.reply("contactConnectionDeleted", connection=pending)
         info = self.state.chat_info(ref)
-        self.state.tree["chats"].pop(ref, None)
+        self.state.chats.pop(ref, None)
         is_contact = ref.startswith("@")
         if request.text("mode") != "messages":
-            self.state.tree["contacts" if is_contact else "groups"].pop(number)
+            (self.state.contacts if is_contact else self.state.groups).pop(number)
         if is_contact:
             return self.reply("contactDeleted", contact=info["contact"])
         return self.reply("groupDeletedUser", groupInfo=info["groupInfo"], msgSigned=False)

@@ -15,9 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_handlers import CommandHandlers
-from cometbot.testing.simplex.framing import FrameForm
 from cometbot.testing.simplex.people import People
-from cometbot.testing.simplex.server import CONTROL_PATH, FakeServer
+from cometbot.testing.simplex.server import CONTROL_PATH, FakeServer, FrameForm
 from cometbot.testing.simplex.state import FakeState
 from cometbot.testing.simplex.user_actions import UserActions
 
@@ -53,7 +52,7 @@ class FakeSimplexCLI(People):
         holds_files: bool = False,
     ) -> None:
         self._state = FakeState(Path(state) if state is not None else None)
-        if display_name and not self._state.tree["users"]:
+        if display_name and not self._state.users:
             self._state.add_user({"displayName": display_name, "fullName": ""})
             self._state.save()
         self.handlers = CommandHandlers(self._state)

@@ -42,19 +42,19 @@ class ConnectionCommands(GroupCommands):
             return self.reply("contactAlreadyExists", contact=known["contact"])
         pending = self._add_pending_connection(via_contact_uri=kind != "invitation")
         answer = self.reply("sentConfirmation" if kind == "invitation" else "sentInvitation", connection=pending)
-        del self.state.tree["pending"][str(pending["pccConnId"])]
-        name = self.state.tree["links"].get(link, {}).get("name", UNKNOWN_PEER_NAME)
-        ref = self._join_by_link(name) if kind == "group" else self._add_connected_contact(name)
+        del self.state.pending[str(pending["pccConnId"])]
+        name = self.state.links.get(link, {}).get("name", UNKNOWN_PEER_NAME)
+        ref = self._join_by_link(name) if kind == "group" else self.add_connected_contact(name, "contactConnecting")
         for followed in (link, short):
             if followed:
-                self.state.tree["links"][followed] = {"name": name, "ref": ref}
+                self.state.links[followed] = {"name": name, "ref": ref}
         return answer
 
-    def _add_connected_contact(self, name: str) -> str:
-        contact = self.add_contact(name)
-        self.state.emit_event("contactConnecting", contact=contact)
-        self.state.emit_event("contactSndReady", contact=contact)
-        self.state.emit_event("contactConnected", contact=contact)
+    def add_connected_contact(self, name: str, first_event: str, *, is_bot: bool = False) -> str:
+        """Add a contact, report its connection from ``first_event`` on, and return the chat."""
+        contact = self.add_contact(name, is_bot=is_bot)
+        for tag in (first_event, "contactSndReady", "contactConnected"):
+            self.state.emit_event(tag, contact=contact)
         return f"@{contact['contactId']}"
 
     def _join_by_link(self, name: str) -> str:
@@ -67,7 +67,7 @@ class ConnectionCommands(GroupCommands):
     def _add_pending_connection(self, *, via_contact_uri: bool) -> JsonObject:
         number = self.state.next_number("pending")
         pending = api_objects.pending_connection(number, self.state.now(), via_contact_uri=via_contact_uri)
-        self.state.tree["pending"][str(number)] = pending
+        self.state.pending[str(number)] = pending
         return pending
 
     def do_connect_plan(self, request: Request) -> JsonObject:
@@ -80,9 +80,7 @@ class ConnectionCommands(GroupCommands):
 
     def _plan(self, link: str) -> JsonObject:
         if self.is_own(link):
-            group = next(
-                (item for item in self.state.owned("groups", "group") if _is_link_of(item["link"], link)), None
-            )
+            group = next((item for item in self.state.owned_groups() if _is_link_of(item["link"], link)), None)
             return {"type": "ownLink", **({} if group is None else {"groupInfo": group["info"]})}
         known = self._find_linked_chat(link)
         if known is None:
@@ -91,8 +89,8 @@ class ConnectionCommands(GroupCommands):
 
     def _find_linked_chat(self, link: str) -> JsonObject | None:
         """Return the chat that a link led to before, or None if there is none any more."""
-        ref = self.state.tree["links"].get(link, {}).get("ref", "")
-        if not ref or ref[1:] not in self.state.tree["contacts" if ref.startswith("@") else "groups"]:
+        ref = self.state.links.get(link, {}).get("ref", "")
+        if not ref or ref[1:] not in (self.state.contacts if ref.startswith("@") else self.state.groups):
             return None
         info = self.state.chat_info(ref)
         if "contact" in info:
@@ -101,9 +99,9 @@ class ConnectionCommands(GroupCommands):
 
     def is_own(self, link: str) -> bool:
         """Return True if the fake CLI created this link and it still exists."""
-        made = [pending.get("connLinkInv") for pending in self.state.tree["pending"].values()]
-        made += [address["connLinkContact"] for address in self.state.tree["addresses"].values()]
-        made += [(group["link"] or {}).get("connLinkContact") for group in self.state.tree["groups"].values()]
+        made = [pending.get("connLinkInv") for pending in self.state.pending.values()]
+        made += [address["connLinkContact"] for address in self.state.addresses.values()]
+        made += [(group["link"] or {}).get("connLinkContact") for group in self.state.groups.values()]
         return any(link in (links or {}).values() for links in made)
 
     def _require_link_kind(self, link: str) -> str:
@@ -114,12 +112,12 @@ class ConnectionCommands(GroupCommands):
 
     def add_contact(self, name: str, *, is_bot: bool = False) -> JsonObject:
         """Add a contact. Its name in this database is unique."""
-        taken = {item["localDisplayName"] for item in self.state.tree["contacts"].values()}
+        taken = {item["localDisplayName"] for item in self.state.contacts.values()}
         unique = next(item for item in (name, *(f"{name}_{n}" for n in range(1, 10_000))) if item not in taken)
         number = self.state.next_number("contact")
         contact = api_objects.contact(number, name, number + 500, self.state.now(), is_bot=is_bot)
         contact["localDisplayName"] = unique
-        self.state.tree["contacts"][str(number)] = contact
+        self.state.contacts[str(number)] = contact
         self.state.set_owner("contact", number)
         return contact
 

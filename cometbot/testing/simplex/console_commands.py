@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +26,11 @@ def complete_request(state: FakeState, request: Request) -> Request:
     """
     texts = _resolve_names(state, dict(request.texts))
     if "user_name" in texts:
-        texts["user"] = str(_user_id(state, _unquote(texts["user_name"])))
+        texts["user"] = _find_id(state.users.values(), "userId", texts["user_name"], "user")
     if "request_name" in texts:
-        texts["id"] = str(_request_id(state, _unquote(texts["request_name"])))
-    active = [str(user["userId"]) for user in state.tree["users"].values() if user["activeUser"]]
+        requests = state.requests.values()
+        texts["id"] = _find_id(requests, "contactRequestId", texts["request_name"], "contactRequest")
+    active = [str(user["userId"]) for user in state.users.values() if user["activeUser"]]
     if active:
         texts.setdefault("user", active[0])
     if request.name in ("add_member", "accept_member", "create_link"):
@@ -63,9 +65,10 @@ def _resolve_names(state: FakeState, texts: dict[str, str]) -> dict[str, str]:
     contact, group = texts.get("contact_name"), texts.get("group_name")
     contact, group = (name if sign == "@" else contact), (name if sign == "#" else group)
     if contact is not None:
-        texts["contact"] = texts["number"] = str(_contact_id(state, _unquote(contact)))
+        texts["contact"] = texts["number"] = _find_id(state.owned_contacts(), "contactId", contact, "contact")
     if group is not None:
-        texts["group"] = str(_group_id(state, _unquote(group)))
+        infos = [owned["info"] for owned in state.owned_groups()]
+        texts["group"] = _find_id(infos, "groupId", group, "group")
     if group is not None or contact is not None:
         texts["ref"] = f"#{texts['group']}" if group is not None else f"@{texts['contact']}"
     if "member_names" in texts:
@@ -74,18 +77,13 @@ def _resolve_names(state: FakeState, texts: dict[str, str]) -> dict[str, str]:
     return texts
 
 
-def _contact_id(state: FakeState, name: str) -> int:
-    for contact in state.owned("contacts", "contact"):
-        if contact["localDisplayName"] == name:
-            return int(contact["contactId"])
-    raise store_refusal("contactNotFoundByName", contactName=name)
-
-
-def _group_id(state: FakeState, name: str) -> int:
-    for group in state.owned("groups", "group"):
-        if group["info"]["localDisplayName"] == name:
-            return int(group["info"]["groupId"])
-    raise store_refusal("groupNotFoundByName", groupName=name)
+def _find_id(objects: Iterable[JsonObject], key: str, name: str, kind: str) -> str:
+    """Return the id, at ``key``, of the object with a name. Raises :class:`CommandRefused` if there is none."""
+    for each in objects:
+        if each["localDisplayName"] == _unquote(name):
+            return str(each[key])
+    field = "groupName" if kind == "group" else "contactName"
+    raise store_refusal(f"{kind}NotFoundByName", **{field: _unquote(name)})
 
 
 def _member_ids(state: FakeState, group_id: int, names: str) -> list[int]:
@@ -106,20 +104,6 @@ def _item_id(state: FakeState, command: str, texts: dict[str, str]) -> int:
         if is_meant and "itemDeleted" not in item["meta"] and item["meta"]["itemText"].startswith(text):
             return int(item["meta"]["itemId"])
     raise store_refusal("chatItemNotFoundByText", text=text)
-
-
-def _user_id(state: FakeState, name: str) -> int:
-    for user in state.tree["users"].values():
-        if user["localDisplayName"] == name:
-            return int(user["userId"])
-    raise store_refusal("userNotFoundByName", contactName=name)
-
-
-def _request_id(state: FakeState, name: str) -> int:
-    for number, asked in state.tree["requests"].items():
-        if asked["localDisplayName"] == name:
-            return int(number)
-    raise store_refusal("contactRequestNotFoundByName", contactName=name)
 
 
 def _add_json(state: FakeState, request: Request) -> Request:

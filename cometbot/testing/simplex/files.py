@@ -49,7 +49,7 @@ def complete_upload(state: FakeState, folder: str, ref: str, item: JsonObject) -
         fields = {"chatItem_": state.full_item(ref, item), "fileTransferMeta": api_objects.snd_transfer(file)}
         state.emit_event("sndFileError", **fields, errorMessage="no such file")
         return
-    state.tree.setdefault("uploads", {})[str(file["fileId"])] = base64.b64encode(content).decode()
+    state.uploads[str(file["fileId"])] = base64.b64encode(content).decode()
     file["fileStatus"] = {"type": "sndComplete"}
     transfer = api_objects.snd_transfer(file)
     state.emit_event("sndFileCompleteXFTP", chatItem=state.full_item(ref, item), fileTransferMeta=transfer)
@@ -72,7 +72,7 @@ class FileCommands(CommandHandlerBase):
     def do_receive_file(self, request: Request) -> JsonObject:
         """Download a file. The answer confirms the request; events report the progress."""
         file_id = request.number("id")
-        kept = self.state.tree["files"].get(str(file_id))
+        kept = self.state.files.get(str(file_id))
         if kept is None:
             raise store_refusal("rcvFileNotFound", fileId=file_id)
         ref, item = self.state.find_file_item(file_id)
@@ -113,7 +113,7 @@ class FileCommands(CommandHandlerBase):
     def finish_file(self, file_id: int) -> None:
         """Complete an accepted download."""
         with self.state.lock:
-            kept = self.state.tree["files"][str(file_id)]
+            kept = self.state.files[str(file_id)]
             ref, item = self.state.find_file_item(file_id)
             item["file"]["fileStatus"] = {"type": "rcvTransfer", "rcvProgress": 0, "rcvTotal": 1}
             self.state.emit_event("rcvFileStart", chatItem=self.state.full_item(ref, item))
@@ -132,7 +132,7 @@ class FileCommands(CommandHandlerBase):
     def fail_file(self, file_id: int, *, names_item: bool = True) -> None:
         """Fail an accepted download permanently."""
         with self.state.lock:
-            kept = self.state.tree["files"][str(file_id)]
+            kept = self.state.files[str(file_id)]
             ref, item = self.state.find_file_item(file_id)
             item["file"]["fileStatus"] = {"type": "rcvError", "rcvFileError": {"type": "auth"}}
             Path(kept["path"]).unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class FileCommands(CommandHandlerBase):
         file = item["file"]
         if file["fileStatus"]["type"] in _FINISHED_STATUSES:
             raise chat_refusal("fileCancel", fileId=file_id, message="the transfer is over")
-        kept = self.state.tree["files"].get(str(file_id))
+        kept = self.state.files.get(str(file_id))
         file["fileStatus"] = {"type": "rcvCancelled" if kept else "sndCancelled"}
         whole = self.state.full_item(ref, item)
         if kept:

@@ -40,7 +40,7 @@ class GroupCommands(CommandHandlerBase):
             profile=shown,
         )
         group = {"info": api_objects.group_info(number, profile, own, at), "members": {}, "link": None}
-        self.state.tree["groups"][str(number)] = group
+        self.state.groups[str(number)] = group
         self.state.set_owner("group", number)
         return group
 
@@ -162,7 +162,7 @@ class GroupCommands(CommandHandlerBase):
         number = self.state.next_number("contact")
         name = member["localDisplayName"]
         contact = api_objects.contact(number, name, number + 500, self.state.now())
-        self.state.tree["contacts"][str(number)] = contact
+        self.state.contacts[str(number)] = contact
         self.state.set_owner("contact", number)
         member["memberContactId"] = number
         return self.reply("newMemberContact", contact=contact, groupInfo=group["info"], member=member)

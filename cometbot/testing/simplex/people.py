@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.server import CliFault
-
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,7 @@ class People(ABC):
 
     def publish(self, name: str, kind: Literal["address", "invitation", "group"] = "address") -> str:
         """Return a link by which the bot connects with a person, or joins a group, of this name."""
-        link: str = self.do("publish", name=name, kind=kind)
-        return link
+        return str(self.do("publish", name=name, kind=kind))
 
     def follow(self, link: str, name: str) -> Person | int:
         """Follow a link that the bot created, as a new person; return the person, or the id of a request.
@@ -113,14 +111,12 @@ class People(ABC):
     @property
     def commands(self) -> list[str]:
         """The received command strings in order."""
-        found: list[str] = self.do("commands")
-        return found
+        return list(self.do("commands"))
 
     @property
     def clients(self) -> int:
         """The number of connected clients."""
-        count: int = self.do("clients")
-        return count
+        return int(self.do("clients"))
 
     def misbehave(self, *faults: CliFault, on: str = "") -> None:
         """Apply one fault to each of the next commands that begin with ``on``."""
@@ -137,11 +133,41 @@ class People(ABC):
 
 
 @dataclass(frozen=True)
-class Person:
-    """A person in a chat with the bot: a contact, or a customer in a business chat."""
+class _Chat:
+    """A chat with the bot, as it is on the people's side."""
 
     people: People = field(repr=False)
     chat: str
+
+    def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
+        """Edit a message of a person."""
+        self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
+
+    def delete(self, item_id: int) -> None:
+        """Delete a message of a person."""
+        self.people.do("delete", chat=self.chat, item_id=item_id)
+
+    def said(self) -> list[Line]:
+        """Return the bot's messages in this chat."""
+        return self.people.said(self.chat)
+
+    def texts(self) -> list[str]:
+        """Return the texts of the bot's messages in this chat."""
+        return self.people.texts(self.chat)
+
+    def _say(self, name: str, text: str, file: tuple[str, bytes] | None, **options: Any) -> int:
+        file_name, content = file or ("", b"")
+        sent_file = {"file_name": file_name, "file_content": base64.b64encode(content).decode()}
+        return int(self.people.do("say", chat=self.chat, name=name, text=text, **sent_file, **options))
+
+    def _react(self, name: str, item_id: int, emoji: str, added: bool) -> None:
+        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=name, added=added)
+
+
+@dataclass(frozen=True)
+class Person(_Chat):
+    """A person in a chat with the bot: a contact, or a customer in a business chat."""
+
     name: str
 
     @property
@@ -166,19 +192,12 @@ class Person:
         ``file`` is its name and content. A ``foreign`` file is on servers that the CLI does not use. A ``silent``
         message is stored without an event for the bot.
         """
-        return _send(self.people, self.chat, text, self.name, quote_id, file, content, foreign, live, ttl, silent)
-
-    def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
-        """Edit a message of this person."""
-        self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
-
-    def delete(self, item_id: int) -> None:
-        """Delete a message of this person."""
-        self.people.do("delete", chat=self.chat, item_id=item_id)
+        options = {"quote_id": quote_id, "content": content, "live": live, "silent": silent}
+        return self._say(self.name, text, file, foreign=foreign, ttl=ttl, **options)
 
     def react(self, item_id: int, emoji: str, *, added: bool = True) -> None:
         """Add a reaction to a message, or remove it."""
-        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=self.name, added=added)
+        self._react(self.name, item_id, emoji, added)
 
     def leave(self) -> None:
         """Remove the connection. A customer leaves the business chat."""
@@ -187,21 +206,10 @@ class Person:
         else:
             self.people.do("leave", chat=self.chat, name=self.name)
 
-    def said(self) -> list[Line]:
-        """Return the bot's messages to this person."""
-        return self.people.said(self.chat)
-
-    def texts(self) -> list[str]:
-        """Return the texts of the bot's messages to this person."""
-        return self.people.texts(self.chat)
-
 
 @dataclass(frozen=True)
-class FakeGroup:
+class FakeGroup(_Chat):
     """A group that the bot is in, or is invited to."""
-
-    people: People = field(repr=False)
-    chat: str
 
     @property
     def group_id(self) -> int:
@@ -226,77 +234,24 @@ class FakeGroup:
         silent: bool = False,
     ) -> int:
         """Write a message as a member and return its id. ``mention`` puts a mention of the bot before the text."""
-        name = _name_of(who)
-        return _send(
-            self.people, self.chat, text, name, quote_id, file, content, False, live, None, silent, mention=mention
-        )
-
-    def edit(self, item_id: int, text: str, *, live: bool = False) -> None:
-        """Edit a message of a member."""
-        self.people.do("edit", chat=self.chat, item_id=item_id, text=text, live=live)
-
-    def delete(self, item_id: int) -> None:
-        """Delete a message of a member."""
-        self.people.do("delete", chat=self.chat, item_id=item_id)
+        options = {"quote_id": quote_id, "content": content, "live": live, "silent": silent}
+        return self._say(_name_of(who), text, file, mention=mention, **options)
 
     def react(self, who: Person | str, item_id: int, emoji: str, *, added: bool = True) -> None:
         """Add a reaction to a message, or remove it."""
-        self.people.do("react", chat=self.chat, item_id=item_id, emoji=emoji, name=_name_of(who), added=added)
+        self._react(_name_of(who), item_id, emoji, added)
 
     def join(self, who: Person | str, *, role: str = "member", silently: bool = False) -> int:
         """Add a member and return its id. With ``silently`` the bot receives no event."""
-        number: int = self.people.do("join", chat=self.chat, name=_name_of(who), role=role, silently=silently)
-        return number
+        return int(self.people.do("join", chat=self.chat, name=_name_of(who), role=role, silently=silently))
 
     def leave(self, who: Person | str) -> None:
         """Have a member leave the group."""
         self.people.do("leave", chat=self.chat, name=_name_of(who))
 
-    def said(self) -> list[Line]:
-        """Return the bot's messages in this group."""
-        return self.people.said(self.chat)
-
-    def texts(self) -> list[str]:
-        """Return the texts of the bot's messages in this group."""
-        return self.people.texts(self.chat)
-
 
 def _name_of(who: Person | str) -> str:
     return who if isinstance(who, str) else who.name
-
-
-def _send(
-    people: People,
-    chat: str,
-    text: str,
-    name: str,
-    quote_id: int | None,
-    file: tuple[str, bytes] | None,
-    content: JsonObject | None,
-    foreign: bool,
-    live: bool,
-    ttl: int | None,
-    silent: bool,
-    *,
-    mention: bool = False,
-) -> int:
-    file_name, file_content = file or ("", b"")
-    number: int = people.do(
-        "say",
-        chat=chat,
-        text=text,
-        name=name,
-        quote_id=quote_id,
-        mention=mention,
-        content=content,
-        file_name=file_name,
-        file_content=base64.b64encode(file_content).decode(),
-        foreign=foreign,
-        live=live,
-        ttl=ttl,
-        silent=silent,
-    )
-    return number
 
 
 def _to_line(raw: JsonObject) -> Line:

@@ -54,7 +54,7 @@ class ProfileCommands(CommandHandlerBase):
         wanted = require_object(request.json)
         profile = require_object(wanted.get("profile") or {"displayName": "", "fullName": ""}, "displayName")
         self._check_name(profile["displayName"])
-        for user in self.state.tree["users"].values():
+        for user in self.state.users.values():
             if user["profile"]["displayName"] == profile["displayName"]:
                 raise chat_refusal("userExists", contactName=profile["displayName"])
         self.state.add_user(profile)
@@ -62,31 +62,30 @@ class ProfileCommands(CommandHandlerBase):
 
     def do_list_users(self, request: Request) -> JsonObject:
         """Return all profiles."""
-        users = [{"user": user, "unreadCount": 0} for user in self.state.tree["users"].values()]
+        users = [{"user": user, "unreadCount": 0} for user in self.state.users.values()]
         return {"type": "usersList", "users": api_objects.copy(users)}
 
     def do_set_user(self, request: Request) -> JsonObject:
         """Activate another profile."""
         user = self._user(request)
-        for other in self.state.tree["users"].values():
+        for other in self.state.users.values():
             other["activeUser"] = other is user
         return self.reply("activeUser")
 
     def do_delete_user(self, request: Request) -> JsonObject:
         """Delete a profile, except for the active one and the last one."""
         user = self._user(request)
-        if len(self.state.tree["users"]) == 1:
+        if len(self.state.users) == 1:
             raise chat_refusal("cantDeleteLastUser", userId=user["userId"])
         if user["activeUser"]:
             raise chat_refusal("cantDeleteActiveUser", userId=user["userId"])
-        del self.state.tree["users"][str(user["userId"])]
+        del self.state.users[str(user["userId"])]
         return {"type": "cmdOk"}
 
     def _user(self, request: Request) -> JsonObject:
-        found = self.state.tree["users"].get(request.text("user"))
-        if found is None:
+        user = self.state.users.get(request.text("user"))
+        if user is None:
             raise store_refusal("userNotFound", userId=request.number("user"))
-        user: JsonObject = found
         return user
 
     def do_update_profile(self, request: Request) -> JsonObject:
@@ -104,7 +103,7 @@ class ProfileCommands(CommandHandlerBase):
         fresh = api_objects.user(user["userId"], profile)
         for key in ("localDisplayName", "profile", "fullPreferences"):
             user[key] = fresh[key]
-        contact_count = len(list(self.state.owned("contacts", "contact")))
+        contact_count = len(self.state.owned_contacts())
         summary = {"updateSuccesses": contact_count, "updateFailures": 0, "changedContacts": []}
         return self.reply("userProfileUpdated", fromProfile=before, toProfile=profile, updateSummary=summary)
 
@@ -131,16 +130,16 @@ class ProfileCommands(CommandHandlerBase):
     def do_create_address(self, request: Request) -> JsonObject:
         """Create an address if there is none."""
         user = self.state.user_by_id(request.number("user"))
-        if str(user["userId"]) in self.state.tree["addresses"]:
+        if str(user["userId"]) in self.state.addresses:
             raise store_refusal("duplicateContactLink")
         address = api_objects.user_contact_link(self.state.next_number("link"), {"businessAddress": False})
-        self.state.tree["addresses"][str(user["userId"])] = address
+        self.state.addresses[str(user["userId"])] = address
         return self.reply("userContactLinkCreated", connLinkContact=address["connLinkContact"])
 
     def do_delete_address(self, request: Request) -> JsonObject:
         """Delete the address."""
         self._address(request)
-        del self.state.tree["addresses"][request.text("user")]
+        del self.state.addresses[request.text("user")]
         return self.reply("userContactLinkDeleted")
 
     def do_address_settings(self, request: Request) -> JsonObject:
@@ -166,8 +165,7 @@ class ProfileCommands(CommandHandlerBase):
 
     def _address(self, request: Request) -> JsonObject:
         user = self.state.user_by_id(request.number("user"))
-        found = self.state.tree["addresses"].get(str(user["userId"]))
-        if found is None:
+        address = self.state.addresses.get(str(user["userId"]))
+        if address is None:
             raise store_refusal("userContactLinkNotFound")
-        address: JsonObject = found
         return address

@@ -6,8 +6,10 @@ import base64
 import contextlib
 import hmac
 import http
+import itertools
 import logging
 import queue
+import re
 import socket
 import threading
 import time
@@ -24,8 +26,9 @@ from websockets.sync.server import Server, ServerConnection, serve
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_grammar import PARSE_ERROR_TEXT, Request, UnsupportedCommand, read_command
 from cometbot.testing.simplex.command_handlers import CommandHandlers
-from cometbot.testing.simplex.framing import FrameForm, encode_frame
 from cometbot.testing.simplex.state import CommandRefused, agent_refusal, chat_refusal, store_refusal
+
+FrameForm = Literal["flat", "either", "remote_host"]
 
 CliFault = Literal[
     "drop",
@@ -50,12 +53,15 @@ Or it is executed, and the answer has no ``resp`` (``no_resp``), a wrong correla
 (``no_json``).
 """
 
-_logger = logging.getLogger("cometbot.testing.simplex.framing")
+_logger = logging.getLogger("cometbot.testing.simplex.server")
 # The library logs every connection, and at level DEBUG headers and frames.
 _logger.setLevel(logging.ERROR)
 
 CONTROL_PATH = "/control"
 LATE_ANSWER_DELAY = 1.0
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.(\d{6})Z")
+_DIGITS = itertools.cycle((0, 3, 6, 9, 12))
+_MAPS = ("mentions", "customData")
 _MAX_FRAME_BYTES = 64 * 1024 * 1024
 
 
@@ -112,7 +118,7 @@ class FakeServer:
             logger=_logger,
         )
         self._port = self._server.socket.getsockname()[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="simplex-stand-in", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="fake-simplex-cli", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -332,3 +338,35 @@ def _break_within(client: ServerConnection, text: str) -> None:
     header = b"\x81\x7f" + len(payload).to_bytes(8, "big")
     with contextlib.suppress(OSError):
         client.socket.sendall(header + payload[: len(payload) // 2])
+
+
+def encode_frame(
+    record: JsonObject, form: FrameForm, *, corr_id: str | None = None, has_unknown_fields: bool = False
+) -> str:
+    """Return the frame of a record: an answer if there is a ``corr_id``, otherwise an event.
+
+    With ``has_unknown_fields`` every object has unknown fields, and times have up to twelve fractional digits.
+    """
+    content: Any = _add_unknown_fields(record) if has_unknown_fields else record
+    if form == "either":
+        side = "Left" if record["type"] in ("chatCmdError", "chatError") else "Right"
+        content = {side: content}
+    frame: JsonObject = {"resp": content}
+    if corr_id is not None:
+        frame = {"corrId": corr_id, **frame}
+    if form == "remote_host":
+        frame["remoteHostId"] = 1
+    return orjson.dumps(frame).decode()
+
+
+def _add_unknown_fields(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        strange = {} if name in _MAPS else {"fieldOfTomorrow": {"type": "unheardOf", "value": [1, None]}, "gone": None}
+        return {**{key: _add_unknown_fields(inner, key) for key, inner in value.items()}, **strange}
+    if isinstance(value, list):
+        return [_add_unknown_fields(item) for item in value]
+    if isinstance(value, str) and (match := _TIME.fullmatch(value)):
+        digits = next(_DIGITS)
+        fraction = (match[2] + "000000")[:digits]
+        return f"{match[1]}.{fraction}Z" if digits else f"{match[1]}Z"
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +27,7 @@ _FIRST_NUMBERS = {
 }
 """The first id of each kind. They are far apart, so that an id of the wrong kind is not found."""
 
-_TABLES = (
-    "users",
-    "addresses",
-    "contacts",
-    "requests",
-    "groups",
-    "chats",
-    "files",
-    "pending",
-    "links",
-    "numbers",
-    "owners",
-)
+Table = dict[str, JsonObject]
 
 
 class CommandRefused(Exception):
@@ -66,7 +54,7 @@ def agent_refusal(**error: Any) -> CommandRefused:
 
 
 class FakeState:
-    """The database of the fake CLI: the API's own objects by their ids, in one JSON tree.
+    """The database of the fake CLI: tables with the API's own objects by their ids.
 
     Hold ``lock`` while reading or changing it. With a ``path`` it is loaded from there, and :meth:`save` writes it.
     ``emit`` is called with the records of events.
@@ -76,9 +64,19 @@ class FakeState:
         self.lock = threading.RLock()
         self.emit: Callable[[JsonObject], None] = lambda record: None
         self._path, self._clock, self._last_time = path, clock, 0.0
-        self.tree: JsonObject = {table: {} for table in _TABLES}
-        if path is not None and path.exists():
-            self.tree |= orjson.loads(path.read_bytes())
+        stored = orjson.loads(path.read_bytes()) if path is not None and path.exists() else {}
+        self.users: Table = stored.get("users", {})
+        self.addresses: Table = stored.get("addresses", {})
+        self.contacts: Table = stored.get("contacts", {})
+        self.requests: Table = stored.get("requests", {})
+        self.groups: Table = stored.get("groups", {})
+        self.chats: dict[str, list[JsonObject]] = stored.get("chats", {})
+        self.files: Table = stored.get("files", {})
+        self.uploads: dict[str, str] = stored.get("uploads", {})
+        self.pending: Table = stored.get("pending", {})
+        self.links: Table = stored.get("links", {})
+        self.numbers: dict[str, int] = stored.get("numbers", {})
+        self.owners: dict[str, int] = stored.get("owners", {})
 
     def save(self) -> None:
         """Write the state to its file atomically."""
@@ -86,15 +84,14 @@ class FakeState:
             return
         with self.lock:
             new = self._path.with_name(f"{self._path.name}.new")
-            private_files.write_bytes(new, orjson.dumps(self.tree))
+            tables = {name: table for name, table in vars(self).items() if isinstance(table, dict)}
+            private_files.write_bytes(new, orjson.dumps(tables))
             os.replace(new, self._path)
 
     def next_number(self, kind: str) -> int:
         """Return an unused id of this kind."""
-        numbers = self.tree["numbers"]
-        numbers[kind] = numbers.get(kind, _FIRST_NUMBERS.get(kind, 1) - 1) + 1
-        given: int = numbers[kind]
-        return given
+        self.numbers[kind] = self.numbers.get(kind, _FIRST_NUMBERS.get(kind, 1) - 1) + 1
+        return self.numbers[kind]
 
     def now(self) -> str:
         """Return the current time, later than any earlier result."""
@@ -106,15 +103,14 @@ class FakeState:
     @property
     def user(self) -> JsonObject:
         """The active profile. Raises :class:`CommandRefused` with ``noActiveUser`` if there is none."""
-        for user in self.tree["users"].values():
+        for user in self.users.values():
             if user["activeUser"]:
-                found: JsonObject = user
-                return found
+                return user
         raise chat_refusal("noActiveUser")
 
     def user_by_id(self, user_id: int) -> JsonObject:
         """Return a profile. Raises :class:`CommandRefused` if it does not exist or is not active."""
-        if str(user_id) not in self.tree["users"]:
+        if str(user_id) not in self.users:
             raise store_refusal("userNotFound", userId=user_id)
         active = self.user
         if active["userId"] != user_id:
@@ -123,55 +119,57 @@ class FakeState:
 
     def add_user(self, profile: Mapping[str, Any]) -> JsonObject:
         """Add a profile and activate it."""
-        for other in self.tree["users"].values():
+        for other in self.users.values():
             other["activeUser"] = False
         user = api_objects.user(self.next_number("user"), profile)
-        self.tree["users"][str(user["userId"])] = user
+        self.users[str(user["userId"])] = user
         return user
 
     # Chats
 
     def contact(self, contact_id: int) -> JsonObject:
         """Return a contact of the active profile."""
-        return self._find_owned("contacts", "contact", contact_id, "contactNotFound", contactId=contact_id)
+        return self._find_owned(self.contacts, "contact", contact_id, "contactNotFound", contactId=contact_id)
 
     def group(self, group_id: int) -> JsonObject:
         """Return a group of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
-        return self._find_owned("groups", "group", group_id, "groupNotFound", groupId=group_id)
+        return self._find_owned(self.groups, "group", group_id, "groupNotFound", groupId=group_id)
 
     def member(self, group_id: int, member_id: int) -> JsonObject:
         """Return a member of a group."""
-        members = self.group(group_id)["members"]
+        members: Table = self.group(group_id)["members"]
         if str(member_id) not in members:
             raise chat_refusal("groupMemberNotFound")
-        found: JsonObject = members[str(member_id)]
-        return found
+        return members[str(member_id)]
 
     def request(self, request_id: int) -> JsonObject:
         """Return a contact request."""
-        found = self.tree["requests"].get(str(request_id))
-        if found is None:
+        request = self.requests.get(str(request_id))
+        if request is None:
             raise store_refusal("contactRequestNotFound", contactRequestId=request_id)
-        request: JsonObject = found
         return request
 
-    def _find_owned(self, table: str, kind: str, number: int, tag: str, **fields: Any) -> JsonObject:
-        found = self.tree[table].get(str(number))
-        if found is None or self.tree["owners"].get(f"{kind}{number}") != self.user["userId"]:
+    def _find_owned(self, table: Table, kind: str, number: int, tag: str, **fields: Any) -> JsonObject:
+        found = table.get(str(number))
+        if found is None or self.owners.get(f"{kind}{number}") != self.user["userId"]:
             raise store_refusal(tag, **fields)
-        own: JsonObject = found
-        return own
+        return found
 
     def set_owner(self, kind: str, number: int) -> None:
         """Make the active profile the owner of a chat."""
-        self.tree["owners"][f"{kind}{number}"] = self.user["userId"]
+        self.owners[f"{kind}{number}"] = self.user["userId"]
 
-    def owned(self, table: str, kind: str) -> Iterator[JsonObject]:
-        """Yield the active profile's contacts or groups."""
+    def owned_contacts(self) -> list[JsonObject]:
+        """Return the active profile's contacts."""
+        return self._list_owned(self.contacts, "contact")
+
+    def owned_groups(self) -> list[JsonObject]:
+        """Return the active profile's groups."""
+        return self._list_owned(self.groups, "group")
+
+    def _list_owned(self, table: Table, kind: str) -> list[JsonObject]:
         owner = self.user["userId"]
-        for number, found in self.tree[table].items():
-            if self.tree["owners"].get(f"{kind}{number}") == owner:
-                yield found
+        return [found for number, found in table.items() if self.owners.get(f"{kind}{number}") == owner]
 
     def chat_info(self, ref: str) -> JsonObject:
         """Return the ``ChatInfo`` of ``@4``, ``#3`` or ``#3(_support:11)``."""
@@ -190,8 +188,7 @@ class FakeState:
 
     def items(self, ref: str) -> list[JsonObject]:
         """Return the items of a chat, oldest first."""
-        found: list[JsonObject] = self.tree["chats"].setdefault(ref, [])
-        return found
+        return self.chats.setdefault(ref, [])
 
     def item(self, ref: str, item_id: int) -> JsonObject:
         """Return one item of a chat."""
@@ -211,12 +208,11 @@ class FakeState:
 
     def full_item(self, ref: str, item: Mapping[str, Any]) -> JsonObject:
         """Return an ``AChatItem`` in its current state."""
-        copied: JsonObject = api_objects.copy({"chatInfo": self.chat_info(ref), "chatItem": item})
-        return copied
+        return api_objects.copy({"chatInfo": self.chat_info(ref), "chatItem": item})
 
     def find_file_item(self, file_id: int) -> tuple[str, JsonObject]:
         """Return the chat and the item that a file belongs to."""
-        for ref, items in self.tree["chats"].items():
+        for ref, items in self.chats.items():
             for item in items:
                 if item.get("file", {}).get("fileId") == file_id:
                     return ref, item

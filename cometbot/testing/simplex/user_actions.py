@@ -13,7 +13,7 @@ from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_handlers import CommandHandlers
 from cometbot.testing.simplex.files import complete_upload
 from cometbot.testing.simplex.messages import mention_of, reaction_of
-from cometbot.testing.simplex.state import FakeState
+from cometbot.testing.simplex.state import FakeState, Table
 
 _PIXEL = "data:image/jpg;base64,/9j/4AAQ"
 
@@ -40,25 +40,21 @@ class UserActions:
 
     def connect(self, name: str, *, is_bot: bool = False) -> str:
         """Connect a new person by an ordinary address and return the chat."""
-        contact = self._handlers.add_contact(name, is_bot=is_bot)
-        self.state.emit_event("acceptingContactRequest", contact=contact)
-        self.state.emit_event("contactSndReady", contact=contact)
-        self.state.emit_event("contactConnected", contact=contact)
-        return f"@{contact['contactId']}"
+        return self._handlers.add_connected_contact(name, "acceptingContactRequest", is_bot=is_bot)
 
     def request(self, name: str) -> str:
         """Follow the bot's address as a new person.
 
         Returns the chat, or the id of a request if requests are not accepted automatically.
         """
-        address = self.state.tree["addresses"].get(str(self.state.user["userId"]))
+        address = self.state.addresses.get(str(self.state.user["userId"]))
         if address is None:
             raise ValueError("the bot has no address that one could follow")
         settings = address["addressSettings"]
         if "autoAccept" not in settings:
             number = self.state.next_number("request")
             request = api_objects.contact_request(number, name, number + 700, self.state.now())
-            self.state.tree["requests"][str(number)] = request
+            self.state.requests[str(number)] = request
             self.state.emit_event("receivedContactRequest", contactRequest=request)
             return str(number)
         if settings["businessAddress"]:
@@ -71,7 +67,7 @@ class UserActions:
     def publish(self, name: str, kind: str = "address") -> str:
         """Return a link to a person or group for the bot to follow: ``invitation``, ``address`` or ``group``."""
         link: str = api_objects.link(kind, self.state.next_number("link"))["connShortLink"]
-        self.state.tree["links"][link] = {"name": name}
+        self.state.links[link] = {"name": name}
         return link
 
     def follow(self, link: str, name: str) -> str:
@@ -79,13 +75,13 @@ class UserActions:
 
         A one-time link is used up by this.
         """
-        for number, pending in list(self.state.tree["pending"].items()):
+        for number, pending in list(self.state.pending.items()):
             if link in pending.get("connLinkInv", {}).values():
-                del self.state.tree["pending"][number]
+                del self.state.pending[number]
                 return self.connect(name)
         if not self._handlers.is_own(link):
             raise ValueError("this is no link of the bot")
-        for group in self.state.owned("groups", "group"):
+        for group in self.state.owned_groups():
             if link in (group["link"] or {}).get("connLinkContact", {}).values():
                 chat = f"#{group['info']['groupId']}"
                 self.join(chat, name, role=group["link"]["acceptMemberRole"])
@@ -129,23 +125,18 @@ class UserActions:
         """
         status = "invited" if invited else "connected"
         group = self._handlers.add_group({"displayName": name, "fullName": ""}, role=role, status=status)
-        contacts = {item["localDisplayName"]: item for item in self.state.owned("contacts", "contact")}
-        made = []
-        for other in members:
-            contact = contacts.get(other, {})
-            made.append(self._handlers.add_member(group, other, contact_id=contact.get("contactId")))
+        contacts = {item["localDisplayName"]: item for item in self.state.owned_contacts()}
+        made = [
+            self._handlers.add_member(group, other, contact_id=contacts.get(other, {}).get("contactId"))
+            for other in members
+        ]
         if made:
             made[0].update(memberRole="owner", memberCategory="host")
         if invited:
             host = contacts.get(members[0]) if members else None
             contact = host or self._handlers.add_contact(members[0] if members else "host")
-            self.state.emit_event(
-                "receivedGroupInvitation",
-                groupInfo=group["info"],
-                contact=contact,
-                fromMemberRole="owner",
-                memberRole=role,
-            )
+            roles = {"fromMemberRole": "owner", "memberRole": role}
+            self.state.emit_event("receivedGroupInvitation", groupInfo=group["info"], contact=contact, **roles)
         elif made:
             self.state.emit_event("userJoinedGroup", groupInfo=group["info"], hostMember=made[0])
         return f"#{group['info']['groupId']}"
@@ -162,37 +153,29 @@ class UserActions:
 
     def leave(self, chat: str, name: str) -> None:
         """Leave a group as a member."""
-        group, member = self._group(chat), self._member(chat, name)
-        member["memberStatus"] = "left"
-        del group["members"][str(member["groupMemberId"])]
-        self.state.emit_event("leftMember", groupInfo=group["info"], member=member)
+        info, member = self._end_membership(chat, name, "left")
+        self.state.emit_event("leftMember", groupInfo=info, member=member)
 
     def remove(self, chat: str, name: str, by: str) -> None:
         """Remove a member as another one."""
+        info, member = self._end_membership(chat, name, "removed")
+        fields = {"byMember": self._member(chat, by), "deletedMember": member, "withMessages": False}
+        self.state.emit_event("deletedMember", groupInfo=info, **fields)
+
+    def _end_membership(self, chat: str, name: str, status: str) -> tuple[JsonObject, JsonObject]:
         group, member = self._group(chat), self._member(chat, name)
-        member["memberStatus"] = "removed"
+        member["memberStatus"] = status
         del group["members"][str(member["groupMemberId"])]
-        self.state.emit_event(
-            "deletedMember",
-            groupInfo=group["info"],
-            byMember=self._member(chat, by),
-            deletedMember=member,
-            withMessages=False,
-        )
+        return group["info"], member
 
     def set_role(self, chat: str, name: str, role: str, by: str) -> None:
         """Change the role of a member; an empty name means the bot."""
         group = self._group(chat)
         member = self._member(chat, name) if name else group["info"]["membership"]
-        before, member["memberRole"] = member["memberRole"], role
-        self.state.emit_event(
-            "memberRole",
-            groupInfo=group["info"],
-            byMember=self._member(chat, by),
-            member=member,
-            fromRole=before,
-            toRole=role,
-        )
+        roles = {"fromRole": member["memberRole"], "toRole": role}
+        member["memberRole"] = role
+        by_member = self._member(chat, by)
+        self.state.emit_event("memberRole", groupInfo=group["info"], byMember=by_member, member=member, **roles)
 
     def expel(self, chat: str, by: str) -> None:
         """Remove the bot from a group."""
@@ -237,10 +220,8 @@ class UserActions:
         made = content or _content_for(file_name, whole_text)
         item = self.state.add_item(chat, self._direction(chat, name), made)
         item.update(self._item_details(chat, whole_text, quote_id, mention=mention))
-        item["meta"]["userMention"] = mention or item.get("quotedItem", {}).get("chatDir", {}).get("type") in (
-            "groupSnd",
-            "directSnd",
-        )
+        quoted_direction = item.get("quotedItem", {}).get("chatDir", {}).get("type")
+        item["meta"]["userMention"] = mention or quoted_direction in ("groupSnd", "directSnd")
         if live:
             item["meta"]["itemLive"] = True
         if ttl is not None:
@@ -267,24 +248,14 @@ class UserActions:
         item = self.state.item(chat, item_id)
         before = self.state.full_item(chat, item)
         item["meta"]["itemDeleted"] = {"type": "deleted", "chatType": "group" if chat[0] == "#" else "direct"}
-        after = self.state.full_item(chat, item)
-        self.state.emit_event(
-            "chatItemsDeleted",
-            chatItemDeletions=[{"deletedChatItem": before, "toChatItem": after}],
-            byUser=False,
-            timed=False,
-        )
+        pair = {"deletedChatItem": before, "toChatItem": self.state.full_item(chat, item)}
+        self.state.emit_event("chatItemsDeleted", chatItemDeletions=[pair], byUser=False, timed=False)
 
     def moderate(self, chat: str, item_id: int, by: str) -> None:
         """Delete a message of a group as a moderator."""
         self.state.item(chat, item_id)["meta"]["itemDeleted"] = {"type": "blockedByAdmin"}
-        self.state.emit_event(
-            "groupChatItemsDeleted",
-            groupInfo=self._group(chat)["info"],
-            chatItemIDs=[item_id],
-            byUser=False,
-            member_=self._member(chat, by),
-        )
+        fields = {"groupInfo": self._group(chat)["info"], "member_": self._member(chat, by), "byUser": False}
+        self.state.emit_event("groupChatItemsDeleted", chatItemIDs=[item_id], **fields)
 
     def react(self, chat: str, item_id: int, emoji: str, *, name: str = "", added: bool = True) -> None:
         """Add a person's reaction to a message, or remove it."""
@@ -313,14 +284,13 @@ class UserActions:
 
     def upload(self, file_id: int) -> str | None:
         """Return a file that the bot uploaded, in base64; None if it is not uploaded (yet)."""
-        found: str | None = self.state.tree.get("uploads", {}).get(str(file_id))
-        return found
+        return self.state.uploads.get(str(file_id))
 
     def cancel_file(self, file_id: int) -> None:
         """Cancel a file as its sender."""
         chat, item = self.state.find_file_item(file_id)
         item["file"]["fileStatus"] = {"type": "rcvCancelled"}
-        sender = self.state.tree["files"][str(file_id)]["sender"]
+        sender = self.state.files[str(file_id)]["sender"]
         transfer = {**api_objects.rcv_transfer(item["file"], sender), "cancelled": True}
         self.state.emit_event(
             "rcvFileSndCancelled", chatItem=self.state.full_item(chat, item), rcvFileTransfer=transfer
@@ -328,24 +298,22 @@ class UserActions:
 
     def lines(self, chat: str = "") -> list[JsonObject]:
         """Return all ``AChatItem`` objects of a chat, or of all chats, by their ids."""
-        refs = [chat] if chat else list(self.state.tree["chats"])
+        refs = [chat] if chat else list(self.state.chats)
         found = [{**self.state.full_item(ref, item), "ref": ref} for ref in refs for item in self.state.items(ref)]
         return sorted(found, key=lambda item: int(item["chatItem"]["meta"]["itemId"]))
 
     def profile(self) -> JsonObject:
         """Return the active profile."""
-        user: JsonObject = api_objects.copy(self.state.user)
-        return user
+        return api_objects.copy(self.state.user)
 
     def address(self) -> JsonObject | None:
         """Return the bot's address, or None if it has none."""
-        found: JsonObject | None = api_objects.copy(self.state.tree["addresses"].get(str(self.state.user["userId"])))
-        return found
+        return api_objects.copy(self.state.addresses.get(str(self.state.user["userId"])))
 
     def group_profile(self, chat: str) -> JsonObject:
         """Return the profile of a group."""
-        found: JsonObject = api_objects.copy(self._group(chat)["info"]["groupProfile"])
-        return found
+        profile: JsonObject = self._group(chat)["info"]["groupProfile"]
+        return api_objects.copy(profile)
 
     # Helpers
 
@@ -380,7 +348,7 @@ class UserActions:
         except binascii.Error as error:
             raise ValueError("the content of a file must be base64") from error
         number = self.state.next_number("file")
-        self.state.tree["files"][str(number)] = {"content": content, "sender": sender, "foreign": foreign}
+        self.state.files[str(number)] = {"content": content, "sender": sender, "foreign": foreign}
         return {
             "fileId": number,
             "fileName": name,
@@ -398,10 +366,10 @@ class UserActions:
         return self.state.group(int(chat[1:].partition("(")[0]))
 
     def _member(self, chat: str, name: str) -> JsonObject:
-        for member in self._group(chat)["members"].values():
+        members: Table = self._group(chat)["members"]
+        for member in members.values():
             if member["localDisplayName"] == name:
-                found: JsonObject = member
-                return found
+                return member
         raise ValueError(f"{name!r} is no member of {chat}")
 
     def _bot_name(self, chat: str) -> str:

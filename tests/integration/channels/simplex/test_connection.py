@@ -191,7 +191,7 @@ def test_status_callbacks_are_ordered_and_may_raise(cli: FakeSimplexCLI, caplog:
     assert connection.wait_ready(LIMIT)
     connection.close()
     assert states == ["connecting", "starting", "ready", "closed"]
-    assert "on_change failed" in caplog.text
+    assert "on_status_change failed" in caplog.text
     assert "closed" in repr(connection)
     assert not connection.wait_ready(LIMIT)
 

@@ -430,7 +430,7 @@ def test_other_cli_database_starts_a_new_watermark(cli: FakeSimplexCLI, start: S
     with FakeSimplexCLI() as other:
         process = Process(other, tmp_path)
         try:
-            other.handlers.state.tree["numbers"]["item"] = 100
+            other.handlers.state.numbers["item"] = 100
             process.start()
             bob = other.connect("bob")
             bob.say("hello")
