@@ -16,8 +16,9 @@ from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.simplex import ids
 from cometbot.channels.simplex.models import Chat, Item
-from cometbot.channels.simplex.parsing import EventContext, find_sender
+from cometbot.channels.simplex.parsing import EventContext, find_sender, has_event_type
 from cometbot.channels.simplex.protocol.frames import Record
+from cometbot.channels.simplex.protocol.objects import find_object
 from cometbot.channels.simplex.schemas import read_field, read_item_or_none
 from cometbot.commands import parse_call
 from cometbot.errors import PayloadError
@@ -25,46 +26,16 @@ from cometbot.models import Conversation
 
 _log = logging.getLogger(__name__)
 
-_CONTACT_EVENTS = frozenset(
-    {"contactConnected", "contactUpdated", "contactDeletedByContact", "receivedGroupInvitation"}
-)
-_GROUP_EVENTS = frozenset(
-    {
-        "joinedGroupMember",
-        "leftMember",
-        "deletedMember",
-        "deletedMemberUser",
-        "userJoinedGroup",
-        "memberRole",
-        "memberAcceptedByOther",
-        "memberBlockedForAll",
-        "acceptingBusinessRequest",
-        "businessRequestAlreadyAccepted",
-        "groupUpdated",
-        "groupDeleted",
-        "newMemberContactReceivedInv",
-    }
-)
-_ITEM_EVENTS = frozenset(
-    {
-        "rcvFileComplete",
-        "rcvFileError",
-        "rcvFileWarning",
-        "rcvFileSndCancelled",
-        "sndFileCompleteXFTP",
-        "sndFileError",
-        "sndFileWarning",
-    }
-)
-_UNTYPED_EVENTS = _ITEM_EVENTS | {
-    "contactUpdated",
-    "contactDeletedByContact",
-    "receivedGroupInvitation",
-    "groupUpdated",
-    "groupDeleted",
-    "newMemberContactReceivedInv",
+_EVENTS_BY_CHAT_FIELD = {
+    "contact": "contactConnected contactUpdated contactDeletedByContact receivedGroupInvitation",
+    "group": "joinedGroupMember leftMember deletedMember deletedMemberUser userJoinedGroup memberRole "
+    "memberAcceptedByOther memberBlockedForAll acceptingBusinessRequest businessRequestAlreadyAccepted groupUpdated "
+    "groupDeleted newMemberContactReceivedInv",
+    "item": "rcvFileComplete rcvFileError rcvFileWarning rcvFileSndCancelled sndFileCompleteXFTP sndFileError "
+    "sndFileWarning",
 }
-"""Events that handlers receive as an ``UnknownEvent``."""
+_CHAT_FIELDS = {event: field for field, events in _EVENTS_BY_CHAT_FIELD.items() for event in events.split()}
+"""The object that names the chat of an event, by the event's tag."""
 
 _MAX_KEY_LENGTH = 200
 
@@ -105,7 +76,7 @@ class EventRouter:
         try:
             if route is not None:
                 yield from route(self, record)
-            elif record.type in _CONTACT_EVENTS | _GROUP_EVENTS | _ITEM_EVENTS:
+            elif record.type in _CHAT_FIELDS:
                 yield from self._route_other(record)
         except PayloadError as error:
             _log.warning("skipped an unreadable event %s: %s", record.type, error)
@@ -124,21 +95,15 @@ class EventRouter:
     def _route_update(self, record: Record) -> Iterator[RoutedEvent]:
         """Route an edit, or the end of a live message, which is stored as a message only then."""
         item: Item | None = read_field(record, "chatItem")
-        conversation = (
-            ids.make_chat_conversation(self._account, self._bot.name, item.chat)
-            if item and self._is_relevant(item)
-            else None
-        )
-        if item is None or conversation is None:
+        if not item or not self._is_relevant(item):
             return
-        edit = self._make_routed_event(conversation, _make_edit_key(item), record.raw, self._find_sender_uid(item))
-        if item.sent_at < self._clock() - _MAX_LIVE_AGE:
-            yield edit
-        else:
-            message = self._make_routed_event(
-                conversation, make_message_key(item), record.raw, self._find_sender_uid(item)
-            )
-            yield RoutedEvent(message.incoming, edit.incoming)
+        sender = self._find_sender_uid(item)
+        for edit in self._route_to_chat(item.chat, _make_edit_key(item), record.raw, sender):
+            if item.sent_at < self._clock() - _MAX_LIVE_AGE:
+                yield edit
+                continue
+            for message in self._route_to_chat(item.chat, make_message_key(item), record.raw, sender):
+                yield RoutedEvent(message.incoming, edit.incoming)
 
     def _route_deletions(self, record: Record) -> Iterator[RoutedEvent]:
         if record.raw.get("byUser") is True:
@@ -186,8 +151,8 @@ class EventRouter:
             yield self._make_routed_event(conversation, key, record.raw, ids.make_request_user(contact_request).uid)
 
     def _route_other(self, record: Record) -> Iterator[RoutedEvent]:
-        """Route any other event of a chat. Untyped events are dropped if the bot has no handler for them."""
-        if record.type in _UNTYPED_EVENTS and not any(handler.kind == "event" for handler in self._bot.handlers):
+        """Route any other event of a chat. Unknown events are dropped if the bot has no handler for them."""
+        if not has_event_type(record) and not any(handler.kind == "event" for handler in self._bot.handlers):
             return
         chat = self._find_chat(record)
         if chat is not None:
@@ -195,10 +160,11 @@ class EventRouter:
 
     @staticmethod
     def _find_chat(record: Record) -> Chat | None:
-        if record.type in _ITEM_EVENTS:
+        chat_field = _CHAT_FIELDS[record.type]
+        if chat_field == "item":
             item = read_field(record, "chatItem") or read_field(record, "chatItem_")
             return item.chat if item else None
-        if record.type in _CONTACT_EVENTS:
+        if chat_field == "contact":
             contact = read_field(record, "contact") or read_field(record, "toContact")
             return Chat(type="direct", contact=contact) if contact else None
         group = read_field(record, "groupInfo") or read_field(record, "toGroup")
@@ -247,8 +213,7 @@ def _is_by_bot(item: Item) -> bool:
 
 
 def _make_edit_key(item: Item) -> str:
-    chat_item = item.raw.get("chatItem")
-    return f"edit:{item.item_id}:{_digest(chat_item if isinstance(chat_item, Mapping) else {})}"
+    return f"edit:{item.item_id}:{_digest(find_object(item.raw, 'chatItem'))}"
 
 
 def _make_key(record: Record) -> str:

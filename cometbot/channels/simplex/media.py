@@ -18,14 +18,7 @@ try:
 except ImportError as error:
     raise ImportError("the SimpleX channel needs Pillow and tinytag: pip install 'cometbot[simplex]'") from error
 
-from cometbot.channels.simplex.protocol.contents import (
-    PREVIEW_LIMIT,
-    Content,
-    file_content,
-    image_content,
-    video_content,
-    voice_content,
-)
+from cometbot.channels.simplex.protocol import contents
 from cometbot.content_types import media_kind
 
 _log = logging.getLogger(__name__)
@@ -76,21 +69,21 @@ def get_duration_seconds(path: Path) -> int:
     return max(1, round(duration)) if duration and 0 < duration < 10**6 else 0
 
 
-def make_content(path: Path, mime_type: str, wanted: str) -> Content:
+def make_content(path: Path, mime_type: str, wanted: str) -> contents.Content:
     """Return the message content for the file by its actual type, or a plain file if ``wanted`` is ``file``."""
     kind = "file" if wanted == "file" else media_kind(mime_type)
     if kind == "image":
         try:
-            return image_content("", make_preview(path))
+            return contents.image_content("", make_preview(path))
         except ValueError as error:
             _log.info("sending a picture as a file: %s", error)
     if kind == "audio" and mime_type in VOICE_TYPES:
         seconds = get_duration_seconds(path)
         if 0 < seconds <= MAX_VOICE_SECONDS:
-            return voice_content(seconds)
+            return contents.voice_content(seconds)
     if kind == "video" and mime_type in VIDEO_TYPES:
-        return video_content("", make_video_preview(), get_duration_seconds(path))
-    return file_content()
+        return contents.video_content("", make_video_preview(), get_duration_seconds(path))
+    return contents.file_content()
 
 
 @cache
@@ -121,6 +114,6 @@ def _shrink(picture: Image.Image) -> str:
             buffer = io.BytesIO()
             small.save(buffer, "JPEG", quality=quality, optimize=True)
             uri = _DATA_URI_PREFIX + base64.b64encode(buffer.getvalue()).decode()
-            if len(uri) <= PREVIEW_LIMIT:
+            if len(uri) <= contents.PREVIEW_LIMIT:
                 return uri
     raise ValueError("the picture cannot be made small enough")

@@ -8,7 +8,10 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
+from concurrent.futures import CancelledError, Future
+from concurrent.futures import TimeoutError as FutureTimeoutError  # the built-in one only from Python 3.11 on
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from cometbot.channels.simplex.errors import AnswerMissing, ConnectionLost, NotConnected, error_from
 from cometbot.channels.simplex.protocol import Command, Frame, Record, encode_command
@@ -29,17 +32,13 @@ class Socket(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Pending:
-    """A command in flight: ``queued``, then ``sent``, then ``over`` with an answer or an error."""
+    """A command in flight. Its ``answer`` is pending, then running once it is sent, then done or cancelled."""
 
-    __slots__ = ("command", "done", "error", "record", "state", "text")
-
-    def __init__(self, command: Command, text: str) -> None:
-        self.command, self.text = command, text
-        self.state: Literal["queued", "sent", "over"] = "queued"
-        self.record: Record | None = None
-        self.error: ChannelError | None = None
-        self.done = threading.Event()
+    command: Command
+    text: str
+    answer: Future[Record] = field(default_factory=Future)
 
 
 class CommandMultiplexer:
@@ -85,17 +84,20 @@ class CommandMultiplexer:
                 raise NotConnected(f"{self._end_reason}; {command.keyword} was not sent")
             self._pending[corr_id] = pending
         self._send_queue.put(pending)
-        pending.done.wait(timeout)
-        with self._lock:
-            self._pending.pop(corr_id, None)
-            was_sent, pending.state = pending.state != "queued", "over"
-        if pending.error is not None:
-            raise pending.error
-        if pending.record is None:
-            raise _make_timeout_error(command, timeout, was_sent=was_sent)
-        if pending.record.is_error:
-            raise error_from(pending.record, command)
-        return pending.record
+        try:
+            record = pending.answer.result(timeout)
+        except CancelledError:
+            raise NotConnected(f"{self._end_reason}; {command.keyword} was not sent") from None
+        except FutureTimeoutError:
+            if pending.answer.cancel() or not pending.answer.done():
+                raise _make_timeout_error(command, timeout, was_sent=not pending.answer.cancelled()) from None
+            record = pending.answer.result()
+        finally:
+            with self._lock:
+                self._pending.pop(corr_id, None)
+        if record.is_error:
+            raise error_from(record, command)
+        return record
 
     def resolve(self, frame: Frame) -> bool:
         """Pass the answer in ``frame`` to its command. Return False if no command waits for it."""
@@ -103,14 +105,12 @@ class CommandMultiplexer:
             pending = self._pending.pop(frame.corr_id, None)
             if pending is None:
                 return False
-            pending.record = frame.record
-            if frame.record is None:
-                pending.error = AnswerMissing(
-                    f"the SimpleX CLI's answer to {pending.command.keyword} cannot be read: {frame.problem}"
-                )
-            pending.state = "over"
-            pending.done.set()
-            return True
+        if frame.record is None:
+            text = f"the SimpleX CLI's answer to {pending.command.keyword} cannot be read: {frame.problem}"
+            pending.answer.set_exception(AnswerMissing(text))
+        else:
+            pending.answer.set_result(frame.record)
+        return True
 
     def run_writer(self) -> None:
         """Send queued commands one after the other until :meth:`close`. Raises the socket's errors."""
@@ -127,11 +127,7 @@ class CommandMultiplexer:
     def _write_item(self, item: object) -> None:
         if item is _PING_REQUEST:
             self._socket.ping()
-        if isinstance(item, _Pending):
-            with self._lock:
-                if item.state != "queued" or self._end_reason:
-                    return
-                item.state = "sent"
+        elif isinstance(item, _Pending) and item.answer.set_running_or_notify_cancel():
             self._socket.send(item.text)
 
     def ping(self) -> None:
@@ -144,15 +140,13 @@ class CommandMultiplexer:
             if self._end_reason:
                 return
             self._end_reason = reason
-            for pending in self._pending.values():
-                keyword = pending.command.keyword
-                if pending.state == "sent":
-                    pending.error = ConnectionLost(f"{reason}, before {keyword} was answered; it may have been done")
-                else:
-                    pending.error = NotConnected(f"{reason}; {keyword} was not sent")
-                pending.state = "over"
-                pending.done.set()
+            pending_commands = list(self._pending.values())
             self._pending.clear()
+        for pending in pending_commands:
+            if not pending.answer.cancel():
+                keyword = pending.command.keyword
+                text = f"{reason}, before {keyword} was answered; it may have been done"
+                pending.answer.set_exception(ConnectionLost(text))
         self._send_queue.put(None)
 
 

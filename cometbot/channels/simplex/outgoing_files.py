@@ -18,12 +18,7 @@ from cometbot import private_files
 from cometbot.channels.simplex.files import SharedFolder, make_safe_name
 from cometbot.channels.simplex.media import make_content, make_preview, make_video_preview
 from cometbot.channels.simplex.models import File, FileTransfer, Item
-from cometbot.channels.simplex.protocol import Record
-from cometbot.channels.simplex.protocol.contents import (
-    PLACEHOLDER_IMAGE,
-    Content,
-    check_size,
-)
+from cometbot.channels.simplex.protocol import Record, contents
 from cometbot.channels.simplex.schemas import read_field
 from cometbot.content_types import media_kind, sniff_file
 from cometbot.errors import MessageError, OutcomeUnknown, PayloadError, Rejected
@@ -61,7 +56,7 @@ class PreparedFile:
     """A file that can be sent: its path, and the content of the message without a caption."""
 
     path: Path
-    content: Content
+    content: contents.Content
 
 
 class OutgoingFiles:
@@ -141,12 +136,12 @@ class OutgoingFiles:
 
     def add_preview(self, content: Mapping[str, Any], path: str) -> Mapping[str, Any]:
         """Return the content of a message with a local file, with a real preview in place of the placeholder."""
-        if content.get("image") != PLACEHOLDER_IMAGE:
+        if content.get("image") != contents.PLACEHOLDER_IMAGE:
             return content
         try:
             image = make_video_preview() if content["type"] == "video" else make_preview(Path(path).expanduser())
             content_with_preview = {**content, "image": image}
-            check_size(content_with_preview, {})
+            contents.check_size(content_with_preview, {})
         except (ValueError, MessageError) as error:
             _log.info("sending a file without a preview: %s", error)
             return content

@@ -15,7 +15,8 @@ from cometbot.channels.simplex import ids
 from cometbot.channels.simplex.models import Deletion, GroupInfo, Item, Member, Reaction
 from cometbot.channels.simplex.models import Quote as SimplexQuote
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.schemas import read_field
+from cometbot.channels.simplex.protocol.objects import find, find_list, is_object
+from cometbot.channels.simplex.schemas import read_field, require_field
 from cometbot.errors import PayloadError
 from cometbot.events import (
     ContactEvent,
@@ -37,7 +38,6 @@ such URLs.
 
 _MESSAGE_TYPES = {"text": "text", "link": "text", "image": "image", "video": "video", "voice": "audio", "file": "file"}
 _QUOTED_COMMAND = re.compile(r"\s*/'([^'\n]+)'\s*")
-_FORWARDED_FIELD = "itemForwarded"
 
 _MEMBERSHIP: Mapping[str, tuple[str, str, str]] = {
     "joinedGroupMember": ("joined", "member", "member"),
@@ -82,6 +82,11 @@ def parse(record: Record, context: EventContext) -> Event:
         return _parse_membership(record, context)
     parser = _PARSERS.get(record.type)
     return parser(record, context) if parser else _parse_unknown(record, context)
+
+
+def has_event_type(record: Record) -> bool:
+    """Return True if :func:`parse` has a type for the event, False if handlers receive an ``UnknownEvent``."""
+    return record.type in _PARSERS or record.type in _MEMBERSHIP
 
 
 def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> MessageEvent:
@@ -136,8 +141,7 @@ def _text(item: Item, context: EventContext) -> str:
 
 def _get_mentioned_name(part: Mapping[str, Any]) -> str:
     """Return the name in a part of a text that is a mention; empty for other parts."""
-    form = part.get("format")
-    name = form.get("memberName") if isinstance(form, Mapping) and form.get("type") == "mention" else None
+    name = find(part, "format.memberName") if find(part, "format.type") == "mention" else None
     return name if isinstance(name, str) else ""
 
 
@@ -210,8 +214,7 @@ def _metadata(item: Item) -> dict[str, Any]:
         known["ttl"] = item.ttl
     if item.is_edited:
         known["edited"] = True
-    meta = item.raw.get("chatItem", {}).get("meta", {}) if isinstance(item.raw.get("chatItem"), Mapping) else {}
-    if isinstance(meta, Mapping) and isinstance(meta.get(_FORWARDED_FIELD), Mapping):
+    if is_object(find(item.raw, "chatItem.meta.itemForwarded")):
         known["forwarded"] = True
     return known
 
@@ -233,14 +236,12 @@ def _data(item: Item) -> dict[str, Any]:
 
 
 def _parse_message(record: Record, context: EventContext) -> Event:
-    return make_message(_first_item(record, "chatItems"), context, record.raw)
+    return make_message(require_field(record, "chatItems"), context, record.raw)
 
 
 def _parse_update(record: Record, context: EventContext) -> Event:
     """Return an edit, or the message if the key is a message's: that was a live message, which has now ended."""
-    item: Item | None = read_field(record, "chatItem")
-    if item is None:
-        raise PayloadError("the event of the SimpleX CLI lacks its chatItem")
+    item: Item = require_field(record, "chatItem")
     message = make_message(item, context, record.raw)
     if context.key.startswith("message:"):
         return message
@@ -250,10 +251,8 @@ def _parse_update(record: Record, context: EventContext) -> Event:
 
 
 def _parse_deletion(record: Record, context: EventContext) -> Event:
-    deletions: list[Deletion] = read_field(record, "chatItemDeletions") or []
-    if not deletions:
-        raise PayloadError("the event of the SimpleX CLI names no message that was deleted")
-    item = deletions[0].item
+    deletion: Deletion = require_field(record, "chatItemDeletions")
+    item = deletion.item
     message = make_message(item, context, record.raw)
     common = _common_fields(context, record, message.sender, item.chat.group)
     return DeleteEvent(**common, message_id=str(item.item_id), message=message)
@@ -261,13 +260,8 @@ def _parse_deletion(record: Record, context: EventContext) -> Event:
 
 def _parse_group_deletion(record: Record, context: EventContext) -> Event:
     """Parse a deletion in a group, of which the CLI reports only item ids."""
-    item_ids = record.raw.get("chatItemIDs")
-    if (
-        not isinstance(item_ids, list)
-        or not item_ids
-        or isinstance(item_ids[0], bool)
-        or not isinstance(item_ids[0], int)
-    ):
+    item_ids = find_list(record.raw, "chatItemIDs")
+    if not item_ids or isinstance(item_ids[0], bool) or not isinstance(item_ids[0], int):
         raise PayloadError("the event of the SimpleX CLI names no message that was deleted")
     group: GroupInfo | None = read_field(record, "groupInfo")
     member: Member | None = read_field(record, "member_")
@@ -276,9 +270,7 @@ def _parse_group_deletion(record: Record, context: EventContext) -> Event:
 
 
 def _parse_reaction(record: Record, context: EventContext) -> Event:
-    reaction: Reaction | None = read_field(record, "reaction")
-    if reaction is None:
-        raise PayloadError("the event of the SimpleX CLI lacks its reaction")
+    reaction: Reaction = require_field(record, "reaction")
     chat = reaction.chat
     if reaction.member is not None:
         sender = ids.make_member_user(reaction.member, chat.group)
@@ -296,7 +288,8 @@ def _parse_reaction(record: Record, context: EventContext) -> Event:
 def _parse_membership(record: Record, context: EventContext) -> Event:
     action, by, whom = _MEMBERSHIP[record.type]
     group: GroupInfo | None = read_field(record, "groupInfo")
-    actor, member = _read_member(record, by, group), _read_member(record, whom, group) if whom else context.bot_user
+    actor = ids.make_member_user(require_field(record, by), group)
+    member = ids.make_member_user(require_field(record, whom), group) if whom else context.bot_user
     scope, before = (str(record.raw.get(name) or "") for name in ("toRole", "fromRole"))
     common = _common_fields(context, record, actor, group)
     return MembershipEvent(**common, action=action, members=(member,), scope=scope, old_scope=before)
@@ -305,41 +298,26 @@ def _parse_membership(record: Record, context: EventContext) -> Event:
 def _parse_block(record: Record, context: EventContext) -> Event:
     group: GroupInfo | None = read_field(record, "groupInfo")
     action = "unbanned" if record.raw.get("blocked") is False else "banned"
-    common = _common_fields(context, record, _read_member(record, "byMember", group), group)
-    return MembershipEvent(**common, action=action, members=(_read_member(record, "member", group),))
-
-
-def _read_member(record: Record, name: str, group: GroupInfo | None) -> User:
-    member: Member | None = read_field(record, name)
-    if member is None:
-        raise PayloadError(f"the event of the SimpleX CLI lacks its {name}")
-    return ids.make_member_user(member, group)
+    actor, member = (ids.make_member_user(require_field(record, name), group) for name in ("byMember", "member"))
+    return MembershipEvent(**_common_fields(context, record, actor, group), action=action, members=(member,))
 
 
 def _parse_connected_contact(record: Record, context: EventContext) -> Event:
-    contact = read_field(record, "contact")
-    if contact is None:
-        raise PayloadError("the event of the SimpleX CLI lacks its contact")
-    return ContactEvent(**_common_fields(context, record, ids.make_contact_user(contact), None), action="connected")
+    sender = ids.make_contact_user(require_field(record, "contact"))
+    return ContactEvent(**_common_fields(context, record, sender, None), action="connected")
 
 
 def _parse_business_contact(record: Record, context: EventContext) -> Event:
     """Parse the connection of a customer through the business address, for whom the CLI created a group."""
-    group: GroupInfo | None = read_field(record, "groupInfo")
-    if group is None:
-        raise PayloadError("the event of the SimpleX CLI lacks its groupInfo")
+    group: GroupInfo = require_field(record, "groupInfo")
     customer = group.business.customer_id if group.business else ""
     sender = User(f"{ids.MEMBER_PREFIX}{customer}", name=group.profile.display_name or group.name, role="customer")
     return ContactEvent(**_common_fields(context, record, sender, group), action="connected")
 
 
 def _parse_contact_request(record: Record, context: EventContext) -> Event:
-    contact_request = read_field(record, "contactRequest")
-    if contact_request is None:
-        raise PayloadError("the event of the SimpleX CLI lacks its contactRequest")
-    return ContactEvent(
-        **_common_fields(context, record, ids.make_request_user(contact_request), None), action="request"
-    )
+    sender = ids.make_request_user(require_field(record, "contactRequest"))
+    return ContactEvent(**_common_fields(context, record, sender, None), action="request")
 
 
 def _parse_unknown(record: Record, context: EventContext) -> Event:
@@ -364,21 +342,8 @@ def _read_or_none(record: Record, name: str) -> Any:
 
 
 def _common_fields(context: EventContext, record: Record, sender: User, group: GroupInfo | None) -> dict[str, Any]:
-    group_model = ids.make_group(group) if group is not None else None
-    return {
-        "key": context.key,
-        "conversation": context.conversation,
-        "sender": sender,
-        "group": group_model,
-        "raw": record.raw,
-    }
-
-
-def _first_item(record: Record, name: str) -> Item:
-    items: list[Item] = read_field(record, name) or []
-    if not items:
-        raise PayloadError("the event of the SimpleX CLI holds no message")
-    return items[0]
+    common = {"key": context.key, "conversation": context.conversation, "raw": record.raw, "sender": sender}
+    return {**common, "group": ids.make_group(group) if group is not None else None}
 
 
 _PARSERS: Mapping[str, Callable[[Record, EventContext], Event]] = {

@@ -8,29 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from cometbot.channels.base import fall_back_to_text
-from cometbot.channels.simplex.protocol.contents import (
-    ENVELOPE_RESERVE,
-    MESSAGE_LIMIT,
-    PLACEHOLDER_IMAGE,
-    PREVIEW_LIMIT,
-    check_path,
-    check_size,
-    file_content,
-    image_content,
-    json_size,
-    link_content,
-    make_reaction,
-    split_message_text,
-    text_content,
-    video_content,
-    voice_content,
-)
+from cometbot.channels.simplex.protocol import contents
 from cometbot.errors import MessageError
 from cometbot.messages import Button, Capabilities, Card, Custom, Media, Message, Operation, Text
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Custom}),
-    text_limit=MESSAGE_LIMIT - ENVELOPE_RESERVE,
+    text_limit=contents.MESSAGE_LIMIT - contents.ENVELOPE_RESERVE,
     edit=True,
     delete=True,
     react=True,
@@ -42,7 +26,7 @@ CAPABILITIES = Capabilities(
 FILE_TYPES = ("image", "video", "voice", "file")
 """The types of :class:`Custom` messages that are files; any other type is shown as its text."""
 
-MAX_CAPTION_BYTES = MESSAGE_LIMIT - ENVELOPE_RESERVE - PREVIEW_LIMIT
+MAX_CAPTION_BYTES = contents.MESSAGE_LIMIT - contents.ENVELOPE_RESERVE - contents.PREVIEW_LIMIT
 """Maximum bytes, as JSON, of a caption beside a preview whose size is not known yet."""
 
 _MAX_TITLE_LENGTH = 200
@@ -59,7 +43,8 @@ def render(operation: Operation) -> list[dict[str, Any]]:
     if operation.kind == "delete":
         return [{"op": "delete", "item": operation.message_id}]
     if operation.kind == "react":
-        return [{"op": "react", "item": operation.message_id, "emoji": make_reaction(operation.reaction)["emoji"]}]
+        emoji = contents.make_reaction(operation.reaction)["emoji"]
+        return [{"op": "react", "item": operation.message_id, "emoji": emoji}]
     if operation.message is None:
         raise MessageError(f"an operation of kind {operation.kind} needs a message")
     if operation.kind == "edit":
@@ -95,8 +80,8 @@ def file(
 def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]:
     """Render an edit. If the text now exceeds the limit, the rest follows as new messages."""
     first, *rest = _render_texts(message)
-    edit = {"op": "edit", "item": operation.message_id, "content": text_content(first)}
-    return [edit, *({"op": "send", "content": text_content(part)} for part in rest)]
+    edit = {"op": "edit", "item": operation.message_id, "content": contents.text_content(first)}
+    return [edit, *({"op": "send", "content": contents.text_content(part)} for part in rest)]
 
 
 def _render_parts(message: Message) -> list[dict[str, Any]]:
@@ -107,7 +92,7 @@ def _render_parts(message: Message) -> list[dict[str, Any]]:
         return [{**part, **options} for part in _render_media(message)]
     if isinstance(message, Card) and (link := _render_link(message)):
         return [{**link, **options}]
-    return [{"content": text_content(part), **options} for part in _render_texts(message)]
+    return [{"content": contents.text_content(part), **options} for part in _render_texts(message)]
 
 
 def _render_texts(message: Message) -> list[str]:
@@ -117,7 +102,7 @@ def _render_texts(message: Message) -> list[str]:
     if type(message) is not Text:
         # Texts of cards and similar messages are Markdown; SimpleX writes bold with one asterisk.
         text = _BOLD.sub(r"*\1*", text)
-    parts = split_message_text(text.replace("\0", ""))
+    parts = contents.split_message_text(text.replace("\0", ""))
     if not parts:
         raise MessageError("the message has no text that SimpleX could show")
     return parts
@@ -128,15 +113,15 @@ def _render_media(message: Media) -> list[dict[str, Any]]:
 
     ``otherwise`` is the content to send if the file is not available.
     """
-    captions = split_message_text(message.caption) if message.caption else []
-    fits_in_caption = len(captions) == 1 and json_size(captions[0]) <= MAX_CAPTION_BYTES
+    captions = contents.split_message_text(message.caption) if message.caption else []
+    fits_in_caption = len(captions) == 1 and contents.json_size(captions[0]) <= MAX_CAPTION_BYTES
     caption = captions[0] if fits_in_caption else ""
-    texts = split_message_text(replace(message, caption=caption).to_text())
+    texts = contents.split_message_text(replace(message, caption=caption).to_text())
     if len(texts) > 1:  # a URL of many kilobytes
-        return [{"content": text_content(part)} for part in _render_texts(message)]
+        return [{"content": contents.text_content(part)} for part in _render_texts(message)]
     media = {"url": message.url, "kind": message.kind or "", "name": message.name}
-    part = {"content": file_content(caption), "media": media, "otherwise": text_content(texts[0])}
-    return [part, *({"content": text_content(text)} for text in ([] if fits_in_caption else captions))]
+    part = {"content": contents.file_content(caption), "media": media, "otherwise": contents.text_content(texts[0])}
+    return [part, *({"content": contents.text_content(text)} for text in ([] if fits_in_caption else captions))]
 
 
 def _render_link(card: Card) -> dict[str, Any] | None:
@@ -152,10 +137,10 @@ def _render_link(card: Card) -> dict[str, Any] | None:
     shown = {"title": card.title[:_MAX_TITLE_LENGTH], "description": card.text[:_MAX_DESCRIPTION_LENGTH]}
     has_inline_image = card.image.startswith("data:")
     try:
-        content = link_content(text, button.url, image=card.image if has_inline_image else "", **shown)
+        content = contents.link_content(text, button.url, image=card.image if has_inline_image else "", **shown)
     except MessageError:  # an invalid or too large picture is no reason to lose the link
-        content = link_content(text, button.url, **shown)
-    if json_size(text) + sum(json_size(part) for part in (button.url, *shown.values())) > MAX_CAPTION_BYTES:
+        content = contents.link_content(text, button.url, **shown)
+    if sum(contents.json_size(part) for part in (text, button.url, *shown.values())) > MAX_CAPTION_BYTES:
         return None
     has_remote_image = card.image.startswith(("https://", "http://"))
     return {"content": content, **({"picture": card.image} if has_remote_image else {})}
@@ -170,28 +155,28 @@ def _render_file(message: Custom) -> list[dict[str, Any]]:
     path = message.data["path"]
     if not isinstance(path, str) or not path:
         raise MessageError("the path of a file must be a text such as /srv/bot/out/report.pdf")
-    check_path(path)
-    captions = split_message_text(message.text) if message.text else []
+    contents.check_path(path)
+    captions = contents.split_message_text(message.text) if message.text else []
     captioned = _file_content(message, captions[0]) if len(captions) == 1 else None
     if captioned is not None:
         return [{"content": captioned, "file": path}]
     plain: dict[str, Any] = {"content": _file_content(message, ""), "file": path}
-    return [plain, *({"content": text_content(part)} for part in captions)]
+    return [plain, *({"content": contents.text_content(part)} for part in captions)]
 
 
 def _file_content(message: Custom, caption: str) -> dict[str, Any] | None:
     """Return the content, or None if the caption does not fit beside the preview."""
     data = message.data
-    preview, seconds = data.get("preview") or PLACEHOLDER_IMAGE, data.get("seconds") or 0
+    preview, seconds = data.get("preview") or contents.PLACEHOLDER_IMAGE, data.get("seconds") or 0
     makers = {
-        "image": lambda: image_content(caption, preview),
-        "video": lambda: video_content(caption, preview, seconds),
-        "voice": lambda: voice_content(seconds, caption),
-        "file": lambda: file_content(caption),
+        "image": lambda: contents.image_content(caption, preview),
+        "video": lambda: contents.video_content(caption, preview, seconds),
+        "voice": lambda: contents.voice_content(seconds, caption),
+        "file": lambda: contents.file_content(caption),
     }
     content = makers[message.type]()
     try:
-        check_size(content, {})
+        contents.check_size(content, {})
     except MessageError:
         if not caption:
             raise

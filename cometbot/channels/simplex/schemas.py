@@ -12,21 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from cometbot.channels.simplex.models import (
-    Address,
-    ChatSummary,
-    Contact,
-    ContactRequest,
-    Content,
-    Deletion,
-    FileTransfer,
-    GroupInfo,
-    Item,
-    Member,
-    Profile,
-    Reaction,
-    User,
-)
+from cometbot.channels.simplex import models
 from cometbot.channels.simplex.protocol.frames import Record
 from cometbot.channels.simplex.protocol.objects import CliObject, find, read_object
 from cometbot.errors import PayloadError
@@ -34,24 +20,24 @@ from cometbot.errors import PayloadError
 _log = logging.getLogger(__name__)
 
 _FIELDS_BY_MODEL: dict[type[CliObject], str] = {
-    User: "user user_",
-    Contact: "contact fromContact toContact memberContact hostContact contact_ contacts",
-    GroupInfo: "groupInfo fromGroup toGroup groups",
-    Member: "member member_ hostMember byMember fromMember toMember deletedMember acceptingMember members",
-    Item: "chatItem chatItem_ chatItems",
-    Reaction: "reaction",
-    ContactRequest: "contactRequest",
-    Address: "contactLink groupLink",
-    FileTransfer: "rcvFileTransfer fileTransferMeta",
-    Deletion: "chatItemDeletions",
-    ChatSummary: "chats chat chat_",
-    Profile: "fromProfile toProfile customUserProfile userCustomProfile",
+    models.User: "user user_",
+    models.Contact: "contact fromContact toContact memberContact hostContact contact_ contacts",
+    models.GroupInfo: "groupInfo fromGroup toGroup groups",
+    models.Member: "member member_ hostMember byMember fromMember toMember deletedMember acceptingMember members",
+    models.Item: "chatItem chatItem_ chatItems",
+    models.Reaction: "reaction",
+    models.ContactRequest: "contactRequest",
+    models.Address: "contactLink groupLink",
+    models.FileTransfer: "rcvFileTransfer fileTransferMeta",
+    models.Deletion: "chatItemDeletions",
+    models.ChatSummary: "chats chat chat_",
+    models.Profile: "fromProfile toProfile customUserProfile userCustomProfile",
 }
 
 
-def _read_link(raw: Any) -> Address:
+def _read_link(raw: Any) -> models.Address:
     """Return a bare link, as in the answer to creating an address."""
-    return replace(read_object(Address, {"connLinkContact": raw}), raw=raw)
+    return replace(read_object(models.Address, {"connLinkContact": raw}), raw=raw)
 
 
 _MODELS_BY_FIELD = {name: model for model, names in _FIELDS_BY_MODEL.items() for name in names.split()}
@@ -59,7 +45,7 @@ _READERS_BY_FIELD: dict[str, Callable[[Any], Any]] = {
     "connLinkContact": _read_link,
     "connLinkInvitation": _read_link,
     "connLink": _read_link,
-    "users": lambda entry: read_object(User, find(entry, "user")),
+    "users": lambda entry: read_object(models.User, find(entry, "user")),
 }
 
 
@@ -78,12 +64,23 @@ def read_field(record: Record, name: str) -> Any:
     return [read(item) for item in raw] if isinstance(raw, list) else read(raw)
 
 
-def read_item(raw: object) -> Item:
+def require_field(record: Record, name: str) -> Any:
+    """Return a field like :func:`read_field`, or the first value of a list.
+
+    Raises :class:`PayloadError` if there is none.
+    """
+    found = read_field(record, name)
+    if not found:
+        raise PayloadError(f"the event {record.type} of the SimpleX CLI lacks its {name}")
+    return found[0] if isinstance(found, list) else found
+
+
+def read_item(raw: object) -> models.Item:
     """Return the item in an ``AChatItem``, ``{"chatInfo": …, "chatItem": …}``. Raises :class:`PayloadError`."""
-    return read_object(Item, raw)
+    return read_object(models.Item, raw)
 
 
-def read_item_or_none(raw: object) -> Item | None:
+def read_item_or_none(raw: object) -> models.Item | None:
     """Return the item in an ``AChatItem``, or None for one that cannot be read, which is logged."""
     try:
         return read_item(raw)
@@ -92,11 +89,11 @@ def read_item_or_none(raw: object) -> Item | None:
         return None
 
 
-def read_chat(raw: object) -> ChatSummary:
+def read_chat(raw: object) -> models.ChatSummary:
     """Return a chat of a list, an ``AChat``. Raises :class:`PayloadError`."""
-    return read_object(ChatSummary, raw)
+    return read_object(models.ChatSummary, raw)
 
 
-def read_content(raw: object) -> Content:
+def read_content(raw: object) -> models.Content:
     """Return the content in a ``MsgContent``. Raises :class:`PayloadError`."""
-    return read_object(Content, raw)
+    return read_object(models.Content, raw)

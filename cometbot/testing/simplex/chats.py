@@ -36,12 +36,10 @@ class ChatCommands(ConnectionCommands):
 
     def do_list_contacts(self, request: Request) -> JsonObject:
         """Return all contacts."""
-        self.state.user_by_id(request.number("user"))
         return self.reply("contactsList", contacts=self.state.owned_contacts())
 
     def do_list_groups(self, request: Request) -> JsonObject:
         """Return all groups, or those with a word in their name, or with a contact in them."""
-        self.state.user_by_id(request.number("user"))
         wanted, contact = request.text("rest").lower(), request.text("contact")
         found = [
             group["info"]
@@ -53,7 +51,6 @@ class ChatCommands(ConnectionCommands):
 
     def do_get_chats(self, request: Request) -> JsonObject:
         """Return the chats that changed last, newest first, each with its newest item."""
-        self.state.user_by_id(request.number("user"))
         query = require_object(request.json or _DEFAULT_QUERY, "type")
         if query["type"] not in ("filters", "search"):
             raise unparsable_command()
@@ -109,7 +106,7 @@ class ChatCommands(ConnectionCommands):
         for item in self.state.items(request.text("ref")):
             if item["meta"]["itemStatus"]["type"] == "rcvNew":
                 item["meta"]["itemStatus"] = {"type": "rcvRead"}
-        return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
+        return self.reply_ok()
 
     def do_delete_chat(self, request: Request) -> JsonObject:
         """Delete a contact, a group, a connection, or only the messages."""
@@ -135,14 +132,14 @@ class ChatCommands(ConnectionCommands):
 
     def do_group_custom(self, request: Request) -> JsonObject:
         """Set the bot's own data of a group."""
-        return self._set_custom_data(self.state.group(request.number("group"))["info"], request.json)
+        return self._set_custom_data(self.group_info(request), request.json)
 
     def _set_custom_data(self, entity: JsonObject, data: Any) -> JsonObject:
         if data is None:
             entity.pop("customData", None)
         else:
             entity["customData"] = data
-        return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
+        return self.reply_ok()
 
     def do_contact_prefs(self, request: Request) -> JsonObject:
         """Set the preferences for one contact."""

@@ -22,7 +22,10 @@ class CommandHandlers(ProfileCommands, ChatCommands, MessageCommands, FileComman
         method: Callable[[Request], JsonObject] = getattr(self, f"do_{request.name}")
         with self.state.lock:
             try:
-                record = method(complete_request(self.state, request))
+                completed = complete_request(self.state, request)
+                if "user" in completed and request.name not in ("set_user", "delete_user"):
+                    self.state.user_by_id(completed.number("user"))
+                record = method(completed)
             except CommandRefused as refused:
                 record = {"type": "chatCmdError", "chatError": refused.chat_error}
             self.state.save()

@@ -23,7 +23,6 @@ class ConnectionCommands(GroupCommands):
 
     def do_connect_user(self, request: Request) -> JsonObject:
         """Create a link for one person, or connect to the owner of a link."""
-        self.state.user_by_id(request.number("user"))
         if "full" in request:
             return self._connect(request.text("full"), request.text("short"))
         pending = self._add_pending_connection(via_contact_uri=False)
@@ -72,7 +71,6 @@ class ConnectionCommands(GroupCommands):
 
     def do_connect_plan(self, request: Request) -> JsonObject:
         """Return the target of a link: an own chat, a known one, or a new person."""
-        self.state.user_by_id(request.number("user"))
         link = request.text("rest")
         kind, field = _PLANS[self._require_link_kind(link)]
         plan = {"type": kind, field: self._plan(link)}
@@ -114,11 +112,8 @@ class ConnectionCommands(GroupCommands):
         """Add a contact. Its name in this database is unique."""
         taken = {item["localDisplayName"] for item in self.state.contacts.values()}
         unique = next(item for item in (name, *(f"{name}_{n}" for n in range(1, 10_000))) if item not in taken)
-        number = self.state.next_number("contact")
-        contact = api_objects.contact(number, name, number + 500, self.state.now(), is_bot=is_bot)
+        contact = self.state.add_contact(name, is_bot=is_bot)
         contact["localDisplayName"] = unique
-        self.state.contacts[str(number)] = contact
-        self.state.set_owner("contact", number)
         return contact
 
 

@@ -19,7 +19,6 @@ class GroupCommands(CommandHandlerBase):
 
     def do_new_group(self, request: Request) -> JsonObject:
         """Create a group that the bot owns."""
-        self.state.user_by_id(request.number("user"))
         profile = require_object(request.json, "displayName", "fullName")
         group = self.add_group(profile, role="owner", status="creator")
         return self.reply("groupCreated", groupInfo=group["info"])
@@ -91,7 +90,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_join_group(self, request: Request) -> JsonObject:
         """Accept an invitation of the bot."""
-        info = self.state.group(request.number("group"))["info"]
+        info = self.group_info(request)
         if info["membership"]["memberStatus"] != "invited":
             raise store_refusal("groupAlreadyJoined")
         info["membership"]["memberStatus"] = "connected"
@@ -115,9 +114,8 @@ class GroupCommands(CommandHandlerBase):
         members = self._members(request)
         for member in members:
             member["memberRole"] = request.text("role")
-        return self.reply(
-            "membersRoleUser", groupInfo=group["info"], members=members, toRole=request.text("role"), msgSigned=False
-        )
+        fields = {"members": members, "toRole": request.text("role"), "msgSigned": False}
+        return self.reply("membersRoleUser", groupInfo=group["info"], **fields)
 
     def do_block_members(self, request: Request) -> JsonObject:
         """Hide the messages of members from everybody, or show them again."""
@@ -125,13 +123,8 @@ class GroupCommands(CommandHandlerBase):
         members = self._members(request)
         for member in members:
             member["blockedByAdmin"] = request.is_on()
-        return self.reply(
-            "membersBlockedForAllUser",
-            groupInfo=group["info"],
-            members=members,
-            blocked=request.is_on(),
-            msgSigned=False,
-        )
+        fields = {"members": members, "blocked": request.is_on(), "msgSigned": False}
+        return self.reply("membersBlockedForAllUser", groupInfo=group["info"], **fields)
 
     def do_remove_members(self, request: Request) -> JsonObject:
         """Remove members."""
@@ -141,17 +134,12 @@ class GroupCommands(CommandHandlerBase):
             member["memberStatus"] = "removed"
             del group["members"][str(member["groupMemberId"])]
         group["info"]["groupSummary"]["currentMembers"] = len(group["members"]) + 1
-        return self.reply(
-            "userDeletedMembers",
-            groupInfo=group["info"],
-            members=members,
-            withMessages=request.is_on("messages"),
-            msgSigned=False,
-        )
+        fields = {"members": members, "withMessages": request.is_on("messages"), "msgSigned": False}
+        return self.reply("userDeletedMembers", groupInfo=group["info"], **fields)
 
     def do_leave_group(self, request: Request) -> JsonObject:
         """Leave a group."""
-        info = self.state.group(request.number("group"))["info"]
+        info = self.group_info(request)
         info["membership"]["memberStatus"] = "left"
         return self.reply("leftMemberUser", groupInfo=info)
 
@@ -159,12 +147,8 @@ class GroupCommands(CommandHandlerBase):
         """Create a direct chat with a member."""
         group = self.state.group(request.number("group"))
         member = self.state.member(request.number("group"), request.number("number"))
-        number = self.state.next_number("contact")
-        name = member["localDisplayName"]
-        contact = api_objects.contact(number, name, number + 500, self.state.now())
-        self.state.contacts[str(number)] = contact
-        self.state.set_owner("contact", number)
-        member["memberContactId"] = number
+        contact = self.state.add_contact(member["localDisplayName"])
+        member["memberContactId"] = contact["contactId"]
         return self.reply("newMemberContact", contact=contact, groupInfo=group["info"], member=member)
 
     def do_invite_member(self, request: Request) -> JsonObject:
@@ -208,12 +192,11 @@ class GroupCommands(CommandHandlerBase):
 
     def do_new_public_group(self, request: Request) -> JsonObject:
         """Answer that the channel could not be created, since there are no relays."""
-        self.state.user_by_id(request.number("user"))
         return self.reply("publicGroupCreationFailed", addRelayResults=[])
 
     def do_group_relays(self, request: Request) -> JsonObject:
         """Return no relays."""
-        return self.reply("groupRelays", groupInfo=self.state.group(request.number("group"))["info"], groupRelays=[])
+        return self.reply("groupRelays", groupInfo=self.group_info(request), groupRelays=[])
 
     def do_add_relays(self, request: Request) -> JsonObject:
         """Answer that no relays could be added."""
@@ -222,7 +205,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_allow_relay(self, request: Request) -> JsonObject:
         """Allow a group to use this profile as its relay."""
-        return self.reply("relayGroupAllowed", groupInfo=self.state.group(request.number("group"))["info"])
+        return self.reply("relayGroupAllowed", groupInfo=self.group_info(request))
 
     def _require_role(self, request: Request, *roles: str) -> JsonObject:
         """Return the group. Raises :class:`CommandRefused` if the bot does not have one of the roles."""

@@ -25,6 +25,15 @@ class CommandHandlerBase:
         given = {key: value for key, value in fields.items() if value is not None}
         return {"type": tag, "user": api_objects.copy(self.state.user), **api_objects.copy(given)}
 
+    def reply_ok(self) -> JsonObject:
+        """Return the answer of a command without a result."""
+        return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
+
+    def group_info(self, request: Request) -> JsonObject:
+        """Return the group that a command names."""
+        info: JsonObject = self.state.group(request.number("group"))["info"]
+        return info
+
 
 def unparsable_command() -> CommandRefused:
     """Return the CLI's error for a command that it cannot parse."""
@@ -90,7 +99,7 @@ class ProfileCommands(CommandHandlerBase):
 
     def do_update_profile(self, request: Request) -> JsonObject:
         """Replace the whole profile."""
-        user = self.state.user_by_id(request.number("user"))
+        user = self.state.user
         profile = require_object(request.json, "displayName", "fullName")
         self._check_name(profile["displayName"])
         before = self._public_profile(user)
@@ -117,9 +126,9 @@ class ProfileCommands(CommandHandlerBase):
 
     def do_member_contacts(self, request: Request) -> JsonObject:
         """Allow members to open a direct chat, or not."""
-        user = self.state.user_by_id(request.number("user"))
+        user = self.state.user
         user["autoAcceptMemberContacts"] = request.is_on()
-        return {"type": "cmdOk", "user_": api_objects.copy(user)}
+        return self.reply_ok()
 
     # Addresses
 
@@ -129,7 +138,7 @@ class ProfileCommands(CommandHandlerBase):
 
     def do_create_address(self, request: Request) -> JsonObject:
         """Create an address if there is none."""
-        user = self.state.user_by_id(request.number("user"))
+        user = self.state.user
         if str(user["userId"]) in self.state.addresses:
             raise store_refusal("duplicateContactLink")
         address = api_objects.user_contact_link(self.state.next_number("link"), {"businessAddress": False})
@@ -157,14 +166,14 @@ class ProfileCommands(CommandHandlerBase):
 
     def do_profile_address(self, request: Request) -> JsonObject:
         """Add the address to the profile, or remove it."""
-        user = self.state.user_by_id(request.number("user"))
+        user = self.state.user
         profile = {key: value for key, value in self._public_profile(user).items() if key != "contactLink"}
         if request.is_on():
             profile["contactLink"] = self._address(request)["connLinkContact"]["connShortLink"]
         return self._replace(user, profile)
 
     def _address(self, request: Request) -> JsonObject:
-        user = self.state.user_by_id(request.number("user"))
+        user = self.state.user
         address = self.state.addresses.get(str(user["userId"]))
         if address is None:
             raise store_refusal("userContactLinkNotFound")

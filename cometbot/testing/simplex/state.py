@@ -131,6 +131,14 @@ class FakeState:
         """Return a contact of the active profile."""
         return self._find_owned(self.contacts, "contact", contact_id, "contactNotFound", contactId=contact_id)
 
+    def add_contact(self, name: str, *, is_bot: bool = False) -> JsonObject:
+        """Add a contact of the active profile."""
+        number = self.next_number("contact")
+        contact = api_objects.contact(number, name, number + 500, self.now(), is_bot=is_bot)
+        self.contacts[str(number)] = contact
+        self.set_owner("contact", number)
+        return contact
+
     def group(self, group_id: int) -> JsonObject:
         """Return a group of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
         return self._find_owned(self.groups, "group", group_id, "groupNotFound", groupId=group_id)
