@@ -84,7 +84,7 @@ _TYPES_BY_BRAND = {
 _GENERAL_BRANDS = (b"mif1", b"msf1")
 """Brands of an image whose other brands define its compression."""
 
-_RAW_TYPES_BY_EXTENSION = {
+RAW_TYPES_BY_EXTENSION = {
     ".3fr": "image/x-hasselblad-3fr",
     ".arw": "image/x-sony-arw",
     ".dcr": "image/x-kodak-dcr",
@@ -159,7 +159,7 @@ def sniff_file(file: BinaryIO, name: str = "") -> str:
     head = file.read(SNIFFED_BYTES)
     found = _by_signature(head, file) or _by_container(head, file, name) or _by_markup(head)
     if found == "image/tiff":
-        return _RAW_TYPES_BY_EXTENSION.get(_extension(name), found)
+        return RAW_TYPES_BY_EXTENSION.get(_extension(name), found)
     if found and found != "application/zip":
         return found
     guessed = _by_name(name)

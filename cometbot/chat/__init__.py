@@ -3,9 +3,9 @@
 from cometbot.chat.chat import DELETE_BATCH_SIZE as DELETE_BATCH_SIZE
 from cometbot.chat.chat import Chat as Chat
 from cometbot.chat.chat import DeliveryRecords as DeliveryRecords
-from cometbot.chat.external_bots import ExternalBot as ExternalBot
 from cometbot.chat.external_bots import ExternalBots as ExternalBots
-from cometbot.chat.external_bots import ExternalCommand as ExternalCommand
+from cometbot.chat.external_bots import ListedBot as ListedBot
+from cometbot.chat.external_bots import ListedCommand as ListedCommand
 from cometbot.chat.files import Upload as Upload
 from cometbot.chat.live_feed import MAX_EPHEMERAL_SIZE as MAX_EPHEMERAL_SIZE
 from cometbot.chat.live_feed import Feed as Feed
@@ -34,5 +34,6 @@ from cometbot.chat.models import Scope as Scope
 from cometbot.chat.models import Signal as Signal
 from cometbot.chat.models import Topic as Topic
 from cometbot.chat.queries import new_id as new_id
+from cometbot.chat.storage_quota import StorageLimits as StorageLimits
 from cometbot.content_types import media_kind as media_kind
 from cometbot.content_types import sniff as sniff

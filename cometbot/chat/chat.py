@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cometbot.chat.conversations import Conversations
 from cometbot.chat.feed_table import FeedTable
-from cometbot.chat.files import MAX_TOTAL_SIZE, MIN_FREE_SPACE, Files
+from cometbot.chat.files import Files
 from cometbot.chat.live_feed import Feed
 from cometbot.chat.messages import Events, Messages
 from cometbot.chat.models import ChatConversation, Data, Scope, Signal
-from cometbot.chat.storage_quota import MAX_DATABASE_SIZE, StorageQuota
+from cometbot.chat.storage_quota import StorageLimits, StorageQuota
 from cometbot.chat.users import Users
 from cometbot.models import Conversation
 from cometbot.store.database import Database, Transaction
@@ -52,27 +52,18 @@ class Chat:
     delivery in one transaction. Writes return signals, which the caller passes to :meth:`Feed.publish` after the
     commit. Rows belong to a :class:`Scope`; no operation reaches beyond it. One instance for each process is enough.
 
-    The content of files is stored in ``folder``: at most ``max_total_size`` bytes, and only while ``min_free`` bytes of
-    its disk are free. :attr:`quota` limits what users store to ``max_size`` bytes of the whole database.
+    The content of files is stored in ``folder``. :attr:`quota` limits what users store.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        folder: Path,
-        *,
-        max_total_size: int = MAX_TOTAL_SIZE,
-        min_free: int = MIN_FREE_SPACE,
-        max_size: int = MAX_DATABASE_SIZE,
-    ) -> None:
+    def __init__(self, database: Database, folder: Path, limits: StorageLimits = StorageLimits()) -> None:  # noqa: B008
         self.database = database
         feed_table = FeedTable(database)
         self.users = Users(database, feed_table)
         self.conversations = Conversations(database, feed_table)
         self.messages = Messages(database, feed_table)
         self.events = Events(database, feed_table)
-        self.files = Files(database, folder, max_total_size=max_total_size, min_free=min_free)
-        self.quota = StorageQuota(database, max_size=max_size, min_free=min_free)
+        self.files = Files(database, folder, limits)
+        self.quota = StorageQuota(database, limits)
         self.feed = Feed(database, feed_table)
         self._feed_table = feed_table
         self.erasure = Erasure(database)

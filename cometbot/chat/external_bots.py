@@ -1,9 +1,9 @@
-"""External bots, which run elsewhere and use HTTP: their names, keys, webhooks and commands."""
+"""The bots of the platform. External ones run elsewhere and use HTTP; their keys and commands are stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,10 +15,11 @@ from cometbot.store.tables import platform_bots, platform_commands
 
 
 @dataclass(frozen=True, slots=True)
-class ExternalBot:
-    """A bot that runs elsewhere.
+class ListedBot:
+    """A bot as users see it.
 
-    Only a hash of its key is stored. ``webhook_url`` is empty if it has no webhook.
+    The key and the webhook belong to an external bot. Only a hash of the key is stored. ``webhook_url`` is empty if the
+    bot has no webhook.
     """
 
     id: str
@@ -29,16 +30,32 @@ class ExternalBot:
     key_hash: str = field(default="", repr=False)
     webhook_url: str = ""
     webhook_secret: str = field(default="", repr=False)
+    is_local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class ExternalCommand:
-    """A command that an external bot registered. ``alias`` has no slash."""
+class ListedCommand:
+    """A command of a bot. ``alias`` has no slash. ``usage`` is the syntax, known only for bots of this server."""
 
     id: str
     bot: str
     alias: str
     description: str = ""
+    usage: str = ""
+
+
+_bots, _commands = platform_bots.c, platform_commands.c
+_select_bots = sa.select(
+    _bots.id,
+    _bots.name,
+    _bots.description,
+    _bots.avatar,
+    _bots.key_salt,
+    _bots.key_hash,
+    _bots.webhook_url,
+    _bots.webhook_secret,
+)
+_select_commands = sa.select(_commands.id, _commands.bot, _commands.alias, _commands.description)
 
 
 class ExternalBots:
@@ -47,87 +64,59 @@ class ExternalBots:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def find(self, connection: Connection, id: str) -> ExternalBot | None:
+    def find(self, connection: Connection, id: str) -> ListedBot | None:
         """Return the bot with this id, or None."""
-        row = connection.execute(_bots().where(platform_bots.c.id == queries.replace_unstorable(id))).one_or_none()
-        return ExternalBot(*row) if row else None
+        row = connection.execute(_select_bots.where(_equals(_bots.id, id))).one_or_none()
+        return ListedBot(*row) if row else None
 
-    def list_bots(self, connection: Connection) -> list[ExternalBot]:
+    def list_bots(self, connection: Connection) -> list[ListedBot]:
         """Return all bots, oldest first."""
-        return [ExternalBot(*row) for row in connection.execute(_bots().order_by(platform_bots.c.seq))]
+        return [ListedBot(*row) for row in connection.execute(_select_bots.order_by(_bots.seq))]
 
     def has_name(self, connection: Connection, name: str) -> bool:
         """Return True if a bot has this name."""
-        query = sa.select(platform_bots.c.id).where(platform_bots.c.name == queries.replace_unstorable(name)).limit(1)
+        query = sa.select(_bots.id).where(_equals(_bots.name, name)).limit(1)
         return connection.execute(query).first() is not None
 
-    def create(self, connection: Connection, bot: ExternalBot) -> None:
+    def create(self, connection: Connection, bot: ListedBot) -> None:
         """Store a new bot."""
-        values = {name: getattr(bot, name) for name in _COLUMNS}
+        values = {name: value for name, value in asdict(bot).items() if name in _bots}
         now = queries.now_ms(self._database)
         connection.execute(sa.insert(platform_bots).values(**values, created_at=now))
 
     def update(self, connection: Connection, id: str, values: Mapping[str, str]) -> None:
         """Set fields of a bot, by name."""
         if values:
-            connection.execute(
-                sa.update(platform_bots).where(platform_bots.c.id == queries.replace_unstorable(id)).values(values)
-            )
+            connection.execute(sa.update(platform_bots).where(_equals(_bots.id, id)).values(values))
 
-    def delete(self, connection: Connection, id: str) -> bool:
-        """Delete a bot with its key, webhook and commands. Return False if there is none."""
-        connection.execute(
-            sa.delete(platform_commands).where(platform_commands.c.bot == queries.replace_unstorable(id))
-        )
-        deletion = sa.delete(platform_bots).where(platform_bots.c.id == queries.replace_unstorable(id))
-        return connection.execute(deletion).rowcount > 0
+    def delete(self, connection: Connection, id: str) -> None:
+        """Delete a bot with its key, webhook and commands."""
+        connection.execute(sa.delete(platform_commands).where(_equals(_commands.bot, id)))
+        connection.execute(sa.delete(platform_bots).where(_equals(_bots.id, id)))
 
-    def list_commands(self, connection: Connection, bot: str) -> list[ExternalCommand]:
+    def list_commands(self, connection: Connection, bot: str) -> list[ListedCommand]:
         """Return the commands of a bot, in the order in which they were first registered."""
-        query = (
-            _commands()
-            .where(platform_commands.c.bot == queries.replace_unstorable(bot))
-            .order_by(platform_commands.c.seq)
-        )
-        return [ExternalCommand(*row) for row in connection.execute(query)]
+        query = _select_commands.where(_equals(_commands.bot, bot)).order_by(_commands.seq)
+        return [ListedCommand(*row) for row in connection.execute(query)]
 
-    def save_commands(self, connection: Connection, commands: Sequence[ExternalCommand]) -> None:
+    def save_commands(self, connection: Connection, commands: Sequence[ListedCommand]) -> None:
         """Store commands. If the bot already has the alias, its command gets the new description and keeps its id."""
         insert = self._database.insert(platform_commands)
         replaced = {"description": insert.excluded.description}
         change = insert.on_conflict_do_update(index_elements=["bot", "alias"], set_=replaced)
         for command in commands:
-            values: dict[str, Any] = {name: getattr(command, name) for name in ("id", "bot", "alias", "description")}
+            values: dict[str, Any] = {name: value for name, value in asdict(command).items() if name in _commands}
             connection.execute(change, values)
 
-    def find_command(self, connection: Connection, id: str) -> ExternalCommand | None:
+    def find_command(self, connection: Connection, id: str) -> ListedCommand | None:
         """Return the command with this id, of any bot, or None."""
-        row = connection.execute(
-            _commands().where(platform_commands.c.id == queries.replace_unstorable(id))
-        ).one_or_none()
-        return ExternalCommand(*row) if row else None
+        row = connection.execute(_select_commands.where(_equals(_commands.id, id))).one_or_none()
+        return ListedCommand(*row) if row else None
 
     def delete_command(self, connection: Connection, id: str) -> None:
         """Delete a command."""
-        connection.execute(sa.delete(platform_commands).where(platform_commands.c.id == queries.replace_unstorable(id)))
+        connection.execute(sa.delete(platform_commands).where(_equals(_commands.id, id)))
 
 
-_COLUMNS = (
-    "id",
-    "name",
-    "description",
-    "avatar",
-    "key_salt",
-    "key_hash",
-    "webhook_url",
-    "webhook_secret",
-)
-
-
-def _bots() -> sa.Select[Any]:
-    return sa.select(*(platform_bots.c[name] for name in _COLUMNS))
-
-
-def _commands() -> sa.Select[Any]:
-    columns = platform_commands.c
-    return sa.select(columns.id, columns.bot, columns.alias, columns.description)
+def _equals(column: sa.Column[Any], text: str) -> sa.ColumnElement[bool]:
+    return column == queries.replace_unstorable(text)

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from cometbot import private_files
 from cometbot.chat import queries
 from cometbot.chat.models import ChatFile, Page, Scope
+from cometbot.chat.storage_quota import StorageLimits
 from cometbot.content_types import SNIFFED_BYTES, media_kind, sniff, sniff_file
 from cometbot.errors import FileTooLarge, StorageFull
 from cometbot.store.database import Database
@@ -24,8 +25,6 @@ from cometbot.store.failures import DISK_FULL, classify_error
 from cometbot.store.tables import chat_conversations, chat_files, chat_messages
 from cometbot.text import clean_file_name
 
-MAX_TOTAL_SIZE = 10 * 1024**3
-MIN_FREE_SPACE = 256 * 1024**2
 UNUSED_FILE_TTL = 86_400
 """The seconds after which a file that no message uses is removed."""
 
@@ -80,21 +79,13 @@ class Files:
 
     The path of a file is made from an id generated here, never from input. Several machines need a shared folder.
 
-    All files of the database together have at most ``max_total_size`` bytes, apart from uploads at the same moment, and
-    leave ``min_free`` bytes of the disk free.
+    All files of the database together stay within ``limits``, apart from uploads at the same moment.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        folder: Path,
-        *,
-        max_total_size: int = MAX_TOTAL_SIZE,
-        min_free: int = MIN_FREE_SPACE,
-    ) -> None:
+    def __init__(self, database: Database, folder: Path, limits: StorageLimits) -> None:
         self._database = database
-        self._max_total_size = max_total_size
-        self._min_free = min_free
+        self._max_total_size = limits.files
+        self._min_free = limits.min_free
         self._folder = folder.absolute()
         self._uploads = self._folder / "coming"
 
@@ -112,7 +103,7 @@ class Files:
             with private_files.open_file(path, "x+b") as file:
                 head = _read_head(stream)
                 likely = media_kind(sniff(head, name))
-                size = _copy(stream, head, file, _make_size_check(likely, limits), self._check_free)
+                size = _copy(stream, head, file, lambda size: self._check_progress(size, likely, limits))
                 self._check_total(size)
                 file.flush()
                 mime_type = sniff_file(file, name)
@@ -126,10 +117,16 @@ class Files:
             raise
         return Upload(id, path, self._path_of(id), clean_file_name(name), size, mime_type, kind)
 
-    def _check_free(self) -> None:
-        """Raise :class:`StorageFull` if less than ``min_free`` bytes of the disk are free."""
+    def _check_progress(self, size: int, kind: str, limits: Mapping[str, int]) -> None:
+        """Raise :class:`FileTooLarge` if an upload is too long, :class:`StorageFull` if the disk has no space for it.
+
+        Audio may still turn out to be video, and the reverse.
+        """
         if (free := shutil.disk_usage(self._uploads).free) < self._min_free:
             raise StorageFull(f"the disk of the files has {free} bytes free, and {self._min_free} must stay free")
+        possible_kinds = _CONTAINER_KINDS if kind in _CONTAINER_KINDS else (kind,)
+        if size > max(limits.get(each, 0) for each in possible_kinds):
+            _check_size(size, kind, limits.get(kind, 0))
 
     def _check_total(self, size: int) -> None:
         """Raise :class:`StorageFull` if ``size`` more bytes exceed the total, counting the files of all processes."""
@@ -318,32 +315,17 @@ def _read_head(stream: Readable) -> bytes:
     return head
 
 
-def _make_size_check(kind: str, limits: Mapping[str, int]) -> Callable[[int], None]:
-    """Return the size check during an upload. Audio may still turn out to be video, and the reverse."""
-    possible_kinds = _CONTAINER_KINDS if kind in _CONTAINER_KINDS else (kind,)
-    kind_with_largest_limit = max(possible_kinds, key=lambda each: limits.get(each, 0))
-
-    def check(size: int) -> None:
-        if size > limits.get(kind_with_largest_limit, 0):
-            _check_size(size, kind, limits.get(kind, 0))
-
-    return check
-
-
 def _check_size(size: int, kind: str, limit: int) -> None:
     if size > limit:
         raise FileTooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
 
 
-def _copy(
-    stream: Readable, head: bytes, file: BinaryIO, check_size: Callable[[int], None], check_free: Callable[[], None]
-) -> int:
-    """Copy the stream to the file and return the number of bytes."""
+def _copy(stream: Readable, head: bytes, file: BinaryIO, check: Callable[[int], None]) -> int:
+    """Copy the stream to the file and return the number of bytes. ``check`` receives it before each write."""
     size, chunk = 0, head
     while chunk:
-        check_free()
         size += len(chunk)
-        check_size(size)
+        check(size)
         file.write(chunk)
         chunk = stream.read(_CHUNK_SIZE)
     return size

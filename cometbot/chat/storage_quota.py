@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import dataclass
 
 from sqlalchemy.engine import Connection
 
 from cometbot.errors import StorageFull
 from cometbot.store.database import Database
-
-MAX_DATABASE_SIZE = 10 * 1024**3
-MIN_FREE_SPACE = 256 * 1024**2
 
 _MEASURE_INTERVAL = 1.0
 _LOG_INTERVAL = 60.0
@@ -19,19 +17,29 @@ _LOG_INTERVAL = 60.0
 _log = logging.getLogger(__name__)
 
 
-class StorageQuota:
-    """Refuses writes of users once the database has ``max_size`` bytes, or its disk is nearly full.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageLimits:
+    """The bytes that all files together and the database may have, and those that must stay free on their disks.
 
-    Strangers can sign up, so limits for each user do not bound the total. Messages of bots, deletions and delivery are
-    never refused here. Each process measures the database once a second. A ``max_size`` of 0 is no limit.
+    A limit of 0 for the database is no limit.
     """
 
-    def __init__(
-        self, database: Database, *, max_size: int = MAX_DATABASE_SIZE, min_free: int = MIN_FREE_SPACE
-    ) -> None:
+    files: int = 10 * 1024**3
+    database: int = 10 * 1024**3
+    min_free: int = 256 * 1024**2
+
+
+class StorageQuota:
+    """Refuses writes of users once the database has reached its limit, or its disk is nearly full.
+
+    Strangers can sign up, so limits for each user do not bound the total. Messages of bots, deletions and delivery are
+    never refused here. Each process measures the database once a second.
+    """
+
+    def __init__(self, database: Database, limits: StorageLimits) -> None:
         self._database = database
-        self._max_size = max_size
-        self._min_free = min_free
+        self._max_size = limits.database
+        self._min_free = limits.min_free
         self._problem = ""
         self._measured_at = self._logged_at = float("-inf")
 

@@ -112,15 +112,10 @@ def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSetti
 
 @_explain_missing_package()
 def _make_chat(settings: Settings, db: Database) -> Chat:
-    from cometbot.chat import Chat
+    from cometbot.chat import Chat, StorageLimits
 
-    return Chat(
-        db,
-        settings.data / "files",
-        max_total_size=settings.storage,
-        min_free=settings.free_space,
-        max_size=settings.database_size,
-    )
+    limits = StorageLimits(files=settings.storage, database=settings.database_size, min_free=settings.free_space)
+    return Chat(db, settings.data / "files", limits)
 
 
 @_explain_missing_package()

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import cometbot
 from cometbot import Bot, Context
-from cometbot.channels.platform.config.loading import config_variables
+from cometbot.channels.platform.config import config_variables
 from cometbot.cli import main
 from cometbot.context import Sent, State
 from cometbot.delivery.delivery import Backlog

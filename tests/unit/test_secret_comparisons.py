@@ -30,8 +30,6 @@ READS = {"reveal", "encode", "decode", "strip", "lower", "get", "hexdigest", "di
 """Methods whose result is as secret as what they are called on."""
 
 ALLOWED = {
-    ("channels/platform/config/json_lines.py", "token == '{'"): "a piece of JSON",
-    ("channels/platform/config/json_lines.py", "token == '['"): "a piece of JSON",
     ("channels/platform/validators.py", "secret == secret.strip()"): "the form of one's own new secret",
     ("channels/cometchat/client.py", "' ' in api_key"): "the form of one's own key",
     ("channels/cometchat/callback.py", "found.name in self._credentials"): "names of bots",
@@ -47,7 +45,6 @@ ALLOWED = {
     ("delivery/handler_registry.py", "lease.token in self._abandoned"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == lease.token"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == run.lease.token"): "names a lease; opens nothing",
-    ("channels/platform/views/routing.py", "name != cookies.TOKEN_COOKIE"): "the name of a cookie",
     ("channels/simplex/channel.py", "_hash_content(item.content.type, item.content.text) == said"): "a text's hash",
     ("store/postgresql_pubsub.py", "token != self._token"): "names a connection; opens nothing",
     ("simulator/membership.py", "password != group.password"): "the simulator protects nothing",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
 from cometbot.channels.platform import parsing, rendering, serializers
-from cometbot.channels.platform.client import PlatformClient
 from cometbot.channels.platform.display_names import display_name
 from cometbot.channels.platform.ids import (
     ACCOUNT,
@@ -24,10 +24,10 @@ from cometbot.channels.platform.reply_merging import MergedReply
 from cometbot.channels.platform.typing_indicator import TypingIndicator
 from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
 from cometbot.context import StateChange
-from cometbot.errors import BotError, ChatError, NotFound, StoreBusy, Unreachable
+from cometbot.errors import BotError, ChatError, FileTooLarge, NotFound, StorageFull, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation, User
+from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Transaction
 
 _DELTA_PART_SIZE = 400
@@ -88,13 +88,11 @@ class PlatformChannel(Channel):
         A request for a deleted chat succeeds without an effect, and its remains are erased. Raises :class:`NotFound` if
         the message or the user does not exist, and :class:`Unreachable` if the database is busy.
         """
-        actions = {"send": self._send_message, "edit": self._edit_message, "delete": self._delete_message}
-        action = actions[sending.payload["op"]] if sending.payload else self._skip_deleted
         try:
             # No fsync: the outbox still holds the reply. If a power cut undoes this commit, it also undoes the later
             # one that marks the reply as sent, so the reply is verified and sent again.
             message_id, signals = self.platform.database.group_commit(
-                lambda connection: action(connection, sending), durable=False
+                lambda connection: self._carry_out(connection, sending), durable=False
             )
         except StoreBusy as error:
             raise Unreachable(f"the chat's database did not take it: {error}") from error
@@ -113,17 +111,13 @@ class PlatformChannel(Channel):
             raise Unreachable(f"the chat's database did not answer: {error}") from error
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
-        topic, delta_data = chat_topic(conversation), {"stream": stream_id, "sequence": sequence}
-        if text is None:
-            self._chat.feed.publish_ephemeral(
-                topic, STREAM_DELTA, {**delta_data, "part": 0, "last": True, "text": None}
-            )
-            return
-        cleaned = rendering.clean_text(text)
-        parts = [cleaned[start : start + _DELTA_PART_SIZE] for start in range(0, len(cleaned), _DELTA_PART_SIZE)]
-        for number, part in enumerate(parts, 1):
-            part_data = {"part": number - 1, "last": number == len(parts), "text": part}
-            self._chat.feed.publish_ephemeral(topic, STREAM_DELTA, {**delta_data, **part_data})
+        topic, delta = chat_topic(conversation), {"stream": stream_id, "sequence": sequence}
+        cleaned = None if text is None else rendering.clean_text(text)
+        starts = range(0, len(cleaned), _DELTA_PART_SIZE) if cleaned is not None else [0]
+        for part, start in enumerate(starts):
+            part_text = None if cleaned is None else cleaned[start : start + _DELTA_PART_SIZE]
+            part_data = {"part": part, "last": part == len(starts) - 1, "text": part_text}
+            self._chat.feed.publish_ephemeral(topic, STREAM_DELTA, {**delta, **part_data})
 
     def set_typing(self, conversation: Conversation, is_typing: bool) -> None:
         self._typing_indicator.update(chat_topic(conversation), is_typing)
@@ -155,18 +149,22 @@ class PlatformChannel(Channel):
         self._typing_indicator.close()
         self._chat.close()
 
-    def _skip_deleted(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        """Send nothing, because the chat was deleted before or after the request was stored.
-
-        Return an id nevertheless: the bot may use it to edit or delete the message later.
-        """
+    def _carry_out(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+        """Return the id of the message, and the signals."""
+        operation = sending.payload.get("op")
+        if operation == "delete":
+            return self._delete_message(connection, sending)
         if self._is_deleted(connection, sending.conversation):
             self._chat.erase_deleted(connection, [sending.conversation])
-        return sending.client_id, []
+            operation = None
+        if operation is None:
+            # Nothing is sent, but an id is returned: the bot may use it to edit or delete the message later.
+            return sending.client_id, []
+        return (
+            self._send_message(connection, sending) if operation == "send" else self._edit_message(connection, sending)
+        )
 
     def _send_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        if self._is_deleted(connection, sending.conversation):
-            return self._skip_deleted(connection, sending)
         chat = self._load_chat(connection, sending.conversation)
         payload = sending.payload
         if self._merges_replies and (known := self._find_sent(connection, sending)) is not None:
@@ -196,11 +194,12 @@ class PlatformChannel(Channel):
         merged = MergedReply.from_message(last).with_part(payload["answers"], sending.client_id, payload["body"])
         if merged is None or len(merged.body.encode()) > rendering.TEXT_LIMIT:
             return None
-        signals = self._update_body(connection, last, merged)
+        signals = self._update(connection, last, merged, {**last.payload, "body": merged.body})
         return merged.part_id(last.id, len(merged.parts) - 1), signals
 
-    def _update_body(self, connection: Transaction, message: ChatMessage, merged: MergedReply) -> list[Signal]:
-        payload = {**message.payload, "body": merged.body}
+    def _update(
+        self, connection: Transaction, message: ChatMessage, merged: MergedReply, payload: Mapping[str, Any]
+    ) -> list[Signal]:
         changed = self._chat.messages.update(connection, message.scope, message.id, payload, merged.to_metadata())
         if changed is None:
             raise NotFound("the message is gone", code="message_not_found", status=404)
@@ -209,10 +208,10 @@ class PlatformChannel(Channel):
     def _find_sent(self, connection: Transaction, sending: OutgoingRequest) -> str | None:
         conversation = sending.conversation
         if conversation.id.startswith(NEW_CHAT_PREFIX):  # a newer chat may exist by now
-            said = self._chat.messages.find_by_owner(
+            known = self._chat.messages.find_by_owner(
                 connection, bot_scope(conversation.bot), conversation.target, sending.client_id
             )
-            return said.id if said else None
+            return known.id if known else None
         if self._is_deleted(connection, conversation):
             return None
         chat = self._load_chat(connection, conversation)
@@ -221,47 +220,43 @@ class PlatformChannel(Channel):
             return known.id
         if not self._merges_replies:
             return None
-        newest = self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=20).items
-        places = (
-            (message, MergedReply.from_message(message).part_index(sending.client_id))
-            for message in newest
-            if message.is_bot
-        )
-        return next((MergedReply.part_id(message.id, place) for message, place in places if place is not None), None)
+        for message in self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=20).items:
+            part = MergedReply.from_message(message).part_index(sending.client_id) if message.is_bot else None
+            if part is not None:
+                return MergedReply.part_id(message.id, part)
+        return None
 
     def _edit_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        if self._is_deleted(connection, sending.conversation):
-            return self._skip_deleted(connection, sending)
-        message_id, message, merged, part = self._load_target(connection, sending)
-        payload = sending.payload
-        if part or len(merged.parts) > 1:
-            return message_id, self._update_body(connection, message, merged.with_body(part, payload["body"]))
-        files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
-        stored = serializers.message_payload(payload["body"], files, payload["content"])
-        metadata = merged.with_body(0, payload["body"]).to_metadata()
-        changed = self._chat.messages.update(connection, message.scope, message.id, stored, metadata)
-        return message_id, changed[1] if changed else []
+        message, part = self._load_target(connection, sending)
+        payload, merged = sending.payload, MergedReply.from_message(message)
+        changed = merged.with_body(part, payload["body"])
+        stored = {**message.payload, "body": changed.body}
+        if not part and len(merged.parts) == 1:
+            files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
+            stored = serializers.message_payload(payload["body"], files, payload["content"])
+        return _target_id(sending), self._update(connection, message, changed, stored)
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
         """Delete a message. A message that no longer exists counts as deleted."""
         try:
-            message_id, message, merged, part = self._load_target(connection, sending)
+            message, part = self._load_target(connection, sending)
         except NotFound:
-            return sending.target_id or str(sending.payload["message"]), []
-        remaining = merged.without(part)
-        if remaining.body:
-            return message_id, self._update_body(connection, message, remaining)
-        return message_id, self._chat.messages.delete(connection, message.scope, message.id) or []
+            return _target_id(sending), []
+        left = MergedReply.from_message(message).with_body(part, "")
+        if left.body:
+            signals = self._update(connection, message, left, {**message.payload, "body": left.body})
+        else:
+            signals = self._chat.messages.delete(connection, message.scope, message.id) or []
+        return _target_id(sending), signals
 
-    def _load_target(
-        self, connection: Transaction, sending: OutgoingRequest
-    ) -> tuple[str, ChatMessage, MergedReply, int]:
-        message_id = sending.target_id or str(sending.payload["message"])
-        name, part = MergedReply.split_part_id(message_id)
-        message = self._chat.messages.get(connection, bot_scope(sending.conversation.bot), name)
+    def _load_target(self, connection: Transaction, sending: OutgoingRequest) -> tuple[ChatMessage, int]:
+        """Return the message that a request refers to, and the index of the part."""
+        message_id, part = MergedReply.split_part_id(_target_id(sending))
+        message = self._chat.messages.get(connection, bot_scope(sending.conversation.bot), message_id)
         if message is None or message.conversation != self._load_chat(connection, sending.conversation).id:
-            raise NotFound(f"there is no message {message_id} in this chat", code="message_not_found", status=404)
-        return message_id, message, MergedReply.from_message(message), part
+            text = f"there is no message {_target_id(sending)} in this chat"
+            raise NotFound(text, code="message_not_found", status=404)
+        return message, part
 
     def _load_chat(self, connection: Transaction, conversation: Conversation) -> ChatConversation:
         scope = bot_scope(conversation.bot)
@@ -286,10 +281,7 @@ class PlatformChannel(Channel):
         bot, named = change.owner.split("/", 3)[2:]
         if change.scope == "user":
             return self._chat.users.get_for_update(connection, ALL_BOTS, named) is not None
-        return (
-            named.startswith(NEW_CHAT_PREFIX)
-            or self._chat.conversations.get(connection, bot_scope(bot), named) is not None
-        )
+        return not self._is_deleted(connection, conversation_of(bot, named, ""))
 
     def _find_newest_chat(self, connection: Transaction, bot: str, user: str) -> ChatConversation | None:
         owned = self._chat.conversations.list_owned(connection, bot_scope(bot), user, limit=1)
@@ -299,3 +291,49 @@ class PlatformChannel(Channel):
 def chat_topic(conversation: Conversation) -> Topic:
     """Return the topic of a chat's signals."""
     return Topic(CHANNEL, conversation.bot, conversation.id)
+
+
+def _target_id(sending: OutgoingRequest) -> str:
+    return sending.target_id or str(sending.payload["message"])
+
+
+class PlatformClient:
+    """Access to the platform's files for the bot called ``bot``."""
+
+    def __init__(self, platform: Platform, bot: str) -> None:
+        self._platform = platform
+        self._bot = bot
+
+    def download(self, file: Attachment | str) -> bytes:
+        """Return the bytes of an attached file, or of the file at a URL of the platform.
+
+        Raises :class:`BotError` if the platform has no such file.
+        """
+        url = file if isinstance(file, str) else file.url
+        found = None
+        if file_id := rendering.platform_file_id(url, self._platform.settings.base_url):
+            with self._platform.database.read() as connection:
+                found = self._platform.chat.files.get(connection, ALL_BOTS, file_id)
+        path = self._platform.chat.files.path(found) if found else None
+        if path is None or not path.is_file():
+            raise BotError(f"the platform has no file at {url}")
+        return path.read_bytes()
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Store ``content`` as a file and return its URL, for a :class:`Media`. An unsent file is deleted after a day.
+
+        Raises :class:`BotError` for a file that is larger than its kind may be, or if there is no room for it.
+        """
+        limits = self._platform.config.current.limits.file.by_kind
+        try:
+            upload = self._platform.chat.files.receive(io.BytesIO(content), name=name, limits=limits)
+        except (FileTooLarge, StorageFull) as error:
+            raise BotError(f"{name}: {error}") from error
+        try:
+            with self._platform.database.write() as connection:
+                file = self._platform.chat.files.save(connection, ALL_BOTS, upload, self._bot)
+        except BaseException:
+            upload.discard()
+            raise
+        upload.finalize()
+        return f"{self._platform.settings.base_url}/{serializers.file_json(file)['path']}"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from cometbot.channels.base import DeliveryService, IncomingEvent
-from cometbot.channels.platform import actions, serializers, validators
-from cometbot.channels.platform.directory import ListedBot
-from cometbot.channels.platform.errors import ApiError
+from cometbot.channels.platform import serializers, validators
+from cometbot.channels.platform.config import Limits
+from cometbot.channels.platform.errors import ApiError, bot_not_found, unauthorized
 from cometbot.channels.platform.ids import (
     ACCOUNT,
     ALL_BOTS,
@@ -23,30 +23,23 @@ from cometbot.channels.platform.ids import (
     new_chat_id,
     webhook_conversation,
 )
-from cometbot.channels.platform.platform import CHAT_CREATED, Platform
-from cometbot.channels.platform.settings import MAX_CHATS_PER_BOT
-from cometbot.chat import Chat, ChatConversation, ChatFile, ChatMessage, ChatUser, Draft, PostResult, Signal, Topic
+from cometbot.channels.platform.platform import CHAT_CREATED, MAX_CHATS_PER_BOT, Platform
+from cometbot.channels.platform.serializers import JsonObject
+from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, ListedBot, PostResult, Signal, Topic
+from cometbot.http.rate_limiter import RateLimiter
+from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 from cometbot.store.state import StateTable
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """A message to be sent. ``action`` is the used button, option or form: name, value, values, message_id."""
+    """A message to be sent. ``action`` is the used button, option or form: name, value, values, messageId."""
 
     body: str
     attachment_ids: Sequence[str] = ()
     client_id: str = ""
     action: Mapping[str, Any] | None = None
-
-
-@dataclass
-class _StoredMessage:
-    """A stored message, and the conversations to be notified after the commit."""
-
-    posted: PostResult
-    is_local_bot: bool = False
-    conversation_keys: list[str] = field(default_factory=list)
 
 
 class ChatService:
@@ -57,10 +50,44 @@ class ChatService:
     """
 
     def __init__(self, platform: Platform, delivery: DeliveryService) -> None:
-        self._platform = platform
-        self._observe = platform.observe
-        self._chat = platform.chat
+        self.chat = platform.chat
+        self.database = platform.database
+        self.directory = platform.directory
+        self.config = platform.config
         self._delivery = delivery
+        self._observer = platform.observer
+        self._message_rates = RateLimiter(platform.settings.message_rate, 60)
+        self._signup_rates = RateLimiter(platform.settings.signup_rate, 3600)
+
+    @property
+    def limits(self) -> Limits:
+        """The current limits."""
+        return self.config.current.limits
+
+    def create_user(self, data: dict[str, Any], address: str) -> ChatUser:
+        """Store a new user. Raises :class:`ApiError` also if ``address`` has created too many."""
+        self._signup_rates.check(address, "Too many new users")
+        with self.database.write(timeout=ACK_TIMEOUT) as connection:
+            self.chat.quota.check(connection)
+            return self.chat.users.create(connection, ALL_BOTS, data)
+
+    def check_message_rate(self, user: ChatUser) -> None:
+        """Raise :class:`ApiError` for a user who sends more messages than allowed."""
+        self._message_rates.check(user.id, "Too many messages")
+
+    def find_bot(self, connection: Transaction, bot_id: str) -> ListedBot:
+        """Return the bot with this id. Raises :class:`ApiError` if there is none."""
+        bot = self.directory.find(connection, bot_id)
+        if bot is None:
+            raise bot_not_found()
+        return bot
+
+    def list_chats(self, connection: Transaction, bot_id: str, user_id: str) -> list[JsonObject]:
+        """List the chats of a user with a bot, oldest first."""
+        owned = self.chat.conversations.list_owned(
+            connection, bot_scope(bot_id), user_id, limit=10 * MAX_CHATS_PER_BOT, oldest_first=True
+        )
+        return [serializers.chat_json(chat) for chat in owned.items]
 
     def create_chat(self, user: ChatUser, bot_id: str, client_id: str = "") -> ChatConversation:
         """Create a chat of ``user`` with a bot.
@@ -75,20 +102,19 @@ class ChatService:
 
         def work(connection: Transaction) -> ChatConversation:
             # This locks the user's row, so that two requests cannot both pass the limit.
-            if self._chat.users.update(connection, ALL_BOTS, user.id, {}) is None:
-                raise ApiError(401, "User is unauthorized.")
-            if self._platform.directory.find(connection, bot_id) is None:
-                raise ApiError(404, "Bot not found.")
-            known = self._chat.conversations.get(connection, scope, chat_id) if chat_id else None
+            if self.chat.users.update(connection, ALL_BOTS, user.id, {}) is None:
+                raise unauthorized()
+            self.find_bot(connection, bot_id)
+            known = self.chat.conversations.get(connection, scope, chat_id) if chat_id else None
             if known is not None:
                 return known
-            self._chat.quota.check(connection)
-            if self._chat.conversations.count_owned(connection, scope, user.id) >= MAX_CHATS_PER_BOT:
+            self.chat.quota.check(connection)
+            if self.chat.conversations.count_owned(connection, scope, user.id) >= MAX_CHATS_PER_BOT:
                 raise ApiError(400, f"Cannot create more than {MAX_CHATS_PER_BOT} chat rooms with the same bot.")
-            return self._chat.conversations.create(connection, scope, user.id, id=chat_id)
+            return self.chat.conversations.create(connection, scope, user.id, id=chat_id)
 
-        created = self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
-        self._chat.feed.publish_ephemeral(Topic.of_user(ALL_BOTS, user.id), CHAT_CREATED, {"id": created.id})
+        created = self.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self.chat.feed.publish_ephemeral(Topic.of_user(ALL_BOTS, user.id), CHAT_CREATED, {"id": created.id})
         return created
 
     def rename_chat(self, user: ChatUser, chat_id: str, title: str) -> ChatConversation:
@@ -97,13 +123,13 @@ class ChatService:
 
         def work(connection: Transaction) -> tuple[ChatConversation, list[Signal]]:
             chat = self.get_user_chat(connection, user, chat_id)
-            changed = self._chat.conversations.update(connection, chat.scope, chat.id, {"title": title or None})
+            changed = self.chat.conversations.update(connection, chat.scope, chat.id, {"title": title or None})
             if changed is None:
                 raise ApiError(404, "Chat not found.")
             return changed
 
-        changed, signals = self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
-        self._chat.feed.publish(signals)
+        changed, signals = self.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self.chat.feed.publish(signals)
         return changed
 
     def delete_chat(self, user: ChatUser, chat_id: str) -> None:
@@ -111,108 +137,92 @@ class ChatService:
 
         def work(connection: Transaction) -> list[Signal]:
             chat = self.get_user_chat(connection, user, chat_id)
-            return self._chat.delete_conversations(connection, [chat], delivery_records)
+            return self.chat.delete_conversations(connection, [chat], delivery_records)
 
-        self._chat.feed.publish(self._platform.database.group_commit(work, timeout=ACK_TIMEOUT))
+        self.chat.feed.publish(self.database.group_commit(work, timeout=ACK_TIMEOUT))
 
     def get_user_chat(self, connection: Transaction, user: ChatUser, chat_id: str) -> ChatConversation:
         """Return the chat with this id. Raises :class:`ApiError` if it is not a chat of this user."""
-        chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
-        if chat is None:
-            raise ApiError(404, "Chat not found.")
+        chat = self._get_chat(connection, chat_id)
         if chat.owner != user.id:
             raise ApiError(403, "Chat is not related to current user.")
         return chat
 
     def get_bot_chat(self, connection: Transaction, bot: ListedBot, chat_id: str) -> ChatConversation:
         """Return the chat with this id. Raises :class:`ApiError` if it is not a chat with this bot."""
-        chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
-        if chat is None:
-            raise ApiError(404, "Chat not found.")
+        chat = self._get_chat(connection, chat_id)
         if chat.scope.bot != bot.id:
             raise ApiError(403, "Chat is not related to current bot.")
+        return chat
+
+    def _get_chat(self, connection: Transaction, chat_id: str) -> ChatConversation:
+        chat = self.chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
+        if chat is None:
+            raise ApiError(404, "Chat not found.")
         return chat
 
     def send_as_user(self, user: ChatUser, chat_id: str, new_message: NewMessage) -> PostResult:
         """Store a user's message together with its delivery to the bot, in one transaction, and return it."""
 
-        def work(connection: Transaction) -> _StoredMessage:
+        def work(connection: Transaction) -> tuple[PostResult, ListedBot | None, Conversation | None]:
             chat = self.get_user_chat(connection, user, chat_id)
-            bot = self._platform.directory.find(connection, chat.scope.bot)
+            bot = self.directory.find(connection, chat.scope.bot)
             if (known := self._find_duplicate(connection, chat, user.id, new_message)) is not None:
-                return _StoredMessage(PostResult(known, is_new=False), bot is not None and bot.local_bot is not None)
-            self._chat.quota.check(connection)
-            validators.check_body(new_message.body, new_message.attachment_ids, self._platform.config.current.message)
+                return known, bot, None
+            self.chat.quota.check(connection)
+            validators.check_body(new_message.body, new_message.attachment_ids, self.limits.message)
             if bot is None:
-                raise ApiError(404, "Bot not found.")
-            action = (
-                self._validate_action(connection, chat, new_message.action) if new_message.action is not None else None
-            )
-            files = self._find_user_files(connection, user.id, new_message.attachment_ids)
-            stored = _StoredMessage(
-                self._post(connection, chat, new_message, files, user.id), bot.local_bot is not None
-            )
-            if stored.posted.is_new:
-                stored.conversation_keys = self._enqueue_for_bot(
-                    connection, bot, chat, user, stored.posted.message, action
-                )
-            return stored
+                raise bot_not_found()
+            action = self._validate_action(connection, chat, new_message.action) if new_message.action else None
+            # Files of others count as unknown.
+            posted = self._post(connection, chat, new_message, user.id, file_owners=(user.id,))
+            if not posted.is_new:
+                return posted, bot, None
+            return posted, bot, self._enqueue_for_bot(connection, bot, chat, user, posted.message, action)
 
-        stored = self._platform.database.group_commit(work, timeout=ACK_TIMEOUT)
-        if stored.is_local_bot:
-            outcome = "received" if stored.posted.is_new else "duplicate"
-            self._observe(stored.posted.message.scope.bot, outcome)
-        return self._publish(stored)
+        posted, bot, to_notify = self.database.group_commit(work, timeout=ACK_TIMEOUT)
+        if bot is not None and bot.is_local:
+            self._observer.received(bot.id, "received" if posted.is_new else "duplicate")
+        self.chat.feed.publish(posted.signals)
+        if to_notify is not None:
+            self._delivery.notify(str(to_notify.key))
+        return posted
 
     def send_as_bot(self, bot: ListedBot, chat_id: str, new_message: NewMessage) -> PostResult:
-        """Store a message of an external bot and return it."""
+        """Store a message of an external bot and return it. It may have files of the bot and of the chat's user."""
 
-        def work(connection: Transaction) -> _StoredMessage:
+        def work(connection: Transaction) -> PostResult:
             chat = self.get_bot_chat(connection, bot, chat_id)
             if (known := self._find_duplicate(connection, chat, bot.id, new_message)) is not None:
-                return _StoredMessage(PostResult(known, is_new=False))
-            validators.check_body(new_message.body, new_message.attachment_ids, self._platform.config.current.message)
-            files = self._find_chat_files(connection, chat, bot.id, new_message.attachment_ids)
-            return _StoredMessage(self._post(connection, chat, new_message, files, bot.id, is_bot=True))
+                return known
+            validators.check_body(new_message.body, new_message.attachment_ids, self.limits.message)
+            return self._post(connection, chat, new_message, bot.id, file_owners=(bot.id, chat.owner), is_bot=True)
 
-        return self._publish(self._platform.database.group_commit(work, timeout=ACK_TIMEOUT))
+        posted = self.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self.chat.feed.publish(posted.signals)
+        return posted
 
     def _find_duplicate(
         self, connection: Transaction, chat: ChatConversation, sender: str, new_message: NewMessage
-    ) -> ChatMessage | None:
+    ) -> PostResult | None:
         """Return the message that was sent with the same client id, even if it would be invalid now."""
         validators.check_client_id(new_message.client_id)
         name = _scoped_client_id(sender, new_message.client_id)
-        return self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, name)
-
-    def _publish(self, stored: _StoredMessage) -> PostResult:
-        self._chat.feed.publish(list(stored.posted.signals))
-        for conversation_key in stored.conversation_keys:
-            self._delivery.notify(conversation_key)
-        return stored.posted
-
-    def _find_user_files(self, connection: Transaction, owner: str, ids: Sequence[str]) -> list[ChatFile]:
-        """Return the files with these ids that belong to ``owner``. Other files count as unknown."""
-        found = self._chat.files.find(connection, ALL_BOTS, list(ids)) if ids else []
-        return [file for file in found if file.owner == owner]
-
-    def _find_chat_files(
-        self, connection: Transaction, chat: ChatConversation, bot_id: str, ids: Sequence[str]
-    ) -> list[ChatFile]:
-        """Return the files that a bot may send in a chat: its own, and those of the chat's user."""
-        found = self._chat.files.find(connection, ALL_BOTS, list(ids)) if ids else []
-        return [file for file in found if file.owner in (bot_id, chat.owner)]
+        known = self.chat.messages.find_by_client_id(connection, chat.scope, chat.id, name)
+        return PostResult(known, is_new=False) if known else None
 
     def _post(
         self,
         connection: Transaction,
         chat: ChatConversation,
         new_message: NewMessage,
-        files: Sequence[ChatFile],
         sender: str,
         *,
+        file_owners: Collection[str],
         is_bot: bool = False,
     ) -> PostResult:
+        found = self.chat.files.find(connection, ALL_BOTS, new_message.attachment_ids)
+        files = [file for file in found if file.owner in file_owners]
         draft = Draft(
             sender,
             serializers.message_payload(new_message.body, files),
@@ -220,16 +230,16 @@ class ChatService:
             client_id=_scoped_client_id(sender, new_message.client_id),
             files=[file.id for file in files],
         )
-        return self._chat.messages.post(connection, chat.scope, chat.id, draft)
+        return self.chat.messages.post(connection, chat.scope, chat.id, draft)
 
     def _validate_action(
         self, connection: Transaction, chat: ChatConversation, action: Mapping[str, Any]
     ) -> dict[str, Any]:
-        shown = self._chat.messages.get(connection, chat.scope, action["message_id"])
+        shown = self.chat.messages.get(connection, chat.scope, action["messageId"])
         is_here = shown is not None and shown.conversation == chat.id and shown.is_bot
         content = shown.payload.get("content") if shown is not None and is_here else None
-        checked = actions.validate_action(content, action["name"], action["value"], action["values"])
-        return {**checked, "messageId": action["message_id"]}
+        checked = validators.validate_action(content, action["name"], action["value"], action["values"])
+        return {**checked, "messageId": action["messageId"]}
 
     def _enqueue_for_bot(
         self,
@@ -239,21 +249,21 @@ class ChatService:
         user: ChatUser,
         message: ChatMessage,
         action: Mapping[str, Any] | None,
-    ) -> list[str]:
-        """Store a message for its bot; return the keys of the conversations to be notified."""
+    ) -> Conversation | None:
+        """Store a message for its bot; return the conversation if delivery must be notified of it."""
         stored = serializers.message_json(message, with_ids=True)
-        if bot.local_bot is not None:
+        if bot.is_local:
             body = {"message": stored, "user": serializers.page_user_json(user), "action": action}
             conversation = conversation_of(bot.id, chat.id, user.id)
             needs_notify = self._delivery.enqueue_in(
                 connection, IncomingEvent(conversation, f"message:{message.id}", orjson.dumps(body), user.id)
             )
-        elif bot.webhook is not None:
+        elif bot.webhook_url:
             conversation = webhook_conversation(bot.id, chat.id)
             needs_notify = self._delivery.enqueue_outgoing_in(connection, conversation, [{"message": stored}])
         else:
-            return []
-        return [str(conversation.key)] if needs_notify else []
+            return None
+        return conversation if needs_notify else None
 
 
 def delete_user(connection: Transaction, chat: Chat, id: str) -> list[Signal] | None:

@@ -22,11 +22,10 @@ _MIN_SECRET_LENGTH = 32
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """A cookie to be set: its value and its expiry. ``max_age`` is in seconds."""
+    """A cookie to be set: its value and its expiry."""
 
     value: str = field(repr=False)
     expires: datetime
-    max_age: int
 
 
 class TokenSigner:
@@ -48,7 +47,7 @@ class TokenSigner:
         expires_at = now + minutes * 60
         claims = {"id": user_id, "nickname": nickname, "exp": expires_at, "iat": now}
         value = jwt.encode(claims, self._key, algorithm="HS256")
-        return Cookie(value, datetime.fromtimestamp(expires_at, timezone.utc), minutes * 60)
+        return Cookie(value, datetime.fromtimestamp(expires_at, timezone.utc))
 
     def server_cookie_name(self, port: int | None) -> str:
         """Return the name of the cookie that only the server with this secret reads at this port.

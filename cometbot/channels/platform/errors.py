@@ -14,6 +14,11 @@ class ApiError(HttpError):
         super().__init__(status, "", message, headers=headers)
 
 
+def bot_not_found() -> ApiError:
+    """Return the error for an unknown bot."""
+    return ApiError(404, "Bot not found.")
+
+
 def unauthorized() -> ApiError:
     """Return the error for a request without a logged-in user, or from a deleted one."""
     return ApiError(401, "User is unauthorized.")

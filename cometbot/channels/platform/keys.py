@@ -9,6 +9,8 @@ import secrets
 import string
 from dataclasses import dataclass, field
 
+from cometbot.chat import ListedBot
+
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_LENGTH = 26
 _SCRYPT_SALT = b"cometbot access keys of bots"
@@ -50,6 +52,11 @@ class BotKeys:
 
 
 _DUMMY_KEY = KeyHash("0" * 32, "0" * 64)
+
+
+def key_of(bot: ListedBot | None) -> KeyHash | None:
+    """Return the stored key of a bot, or None if it has none."""
+    return KeyHash(bot.key_salt, bot.key_hash) if bot is not None and bot.key_hash else None
 
 
 def split_key(header: str) -> tuple[str, str] | None:

@@ -20,10 +20,16 @@ def parse(incoming: IncomingEvent, base_url: str) -> Event:
     try:
         body = orjson.loads(incoming.body)
         message, user, action = body["message"], body["user"], body["action"]
-        event = _to_message_event(
-            message, incoming.conversation, User(user["id"], user.get("name") or user["nickname"]), base_url, body
+        sender = User(user["id"], user.get("name") or user["nickname"])
+        if action is None:
+            return _to_message_event(message, incoming.conversation, sender, base_url, body)
+        return ActionEvent(
+            **_common_fields(message, incoming.conversation, sender, body),
+            name=action["name"],
+            value=action["value"],
+            values=dict(action["values"]),
+            message_id=action["messageId"],
         )
-        return event if action is None else _to_action_event(event, action)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PayloadError(f"this is no message of the platform: {type(error).__name__}") from error
 
@@ -46,30 +52,24 @@ def _to_message_event(
 ) -> MessageEvent:
     attachments = tuple(_to_attachment(item, base_url) for item in message.get("attachments", ()))
     return MessageEvent(
-        key=f"message:{message['id']}",
-        conversation=conversation,
-        sender=sender,
-        sent_at=message["timestamp"] / 1000,
-        raw=raw,
+        **_common_fields(message, conversation, sender, raw),
         id=message["id"],
-        type=_message_type(attachments),
+        type=media_kind(attachments[0].mime_type) if attachments else "text",
         text=message["body"],
         attachments=attachments,
     )
 
 
-def _to_action_event(event: MessageEvent, action: Mapping[str, Any]) -> ActionEvent:
-    return ActionEvent(
-        key=event.key,
-        conversation=event.conversation,
-        sender=event.sender,
-        sent_at=event.sent_at,
-        raw=event.raw,
-        name=action["name"],
-        value=action["value"],
-        values=dict(action["values"]),
-        message_id=action["messageId"],
-    )
+def _common_fields(
+    message: Mapping[str, Any], conversation: Conversation, sender: User, raw: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {
+        "key": f"message:{message['id']}",
+        "conversation": conversation,
+        "sender": sender,
+        "sent_at": message["timestamp"] / 1000,
+        "raw": raw,
+    }
 
 
 def _to_attachment(item: Mapping[str, Any], base_url: str) -> Attachment:
@@ -80,7 +80,3 @@ def _to_attachment(item: Mapping[str, Any], base_url: str) -> Attachment:
     path, name = item["path"], item["name"]
     extension = os.path.splitext(path)[1] or os.path.splitext(name)[1].lower()
     return Attachment(f"{base_url}/{path}", name, item["mimeType"], extension[1:], item["size"])
-
-
-def _message_type(attachments: tuple[Attachment, ...]) -> str:
-    return media_kind(attachments[0].mime_type) if attachments else "text"

@@ -54,7 +54,7 @@ class MergedReply:
 
     def part_index(self, client_id: str) -> int | None:
         """Return the index of the part with this client id, or None."""
-        return next((place for place, (known, _) in enumerate(self.parts) if known == client_id), None)
+        return next((index for index, (known, _) in enumerate(self.parts) if known == client_id), None)
 
     def with_part(self, reply_to: str, client_id: str, body: str) -> MergedReply | None:
         """Return a copy with one more part, or None if the part replies to another message or to none."""
@@ -64,11 +64,9 @@ class MergedReply:
 
     def with_body(self, part: int, body: str) -> MergedReply:
         """Return a copy with another text of one part."""
-        return replace(self, parts=[(known, body if n == part else old) for n, (known, old) in enumerate(self.parts)])
-
-    def without(self, part: int) -> MergedReply:
-        """Return a copy with an empty text of one part."""
-        return self.with_body(part, "")
+        return replace(
+            self, parts=[(known, body if index == part else old) for index, (known, old) in enumerate(self.parts)]
+        )
 
     def to_metadata(self) -> dict[str, Any]:
         """Return the metadata that is stored with the message."""

@@ -8,13 +8,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from cometbot.channels.platform import rich_content
-from cometbot.channels.platform.config import Config, Service
-from cometbot.channels.platform.directory import ListedBot, ListedCommand, Webhook
+from cometbot.channels.platform.config import Limits, Service
 from cometbot.channels.platform.display_names import display_name
-from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser
+from cometbot.channels.platform.schemas import camel_case
+from cometbot.chat import ChatConversation, ChatFile, ChatMessage, ChatUser, ListedBot, ListedCommand
+from cometbot.content_types import RAW_TYPES_BY_EXTENSION
 from cometbot.http.page.markdown import to_html
 
 JsonObject = dict[str, Any]
@@ -25,6 +27,7 @@ KIND_FOLDERS = {"image": "images", "audio": "audios", "video": "videos", "file":
 """The folder in a file's path, by the file's kind."""
 
 _EXTENSIONS = {
+    **{mime_type: (extension,) for extension, mime_type in RAW_TYPES_BY_EXTENSION.items()},
     "application/gzip": (".gz", ".tgz"),
     "application/pdf": (".pdf",),
     "application/x-7z-compressed": (".7z",),
@@ -62,28 +65,14 @@ _EXTENSIONS = {
     "image/vnd.adobe.photoshop": (".psd",),
     "image/vnd.microsoft.icon": (".ico",),
     "image/webp": (".webp",),
-    "image/x-adobe-dng": (".dng",),
     "image/x-canon-cr2": (".cr2",),
     "image/x-canon-cr3": (".cr3",),
     "image/x-canon-crw": (".crw",),
-    "image/x-epson-erf": (".erf",),
     "image/x-fuji-raf": (".raf",),
-    "image/x-hasselblad-3fr": (".3fr",),
-    "image/x-kodak-dcr": (".dcr",),
-    "image/x-kodak-kdc": (".kdc",),
-    "image/x-mamiya-mef": (".mef",),
     "image/x-minolta-mrw": (".mrw",),
-    "image/x-nikon-nef": (".nef",),
-    "image/x-nikon-nrw": (".nrw",),
     "image/x-olympus-orf": (".orf",),
     "image/x-panasonic-rw2": (".rw2", ".rwl", ".raw"),
-    "image/x-pentax-pef": (".pef",),
-    "image/x-phaseone-iiq": (".iiq",),
-    "image/x-samsung-srw": (".srw",),
     "image/x-sigma-x3f": (".x3f",),
-    "image/x-sony-arw": (".arw",),
-    "image/x-sony-sr2": (".sr2",),
-    "image/x-sony-srf": (".srf",),
     "text/html": (".html", ".htm", ".shtml", ".xhtml"),
     "video/3gpp": (".3gp", ".3gpp"),
     "video/3gpp2": (".3g2",),
@@ -108,19 +97,16 @@ _SNIFFED_EXTENSIONS = frozenset(ending for endings in _EXTENSIONS.values() for e
 _EXTENSION_REGEX = re.compile(r"\.[a-z0-9_-]{1,16}")
 
 
-def service_json(config: Config) -> JsonObject:
+def service_json(service: Service) -> JsonObject:
     """Return a ServiceInfo."""
-    service = config.service
-    socials = [{"title": social.title, "url": social.url} for social in service.socials]
-    found = {"name": service.name, "description": service.description, "avatar": service.avatar, "socials": socials}
-    return _drop_empty(found, "avatar")
+    return _drop_empty(asdict(service), "avatar")
 
 
-def page_service_json(config: Config, bots: Sequence[ListedBot]) -> JsonObject:
+def page_service_json(given: Service, bots: Sequence[ListedBot]) -> JsonObject:
     """Return the service as the web chat shows it. Where the operator has set no value, the bots' values are used."""
-    default, given = Service(), config.service
+    default = Service()
     only = bots[0] if len(bots) == 1 else None
-    found = service_json(config)
+    found = service_json(given)
     if given.name in ("", default.name):
         names = ", ".join(bot.name for bot in bots[:_MAX_NAMED_BOTS])
         found["name"] = names + ("…" if len(bots) > _MAX_NAMED_BOTS else "") or "Chat"
@@ -156,9 +142,9 @@ def command_json(command: ListedCommand) -> JsonObject:
     return _drop_empty(found, "description", "usage")
 
 
-def webhook_json(bot_id: str, webhook: Webhook) -> JsonObject:
+def webhook_json(bot_id: str, url: str, secret: str) -> JsonObject:
     """Return a Webhook."""
-    return _drop_empty({"botId": bot_id, "url": webhook.url, "secret": webhook.secret}, "secret")
+    return _drop_empty({"botId": bot_id, "url": url, "secret": secret}, "secret")
 
 
 def file_json(file: ChatFile) -> JsonObject:
@@ -207,22 +193,14 @@ def page_chat_json(chat: ChatConversation, last: ChatMessage | None) -> JsonObje
 
 def page_bot_json(bot: ListedBot) -> JsonObject:
     """Return a bot as the web chat lists it. ``external`` marks an external bot."""
-    return bot_json(bot) if bot.local_bot is not None else {**bot_json(bot), "external": True}
+    return bot_json(bot) if bot.is_local else {**bot_json(bot), "external": True}
 
 
-def limits_json(config: Config, max_chats: int) -> dict[str, int]:
+def limits_json(limits: Limits, max_chats: int) -> dict[str, int]:
     """Return the limits that the web chat checks before it sends a request."""
-    return {
-        "maxBodyLength": config.message.max_body_length,
-        "maxAttachedFiles": config.message.max_attached_files,
-        "minNicknameLength": config.user.min_nickname_length,
-        "maxNicknameLength": config.user.max_nickname_length,
-        "maxImageSize": config.file.max_image_size,
-        "maxAudioSize": config.file.max_audio_size,
-        "maxVideoSize": config.file.max_video_size,
-        "maxFileSize": config.file.max_file_size,
-        "maxChats": max_chats,
-    }
+    values = asdict(limits.message) | asdict(limits.user) | asdict(limits.file)
+    del values["auth_token_lifetime"]
+    return {**{camel_case(name): value for name, value in values.items()}, "maxChats": max_chats}
 
 
 def message_payload(

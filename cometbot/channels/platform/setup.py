@@ -8,8 +8,7 @@ from pathlib import Path
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.channels.platform.channel import PlatformChannel
-from cometbot.channels.platform.platform import Platform
-from cometbot.channels.platform.settings import PlatformSettings
+from cometbot.channels.platform.platform import Platform, PlatformSettings
 from cometbot.channels.platform.webhook import PlatformWebhookChannel
 from cometbot.chat import Chat
 from cometbot.observer import Observer
@@ -23,12 +22,6 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
 
     Raises :class:`ConfigurationError` if the config file is invalid.
     """
-    platform = make_platform(settings, bots, chat, observer)
-    return [PlatformChannel(platform), PlatformWebhookChannel(platform)]
-
-
-def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer: Observer | None = None) -> Platform:
-    """Return the platform that ``settings`` describe."""
     platform_settings = PlatformSettings(
         admin_secret=settings.platform_admin_secret_key.reveal(),
         jwt_secret=settings.platform_jwt_secret_key.reveal(),
@@ -42,16 +35,8 @@ def make_platform(settings: Settings, bots: Sequence[Bot], chat: Chat, observer:
         body_timeout=settings.body_timeout,
         allow_private_webhooks=settings.allow_private_webhooks,
     )
-    observer = observer or Observer()
-    return Platform(
-        platform_settings,
-        bots,
-        chat,
-        config_fields=settings.platform_fields,
-        observe=observer.received,
-        on_storage_full=observer.storage_full,
-        on_database_full=observer.database_full,
-    )
+    platform = Platform(platform_settings, bots, chat, config_fields=settings.platform_fields, observer=observer)
+    return [PlatformChannel(platform), PlatformWebhookChannel(platform)]
 
 
 def _local_url(bind: str) -> str:

@@ -1,29 +1,28 @@
-"""Validates names, texts and URLs, with the protocol's error messages. Lengths are in UTF-8 bytes."""
+"""Validates what users and bots send, with the protocol's error messages. Lengths are in UTF-8 bytes."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from cometbot.channels.platform.config import MessageLimits, UserLimits
 from cometbot.channels.platform.errors import ApiError
 
-MAX_NAME_LENGTH = 32
-MAX_DESCRIPTION_LENGTH = 512
-MAX_AVATAR_LENGTH = 256
-MAX_ALIAS_LENGTH = 32
-MAX_ALIAS_DESCRIPTION_LENGTH = 128
-MAX_WEBHOOK_LENGTH = 128
-MAX_SECRET_LENGTH = 64
-MAX_TITLE_LENGTH = 64
-MAX_CLIENT_ID_LENGTH = 64
 MAX_COMMANDS = 100
+_MAX_TITLE_LENGTH = 64
+_MAX_CLIENT_ID_LENGTH = 64
 
 _NAME = re.compile(r"[A-Za-z0-9 -]*")
 _ALIAS = re.compile(r"[a-z0-9_-]*")
+_CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]*")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
+_OPTION_SEPARATOR = ", "
+
+Content = Mapping[str, Any]
+"""The rich content of a message."""
 
 
 def check_nickname(text: str, limits: UserLimits) -> None:
@@ -53,60 +52,35 @@ def check_body(text: str, attachment_ids: Sequence[str], limits: MessageLimits) 
     _require(len(attachment_ids) <= files, f"maximum number of files allowed is {files}")
 
 
-def check_bot_name(text: str) -> None:
-    """Raise :class:`ApiError` for an invalid name of a bot."""
-    _require(bool(text), "bot name must not be empty")
-    _require(_byte_length(text) <= MAX_NAME_LENGTH, f"bot name should not be longer than {MAX_NAME_LENGTH} characters")
+def check_bot(name: str, description: str, avatar: str) -> None:
+    """Raise :class:`ApiError` for an invalid name, description or avatar of a bot. Empty ones are valid."""
+    _check_length("bot name", name, 32)
     _require(
-        _NAME.fullmatch(text) is not None,
+        _NAME.fullmatch(name) is not None,
         "bot name should contain upper/lower case English letters, spaces, dashes or numbers",
     )
-
-
-def check_bot_description(text: str) -> None:
-    """Raise :class:`ApiError` for a description that is too long."""
-    max_length = MAX_DESCRIPTION_LENGTH
-    _require(_byte_length(text) <= max_length, f"bot description should not be longer than {max_length} characters")
-
-
-def check_avatar(text: str) -> None:
-    """Raise :class:`ApiError` for an avatar that is not an http or https URL. An empty one is valid."""
-    _require(
-        _byte_length(text) <= MAX_AVATAR_LENGTH, f"bot avatar should not be longer than {MAX_AVATAR_LENGTH} characters"
-    )
-    _require(not text or _is_url(text), "specified url is not valid")
+    _check_length("bot description", description, 512)
+    _check_length("bot avatar", avatar, 256)
+    _require(not avatar or _is_url(avatar), "specified url is not valid")
 
 
 def check_command(alias: str, description: str) -> None:
     """Raise :class:`ApiError` for an invalid alias or description of a command."""
     _require(bool(alias), "command alias must not be empty")
-    _require(
-        _byte_length(alias) <= MAX_ALIAS_LENGTH,
-        f"command alias should not be longer than {MAX_ALIAS_LENGTH} characters",
-    )
+    _check_length("command alias", alias, 32)
     _require(
         _ALIAS.fullmatch(alias) is not None,
         "command alias should contain lower case English letters, underscores, dashes or numbers",
     )
-    max_length = MAX_ALIAS_DESCRIPTION_LENGTH
-    _require(
-        _byte_length(description) <= max_length,
-        f"command description should not be longer than {max_length} characters",
-    )
+    _check_length("command description", description, 128)
 
 
 def check_webhook(url: str, secret: str) -> None:
     """Raise :class:`ApiError` for an invalid URL or secret of a webhook."""
     _require(bool(url), "webhook url must not be empty")
-    _require(
-        _byte_length(url) <= MAX_WEBHOOK_LENGTH,
-        f"webhook url should not be longer than {MAX_WEBHOOK_LENGTH} characters",
-    )
+    _check_length("webhook url", url, 128)
     _require(_is_url(url), "specified url is not valid")
-    _require(
-        _byte_length(secret) <= MAX_SECRET_LENGTH,
-        f"webhook secret should not be longer than {MAX_SECRET_LENGTH} characters",
-    )
+    _check_length("webhook secret", secret, 64)
     _require(
         _HEADER_VALUE.fullmatch(secret) is not None and secret == secret.strip(),
         "webhook secret should contain only visible ASCII characters, since it is sent as a header",
@@ -115,16 +89,71 @@ def check_webhook(url: str, secret: str) -> None:
 
 def check_title(text: str) -> None:
     """Raise :class:`ApiError` for an invalid title of a chat."""
-    _require(len(text) <= MAX_TITLE_LENGTH, f"title should not be longer than {MAX_TITLE_LENGTH} characters")
+    _require(len(text) <= _MAX_TITLE_LENGTH, f"title should not be longer than {_MAX_TITLE_LENGTH} characters")
     _require(_CONTROL_CHARACTERS.search(text) is None, "title should not contain control characters")
 
 
 def check_client_id(text: str) -> None:
     """Raise :class:`ApiError` for an invalid client id of a message or chat."""
     _require(
-        len(text) <= MAX_CLIENT_ID_LENGTH and re.fullmatch(r"[A-Za-z0-9_.:-]*", text) is not None,
-        f"clientId should be at most {MAX_CLIENT_ID_LENGTH} letters, digits, dots, colons, dashes and underscores",
+        len(text) <= _MAX_CLIENT_ID_LENGTH and _CLIENT_ID.fullmatch(text) is not None,
+        f"clientId should be at most {_MAX_CLIENT_ID_LENGTH} letters, digits, dots, colons, dashes and underscores",
     )
+
+
+def validate_action(content: Content | None, name: str, value: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the action as the bot receives it: ``name``, ``value``, and a form's ``values`` by field name.
+
+    Raises :class:`ApiError` if the message with this ``content`` does not offer the action, so a bot receives only
+    actions that it has offered.
+    """
+    shown = content or {}
+    if shown.get("kind") == "form" and shown.get("action") == name:
+        valid_values = {field["name"]: _validate_field(field, values.get(field["name"])) for field in shown["fields"]}
+        return {"name": name, "value": "", "values": valid_values}
+    if (name, value) not in set(_available_actions(shown)):
+        raise ApiError(400, "There is no such button in that message.")
+    return {"name": name, "value": value, "values": {}}
+
+
+def _available_actions(content: Content) -> Iterator[tuple[str, str]]:
+    for card in (content, *content.get("cards", ())):
+        for item in (*card.get("buttons", ()), *card.get("options", ())):
+            if "action" in item:
+                yield item["action"], item["value"]
+
+
+def _validate_field(field: Mapping[str, Any], submitted: str | None) -> str:
+    """Return the value of a field.
+
+    The default applies only if the field was not submitted, since a user may clear it.
+    """
+    value = str(field["default"]) if submitted is None else submitted.strip()
+    label = field["label"]
+    if not value and not field["optional"]:
+        raise ApiError(400, f"{label} must be filled in.")
+    allowed = [str(option["value"]) for option in field["options"]]
+    is_multiple = field["kind"] == "checkbox"
+    if value and field["kind"] != "text" and not (_is_option_list(value, allowed) if is_multiple else value in allowed):
+        raise ApiError(400, f"{label} must be one of: {', '.join(sorted(allowed))}.")
+    return value
+
+
+def _is_option_list(value: str, allowed: Sequence[str]) -> bool:
+    """Return whether ``value`` consists of options in ``allowed``, separated by ``", "``.
+
+    The options themselves may contain the separator.
+    """
+    begins, seen = [0], {0}
+    while begins:
+        begin = begins.pop()
+        ends = {begin + len(option) for option in allowed if option and value.startswith(option, begin)}
+        if len(value) in ends:
+            return True
+        after = {end + len(_OPTION_SEPARATOR) for end in ends if value.startswith(_OPTION_SEPARATOR, end)} - seen
+        seen |= after
+        begins += after
+    return False
 
 
 def _is_url(text: str) -> bool:
@@ -138,6 +167,10 @@ def _is_url(text: str) -> bool:
 
 def _byte_length(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
+
+
+def _check_length(what: str, text: str, limit: int) -> None:
+    _require(_byte_length(text) <= limit, f"{what} should not be longer than {limit} characters")
 
 
 def _require(condition: bool, message: str) -> None:

@@ -40,8 +40,8 @@ class PlatformWebhookChannel(WebhookChannel):
                 bot = self._platform.directory.find(connection, sending.conversation.target)
         except StoreBusy as error:
             raise Unreachable(f"cannot look up the bot's webhook: {error}") from error
-        if bot is None or bot.webhook is None:
+        if bot is None or not bot.webhook_url:
             return None
-        headers = {"Authorization": bot.webhook.secret} if bot.webhook.secret else {}
+        headers = {"Authorization": bot.webhook_secret} if bot.webhook_secret else {}
         message = sending.payload["message"]
-        return WebhookCall(bot.webhook.url, message, headers, str(message["id"]))
+        return WebhookCall(bot.webhook_url, message, headers, str(message["id"]))

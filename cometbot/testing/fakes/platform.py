@@ -12,8 +12,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.platform.channel import PlatformChannel
 from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, conversation_of
-from cometbot.channels.platform.platform import Platform
-from cometbot.channels.platform.settings import PlatformSettings
+from cometbot.channels.platform.platform import Platform, PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
 from cometbot.errors import OutcomeUnknown, Rejected, Unreachable
 from cometbot.messages import (

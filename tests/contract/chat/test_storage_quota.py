@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from cometbot.chat import Chat
-from cometbot.chat.storage_quota import StorageQuota
+from cometbot.chat.storage_quota import StorageLimits, StorageQuota
 from cometbot.errors import StorageFull
 from tests.contract.chat.conftest import SCOPE
 
@@ -18,7 +18,7 @@ def check(quota: StorageQuota, chat: Chat) -> None:
 
 
 def test_database_at_its_limit_has_no_room(chat: Chat, caplog: pytest.LogCaptureFixture) -> None:
-    quota = StorageQuota(chat.database, max_size=1, min_free=0)
+    quota = StorageQuota(chat.database, StorageLimits(database=1, min_free=0))
     for _ in range(3):
         with pytest.raises(StorageFull, match="COMETBOT_DATABASE_SIZE"):
             check(quota, chat)
@@ -27,11 +27,11 @@ def test_database_at_its_limit_has_no_room(chat: Chat, caplog: pytest.LogCapture
 
 
 def test_limit_of_zero_is_no_limit(chat: Chat) -> None:
-    check(StorageQuota(chat.database, max_size=0, min_free=0), chat)
+    check(StorageQuota(chat.database, StorageLimits(database=0, min_free=0)), chat)
 
 
 def test_disk_of_this_machine_keeps_its_free_space(chat: Chat) -> None:
-    quota = StorageQuota(chat.database, min_free=10**18)
+    quota = StorageQuota(chat.database, StorageLimits(min_free=10**18))
     if chat.database.free_space() is None:
         check(quota, chat)
         return
@@ -49,7 +49,7 @@ def test_size_grows_with_what_is_stored(chat: Chat) -> None:
 
 
 def test_room_is_there_again_once_there_is_space(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    quota = StorageQuota(chat.database)
+    quota = StorageQuota(chat.database, StorageLimits())
     monkeypatch.setattr(chat.database, "free_space", lambda: 0)
     with pytest.raises(StorageFull):
         check(quota, chat)

@@ -10,28 +10,43 @@ from werkzeug.exceptions import HTTPException
 from cometbot.channels.base import DeliveryService
 from cometbot.channels.platform.chat_service import ChatService
 from cometbot.channels.platform.ids import CHANNEL
+from cometbot.channels.platform.keys import BotKeys
 from cometbot.channels.platform.page.views import page_blueprint
 from cometbot.channels.platform.platform import Platform
+from cometbot.channels.platform.views.access import Authenticator, Sessions
 from cometbot.channels.platform.views.admin_api import AdminApi
 from cometbot.channels.platform.views.bot_api import BotApi
 from cometbot.channels.platform.views.client_api import ClientApi
 from cometbot.channels.platform.views.files import FileViews
 from cometbot.channels.platform.views.page_api import PageApi
+from cometbot.channels.platform.views.parameters import BodyReader
 from cometbot.channels.platform.views.routing import METHODS, Router, to_error_response, to_response
 from cometbot.errors import StoreBusy
 from cometbot.http.errors import HttpError, quote_value, to_http_error
+from cometbot.http.rate_limiter import RateLimiter
 
 
 def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Blueprint:
     """Return ``/v1/client-api``, ``/v1/bot-api``, ``/v1/admin-api``, ``/static``, and the web chat at ``/``."""
-    chat_service, files = ChatService(platform, delivery), FileViews(platform)
-    routes = [
-        *ClientApi(platform, chat_service, files).routes(),
-        *BotApi(platform, chat_service, files).routes(),
-        *AdminApi(platform).routes(),
-        *PageApi(platform, chat_service).routes(),
-    ]
-    router = Router(platform, routes)
+    settings, observer = platform.settings, platform.observer
+    service = ChatService(platform, delivery)
+    sessions = Sessions(platform.chat, platform.config, lambda: platform.token_signer, settings.is_secure)
+    bodies = BodyReader(platform.config, settings.body_timeout)
+    request_rates = RateLimiter(settings.request_rate, 60)
+    files = FileViews(platform.chat, platform.config, settings, request_rates, observer.storage_full)
+    router = Router(
+        [
+            *ClientApi(service, sessions, files, bodies).routes(),
+            *BotApi(service, files, bodies, platform.webhooks).routes(),
+            *AdminApi(service, BotKeys(settings.admin_secret), bodies).routes(),
+            *PageApi(service, sessions, bodies).routes(),
+        ],
+        Authenticator(sessions, platform.directory, settings.admin_secret),
+        sessions,
+        request_rates=request_rates,
+        base_url=settings.base_url,
+        on_database_full=observer.database_full,
+    )
     blueprint = flask.Blueprint(CHANNEL, __name__)
     for prefix in ("v1", "V1"):
         blueprint.add_url_rule(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import flask
@@ -11,13 +10,14 @@ import orjson
 
 from cometbot.channels.platform import serializers
 from cometbot.channels.platform.ids import ALL_BOTS
-from cometbot.channels.platform.platform import CHAT_CREATED, STREAM_DELTA, TYPING, Platform
+from cometbot.channels.platform.platform import CHAT_CREATED, STREAM_DELTA, TYPING
 from cometbot.chat import (
     CONVERSATION_DELETED,
     CONVERSATION_UPDATED,
     MESSAGE_CREATED,
     MESSAGE_DELETED,
     MESSAGE_UPDATED,
+    Chat,
     ChatUser,
     Listener,
     Signal,
@@ -33,66 +33,50 @@ _MAX_OPEN_MESSAGES = 32
 _MAX_BACKLOG = 50
 
 
-def event_stream(platform: Platform, user: ChatUser) -> flask.Response:
+def event_stream(chat: Chat, user: ChatUser) -> flask.Response:
     """Return an endless response with the events in the chats of ``user`` from now on."""
-    frames = _EventStream(platform, user)
+    frames = _EventStream(chat, user)
     return stream(
         frames.listen, frames.render, limits={f"platform:{user.id}": MAX_STREAMS_PER_USER}, first=frame(b"{}", "hello")
     )
 
 
-@dataclass
-class _PartialMessage:
-    """A message that the bot is still writing.
-
-    ``text`` holds the parts of the current delta. ``expected_position`` is the delta and part that must come next.
-    """
-
-    text: str = ""
-    expected_position: tuple[int, int] = (0, 0)
-
-
-@dataclass
 class _DeltaAssembler:
-    """Joins the parts of deltas, by stream."""
+    """Joins the parts of the deltas of messages that bots are still writing."""
 
-    streams: dict[str, _PartialMessage] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[tuple[int, int], str]] = {}
+        """For each stream the delta and part that must come next, and the parts of the current delta."""
 
     def add(self, data: Any) -> str | None:
         """Return a delta once all its parts have arrived; None before, and if an earlier delta is missing."""
-        name, position = data["stream"], (data["sequence"], data["part"])
-        found = self.streams.get(name)
-        if found is None and position == (0, 0):
-            found = self.streams[name] = _PartialMessage()
-            while len(self.streams) > _MAX_OPEN_MESSAGES:
-                del self.streams[next(iter(self.streams))]
-        if found is None or found.expected_position != position:
-            self.streams.pop(name, None)
+        name, delta, part = data["stream"], data["sequence"], data["part"]
+        expected, text = self._open.get(name, ((0, 0), ""))
+        if expected != (delta, part):
+            self._open.pop(name, None)
             return None
-        found.text += data["text"]
-        found.expected_position = (position[0] + 1, 0) if data["last"] else (position[0], position[1] + 1)
-        if not data["last"]:
-            return None
-        text, found.text = found.text, ""
-        return text
+        text += data["text"]
+        self._open[name] = ((delta + 1, 0), "") if data["last"] else ((delta, part + 1), text)
+        while len(self._open) > _MAX_OPEN_MESSAGES:
+            del self._open[next(iter(self._open))]
+        return text if data["last"] else None
 
 
 class _EventStream:
     """Converts signals of the feed to the frames of one page's stream."""
 
-    def __init__(self, platform: Platform, user: ChatUser) -> None:
-        self._platform = platform
+    def __init__(self, chat: Chat, user: ChatUser) -> None:
+        self._chat = chat
         self._user = user
         self._deltas = _DeltaAssembler()
         self._listener: Listener | None = None
 
     def listen(self) -> Listener:
         """Return a listener for the signals of all chats of the user."""
-        chat_server = self._platform.chat
-        listener = self._listener = chat_server.feed.listen(Topic.of_user(ALL_BOTS, self._user.id))
+        listener = self._listener = self._chat.feed.listen(Topic.of_user(ALL_BOTS, self._user.id))
         try:
-            with self._platform.database.read() as connection:
-                owned = chat_server.conversations.list_owned(connection, ALL_BOTS, self._user.id, limit=_MAX_CHATS)
+            with self._chat.database.read() as connection:
+                owned = self._chat.conversations.list_owned(connection, ALL_BOTS, self._user.id, limit=_MAX_CHATS)
             for chat in owned.items:
                 listener.follow(chat.topic)
         except BaseException:
@@ -130,18 +114,15 @@ class _EventStream:
 
     def _chat_frames(self, chat_id: str, *, is_new: bool = False) -> Iterator[bytes]:
         """Yield the chat as it is now; for a new chat also the messages from before the listener followed it."""
-        chat_server = self._platform.chat
-        with self._platform.database.read() as connection:
-            chat = chat_server.conversations.get(connection, ALL_BOTS, chat_id)
+        with self._chat.database.read() as connection:
+            chat = self._chat.conversations.get(connection, ALL_BOTS, chat_id)
         if chat is None or chat.owner != self._user.id or self._listener is None:
             return
         self._listener.follow(chat.topic)
-        with self._platform.database.read() as connection:
-            last = chat_server.messages.get_newest(connection, [chat])
+        with self._chat.database.read() as connection:
+            last = self._chat.messages.get_newest(connection, [chat])
             backlog = (
-                chat_server.messages.list_after(connection, chat.scope, chat.id, 0, _MAX_BACKLOG).items
-                if is_new
-                else ()
+                self._chat.messages.list_after(connection, chat.scope, chat.id, 0, _MAX_BACKLOG).items if is_new else ()
             )
         yield _frame("chat", serializers.page_chat_json(chat, last.get(chat.id)))
         for message in backlog:

@@ -1,11 +1,11 @@
-"""Routes requests to views: paths, credentials, rate limits, and the shape of errors."""
+"""Routes requests to views, and gives responses and errors the shape of the protocol."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import flask
@@ -13,25 +13,15 @@ import orjson
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
 
-from cometbot.channels.platform import cookies, keys
-from cometbot.channels.platform.directory import ListedBot
-from cometbot.channels.platform.errors import ApiError, unauthorized
-from cometbot.channels.platform.ids import ALL_BOTS
-from cometbot.channels.platform.platform import Platform
+from cometbot.channels.platform.errors import ApiError
+from cometbot.channels.platform.views.access import Access, Authenticator, Sessions, client_address
 from cometbot.chat import ChatUser
 from cometbot.errors import StorageFull, StoreBusy
-from cometbot.http.addresses import rate_limit_address
-from cometbot.http.errors import HttpError, quote_value, to_http_error, too_many_requests
+from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.origins import allow_origins, is_same_origin
+from cometbot.http.rate_limiter import RateLimiter
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
-
-Access = Literal["nobody", "guest", "user", "account", "bot", "admin"]
-"""The caller that a view requires.
-
-``nobody``: anyone. ``guest``: anyone; the view receives the user if one is logged in. ``user``: a user. ``account``: a
-user; a deleted one gets a 404. ``bot``: a bot, by its key. ``admin``: the admin.
-"""
 
 View = Callable[..., Any]
 
@@ -63,8 +53,21 @@ class Router:
     A view returns a JSON value, a JSON value and a status, or a Flask response.
     """
 
-    def __init__(self, platform: Platform, routes: Iterable[Route]) -> None:
-        self._platform = platform
+    def __init__(
+        self,
+        routes: Iterable[Route],
+        authenticator: Authenticator,
+        sessions: Sessions,
+        *,
+        request_rates: RateLimiter,
+        base_url: str,
+        on_database_full: Callable[[], None],
+    ) -> None:
+        self._authenticator = authenticator
+        self._sessions = sessions
+        self._request_rates = request_rates
+        self._own_host = urlsplit(base_url).netloc
+        self._on_database_full = on_database_full
         self._map = Map(
             [Rule(f"/{route.path}", endpoint=route, methods=[route.method]) for route in routes],
             strict_slashes=False,
@@ -80,20 +83,27 @@ class Router:
         return response
 
     def _dispatch(self, path: str) -> flask.Response:
-        context = _RequestContext(self._platform)
+        caller: tuple[Any, ...] = ()
         try:
             route, values = self._match(path)
             self._check_origin(path)
-            context.check_rate(path)
-            response = to_response(route.view(*context.authenticate(route.access), **values))
+            if path.startswith(_USER_API_PATHS):
+                self._request_rates.check(client_address(), "Too many requests")
+            caller = self._authenticator.authenticate(route.access)
+            response = to_response(route.view(*caller, **values))
         except Exception as error:
             if isinstance(error, StorageFull):
-                self._platform.on_database_full()
+                self._on_database_full()
             elif not isinstance(error, HttpError | StoreBusy):
                 _log.exception("a view of the platform failed")
             response = to_error_response(error)
-        context.renew_cookie(response)
+        self._renew_cookie(response, caller)
         return response
+
+    def _renew_cookie(self, response: flask.Response, caller: tuple[Any, ...]) -> None:
+        """Renew the cookie of a logged-in user for a whole lifetime."""
+        if caller and isinstance(caller[0], ChatUser) and "Set-Cookie" not in response.headers:
+            self._sessions.log_in(response, caller[0])
 
     def _match(self, path: str) -> tuple[Route, dict[str, Any]]:
         adapter = self._map.bind("platform")
@@ -121,91 +131,10 @@ class Router:
             is_foreign = site not in ("same-origin", "none")
         else:
             origin = request.headers.get("Origin", "")
-            own_hosts = (request.headers.get("Host", ""), urlsplit(self._platform.settings.base_url).netloc)
+            own_hosts = (request.headers.get("Host", ""), self._own_host)
             is_foreign = bool(origin) and not any(is_same_origin(origin, host) for host in own_hosts)
         if is_foreign:
             raise ApiError(403, "Pages of other sites may not do this.")
-
-
-class _RequestContext:
-    """The caller of one request, and the cookie that the response renews."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
-        self._user: ChatUser | None = None
-
-    def check_rate(self, path: str) -> None:
-        """Raise :class:`ApiError` if an address sends more requests than it may."""
-        if path.startswith(_USER_API_PATHS):
-            self._platform.request_rates.check(client_address(), "Too many requests")
-
-    def authenticate(self, access: Access) -> tuple[Any, ...]:
-        """Return the arguments that precede the path's values. Raises :class:`ApiError` for a caller without access."""
-        if access == "nobody":
-            return ()
-        if access == "admin":
-            self._check_admin()
-            return ()
-        if access == "bot":
-            return (self._find_bot(),)
-        user = self._find_user(reports_deleted=access == "account")
-        if user is None and access != "guest":
-            raise unauthorized()
-        self._user = user
-        return (user,)
-
-    def renew_cookie(self, response: flask.Response) -> None:
-        """Renew the cookie of a logged-in user for a whole lifetime."""
-        if self._user is not None and "Set-Cookie" not in response.headers:
-            set_cookies(self._platform, response, self._user)
-
-    def _find_user(self, *, reports_deleted: bool) -> ChatUser | None:
-        """Return the user of the first cookie that identifies one.
-
-        For requests of the web chat this server's own cookie comes first, for other clients the protocol's.
-        """
-        names = _cookie_names(self._platform)
-        is_page = flask.request.path.lower().startswith("/v1/page-api")
-        user_ids = [_read_cookie(self._platform, name) for name in (reversed(names) if is_page else names)]
-        for user_id in filter(None, user_ids):
-            with self._platform.database.read() as connection:
-                user = self._platform.chat.users.get(connection, ALL_BOTS, user_id)
-            if user is not None:
-                return user
-        if reports_deleted and any(user_ids):
-            raise ApiError(404, "User not found.")
-        return None
-
-    def _find_bot(self) -> ListedBot:
-        header = flask.request.headers.get("Authorization", "")
-        if not header:
-            raise ApiError(403, "Bot key is required.")
-        parts = keys.split_key(header)
-        if parts is not None:
-            with self._platform.database.read() as connection:
-                bot = self._platform.directory.find(connection, parts[0])
-            if keys.is_valid_token(parts[1], bot.key if bot else None) and bot is not None:
-                return bot
-        raise self._wrong_key_error("Invalid bot key.")
-
-    def _check_admin(self) -> None:
-        header = flask.request.headers.get("Authorization", "")
-        if not header:
-            raise ApiError(403, "Admin key is required.")
-        caller_address = client_address()
-        if (retry_after := self._platform.admin_key_guesses.get_wait(caller_address)) > 0:
-            raise too_many_requests("Too many wrong keys", retry_after)
-        if not keys.is_admin_secret(header, self._platform.settings.admin_secret):
-            self._platform.report_wrong_admin_key(caller_address)
-            raise ApiError(403, "Access denied.")
-
-    def _wrong_key_error(self, message: str) -> HttpError:
-        """Return the error for a bot's wrong key. After many from one address, it has a Retry-After header.
-
-        These keys are long and random, so each is compared: a wrong one locks out no bot behind the same address.
-        """
-        retry_after = self._platform.wrong_key_rates.acquire(client_address())
-        return too_many_requests("Too many wrong keys", retry_after) if retry_after > 0 else ApiError(403, message)
 
 
 def to_response(value: Any, status: int = 200) -> flask.Response:
@@ -226,45 +155,6 @@ def to_error_response(error: Exception) -> flask.Response:
     response = to_response({"message": refusal.message}, refusal.status)
     response.headers.update(refusal.headers)
     return response
-
-
-def set_cookies(platform: Platform, response: flask.Response, user: ChatUser) -> None:
-    """Log the browser that receives ``response`` in as ``user``."""
-    minutes = platform.config.current.user.auth_token_lifetime
-    cookie = platform.token_signer.create(user.id, str(user.data.get("nickname", "")), minutes)
-    for name in _cookie_names(platform):
-        response.set_cookie(name, cookie.value, expires=cookie.expires, **_cookie_attributes(platform))
-
-
-def delete_cookies(platform: Platform, response: flask.Response) -> None:
-    """Log the browser that receives ``response`` out of this server; a ``token`` of another server stays."""
-    for name in _cookie_names(platform):
-        if name != cookies.TOKEN_COOKIE or _read_cookie(platform, name):
-            response.delete_cookie(name, **_cookie_attributes(platform))
-
-
-def _cookie_names(platform: Platform) -> list[str]:
-    """Return the protocol's cookie name, and the one that only this server reads."""
-    try:
-        port = urlsplit(f"//{flask.request.host}").port
-    except ValueError:
-        port = None
-    return [cookies.TOKEN_COOKIE, platform.token_signer.server_cookie_name(port)]
-
-
-def _read_cookie(platform: Platform, name: str) -> str | None:
-    token = flask.request.cookies.get(name, "")
-    return platform.token_signer.verify(token) if token else None
-
-
-def _cookie_attributes(platform: Platform) -> dict[str, Any]:
-    is_secure = flask.request.is_secure or platform.settings.is_secure
-    return {"path": "/", "secure": is_secure, "httponly": True, "samesite": "Lax"}
-
-
-def client_address() -> str:
-    """Return the address of the caller, in the form that rate limits count."""
-    return rate_limit_address(flask.request.remote_addr)
 
 
 def _add_cors_headers(response: flask.Response) -> None:

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from cometbot.channels.base import IncomingEvent
-from cometbot.channels.platform.client import PlatformClient
+from cometbot.channels.platform.channel import PlatformClient
 from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
 from cometbot.channels.platform.parsing import parse
 from cometbot.chat import files

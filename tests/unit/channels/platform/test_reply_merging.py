@@ -44,5 +44,5 @@ def test_a_part_can_say_something_else_or_nothing() -> None:
     joined = MergedReply("q1", [("c1", "one"), ("c2", "two")])
 
     assert joined.with_body(1, "TWO").body == "one\n\nTWO"
-    assert joined.without(0).body == "two"
-    assert joined.without(0).without(1).body == ""
+    assert joined.with_body(0, "").body == "two"
+    assert joined.with_body(0, "").with_body(1, "").body == ""

@@ -14,16 +14,16 @@ def test_field_names_match_in_any_case_and_unknown_are_dropped() -> None:
     given = {"CHATID": "c", "Body": None, "attachmentids": ["a", "b", "a"], "stranger": {}}
 
     assert schemas.load(schemas.MessageBody, given) == {
-        "chat_id": "c",
+        "chatId": "c",
         "body": "",
-        "attachment_ids": ["a", "b"],
-        "client_id": "",
+        "attachmentIds": ["a", "b"],
+        "clientId": "",
     }
 
 
 @pytest.mark.parametrize(("given", "ids"), [("a,b", ["a", "b"]), ("", []), ([], []), (["a,b"], ["a,b"])])
 def test_ids_are_a_list_or_in_forms_a_text_with_commas(given: Any, ids: list[str]) -> None:
-    assert schemas.load(schemas.MessageBody, {"attachmentIds": given})["attachment_ids"] == ids
+    assert schemas.load(schemas.MessageBody, {"attachmentIds": given})["attachmentIds"] == ids
 
 
 def test_nothing_at_all_is_a_body_without_fields() -> None:

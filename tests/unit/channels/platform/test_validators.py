@@ -1,4 +1,4 @@
-"""What may be pressed: only what stands there."""
+"""What users and bots send is checked: actions, for one, must have been offered."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.platform.actions import validate_action
 from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.rich_content import to_content
+from cometbot.channels.platform.validators import validate_action
 from cometbot.messages import Button, Card, Carousel, Choice, Choices, Field, Form, Message, Text
 
 TEA = Card("Tea", buttons=[Button("Buy tea", "buy", "tea"), Button("Recipe", url="https://example.com")])

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cometbot.channels.platform.config import (
     Config,
     FileLimits,
+    JsonPath,
+    Limits,
     MessageLimits,
     Service,
     Social,
     UserLimits,
     config_variables,
+    find_lines,
     load_config,
 )
 from cometbot.errors import ConfigurationError
@@ -42,10 +49,10 @@ def test_without_a_file_everything_has_its_default() -> None:
     config = load_config(None)
 
     assert config == Config()
-    assert config.user == UserLimits(3, 32, 10080)
-    assert config.message == MessageLimits(4096, 10)
-    assert config.file == FileLimits(2097152, 5242880, 26214400, 10485760)
-    assert config.file.max_size == 26214400
+    assert config.limits.user == UserLimits(3, 32, 10080)
+    assert config.limits.message == MessageLimits(4096, 10)
+    assert config.limits.file == FileLimits(2097152, 5242880, 26214400, 10485760)
+    assert max(config.limits.file.by_kind.values()) == 26214400
 
 
 def test_every_field_of_the_protocol_can_be_set(file: Path) -> None:
@@ -53,9 +60,7 @@ def test_every_field_of_the_protocol_can_be_set(file: Path) -> None:
 
     assert load_config(file) == Config(
         Service("My bots", "", "https://example.com/a.png", (Social("Website", "https://example.com"),)),
-        UserLimits(1, 2, 3),
-        MessageLimits(4, 5),
-        FileLimits(6, 7, 8, 9),
+        Limits(UserLimits(1, 2, 3), MessageLimits(4, 5), FileLimits(6, 7, 8, 9)),
     )
 
 
@@ -143,7 +148,7 @@ def test_a_variable_goes_before_the_file(file: Path) -> None:
         {"PLATFORM_SERVICE_NAME": " Ours ", "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE": "77", "PLATFORM_SERVICE_AVATAR": ""},
     )
 
-    assert (config.service.name, config.file.max_file_size, config.file.max_video_size) == ("Ours", 77, 8)
+    assert (config.service.name, config.limits.file.max_file_size, config.limits.file.max_video_size) == ("Ours", 77, 8)
     assert config.service.avatar == "https://example.com/a.png"
 
 
@@ -158,3 +163,38 @@ def test_a_variable_goes_before_the_file(file: Path) -> None:
 def test_a_wrong_variable_is_named(name: str, value: str, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         load_config(None, {name: value})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+def paths(value: Any, before: JsonPath = ()) -> set[JsonPath]:
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return {before}.union(*(paths(item, (*before, name)) for name, item in inner))
+
+
+def test_every_member_has_the_line_of_its_name() -> None:
+    text = '{\n  "a": {"b": [1,\n 2], "c: {": "}\\"\\n"},\n\n  "d"\n: null}'
+
+    assert find_lines(text) == {
+        (): 1,
+        ("a",): 2,
+        ("a", "b"): 2,
+        ("a", "b", 0): 2,
+        ("a", "b", 1): 3,
+        ("a", "c: {"): 3,
+        ("d",): 5,
+    }
+
+
+@given(JSON)
+def test_everything_in_any_json_has_a_place(value: Any) -> None:
+    assert set(find_lines(json.dumps(value, indent=1))) == paths(value)
+
+
+def test_nothing_is_nowhere() -> None:
+    assert find_lines("") == {}
