@@ -81,7 +81,7 @@ class Conversations:
             return _to_conversation(row), True
         found = self.get(connection, scope, str(values["id"]))
         if found is None:
-            raise NotFound("the conversation was removed just now; ask again")
+            raise NotFound("the conversation was removed at the same moment. Retry.")
         return found, False
 
     def _insert_participant(self, connection: Connection, scope: Scope, conversation: str, user: str, at: int) -> None:

@@ -123,7 +123,7 @@ class Files:
         Audio may still turn out to be video, and the reverse.
         """
         if (free := shutil.disk_usage(self._uploads).free) < self._min_free:
-            raise StorageFull(f"the disk of the files has {free} bytes free, and {self._min_free} must stay free")
+            raise StorageFull(f"the disk of the files: expected at least {self._min_free} bytes free, got {free}")
         possible_kinds = _CONTAINER_KINDS if kind in _CONTAINER_KINDS else (kind,)
         if size > max(limits.get(each, 0) for each in possible_kinds):
             _check_size(size, kind, limits.get(kind, 0))
@@ -133,7 +133,7 @@ class Files:
         with self._database.read() as connection:
             total = connection.execute(_select_total_size).scalar_one()
         if total + size > self._max_total_size:
-            raise StorageFull(f"all files together have {total} bytes, and the limit is {self._max_total_size}")
+            raise StorageFull(f"all files together: expected at most {self._max_total_size} bytes, got {total + size}")
 
     def save(self, connection: Connection, scope: Scope, upload: Upload, owner: str) -> ChatFile:
         """Save ``upload`` and return its file.
@@ -317,7 +317,7 @@ def _read_head(stream: Readable) -> bytes:
 
 def _check_size(size: int, kind: str, limit: int) -> None:
     if size > limit:
-        raise FileTooLarge(f"the {kind} is longer than {limit} bytes", kind=kind, limit=limit)
+        raise FileTooLarge(f"{kind}: expected at most {limit} bytes, got more", kind=kind, limit=limit)
 
 
 def _copy(stream: Readable, head: bytes, file: BinaryIO, check: Callable[[int], None]) -> int:

@@ -170,8 +170,10 @@ class Feed:
 
         Raises :class:`ValueError` for more than :data:`MAX_EPHEMERAL_SIZE` bytes: split the data.
         """
-        if len(json.dumps(data)) > MAX_EPHEMERAL_SIZE:
-            raise ValueError(f"what is not kept may have {MAX_EPHEMERAL_SIZE} bytes as JSON; tell it in parts")
+        if (size := len(json.dumps(data))) > MAX_EPHEMERAL_SIZE:
+            raise ValueError(
+                f"ephemeral data: expected at most {MAX_EPHEMERAL_SIZE} bytes of JSON, got {size}. Split it."
+            )
         self._distribute_signal(Signal(topic, kind, data=data))
 
     def _distribute_signal(self, signal: Signal) -> None:
@@ -304,9 +306,9 @@ class Feed:
         try:
             self._deliver(signal)
         except (StoreBusy, sa.exc.DatabaseError, OSError) as error:
-            log.warning("cannot read what happened, and look again in a moment: %s", error)
+            log.warning("cannot read the feed: %s. Retrying.", error)
         except Exception:
-            log.exception("cannot read what happened in an unforeseen way, and look again in a moment")
+            log.exception("cannot read the feed. Retrying.")
 
     def _deliver(self, signal: Signal) -> None:
         listeners = self._listeners_of(signal.topic)
@@ -360,7 +362,7 @@ class Feed:
             with self._database.read() as connection:
                 positions = self._feed_table.get_positions(connection, listeners_by_topic)
         except Exception as error:
-            log.warning("cannot look for what happened: %s", error)
+            log.warning("cannot poll the feed: %s. Retrying.", error)
             return
         for topic, listeners in listeners_by_topic.items():
             created_at, position = positions.get(topic, FeedPosition(0, 0))
@@ -378,7 +380,7 @@ class Feed:
             elif listener.full_since is None:
                 listener.full_since = now
             elif now - listener.full_since > FULL_TIMEOUT:
-                log.info("ended a listener that takes nothing")
+                log.info("closed a listener whose queue has been full for %.0f s", FULL_TIMEOUT)
                 listener.close()
 
 

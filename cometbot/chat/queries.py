@@ -44,7 +44,7 @@ def replace_unstorable(text: str) -> str:
 def validate_id(text: str) -> str:
     """Return ``text`` as an id to be stored. Raises :class:`ChatError` if it is too long."""
     if len(text) > MAX_ID_LENGTH:
-        raise ChatError(f"an id has at most {MAX_ID_LENGTH} characters, this one has {len(text)}")
+        raise ChatError(f"id: expected at most {MAX_ID_LENGTH} characters, got {len(text)}")
     return replace_unstorable(text)
 
 
@@ -104,7 +104,7 @@ def to_json(value: Data) -> str:
             return text
         return json.dumps(replace_surrogates(value), separators=(",", ":"), allow_nan=False)
     except (RecursionError, ValueError, TypeError) as error:
-        raise ChatError(f"this is not JSON that can be kept ({type(error).__name__})") from None
+        raise ChatError(f"data: expected JSON that can be stored, got {type(error).__name__}") from None
 
 
 def from_json(text: str) -> Any:

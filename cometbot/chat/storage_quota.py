@@ -52,19 +52,19 @@ class StorageQuota:
             return
         if now - self._logged_at >= _LOG_INTERVAL:
             self._logged_at = now
-            _log.error("cannot store what users send: %s", self._problem)
+            _log.error("cannot store messages of users: %s", self._problem)
         raise StorageFull(self._problem)
 
     def _measure(self, connection: Connection) -> str:
         free = self._database.free_space()
         if free is not None and free < self._min_free:
             return (
-                f"the disk of the database has {free} bytes free, and {self._min_free} must stay free. "
+                f"the disk of the database: expected at least {self._min_free} bytes free, got {free}. "
                 "Free space on the disk, or lower COMETBOT_FREE_SPACE."
             )
         if self._max_size and (size := self._database.size(connection)) >= self._max_size:
             return (
-                f"the database has {size} bytes, and the limit is {self._max_size}. "
+                f"the database: expected less than {self._max_size} bytes, got {size}. "
                 "Delete users or chats, or raise COMETBOT_DATABASE_SIZE."
             )
         return ""

@@ -81,7 +81,7 @@ class Users:
         row = connection.execute(insert.returning(*COLUMNS)).first()
         found = to_user(row) if row else self.get(connection, scope, str(values["id"]))
         if found is None:
-            raise NotFound("the user was removed just now; ask again")
+            raise NotFound("the user was removed at the same moment. Retry.")
         return found, row is not None
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:

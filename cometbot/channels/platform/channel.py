@@ -95,9 +95,9 @@ class PlatformChannel(Channel):
                 lambda connection: self._carry_out(connection, sending), durable=False
             )
         except StoreBusy as error:
-            raise Unreachable(f"the chat's database did not take it: {error}") from error
+            raise Unreachable(f"cannot store the message: {error}") from error
         except ChatError as error:
-            raise NotFound(f"the chat is gone: {error}") from error
+            raise NotFound(f"cannot store the message: {error}") from error
         self._chat.feed.publish(signals)
         return message_id
 
@@ -108,7 +108,7 @@ class PlatformChannel(Channel):
             with self.platform.database.read() as connection:
                 return self._find_sent(connection, sending)
         except StoreBusy as error:
-            raise Unreachable(f"the chat's database did not answer: {error}") from error
+            raise Unreachable(f"cannot look up the message: {error}") from error
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
         topic, delta = chat_topic(conversation), {"stream": stream_id, "sequence": sequence}

@@ -166,7 +166,7 @@ class ReloadableConfig:
         except StoreBusy:
             return
         except ConfigurationError as error:
-            _log.warning("kept the platform's old config: %s", error)
+            _log.warning("cannot reload the platform's config: %s. The old one stays in force.", error)
 
 
 def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -> Config:
@@ -181,7 +181,7 @@ def load_config(path: Path | None, overrides: Mapping[str, str] | None = None) -
     set_variables = {name: value for name, value in (overrides or {}).items() if value.strip()}
     known = config_variables()
     if unknown := sorted(set(set_variables) - set(known)):
-        raise ConfigurationError(f"{unknown[0]} is no field of the platform's config{_suggest(unknown[0], known)}")
+        raise ConfigurationError(f"unknown setting {unknown[0]}{_suggest(unknown[0], known)}")
     for name, value in set_variables.items():
         _set_field(values, known[name], value.strip())
     try:
@@ -206,18 +206,18 @@ def _read_file(path: Path) -> tuple[dict[str, Any], str]:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise ConfigurationError(
-            f"the platform's config file {path} cannot be read: {error.strerror}; set PLATFORM_CONFIG to one that can"
+            f"cannot read the platform's config file {path}: {error.strerror}. Set PLATFORM_CONFIG to a readable file."
         ) from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"the platform's config file {path} is not UTF-8 text; save it as such") from error
+        raise ConfigurationError(f"{path}: expected UTF-8, got another encoding. Save it as UTF-8.") from error
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         cause = error.msg if isinstance(error, json.JSONDecodeError) else "it is nested too deep"
-        raise ConfigurationError(f"{path}{where}: this is no JSON ({cause})") from error
+        raise ConfigurationError(f"{path}{where}: invalid JSON ({cause})") from error
     if not isinstance(found, dict):
-        raise ConfigurationError(f"{path}, line 1: the file must hold a JSON object, {{…}}")
+        raise ConfigurationError(f"{path}, line 1: expected a JSON object, {{…}}")
     return found, text
 
 
@@ -244,7 +244,7 @@ def _describe(error: InvalidField) -> str:
     name = ".".join(str(part) for part in error.path) or "the file"
     if not error.is_unknown:
         return f"{name} {error}"
-    return f"there is no field {name}{_suggest(name, _all_field_names())}"
+    return f"unknown field {name}{_suggest(name, _all_field_names())}"
 
 
 def _all_field_names() -> list[str]:
@@ -255,7 +255,7 @@ def _all_field_names() -> list[str]:
 
 def _suggest(word: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    return f". Did you mean {close[0]}?" if close else ""
 
 
 def _field_paths(kind: Any, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -31,7 +31,7 @@ def parse(incoming: IncomingEvent, base_url: str) -> Event:
             message_id=action["messageId"],
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PayloadError(f"this is no message of the platform: {type(error).__name__}") from error
+        raise PayloadError(f"invalid platform message: {type(error).__name__}") from error
 
 
 def to_message_event(message: ChatMessage, conversation: Conversation, user: User, base_url: str) -> MessageEvent:

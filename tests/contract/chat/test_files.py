@@ -78,7 +78,7 @@ def test_saved_file_is_found_with_its_bytes(chat: Chat, on_disk: Callable[[], li
 def test_file_over_its_kinds_limit_is_rejected(
     chat: Chat, on_disk: Callable[[], list[bytes]], content: bytes, name: str, kind: str, limit: int
 ) -> None:
-    with pytest.raises(FileTooLarge, match=f"the {kind} is longer than {limit} bytes") as caught:
+    with pytest.raises(FileTooLarge, match=f"{kind}: expected at most {limit} bytes, got more") as caught:
         receive(chat, content, name)
     assert (caught.value.kind, caught.value.limit) == (kind, limit)
     assert on_disk() == []

@@ -151,7 +151,7 @@ class Authenticator:
         self._admin_key_guesses.count_failure(caller_address)
         if self._warning_rates.acquire("admin key") == 0:
             _log.warning(
-                "refused a call of the admin API from %s: expected the key in PLATFORM_ADMIN_SECRET_KEY, got another",
+                "rejected an admin request from %s: expected the key in PLATFORM_ADMIN_SECRET_KEY, got another",
                 caller_address,
             )
         raise ApiError(403, "Access denied.")

@@ -116,8 +116,11 @@ class FileViews:
         except StorageFull as error:
             self._on_storage_full()
             if self._warning_rates.acquire("full") == 0:
-                _log.error("refused a file: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or make room.", error)
-            raise ApiError(507, "The file could not be kept: there is no room for it.") from error
+                _log.error(
+                    "cannot store an upload: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or free disk space.",
+                    error,
+                )
+            raise ApiError(507, "The file cannot be stored: the storage is full.") from error
         except OSError as error:
             if self._warning_rates.acquire("failed") == 0:
                 _log.error("cannot write a file: %s. Check the folder COMETBOT_DATA and its disk.", error)
@@ -234,4 +237,4 @@ class FileParts:
 
 
 def _malformed_form() -> ApiError:
-    return ApiError(400, "The form is broken, or breaks off.", {"Connection": "close"})
+    return ApiError(400, "The form is malformed or incomplete.", {"Connection": "close"})

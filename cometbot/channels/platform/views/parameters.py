@@ -99,14 +99,14 @@ def _read_json(body: bytes) -> Any:
     try:
         return orjson.loads(body.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
-        raise ApiError(400, f"The body is no JSON: {error.msg} in line {error.lineno}.") from error
+        raise ApiError(400, f"Invalid JSON in the body: {error.msg} in line {error.lineno}.") from error
 
 
 def _read_form(body: bytes) -> dict[str, Any]:
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
     except ValueError as error:
-        raise ApiError(400, "The body is no form in UTF-8, or has too many fields.") from error
+        raise ApiError(400, "Invalid form in the body: expected UTF-8 and at most 1000 fields.") from error
     return _group_fields(pairs)
 
 
@@ -115,7 +115,7 @@ def _read_multipart(body: bytes, options: dict[str, str]) -> dict[str, Any]:
     try:
         _, form, _ = parser.parse(io.BytesIO(body), _MULTIPART, len(body), options)
     except (ValueError, HTTPException) as error:
-        raise ApiError(400, "The body is no multipart form, or has too many parts.") from error
+        raise ApiError(400, "Invalid multipart form in the body: expected at most 1000 parts.") from error
     return _group_fields(list(form.items(multi=True)))
 
 

@@ -196,7 +196,7 @@ def test_config_is_reloaded_and_an_invalid_one_is_ignored(make_site: Callable[..
     file.write_text('{"service":\n {"naem": "Three"}}')
     wrong = site.admin.put("admin-api/config")
     assert wrong.status_code == 409
-    assert "line 2: there is no field service.naem; did you mean service.name?" in wrong.json["message"]
+    assert "line 2: unknown field service.naem. Did you mean service.name?" in wrong.json["message"]
     assert site.anonymous.get("client-api/service-info").json["name"] == "Two"
 
 

@@ -205,9 +205,9 @@ def test_a_request_ten_times_the_limit_is_refused_as_too_large(make_site: Callab
         ({"data": b"x", "content_type": "multipart/form-data"}, 400, "request has no multipart/form-data Content-Type"),
         (multipart(), 400, "No files found to upload."),
         (multipart(part(PNG, name="other")), 400, "No files found to upload."),
-        (multipart(part(PNG), end=b""), 400, "The form is broken, or breaks off."),
-        (multipart(part(PNG), end=b"--X\r\nContent-Dispo"), 400, "The form is broken, or breaks off."),
-        (multipart(b"no head at all"), 400, "The form is broken, or breaks off."),
+        (multipart(part(PNG), end=b""), 400, "The form is malformed or incomplete."),
+        (multipart(part(PNG), end=b"--X\r\nContent-Dispo"), 400, "The form is malformed or incomplete."),
+        (multipart(b"no head at all"), 400, "The form is malformed or incomplete."),
         (multipart(*[part(b"x")] * 1000), 400, "Too many files, max allowed amount is 10."),
         (
             multipart(*[part(b"x", name="other")] * 1000),
@@ -247,7 +247,7 @@ def test_a_user_keeps_no_more_than_there_is_room_for(make_site: Callable[..., Si
     assert site.sign_up("Tom").upload(("p.png", PNG)).status_code == 200
 
 
-NO_ROOM = (507, {"message": "The file could not be kept: there is no room for it."})
+NO_ROOM = (507, {"message": "The file cannot be stored: the storage is full."})
 
 
 def test_all_users_of_all_processes_share_one_limit(make_site: Callable[..., Site], tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_disk_that_is_almost_full_takes_no_file(
     assert caplog.text.count("COMETBOT_FREE_SPACE") == 1, "once a minute"
     assert "cometbot_uploads_without_room_total 3.0" in site.app.test_client().get("/metrics").text
 
-    with pytest.raises(BotError, match="must stay free"):
+    with pytest.raises(BotError, match="bytes free"):
         PlatformClient(site.platform, "helpdesk").upload("p.png", PNG)
 
 

@@ -80,11 +80,11 @@ def test_null_limits_and_byte_order_mark_are_accepted(file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("", 1, "this is no JSON"),
-        ('{\n  "service": {\n', 3, "this is no JSON"),
-        ("[]", 1, "must hold a JSON object, {…}"),
-        ('{\n"servise": {}}', 2, "there is no field servise; did you mean service?"),
-        ('{"service": {\n\n"naem": "x"}}', 3, "there is no field service.naem; did you mean service.name?"),
+        ("", 1, "invalid JSON"),
+        ('{\n  "service": {\n', 3, "invalid JSON"),
+        ("[]", 1, "expected a JSON object, {…}"),
+        ('{\n"servise": {}}', 2, "unknown field servise. Did you mean service?"),
+        ('{"service": {\n\n"naem": "x"}}', 3, "unknown field service.naem. Did you mean service.name?"),
         ('{"service":\n5}', 1, "service must be an object, {…}"),
         ('{"limits":\n{"file": null}}', 2, "limits.file must be an object, {…}"),
         ('{"service": {"socials": [\n5]}}', 2, "service.socials.0 must be an object, {…}"),
@@ -114,13 +114,13 @@ def test_a_wrong_field_is_named_with_its_line(file: Path, text: str, line: int, 
 
 
 def test_a_file_that_cannot_be_read_is_named(file: Path) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+    with pytest.raises(ConfigurationError, match=r"cannot read .+: No such file"):
         load_config(file)
     file.write_bytes(b'{"service": {"name": "\xff"}}')
-    with pytest.raises(ConfigurationError, match="is not UTF-8"):
+    with pytest.raises(ConfigurationError, match="expected UTF-8"):
         load_config(file)
     file.write_text("[" * 200_000)
-    with pytest.raises(ConfigurationError, match="this is no JSON"):
+    with pytest.raises(ConfigurationError, match="invalid JSON"):
         load_config(file)
 
 
@@ -157,7 +157,7 @@ def test_a_variable_goes_before_the_file(file: Path) -> None:
     [
         ("PLATFORM_LIMITS_FILE_MAX_FILE_SIZE", "many", "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE: .*must be a whole number"),
         ("PLATFORM_LIMITS_FILE_MAX_FILE_SIZE", "-5", "PLATFORM_LIMITS_FILE_MAX_FILE_SIZE: .*or 0 for the default"),
-        ("PLATFORM_SERVICE_NAM", "x", "PLATFORM_SERVICE_NAM is no field.*did you mean PLATFORM_SERVICE_NAME"),
+        ("PLATFORM_SERVICE_NAM", "x", "unknown setting PLATFORM_SERVICE_NAM.*Did you mean PLATFORM_SERVICE_NAME"),
     ],
 )
 def test_a_wrong_variable_is_named(name: str, value: str, says: str) -> None:
