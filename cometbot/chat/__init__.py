@@ -11,14 +11,6 @@ from cometbot.chat.live_feed import MAX_EPHEMERAL_SIZE as MAX_EPHEMERAL_SIZE
 from cometbot.chat.live_feed import Feed as Feed
 from cometbot.chat.live_feed import Listener as Listener
 from cometbot.chat.messages import UNCHANGED as UNCHANGED
-from cometbot.chat.models import CONVERSATION_DELETED as CONVERSATION_DELETED
-from cometbot.chat.models import CONVERSATION_UPDATED as CONVERSATION_UPDATED
-from cometbot.chat.models import EVENT_CREATED as EVENT_CREATED
-from cometbot.chat.models import MESSAGE_CREATED as MESSAGE_CREATED
-from cometbot.chat.models import MESSAGE_DELETED as MESSAGE_DELETED
-from cometbot.chat.models import MESSAGE_UPDATED as MESSAGE_UPDATED
-from cometbot.chat.models import PARTICIPANT_ADDED as PARTICIPANT_ADDED
-from cometbot.chat.models import PARTICIPANT_REMOVED as PARTICIPANT_REMOVED
 from cometbot.chat.models import ChatConversation as ChatConversation
 from cometbot.chat.models import ChatEvent as ChatEvent
 from cometbot.chat.models import ChatFile as ChatFile
@@ -37,3 +29,11 @@ from cometbot.chat.queries import new_id as new_id
 from cometbot.chat.storage_quota import StorageLimits as StorageLimits
 from cometbot.content_types import media_kind as media_kind
 from cometbot.content_types import sniff as sniff
+from cometbot.store.tables import CONVERSATION_DELETED as CONVERSATION_DELETED
+from cometbot.store.tables import CONVERSATION_UPDATED as CONVERSATION_UPDATED
+from cometbot.store.tables import EVENT_CREATED as EVENT_CREATED
+from cometbot.store.tables import MESSAGE_CREATED as MESSAGE_CREATED
+from cometbot.store.tables import MESSAGE_DELETED as MESSAGE_DELETED
+from cometbot.store.tables import MESSAGE_UPDATED as MESSAGE_UPDATED
+from cometbot.store.tables import PARTICIPANT_ADDED as PARTICIPANT_ADDED
+from cometbot.store.tables import PARTICIPANT_REMOVED as PARTICIPANT_REMOVED

@@ -10,23 +10,20 @@ from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
 from cometbot.chat.feed_table import FeedTable
-from cometbot.chat.models import (
-    CONVERSATION_UPDATED,
-    PARTICIPANT_ADDED,
-    PARTICIPANT_REMOVED,
-    ChatConversation,
-    ChatUser,
-    Data,
-    Page,
-    Scope,
-    Signal,
-)
+from cometbot.chat.models import ChatConversation, ChatUser, Data, Page, Scope, Signal
 from cometbot.chat.removal import mark_files_unused, remove_conversations
 from cometbot.chat.users import COLUMNS as USER_COLUMNS
 from cometbot.chat.users import to_user
 from cometbot.errors import AlreadyExists, NotFound
 from cometbot.store.database import Database
-from cometbot.store.tables import chat_conversations, chat_participants, chat_users
+from cometbot.store.tables import (
+    CONVERSATION_UPDATED,
+    PARTICIPANT_ADDED,
+    PARTICIPANT_REMOVED,
+    chat_conversations,
+    chat_participants,
+    chat_users,
+)
 
 _COLUMNS = queries.columns_of(chat_conversations, ChatConversation)
 

@@ -10,20 +10,18 @@ from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
-from cometbot.chat.models import (
+from cometbot.chat.models import ChatEvent, ChatMessage, Data, Scope, Signal, Topic
+from cometbot.errors import NotFound
+from cometbot.store.database import Database
+from cometbot.store.tables import (
     EVENT_CREATED,
     MESSAGE_CREATED,
     MESSAGE_UPDATED,
-    ChatEvent,
-    ChatMessage,
-    Data,
-    Scope,
-    Signal,
-    Topic,
+    chat_conversations,
+    chat_events,
+    chat_feed,
+    chat_messages,
 )
-from cometbot.errors import NotFound
-from cometbot.store.database import Database
-from cometbot.store.tables import chat_conversations, chat_events, chat_feed, chat_messages
 
 PURGE_BATCH_LIMIT = 500
 _IDS_PER_QUERY = 300

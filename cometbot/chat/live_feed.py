@@ -15,12 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot.chat.feed_table import FeedPosition, FeedTable
-from cometbot.chat.models import CONVERSATION_DELETED, Data, Scope, Signal, Topic
+from cometbot.chat.models import Data, Scope, Signal, Topic
 from cometbot.errors import StoreBusy
 from cometbot.forking import PerProcess
 from cometbot.store.database import Database
 from cometbot.store.factory import create_pubsub
 from cometbot.store.pubsub import PubSub
+from cometbot.store.tables import CONVERSATION_DELETED
 
 log = logging.getLogger(__name__)
 

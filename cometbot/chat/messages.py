@@ -12,10 +12,6 @@ from sqlalchemy.engine import Connection
 from cometbot.chat import queries
 from cometbot.chat.feed_table import EVENT_COLUMNS, MESSAGE_COLUMNS, FeedTable, to_event, to_message
 from cometbot.chat.models import (
-    EVENT_CREATED,
-    MESSAGE_CREATED,
-    MESSAGE_DELETED,
-    MESSAGE_UPDATED,
     ChatConversation,
     ChatEvent,
     ChatMessage,
@@ -29,7 +25,16 @@ from cometbot.chat.models import (
 )
 from cometbot.errors import AlreadyExists
 from cometbot.store.database import Database
-from cometbot.store.tables import chat_conversations, chat_events, chat_files, chat_messages
+from cometbot.store.tables import (
+    EVENT_CREATED,
+    MESSAGE_CREATED,
+    MESSAGE_DELETED,
+    MESSAGE_UPDATED,
+    chat_conversations,
+    chat_events,
+    chat_files,
+    chat_messages,
+)
 
 UNCHANGED: Final[Data] = {}
 """The value of ``metadata`` with which :meth:`Messages.update` keeps the metadata."""

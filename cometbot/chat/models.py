@@ -11,15 +11,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-MESSAGE_CREATED = "message_created"
-MESSAGE_UPDATED = "message_updated"
-MESSAGE_DELETED = "message_deleted"
-EVENT_CREATED = "event_created"
-PARTICIPANT_ADDED = "participant_added"
-PARTICIPANT_REMOVED = "participant_removed"
-CONVERSATION_UPDATED = "conversation_updated"
-CONVERSATION_DELETED = "conversation_deleted"
-
 Data = Mapping[str, Any]
 """JSON defined by a protocol. The chat server stores and returns it without reading it."""
 

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
-from cometbot.chat.models import CONVERSATION_DELETED, Scope, Signal, Topic
+from cometbot.chat.models import Scope, Signal, Topic
 from cometbot.store.database import Database
 from cometbot.store.tables import (
+    CONVERSATION_DELETED,
     chat_conversations,
     chat_events,
     chat_feed,

@@ -11,20 +11,13 @@ from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
 from cometbot.chat.feed_table import FeedTable
-from cometbot.chat.models import (
-    MESSAGE_DELETED,
-    PARTICIPANT_REMOVED,
-    ChatUser,
-    Data,
-    Page,
-    Removal,
-    Scope,
-    Signal,
-)
+from cometbot.chat.models import ChatUser, Data, Page, Removal, Scope, Signal
 from cometbot.chat.removal import remove_conversations
 from cometbot.errors import AlreadyExists, NotFound
 from cometbot.store.database import Database
 from cometbot.store.tables import (
+    MESSAGE_DELETED,
+    PARTICIPANT_REMOVED,
     chat_conversations,
     chat_events,
     chat_files,

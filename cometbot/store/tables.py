@@ -259,6 +259,16 @@ chat_events = Table(
 Index("chat_events_id", chat_events.c.channel, chat_events.c.id, chat_events.c.bot, unique=True)
 Index("chat_events_sender", chat_events.c.channel, chat_events.c.sender)
 
+MESSAGE_CREATED = "message_created"
+MESSAGE_UPDATED = "message_updated"
+MESSAGE_DELETED = "message_deleted"
+EVENT_CREATED = "event_created"
+PARTICIPANT_ADDED = "participant_added"
+PARTICIPANT_REMOVED = "participant_removed"
+CONVERSATION_UPDATED = "conversation_updated"
+CONVERSATION_DELETED = "conversation_deleted"
+"""The kinds of changes in the feed. The deletion of a conversation is not stored."""
+
 chat_feed = Table(
     "chat_feed",
     metadata,
