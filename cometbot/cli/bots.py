@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cometbot.bot import Bot
-    from cometbot.channels.cometchat.provision import RegisteredBot
-    from cometbot.channels.cometchat.provision import SyncPlan
+    from cometbot.channels.cometchat.provision import RegisteredBot, SyncPlan
     from cometbot.cli._account import CometChatAccount
     from cometbot.settings import Credentials, Settings
 
