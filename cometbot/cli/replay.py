@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cometbot.bot import Bot
     from cometbot.channels.base import Channel
     from cometbot.delivery.dry_run import DryRun, PlannedOperation, StateKeyChange
-    from cometbot.delivery.replay import StoredMessage
+    from cometbot.delivery.stored_messages import StoredMessage
     from cometbot.settings import Settings
     from cometbot.store.database import Database
 
@@ -53,11 +53,11 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
 
 def _requeue(id: str, as_json: bool) -> None:
     from cometbot.cli._database import open_delivery
-    from cometbot.delivery.replay import count_handling_processes, replay
+    from cometbot.delivery.stored_messages import count_handling_processes
     from cometbot.settings import Settings
 
     with open_delivery(Settings.from_environment()) as delivery:
-        message = replay(delivery, id)
+        message = delivery.replay(id)
         is_handled = count_handling_processes(delivery.store) > 0
     if as_json:
         click.echo(json.dumps({**_message_json(message), "is_running": is_handled}, ensure_ascii=False, indent=2))
@@ -70,7 +70,7 @@ def _requeue(id: str, as_json: bool) -> None:
 def _dry_run(id: str, bot: str | None) -> DryRun:
     from cometbot.cli._database import open_delivery
     from cometbot.delivery.dry_run import dry_run
-    from cometbot.delivery.replay import find_message
+    from cometbot.delivery.stored_messages import find_message
     from cometbot.loading import load_bots_or_explain
     from cometbot.settings import Settings
 

@@ -3,9 +3,8 @@
 from cometbot.backoff import Backoff
 from cometbot.delivery.dead_letters import DeadLetter, DeadLetters
 from cometbot.delivery.delivery import Backlog, Delivery
-from cometbot.delivery.engine import Check, Engine
-from cometbot.delivery.thread_engine import ThreadEngine
-from cometbot.store.throttles import SendPolicy
+from cometbot.delivery.engine import Check, Engine, ThreadEngine
+from cometbot.delivery.sending import SendPolicy
 
 __all__ = [
     "Backlog",

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cometbot.delivery.store import Store
+from cometbot.store.delivery_store import DeliveryStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class DeadLetter:
 class DeadLetters:
     """The dead letters of one database."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DeliveryStore) -> None:
         self._store = store
 
     def list(self, bot: str = "", limit: int = 100) -> list[DeadLetter]:

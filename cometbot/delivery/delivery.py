@@ -17,10 +17,9 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, to_storable_key
 from cometbot.context import StateChange, to_json
 from cometbot.delivery.dead_letters import DeadLetters
-from cometbot.delivery.engine import Check, Engine
-from cometbot.delivery.roles import owned_channels
-from cometbot.delivery.store import Store
-from cometbot.delivery.thread_engine import ThreadEngine
+from cometbot.delivery.engine import Check, Engine, ThreadEngine, owned_channels
+from cometbot.delivery.sending import SendPolicy
+from cometbot.delivery.stored_messages import StoredMessage, replay
 from cometbot.delivery.worker import Worker
 from cometbot.errors import BotError, ConfigurationError, StoreBusy
 from cometbot.messages import Message, Operation
@@ -28,6 +27,7 @@ from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
+from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.factory import database_from_url
 from cometbot.store.leases import to_conversation
 from cometbot.store.local_notifier import LocalNotifier
@@ -35,7 +35,6 @@ from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Draft, OldReplyPurge
 from cometbot.store.purge import Purge
 from cometbot.store.shared_call import SharedCall
-from cometbot.store.throttles import SendPolicy
 
 if TYPE_CHECKING:
     from cometbot.delivery.procrastinate_engine import JobPublisher
@@ -93,7 +92,7 @@ class Delivery:
         self.bots: Mapping[str, Bot] = {bot.name: bot for bot in bots}
         self.channels: Mapping[str, Channel] = {channel.name: channel for channel in channels}
         self.database = database_from_url(database_url) if isinstance(database_url, str) else database_url
-        self.store = Store(self.database)
+        self.store = DeliveryStore(self.database)
         self.dead_letters = DeadLetters(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
@@ -165,7 +164,7 @@ class Delivery:
         an ``event`` that was stored before. Raises :class:`BotError` if the channel is not configured here.
         """
         self._get_channel(conversation.channel)
-        draft = Draft(f"w{event}" if event else f"s{secrets.token_hex(8)}", 0, 0, str(conversation.key), payloads)
+        draft = Draft(f"w{event}" if event else f"s{secrets.token_hex(8)}", 0, 0, conversation, payloads)
         is_leased = self.store.leases.mark_pending(transaction, conversation)
         return bool(self.store.outbox.add(transaction, [draft])) and not is_leased
 
@@ -210,7 +209,7 @@ class Delivery:
 
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)
-            self.store.outbox.add(connection, [Draft(event, 0, 0, conversation_key, payloads)])
+            self.store.outbox.add(connection, [Draft(event, 0, 0, target, payloads)])
             if quick_replies:
                 change = StateChange(
                     "conversation", conversation_key, {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, quick_replies)}
@@ -271,6 +270,12 @@ class Delivery:
         if conversation_key is not None:
             self.notify(conversation_key)
         return conversation_key is not None
+
+    def replay(self, message_id: str) -> StoredMessage:
+        """Handle the message with the id ``message_id`` again; see :func:`cometbot.delivery.stored_messages.replay`."""
+        message = replay(self.store, message_id)
+        self.notify(str(message.conversation.key))
+        return message
 
     def start(self) -> None:
         """Begin handling in this process; do nothing if it already does."""

@@ -13,7 +13,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.context import RESERVED_PREFIX, ReplySink, StateChange
 from cometbot.delivery.delivery import Delivery
-from cometbot.delivery.replay import StoredMessage, find_message
+from cometbot.delivery.stored_messages import StoredMessage, find_message
 from cometbot.dispatch import Outcome, dispatch
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent

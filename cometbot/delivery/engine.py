@@ -1,14 +1,106 @@
-"""The interface of an engine: it receives notifications of pending work and runs conversations in threads."""
+"""The engine of a process: it receives notifications of pending work and runs conversations in threads.
+
+For most channels, the process that handles a message also sends the replies. A channel that holds a connection
+(``Channel.has_single_sender``) is sent to only by the process that owns the connection; other processes handle its
+messages and only write the outbox.
+"""
 
 from __future__ import annotations
 
+import logging
+import queue
+import threading
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cometbot.delivery.roles import ProcessRoles
+from cometbot.channels.base import Channel
 from cometbot.dispatch import ErrorClasses
+
+log = logging.getLogger(__name__)
+
+_QUEUE_PREFIX = "cometbot"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessRoles:
+    """The roles of one process.
+
+    ``handled`` and ``sent`` are names of channels; ``owned`` are the channels that only one process sends to.
+    """
+
+    bots: frozenset[str]
+    handled: frozenset[str]
+    sent: frozenset[str]
+    owned: frozenset[str] = frozenset()
+
+    @classmethod
+    def from_channels(
+        cls, bots: Iterable[str], channels: Mapping[str, Channel], *, handles: bool = True
+    ) -> ProcessRoles:
+        """Return the roles of a process with ``channels``.
+
+        With ``handles=False`` it only sends, to the channels that it owns.
+        """
+        owned = owned_channels(channels)
+        sent = {name for name, channel in channels.items() if channel.can_send and (handles or name in owned)}
+        return cls(frozenset(bots), frozenset(channels if handles else ()), frozenset(sent), owned)
+
+    @property
+    def handled_and_sent(self) -> frozenset[str]:
+        """The channels for which this process both handles messages and sends replies."""
+        return self.handled & self.sent
+
+    @property
+    def only_handled(self) -> frozenset[str]:
+        """The channels whose replies are sent by another process."""
+        return self.handled - self.sent
+
+    @property
+    def only_sent(self) -> frozenset[str]:
+        """The channels whose messages are handled by other processes."""
+        return self.sent - self.handled
+
+    def can_process(self, conversation_key: str, *, to_send: bool) -> bool:
+        """Return True if this process can send the conversation's replies (``to_send``) or handle its messages."""
+        channel, bot = _parse_key(conversation_key)
+        return bot in self.bots and channel in (self.sent if to_send else self.handled)
+
+    def queues(self) -> Iterator[tuple[str, ProcessRoles]]:
+        """Yield the queues from which this process receives jobs, each with the part of these roles that it serves."""
+        for channel in sorted(self.handled):
+            channel_set = frozenset((channel,))
+            both = channel_set if channel not in self.owned else frozenset[str]()
+            yield queue_name(channel), ProcessRoles(self.bots, channel_set, both, self.owned)
+        for channel in sorted(self.sent & self.owned):
+            yield (
+                queue_name(channel, to_send=True),
+                ProcessRoles(self.bots, frozenset(), frozenset((channel,)), self.owned),
+            )
+
+
+def owned_channels(channels: Mapping[str, Channel]) -> frozenset[str]:
+    """Return the names of the channels that only one process sends to."""
+    return frozenset(name for name, channel in channels.items() if channel.has_single_sender)
+
+
+def queue_name(channel: str, *, to_send: bool = False) -> str:
+    """Return the queue of a channel's conversations, with ``to_send`` the queue for the one process that sends."""
+    return f"{_QUEUE_PREFIX}.{channel}.send" if to_send else f"{_QUEUE_PREFIX}.{channel}"
+
+
+def queue_for_conversation(conversation_key: str, owned: Collection[str], *, to_send: bool) -> str:
+    """Return the queue for a job of ``conversation_key``."""
+    channel = conversation_key.partition("/")[0]
+    return queue_name(channel, to_send=to_send and channel in owned)
+
+
+def _parse_key(conversation_key: str) -> tuple[str, str]:
+    """Return the channel and the bot of a conversation key."""
+    channel, _, bot, *_ = [*conversation_key.split("/", 3), "", "", ""]
+    return channel, bot
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,3 +179,122 @@ class Engine(ABC):
     @abstractmethod
     def checks(self) -> list[Check]:
         """Return the checks of whether conversations can be processed."""
+
+
+class ThreadEngine(Engine):
+    """``size`` threads that process conversations from one queue, in which each conversation is queued once at most.
+
+    No exception of a runner ends a thread. A thread that dies nevertheless (an exception was raised into it from
+    outside, or the memory was full) is replaced at once, or with the next notification if no thread could be started.
+    """
+
+    def __init__(self, size: int = 8) -> None:
+        self._size = size
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._queued_keys: set[str] = set()
+        self._guard = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._stuck_threads: set[threading.Thread] = set()
+        self._is_started = False
+        self._is_stopping = False
+        self._process_conversation: Callable[[str], None] = lambda conversation_key: None
+
+    def start(self, process_conversation: Callable[[str], None]) -> None:
+        self._process_conversation = process_conversation
+        with self._guard:
+            self._is_started = True
+            self._start_threads()
+
+    def _start_threads(self) -> None:
+        """Start the missing threads. Raises Python's own exception if no thread can be started."""
+        while self._is_started and not self._is_stopping and len(self._threads) < self._size:
+            thread = threading.Thread(target=self._run, name="cometbot-lane", daemon=True)
+            thread.start()
+            self._threads.add(thread)
+
+    def _try_start_threads(self) -> None:
+        try:
+            self._start_threads()
+        except (RuntimeError, MemoryError):
+            log.exception("could not start a thread; it is tried again with the next conversation")
+
+    def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
+        with self._guard:
+            if len(self._threads) < self._size:
+                self._try_start_threads()
+            if conversation_key in self._queued_keys:
+                return
+            self._queued_keys.add(conversation_key)
+        self._queue.put(conversation_key)
+
+    @property
+    def queue_size(self) -> int:
+        """The number of conversations that wait for a thread."""
+        return self._queue.qsize()
+
+    def _run(self) -> None:
+        try:
+            self._process_queue()
+        except BaseException:
+            log.exception("a thread died; another one takes its place")
+        finally:
+            self._remove_thread(threading.current_thread())
+
+    def _process_queue(self) -> None:
+        while True:
+            conversation_key = self._queue.get()
+            if conversation_key is None:
+                return
+            with self._guard:
+                self._queued_keys.discard(conversation_key)
+            if self._is_stopping:
+                continue
+            try:
+                self._process_conversation(conversation_key)
+            except BaseException:
+                log.exception(
+                    "could not work on a conversation; the sweep wakes it again",
+                    extra={"conversation": conversation_key},
+                )
+            if self._is_replaced():
+                return
+
+    def _is_replaced(self) -> bool:
+        with self._guard:
+            return threading.current_thread() in self._stuck_threads
+
+    def _remove_thread(self, thread: threading.Thread) -> None:
+        with self._guard:
+            self._threads.discard(thread)
+            self._stuck_threads.discard(thread)
+            self._try_start_threads()
+
+    def replace_thread(self, thread_id: int) -> None:
+        with self._guard:
+            stuck = next((one for one in self._threads if one.ident == thread_id), None)
+            if stuck is None:
+                return
+            self._threads.remove(stuck)
+            self._stuck_threads.add(stuck)
+            self._try_start_threads()
+
+    def stop(self, timeout: float) -> bool:
+        with self._guard:
+            self._is_stopping = True
+            threads = list(self._threads)
+        for _ in threads:
+            self._queue.put(None)
+        deadline = time.monotonic() + timeout
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in threads)
+
+    def checks(self) -> list[Check]:
+        with self._guard:
+            alive = sum(thread.is_alive() for thread in self._threads)
+            stuck = sum(thread.is_alive() for thread in self._stuck_threads)
+        detail = f"{alive} of {self._size} threads alive, {self.queue_size} conversations queued"
+        return [
+            Check("lanes", alive >= self._size, detail),
+            Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
+        ]

@@ -4,14 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from cometbot.messages import Operation
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
+from cometbot.store.outbox import Draft, SendResult
 
-if TYPE_CHECKING:
-    from cometbot.delivery.reply_sink import OutboxReplySink
+
+class AbandonableSink(Protocol):
+    """The part of a handler's reply sink that ends a handler whose deadline has passed."""
+
+    @property
+    def pending_results(self) -> Sequence[SendResult]:
+        """The results of sends that are not in the database yet."""
+        ...
+
+    def close(self) -> None:
+        """Refuse further operations."""
+        ...
+
+    def mark_failed(self) -> None:
+        """Give later drafts the ordinals of a handler that failed."""
+        ...
+
+    def draft(self, operation: Operation) -> Draft | None:
+        """Return the rendered operation under the next ordinal, or None if that ordinal is stored already."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +44,7 @@ class HandlerRun:
 
     lease: Lease
     message: MailboxMessage
-    sink: OutboxReplySink
+    sink: AbandonableSink
     handler: str
     timeout: float
     deadline: float
@@ -67,7 +88,7 @@ class HandlerRegistry:
                 self._isolated = ""
 
     def register(
-        self, lease: Lease, message: MailboxMessage, sink: OutboxReplySink, handler: str, timeout: float | None
+        self, lease: Lease, message: MailboxMessage, sink: AbandonableSink, handler: str, timeout: float | None
     ) -> None:
         """Register a handler that begins, or the search for one; None as ``timeout`` means the default."""
         seconds = self._default_timeout if timeout is None else timeout

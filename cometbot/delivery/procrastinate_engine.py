@@ -16,8 +16,7 @@ import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Status
 
-from cometbot.delivery.engine import Check, Engine, SharedTasks
-from cometbot.delivery.roles import ProcessRoles, queue_for_conversation
+from cometbot.delivery.engine import Check, Engine, ProcessRoles, SharedTasks, queue_for_conversation
 from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 
 log = logging.getLogger(__name__)

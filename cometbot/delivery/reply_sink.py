@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.engine import Connection
-
+from cometbot.channels.base import Channel
 from cometbot.context import ReplySink
-from cometbot.delivery.sending import SendAttempt
+from cometbot.delivery.handler_registry import HandlerRegistry
+from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
 from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
-from cometbot.store.leases import Lease
+from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MailboxMessage
-from cometbot.store.outbox import READY, SENDING, Draft, SendResult
+from cometbot.store.outbox import Draft, SendAttempt, SendResult
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
-    from cometbot.delivery.conversation_runner import Runtime
-
-log = logging.getLogger(__name__)
 
 FIRST_FAILURE_ORDINAL = 1_000_000
 """The first ordinal of replies that are sent because a handler failed."""
@@ -38,12 +34,24 @@ class OutboxReplySink(ReplySink):
     ordinal, that reply is kept and the new one dropped, so that the replies of two runs never mix.
     """
 
-    def __init__(self, runtime: Runtime, lease: Lease, message: MailboxMessage) -> None:
-        self._runtime = runtime
-        self._store = runtime.store
+    def __init__(
+        self,
+        transactions: Transactions,
+        process: ProcessRegistration,
+        handlers: HandlerRegistry,
+        channel: Channel,
+        lease: Lease,
+        message: MailboxMessage,
+        *,
+        send_all: Callable[[Lease, Sequence[SendAttempt]], list[SendResult]],
+    ) -> None:
+        self._transactions = transactions
+        self._process = process
+        self._handlers = handlers
+        self._channel = channel
         self._lease = lease
         self._message = message
-        self._channel = runtime.channels[lease.conversation.channel]
+        self._send_all = send_all
         self._guard = threading.Lock()
         self._next_ordinal = 0
         self._pending_results: list[SendResult] = []
@@ -55,10 +63,7 @@ class OutboxReplySink(ReplySink):
             self._load_stored_replies()
 
     def _load_stored_replies(self) -> None:
-        outbox, message = self._store.outbox, self._message
-        for reply in self._runtime.read(
-            lambda connection: outbox.list_for_event(connection, message.event_id, message.generation)
-        ):
+        for reply in self._transactions.list_replies(self._message):
             self._stored_ordinals.add(reply.ordinal)
             if reply.part == 0:
                 self._platform_ids[reply.ordinal] = reply.platform_id
@@ -77,9 +82,8 @@ class OutboxReplySink(ReplySink):
         return self._channel.client(self._lease.conversation.bot)
 
     def start_handler(self, handler: str, timeout: float | None) -> None:
-        if self._is_closed:
-            raise LeaseLost
-        self._runtime.handlers.register(self._lease, self._message, self, handler, timeout)
+        self._check_open()
+        self._handlers.register(self._lease, self._message, self, handler, timeout)
 
     def mark_failed(self) -> None:
         with self._guard:
@@ -89,12 +93,10 @@ class OutboxReplySink(ReplySink):
         return self._channel.conversation(bot, user=user, group=group)
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
-        if self._message.conversation_state is not None and (scope, owner) == (
-            "conversation",
-            self._lease.conversation_key,
-        ):
-            return dict(self._message.conversation_state)
-        return self._runtime.read(lambda connection: self._store.state.load(connection, scope, owner))
+        loaded = self._message.conversation_state
+        if loaded is not None and (scope, owner) == ("conversation", self._lease.conversation_key):
+            return dict(loaded)
+        return self._transactions.load_state(scope, owner)
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
@@ -104,22 +106,25 @@ class OutboxReplySink(ReplySink):
 
     def preview(self, ordinal: int, text: str) -> None:
         message_id = self._platform_ids.get(ordinal)
-        if message_id and not self._is_closed and self._runtime.process.lease_time_left() > 0:
+        if message_id and not self._is_closed and self._process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.preview(self._lease.conversation, message_id, text)
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        if not self._is_closed and self._runtime.process.lease_time_left() > 0:
+        if not self._is_closed and self._process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
 
     def post(self, operation: Operation) -> int:
+        """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
         draft = self.draft(operation)
         if draft is None:
             return self._next_ordinal - 1
-        attempts = self.commit([draft], [operation])
+        batch = self.batch([draft])
+        attempts = self._transactions.store_replies(self._lease, batch, durable=True)
+        self._discard_saved(batch.results)
         if attempts:
-            self.add_results(self._runtime.sender.send_all(self._lease, attempts))
+            self._add_results(self._send_all(self._lease, attempts))
         return draft.ordinal
 
     def draft(self, operation: Operation) -> Draft | None:
@@ -128,85 +133,30 @@ class OutboxReplySink(ReplySink):
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal in self._stored_ordinals:
             return None
-        payloads = self._channel.render(operation)
-        conversation_key = str(operation.conversation.key)
-        return Draft(
-            self._message.event_id, self._message.generation, ordinal, conversation_key, payloads, operation.target
-        )
+        message, payloads = self._message, self._channel.render(operation)
+        return Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
 
-    def commit(
-        self,
-        drafts: Sequence[Draft],
-        operations: Iterable[Operation],
-        also: Callable[[Connection, bool], None] = lambda connection, sends: None,
-    ) -> list[SendAttempt]:
-        """Store drafts, pending results and the writes of ``also`` in one durable commit.
-
-        ``also`` receives True if something is to be sent now. Return the replies to send now, in order. The commit is
-        retried while the database does not accept it and the lease holds. Raises :class:`LeaseLost`.
-        """
-        other_conversations = {str(operation.conversation.key): operation.conversation for operation in operations}
-        other_conversations.pop(self._lease.conversation_key, None)
-
-        def work(connection: Connection) -> tuple[list[SendAttempt], int]:
-            saved_count = self._lock_and_save(connection, other_conversations)
-            attempts = self._add_drafts(connection, drafts)
-            also(connection, bool(attempts))
-            return attempts, saved_count
-
-        attempts, noted = self._runtime.persist(work)
+    def batch(self, drafts: Sequence[Draft]) -> ReplyBatch:
+        """Return ``drafts`` with everything else that the next commit must store. Raises :class:`LeaseLost`."""
+        self._check_open()
         with self._guard:
-            del self._pending_results[:noted]
-        for conversation_key in other_conversations:
-            self._runtime.notify(conversation_key, to_send=True)
-        return attempts
-
-    def _lock_and_save(self, connection: Connection, other_conversations: Mapping[str, Conversation]) -> int:
-        """Save the pending results, and return their number.
-
-        The rows of this conversation and of those that receive something are locked in the same order everywhere, so
-        that no two runners deadlock.
-        """
-        if self._is_closed:
-            raise LeaseLost
-        for conversation_key in sorted([self._lease.conversation_key, *other_conversations]):
-            if conversation_key == self._lease.conversation_key:
-                self._store.leases.check(connection, self._lease)
-            else:
-                self._store.leases.mark_pending(connection, other_conversations[conversation_key])
-        results = self.pending_results
-        self._store.save_results(connection, self._lease, results)
-        return len(results)
-
-    def _add_drafts(self, connection: Connection, drafts: Sequence[Draft]) -> list[SendAttempt]:
-        own_drafts = [draft for draft in drafts if draft.conversation_key == self._lease.conversation_key]
-        self._store.outbox.add(
-            connection, [draft for draft in drafts if draft.conversation_key != self._lease.conversation_key]
-        )
-        if not own_drafts:
-            return []
-        can_send, is_trial = self._check_can_send(connection)
-        stored = self._store.outbox.add(connection, own_drafts, SENDING if can_send else READY)
-        return [SendAttempt(reply, is_trial=is_trial) for reply in stored] if can_send else []
-
-    def _check_can_send(self, connection: Connection) -> tuple[bool, bool]:
-        """Return True if nothing precedes this conversation's next reply, and True if that reply is a trial request."""
-        if not self._channel.can_send or self._is_blocked:
-            return False, False
-        if self._store.outbox.get_next(connection, self._lease.conversation_key) is not None:
-            return False, False
-        throttle = self._store.throttles.acquire(
-            connection, self._lease.conversation.key, self._runtime.sender.policy.timeout
-        )
-        return throttle.seconds <= 0, throttle.is_trial
+            return ReplyBatch(drafts, tuple(self._pending_results), self._is_blocked)
 
     @property
-    def is_clean(self) -> bool:
-        """True if the next commit has no pending results to save, and nothing prevents sending."""
+    def pending_results(self) -> Sequence[SendResult]:
+        """The results of sends that are not in the database yet."""
         with self._guard:
-            return self._channel.can_send and not (self._pending_results or self._is_blocked or self._is_closed)
+            return tuple(self._pending_results)
 
-    def add_results(self, results: Iterable[SendResult]) -> None:
+    def close(self) -> None:
+        """Refuse further operations: the conversation continues without this handler."""
+        self._is_closed = True
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise LeaseLost
+
+    def _add_results(self, results: Iterable[SendResult]) -> None:
         """Hold the results of sends until the next commit saves them."""
         with self._guard:
             for result in results:
@@ -215,12 +165,7 @@ class OutboxReplySink(ReplySink):
                 if result.reply.part == 0:
                     self._platform_ids[result.reply.ordinal] = result.platform_id
 
-    @property
-    def pending_results(self) -> list[SendResult]:
-        """The results of sends that are not in the database yet."""
+    def _discard_saved(self, saved: Sequence[SendResult]) -> None:
+        """Forget the results that a commit has saved; a handler's threads may commit at the same time."""
         with self._guard:
-            return list(self._pending_results)
-
-    def close(self) -> None:
-        """Refuse further operations: the conversation continues without this handler."""
-        self._is_closed = True
+            self._pending_results = [result for result in self._pending_results if result not in saved]

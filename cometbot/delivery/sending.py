@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel, OutgoingRequest
-from cometbot.delivery.store import Store
+from cometbot.delivery.transactions import Transactions
 from cometbot.dispatch import ErrorClasses
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, OutcomeUnknown, RateLimited, Rejected, StoreBusy, Unreachable
 from cometbot.observer import Observer
 from cometbot.store.leases import Lease, ProcessRegistration
-from cometbot.store.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMessage, SendResult
-from cometbot.store.throttles import SendPolicy
+from cometbot.store.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMessage, SendAttempt, SendResult
 
 log = logging.getLogger(__name__)
 
@@ -24,15 +24,20 @@ _LEASE_MARGIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class SendAttempt:
-    """A stored reply that is to be sent now.
+class SendPolicy:
+    """The limits for sending a reply.
 
-    ``verify_first``: it may have arrived already. ``is_trial``: it is the trial request after a throttle.
+    ``timeout`` is in seconds for each request. ``max_attempts`` counts the requests that may have failed because of the
+    reply itself. ``max_age`` is in seconds for the whole time. ``rate_limit_backoff`` gives the minimum wait after a
+    refusal for too many requests, whatever the platform requests.
     """
 
-    reply: OutboxMessage
-    verify_first: bool = False
-    is_trial: bool = False
+    timeout: float = 8.0
+    max_attempts: int = 12
+    max_age: float = 24 * 3600.0
+    retry_backoff: Backoff = Backoff()
+    outage_backoff: Backoff = Backoff(initial=0.5, maximum=30.0)
+    rate_limit_backoff: Backoff = Backoff(initial=1.0, maximum=60.0)
 
 
 class ReplySender:
@@ -40,21 +45,24 @@ class ReplySender:
 
     def __init__(
         self,
-        store: Store,
+        transactions: Transactions,
         process: ProcessRegistration,
         channels: Mapping[str, Channel],
         policy: SendPolicy,
         observer: Observer,
+        *,
+        clock: Callable[[], float],
         reraise: ErrorClasses = (),
     ) -> None:
         self._reraise: ErrorClasses = (LeaseLost, *reraise)
-        self._store = store
+        self._transactions = transactions
+        self._clock = clock
         self._process = process
         self._channels = channels
         self.policy = policy
         self._observer = observer
 
-    def send_all(self, lease: Lease, attempts: list[SendAttempt]) -> list[SendResult]:
+    def send_all(self, lease: Lease, attempts: Sequence[SendAttempt]) -> list[SendResult]:
         """Send the replies one after the other, and return the results that are not saved yet, in order.
 
         Each result is saved before the next reply is sent. The first reply that is neither sent nor dead stops the
@@ -67,9 +75,7 @@ class ReplySender:
                 return [result, *(SendResult(later.reply, READY) for later in remaining)]
             if not remaining:
                 return [result]
-            with self._store.database.write(durable=False) as connection:
-                self._store.leases.check(connection, lease)
-                self._store.save_results(connection, lease, [result])
+            self._transactions.save_results(lease, [result], durable=False)
         return []
 
     def send(self, lease: Lease, attempt: SendAttempt) -> SendResult:
@@ -95,7 +101,7 @@ class ReplySender:
         elif result.state != SENT:
             # A long outage must not log each attempt of each reply.
             level = logging.DEBUG if has_waited else logging.WARNING
-            wait = max((result.due_at or 0) - self._store.database.clock(), 0)
+            wait = max((result.due_at or 0) - self._clock(), 0)
             text = "the reply to %s waits: %s; next attempt in %.1f s (attempt %d)"
             log.log(level, text, reply.event, result.error, wait, attempt, extra=extra)
         elif has_waited:
@@ -103,7 +109,7 @@ class ReplySender:
 
     def _attempt(self, lease: Lease, attempt: SendAttempt) -> SendResult:
         reply, channel = attempt.reply, self._channels[lease.conversation.channel]
-        if self._store.database.clock() - reply.created_at > self.policy.max_age:
+        if self._clock() - reply.created_at > self.policy.max_age:
             return SendResult(reply, DEAD, error=f"not sent within {self.policy.max_age / 3600:.0f} hours")
         sending = OutgoingRequest(lease.conversation, reply.client_id, reply.body, self._get_target_id(reply))
         if reply.target is not None and sending.target_id is None:
@@ -138,8 +144,7 @@ class ReplySender:
     def _get_target_id(self, reply: OutboxMessage) -> str | None:
         if reply.target is None:
             return None
-        with self._store.database.read() as connection:
-            return self._store.outbox.get_target_id(connection, reply)
+        return self._transactions.get_target_id(reply)
 
     def _time_left(self, lease: Lease) -> float:
         """Return the seconds that a request may take now, so that it ends before the lease does.
@@ -148,18 +153,19 @@ class ReplySender:
         """
         if self._process.lease_time_left() < self.policy.timeout + _LEASE_MARGIN:
             self._process.heartbeat()
-            with self._store.database.read() as connection:
-                if not self._store.leases.holds(connection, lease):
-                    raise LeaseLost
+            if not self._transactions.holds(lease):
+                raise LeaseLost
         return min(self.policy.timeout, self._process.lease_time_left() - _LEASE_MARGIN)
 
     def _make_failure(
         self, reply: OutboxMessage, error: BaseException, lease: Lease, *, is_verifying: bool = False
     ) -> SendResult:
-        now, text = self._store.database.clock(), _describe_send_error(error)
+        now, text = self._clock(), _describe_send_error(error)
         retry_state = UNKNOWN if is_verifying else HELD
         if isinstance(error, RateLimited):
-            delay = max(error.retry_after, self.policy.rate_limit_backoff.delay(self._count_rate_limits(lease)))
+            delay = max(
+                error.retry_after, self.policy.rate_limit_backoff.delay(self._transactions.count_rate_limits(lease))
+            )
             return SendResult(
                 reply, retry_state, error=text, due_at=now + delay, throttle_seconds=delay, is_rate_limited=True
             )
@@ -178,13 +184,6 @@ class ReplySender:
             )
         return SendResult(reply, DEAD, error=text)
 
-    def _count_rate_limits(self, lease: Lease) -> int:
-        try:
-            with self._store.database.read() as connection:
-                return self._store.throttles.count_rate_limits(connection, lease.conversation.key)
-        except StoreBusy:
-            return 0
-
     def _make_uncertain(self, reply: OutboxMessage, error: BaseException, text: str) -> SendResult:
         # A channel that stores its messages in cometbot's database has an outage whenever the database has one.
         is_down = isinstance(error, StoreBusy) or (isinstance(error, OutcomeUnknown) and error.down)
@@ -192,7 +191,7 @@ class ReplySender:
             return SendResult(reply, DEAD, error=f"{text}; tried {reply.attempts + 1} times", counted_attempts=1)
         backoff = self.policy.outage_backoff if is_down else self.policy.retry_backoff
         delay = backoff.delay(reply.attempts)
-        due_at = self._store.database.clock() + delay
+        due_at = self._clock() + delay
         return SendResult(
             reply, UNKNOWN, error=text, due_at=due_at, counted_attempts=1, throttle_seconds=delay if is_down else 0.0
         )

@@ -14,18 +14,18 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
-from cometbot.delivery.conversation_runner import Runtime, abandon_handler, process_conversation
-from cometbot.delivery.engine import Check, Engine, SharedTask
+from cometbot.delivery.conversation_runner import ConversationRunner
+from cometbot.delivery.engine import Check, Engine, ProcessRoles, SharedTask
 from cometbot.delivery.handler_registry import HandlerRegistry
-from cometbot.delivery.roles import ProcessRoles
-from cometbot.delivery.sending import ReplySender
-from cometbot.delivery.store import Store
+from cometbot.delivery.sending import ReplySender, SendPolicy
+from cometbot.delivery.single_statements import SingleStatementTransactions
+from cometbot.delivery.transactions import Transactions
 from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.observer import Observer
+from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import HEARTBEAT_INTERVAL, ProcessRegistration
 from cometbot.store.local_notifier import NotificationSocket
 from cometbot.store.tables import processes
-from cometbot.store.throttles import SendPolicy
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class Worker:
 
     def __init__(
         self,
-        store: Store,
+        store: DeliveryStore,
         bots: Mapping[str, Bot],
         channels: Mapping[str, Channel],
         engine: Engine,
@@ -67,20 +67,38 @@ class Worker:
         self._cond = threading.Condition()
         self._timers: list[tuple[float, str, bool]] = []
         self._background: list[list[threading.Thread]] = []
-        sender = ReplySender(store, self._process, channels, policy, observer, engine.reraise)
-        registry = HandlerRegistry(handler_timeout)
-        self._runtime = Runtime(
+        self._channels = channels
+        self._handlers = HandlerRegistry(handler_timeout)
+        transactions_class = SingleStatementTransactions if store.database.supports_writable_ctes else Transactions
+        self._transactions = transactions_class(
             store,
             self._process,
+            channels,
+            notify=self.notify,
+            is_stopping=self.is_stopping,
+            isolate=self._handlers.isolate,
+            send_timeout=policy.timeout,
+        )
+        self._runner = ConversationRunner(
             bots,
             channels,
-            sender,
-            registry,
-            observer,
             self._roles,
-            self.notify,
-            self.is_stopping,
-            engine.reraise,
+            self._process,
+            self._transactions,
+            ReplySender(
+                self._transactions,
+                self._process,
+                channels,
+                policy,
+                observer,
+                clock=lambda: store.database.clock(),
+                reraise=engine.reraise,
+            ),
+            self._handlers,
+            observer,
+            notify=self.notify,
+            is_stopping=self.is_stopping,
+            reraise=engine.reraise,
         )
         self._purge = purge
         self._log_statistics = log_statistics
@@ -93,7 +111,7 @@ class Worker:
         self._process.address = self._socket.address
         self._process.heartbeat()
         self._engine.schedule(self._shared_tasks(), self._roles)
-        self._engine.start(lambda lane: process_conversation(self._runtime, lane))
+        self._engine.start(self._runner.process_conversation)
         if self._engine.needs_maintenance_thread:
             self._maintenance.start()
 
@@ -232,13 +250,13 @@ class Worker:
         return start
 
     def _abandon_overdue_handlers(self) -> None:
-        overdue = self._runtime.handlers.pop_overdue()
+        overdue = self._handlers.pop_overdue()
         while overdue:
             try:
-                is_abandoned = abandon_handler(self._runtime, overdue[0])
+                is_abandoned = self._runner.abandon_handler(overdue[0])
             except BaseException:  # such as an unavailable database, which fails for all of them
                 for run in overdue[1:] + overdue[:1]:
-                    self._runtime.handlers.restore(run)
+                    self._handlers.restore(run)
                 raise
             run = overdue.pop(0)
             if is_abandoned:
@@ -249,7 +267,7 @@ class Worker:
             self._engine.notify(conversation_key)
 
     def _refresh_channels(self) -> None:
-        for channel in self._runtime.channels.values():
+        for channel in self._channels.values():
             channel.refresh()
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
 from cometbot.error_text import storable_text
+from cometbot.models import Conversation
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     DEAD,
@@ -148,9 +149,26 @@ class Draft:
     event: str
     generation: int
     ordinal: int
-    conversation_key: str
+    conversation: Conversation
     payloads: Sequence[Mapping[str, Any]]
     target: int | None = None
+
+    @property
+    def conversation_key(self) -> str:
+        """The key of the conversation that receives the reply."""
+        return str(self.conversation.key)
+
+
+@dataclass(frozen=True, slots=True)
+class SendAttempt:
+    """A stored reply that is to be sent now.
+
+    ``verify_first``: it may have arrived already. ``is_trial``: it is the trial request after a throttle.
+    """
+
+    reply: OutboxMessage
+    verify_first: bool = False
+    is_trial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,20 +266,18 @@ class Outbox:
         """Record, before it happens, that a reply is about to be sent."""
         self._mark_sending(connection, {"row": reply.id, "now": self._clock()})
 
-    def save_results(self, connection: Connection, results: Iterable[SendResult]) -> None:
-        """Save the results of sends."""
-        now = self._clock()
-        for result in results:
-            values = {
-                "row": result.reply.id,
-                "to": result.state,
-                "tried": result.counted_attempts,
-                "due": result.due_at,
-                "now": now if result.is_final else None,
-                "named": result.platform_id,
-                "why": result.error and storable_text(result.error),
-            }
-            self._save_result(connection, values)
+    def save_result(self, connection: Connection, result: SendResult) -> None:
+        """Save the result of a send."""
+        values = {
+            "row": result.reply.id,
+            "to": result.state,
+            "tried": result.counted_attempts,
+            "due": result.due_at,
+            "now": self._clock() if result.is_final else None,
+            "named": result.platform_id,
+            "why": result.error and storable_text(result.error),
+        }
+        self._save_result(connection, values)
 
     def get_target_id(self, connection: Connection, reply: OutboxMessage) -> str | None:
         """Return the platform's id of the message that an edit or delete is about.
@@ -358,5 +374,6 @@ __all__ = [
     "OldReplyPurge",
     "Outbox",
     "OutboxMessage",
+    "SendAttempt",
     "SendResult",
 ]

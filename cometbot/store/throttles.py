@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.backoff import Backoff
 from cometbot.error_text import storable_text
 from cometbot.models import ConversationKey
 from cometbot.store.database import Database
@@ -50,23 +49,6 @@ class ThrottleState:
 
     seconds: float = 0.0
     is_trial: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SendPolicy:
-    """The limits for sending a reply.
-
-    ``timeout`` is in seconds for each request. ``max_attempts`` counts the requests that may have failed because of the
-    reply itself. ``max_age`` is in seconds for the whole time. ``rate_limit_backoff`` gives the minimum wait after a
-    refusal for too many requests, whatever the platform requests.
-    """
-
-    timeout: float = 8.0
-    max_attempts: int = 12
-    max_age: float = 24 * 3600.0
-    retry_backoff: Backoff = Backoff()
-    outage_backoff: Backoff = Backoff(initial=0.5, maximum=30.0)
-    rate_limit_backoff: Backoff = Backoff(initial=1.0, maximum=60.0)
 
 
 class AccountThrottles:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.delivery import Delivery
-from cometbot.delivery.replay import count_handling_processes
+from cometbot.delivery.stored_messages import count_handling_processes
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.settings import Settings
 from cometbot.store.database import Database

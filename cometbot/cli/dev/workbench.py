@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from cometbot.cli.dev.console import display_path
 from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
-from cometbot.delivery.recent_events import list_recent_events
+from cometbot.delivery.stored_messages import list_recent_events
 from cometbot.errors import StoreBusy
 from cometbot.simulator.workbench import Workbench
 

@@ -10,8 +10,7 @@ import pytest
 
 from cometbot import error_text
 from cometbot.context import Context
-from cometbot.delivery import worker
-from cometbot.delivery.conversation_runner import Runtime, abandon_handler
+from cometbot.delivery.conversation_runner import ConversationRunner
 from cometbot.delivery.dead_letters import DeadLetter
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.handler_registry import HandlerRun
@@ -287,13 +286,15 @@ def test_matcher_timeout_makes_a_dead_letter(harness: Harness) -> None:
 def test_handler_timeouts_are_stored_although_one_fails(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     release, tried = threading.Event(), list[str]()
 
-    def give_up(runtime: Runtime, run: HandlerRun) -> bool:
+    abandon_handler = ConversationRunner.abandon_handler
+
+    def give_up(runner: ConversationRunner, run: HandlerRun) -> bool:
         tried.append(run.message.key)
         if len(tried) < 3:
             raise (StoreBusy, Panic)[len(tried) - 1]
-        return abandon_handler(runtime, run)
+        return abandon_handler(runner, run)
 
-    monkeypatch.setattr(worker, "abandon_handler", give_up)
+    monkeypatch.setattr(ConversationRunner, "abandon_handler", give_up)
 
     @harness.bot.message("hang", timeout=0.2)
     def hang(ctx: Context) -> None:
@@ -349,7 +350,7 @@ def test_a_handlers_own_time_counts_from_when_it_is_found(harness: Harness) -> N
     harness.enqueue(delivery, "hello")
     worker = delivery._worker
     assert worker is not None
-    running = worker._runtime.handlers
+    running = worker._handlers
     wait_until(lambda: [run.timeout for run in list(running._runs.values())] == [1.0])
     found.set()
     wait_until(lambda: [run.timeout for run in list(running._runs.values())] == [60.0])

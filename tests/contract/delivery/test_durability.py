@@ -11,7 +11,6 @@ from cometbot import Context
 from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.delivery import Delivery
-from cometbot.delivery.replay import replay
 from cometbot.errors import Rejected, Unreachable
 from cometbot.messages import Text
 from tests.commit_recorder import Commit, CommitRecorder, SQLiteCommitRecorder, record_commits
@@ -122,7 +121,7 @@ def run_all_states(harness: Harness, delivery: Delivery) -> None:
         assert delivery.retry(group[0].id)
         wait_until_idle(delivery)
         assert delivery.dead_letters.discard(group[1].id)
-    replay(delivery, "m4")
+    delivery.replay("m4")
     wait_until_idle(delivery)
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from cometbot import Context
 from cometbot.delivery import Delivery
-from cometbot.delivery.conversation_runner import abandon_handler
 from cometbot.errors import LeaseLost, StoreBusy, Unreachable
 from cometbot.store.database import Database
 from cometbot.store.factory import database_from_url
@@ -63,7 +62,7 @@ def check(contenders: Contenders, connection: object) -> None:
 
 
 def finish_on_fast_path(contenders: Contenders, connection: object) -> None:
-    draft = Draft(contenders.message.event_id, 0, 0, contenders.conversation_key, [{"text": "x"}])
+    draft = Draft(contenders.message.event_id, 0, 0, contenders.lease.conversation, [{"text": "x"}])
     fast_path = _fast_path(contenders.holder.database)
     if fast_path.finish_with_reply(connection, contenders.lease, contenders.message, "greet", draft) is None:  # type: ignore[arg-type]
         raise LeaseLost
@@ -186,7 +185,7 @@ def states(delivery: Delivery) -> tuple[list[str], list[str]]:
 
 
 def wait_until_lost(delivery: Delivery, caplog: pytest.LogCaptureFixture) -> None:
-    wait_until(lambda: "lost a conversation to another worker" in caplog.text)
+    wait_until(lambda: "lost the lease of a conversation to another worker" in caplog.text)
 
 
 def test_lease_lost_during_a_send_saves_no_result(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
@@ -250,8 +249,8 @@ def test_handler_timeout_without_a_lease_changes_nothing(harness: Harness) -> No
     harness.enqueue(delivery, "hello")
     assert entered.wait(60)
     worker: Any = delivery._worker
-    (run,) = worker._runtime.handlers._runs.values()
+    (run,) = worker._handlers._runs.values()
     take_lease_away(delivery)
-    assert not abandon_handler(worker._runtime, run)
+    assert not worker._runner.abandon_handler(run)
     assert states(delivery) == (["running"], [])
     gate.set()

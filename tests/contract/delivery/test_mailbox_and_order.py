@@ -11,8 +11,7 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.context import Context
-from cometbot.delivery import worker
-from cometbot.delivery.conversation_runner import Runtime, abandon_handler, process_conversation
+from cometbot.delivery.conversation_runner import ConversationRunner
 from cometbot.delivery.handler_registry import HandlerRun
 from cometbot.delivery.reply_sink import OutboxReplySink
 from cometbot.errors import StoreBusy
@@ -159,14 +158,15 @@ def test_message_stored_during_release_is_not_lost(harness: Harness, monkeypatch
             thread.join(0.05)  # before the commit, where nothing keeps it from being put
         return answer
 
-    get_oldest, advance = store.mailbox.get_oldest, store.fast_path.advance if store.fast_path else None
+    assert delivery._worker is not None
+    fast_path = getattr(delivery._worker._transactions, "fast_path", None)
+    get_oldest = store.mailbox.get_oldest
     monkeypatch.setattr(
         store.mailbox, "get_oldest", lambda *given: found if (found := get_oldest(*given)) else say_more(found)
     )
-    if advance is not None:
-        monkeypatch.setattr(
-            store.fast_path, "advance", lambda *given, **more: say_more(None) or advance(*given, **more)
-        )
+    if fast_path is not None:
+        advance = fast_path.advance
+        monkeypatch.setattr(fast_path, "advance", lambda *given, **more: say_more(None) or advance(*given, **more))
     harness.enqueue(delivery, "first")
 
     harness.channel.wait_for(lambda: len(harness.channel.said) >= 20, timeout=60)
@@ -284,7 +284,7 @@ def test_handler_timeout_makes_a_dead_letter(harness: Harness, caplog: pytest.Lo
     release.set()
     harness.enqueue(delivery, "last", id="3")
     harness.channel.wait_for(lambda: "echo last" in harness.channel.texts())
-    wait_until(lambda: "a handler ended whose message had been given up" in caplog.text)
+    wait_until(lambda: "a handler ended after its message had been given up" in caplog.text)
     assert "another worker" not in caplog.text
     assert "too late" not in harness.channel.texts()
 
@@ -300,12 +300,14 @@ def test_handler_that_ends_at_its_timeout_counts_as_done(harness: Harness, monke
         assert next_began.wait(60)
         close(sink)
 
-    def watch(runtime: Runtime, run: HandlerRun) -> bool:
-        given_up.append(abandon_handler(runtime, run))
+    abandon_handler = ConversationRunner.abandon_handler
+
+    def watch(runner: ConversationRunner, run: HandlerRun) -> bool:
+        given_up.append(abandon_handler(runner, run))
         return given_up[-1]
 
     monkeypatch.setattr(OutboxReplySink, "close", give_up_late)
-    monkeypatch.setattr(worker, "abandon_handler", watch)
+    monkeypatch.setattr(ConversationRunner, "abandon_handler", watch)
 
     @harness.bot.message("slow", timeout=0.2)
     def slow(ctx: Context) -> None:
@@ -441,7 +443,7 @@ def test_runner_without_its_lease_stores_nothing(harness: Harness) -> None:
     wait_until(lambda: _row(delivery).token == "stolen")
     worker = delivery._worker
     assert worker is not None
-    process_conversation(worker._runtime, "fake/test/helpdesk/helpdesk_user_maria")
+    worker._runner.process_conversation("fake/test/helpdesk/helpdesk_user_maria")
 
     assert harness.channel.texts() == []
     with delivery.database.read() as connection:

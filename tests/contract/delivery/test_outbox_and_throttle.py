@@ -162,7 +162,7 @@ def _crash_while_sending(harness: Harness, delivery: Any, *, arrived: bool) -> N
         from cometbot.store.outbox import Draft
 
         [reply] = delivery.store.outbox.add(
-            connection, [Draft("m1", 0, 0, conversation_key, operation_payload)], "sending"
+            connection, [Draft("m1", 0, 0, incoming.conversation, operation_payload)], "sending"
         )
     if arrived:
         from cometbot.channels.base import OutgoingRequest
@@ -493,7 +493,7 @@ def test_nothing_is_sent_under_an_expired_lease(harness: Harness) -> None:
     echo(harness)
     delivery = harness.start_process()
     worker: Any = delivery._worker
-    sender = worker._runtime.sender
+    sender = worker._runner._sender
     send_all, ended = sender.send_all, threading.Event()
 
     def send_all_after_a_pause(lease: Any, attempts: Any) -> Any:

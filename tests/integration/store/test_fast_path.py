@@ -34,8 +34,7 @@ class FastPathHarness:
         self.delivery = Delivery([self.bot], [self.channel], url)
         self.database, self.store = self.delivery.database, self.delivery.store
         self.conversation_key = str(self.channel.conversation(self.bot, user="maria").key)
-        assert self.store.fast_path is not None
-        self.fast_path: FastPath = self.store.fast_path
+        self.fast_path = FastPath(self.database)
 
     def enqueue(self, text: str) -> None:
         self.delivery.enqueue(self.channel.incoming(self.bot, text, id=text))
@@ -64,7 +63,7 @@ class FastPathHarness:
         )
 
     def finish_with_reply(self, lease: Lease, message: MailboxMessage, text: str = "hello") -> OutboxMessage | None:
-        draft = Draft(message.event_id, message.generation, 0, self.conversation_key, [{"text": text}])
+        draft = Draft(message.event_id, message.generation, 0, lease.conversation, [{"text": text}])
         return self.database.autocommit(lambda c: self.fast_path.finish_with_reply(c, lease, message, "greet", draft))
 
     def write(self, statement: Any) -> None:

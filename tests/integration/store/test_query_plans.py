@@ -21,6 +21,7 @@ from cometbot.models import Conversation
 from cometbot.store.database import PreparedStatement
 from cometbot.store.erasure import Erasure
 from cometbot.store.factory import database_from_url
+from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease
 from cometbot.testing.fake_channel import FakeChannel
 
@@ -235,14 +236,21 @@ FREQUENT_QUERIES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
 }
 
 
+def claim_conversation(store: Any, connection: Any) -> None:
+    FastPath(store.database).claim(connection, "fake/old/elsewhere/7", "me", "mine")
+
+
 def advance_conversation(store: Any, connection: Any) -> None:
     lease = Lease("fake/old/elsewhere/7", "mine", Conversation("fake", "old", "elsewhere", "7", "7"))
     with suppress(LeaseLost):
-        store.fast_path.advance(connection, lease, message=None, handler="", result=None, begin_next=True)
+        FastPath(store.database).advance(connection, lease, message=None, handler="", result=None, begin_next=True)
 
 
 CTE_QUERIES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
-    "claim": (lambda store, c: store.fast_path.claim(c, "fake/old/elsewhere/7", "me", "mine"), "mailbox_undone"),
+    "claim": (
+        lambda store, c: FastPath(store.database).claim(c, "fake/old/elsewhere/7", "me", "mine"),
+        "mailbox_undone",
+    ),
     "go on: the next message": (advance_conversation, "mailbox_undone"),
     "go on: a reply before it": (advance_conversation, "outbox_undone"),
     "go on: what ended": (advance_conversation, "mailbox_pkey"),

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from sqlalchemy.engine import Connection
 
 from cometbot.store.database import Database
-from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease, Leases
 from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Outbox, SendResult
@@ -15,7 +14,7 @@ from cometbot.store.state import StateTable
 from cometbot.store.throttles import AccountThrottles
 
 
-class Store:
+class DeliveryStore:
     """One object for each table of the same database; they work inside transactions of :attr:`database`."""
 
     def __init__(self, database: Database) -> None:
@@ -25,17 +24,18 @@ class Store:
         self.leases = Leases(database)
         self.throttles = AccountThrottles(database)
         self.state = StateTable(database)
-        self.fast_path = FastPath(database) if database.supports_writable_ctes else None
 
     def save_results(self, connection: Connection, lease: Lease, results: Iterable[SendResult]) -> None:
         """Save the results of sends, and set or clear the throttle of their account accordingly."""
-        saved = list(results)
-        self.outbox.save_results(connection, saved)
-        for result in saved:
+        for result in results:
+            self.outbox.save_result(connection, result)
             if result.throttle_seconds > 0:
-                key, reason = lease.conversation.key, result.error or ""
                 self.throttles.set(
-                    connection, key, result.throttle_seconds, reason, is_rate_limited=result.is_rate_limited
+                    connection,
+                    lease.conversation.key,
+                    result.throttle_seconds,
+                    result.error or "",
+                    is_rate_limited=result.is_rate_limited,
                 )
             elif result.ends_throttle:
                 self.throttles.clear(connection, lease.conversation.key)

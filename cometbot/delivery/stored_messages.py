@@ -1,4 +1,4 @@
-"""Find stored messages by their ids, and handle them again."""
+"""The stored messages: find one, list the newest, and handle one again."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from cometbot.delivery.delivery import Delivery
-from cometbot.delivery.store import Store
 from cometbot.errors import DeliveryError
 from cometbot.models import Conversation
+from cometbot.store.database import Database
+from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import to_conversation
 from cometbot.store.tables import DEAD, DISCARDED, DONE, WAITING, conversations, mailbox, processes
 
@@ -34,7 +34,38 @@ class StoredMessage:
     error: str
 
 
-def find_message(store: Store, message_id: str) -> StoredMessage:
+@dataclass(frozen=True, slots=True)
+class RecentEvent:
+    """An event: its state in the mailbox, and the handler that processed it.
+
+    ``id`` is the value of ``event`` in the outbox, and part of the client ids of its replies (``m12``). ``seconds`` is
+    the time from its arrival to its end, 0 while it has not ended.
+    """
+
+    bot: str
+    event: str
+    state: str
+    handler: str
+    error: str
+    attempts: int
+    seconds: float
+    id: str
+
+
+_recent_columns = (
+    mailbox.c.seq,
+    mailbox.c.bot,
+    mailbox.c.event_key,
+    mailbox.c.state,
+    mailbox.c.handler,
+    mailbox.c.error,
+    mailbox.c.attempts,
+    mailbox.c.received_at,
+    mailbox.c.ended_at,
+)
+
+
+def find_message(store: DeliveryStore, message_id: str) -> StoredMessage:
     """Return the message with the id ``message_id`` (``m12``).
 
     Raises :class:`DeliveryError` if the id is invalid, or if the message is no longer kept.
@@ -57,13 +88,14 @@ def find_message(store: Store, message_id: str) -> StoredMessage:
     return _from_row(row)
 
 
-def replay(delivery: Delivery, message_id: str) -> StoredMessage:
+def replay(store: DeliveryStore, message_id: str) -> StoredMessage:
     """Queue the message with the id ``message_id`` to be handled again, and return it.
 
     It gets a new generation, so all replies are sent again. It precedes the later messages of its conversation that
-    still wait. Raises :class:`DeliveryError` if the id is invalid, or if the message is not done yet.
+    still wait. The caller notifies the conversation. Raises :class:`DeliveryError` if the id is invalid, or if the
+    message is not done yet.
     """
-    message = find_message(delivery.store, message_id)
+    message = find_message(store, message_id)
     change = (
         sa.update(mailbox)
         .where(mailbox.c.seq == int(message.id[1:]), mailbox.c.state.in_(_FINAL_STATES))
@@ -78,23 +110,41 @@ def replay(delivery: Delivery, message_id: str) -> StoredMessage:
             error=None,
         )
     )
-    conversation_key = str(message.conversation.key)
-    with delivery.database.write() as connection:
+    with store.database.write() as connection:
         is_changed = connection.execute(change).rowcount > 0
         if is_changed:
-            delivery.store.leases.mark_pending_by_key(connection, conversation_key)
+            store.leases.mark_pending_by_key(connection, str(message.conversation.key))
     if not is_changed:
-        raise DeliveryError(f"{message.id} is not done yet and is going to be handled anyway; wait for that first")
-    delivery.notify(conversation_key)
-    return find_message(delivery.store, message.id)
+        raise DeliveryError(f"cannot replay {message.id}: it is not done yet. Wait until it is handled.")
+    return find_message(store, message.id)
 
 
-def count_handling_processes(store: Store) -> int:
+def count_handling_processes(store: DeliveryStore) -> int:
     """Return the number of live processes that handle messages, on all machines that share the database."""
     now = store.database.clock()
     query = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > now)
     with store.database.read() as connection:
         return int(connection.execute(query).scalar_one())
+
+
+def list_recent_events(database: Database, limit: int = 200) -> list[RecentEvent]:
+    """Return the newest events of all bots, at most ``limit``, the newest first."""
+    query = sa.select(*_recent_columns).order_by(mailbox.c.seq.desc()).limit(limit)
+    with database.read() as connection:
+        rows = connection.execute(query).all()
+    return [
+        RecentEvent(
+            row.bot,
+            row.event_key,
+            row.state,
+            row.handler or "",
+            row.error or "",
+            row.attempts,
+            max(0.0, row.ended_at - row.received_at) if row.ended_at else 0.0,
+            f"m{row.seq}",
+        )
+        for row in rows
+    ]
 
 
 def _describe_invalid_id(message_id: str) -> str:

@@ -1,0 +1,370 @@
+"""The transactions of a conversation runner and of a running handler.
+
+Each public method of :class:`Transactions` is one commit, and checks that the lease still holds. ``durable`` says if
+the commit is on disk when the method returns (see ``store.database``). The first message is started with the claim,
+each next one with the commit before it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias, TypeVar
+
+from cometbot.backoff import Backoff
+from cometbot.channels.base import Channel
+from cometbot.context import StateChange
+from cometbot.errors import StoreBusy
+from cometbot.models import Conversation
+from cometbot.store.database import Transaction
+from cometbot.store.delivery_store import DeliveryStore
+from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
+from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
+from cometbot.store.tables import DEAD, DONE, READY, SENDING, UNKNOWN, WAITING
+
+T = TypeVar("T")
+
+_DATABASE_RETRY_INTERVAL = 0.2
+_ISOLATION_RETRY_INTERVAL = 0.3
+_THROTTLE_JITTER = Backoff(initial=0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class HandleMessage:
+    """A message to handle now. It is marked as running, unless it has crashed too many processes."""
+
+    message: MailboxMessage
+
+
+@dataclass(frozen=True, slots=True)
+class SendReplies:
+    """Replies to send now, in order, which are marked as being sent.
+
+    Without any, the next work is to be taken in a transaction of its own.
+    """
+
+    attempts: Sequence[SendAttempt] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The end of the work: the lease is released.
+
+    The conversation continues at ``due_at`` (0: at the tail of the queue; None: when something arrives), with
+    ``to_send`` with a reply.
+    """
+
+    due_at: float | None = None
+    to_send: bool = False
+
+
+Work: TypeAlias = HandleMessage | SendReplies | Released
+"""What a runner must do next, as it is committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a runner may begin: handle messages, send replies; nothing if it ``must_yield`` to other conversations."""
+
+    can_handle: bool
+    can_send: bool
+    must_yield: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyBatch:
+    """Replies to store, and the results of earlier sends that are not saved yet.
+
+    ``is_blocked``: an earlier reply waits, so these must wait, too.
+    """
+
+    drafts: Sequence[Draft] = ()
+    results: Sequence[SendResult] = ()
+    is_blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEnd:
+    """The end of a message, with everything that is stored in the same commit.
+
+    ``state`` is done, dead, or waiting: then the message runs again after ``retry_in`` seconds. ``handler`` is the
+    handler, or what stopped the message.
+    """
+
+    message: MailboxMessage
+    handler: str
+    state: str = DONE
+    error_text: str = ""
+    retry_in: float = 0.0
+    changes: Sequence[StateChange] = ()
+    replies: ReplyBatch = ReplyBatch()
+
+
+class Transactions:
+    """The transactions of all runners and handlers of a process, as statements that every database understands.
+
+    While the database does not accept a transaction, it is repeated: a handler that has run must not run again because
+    the database was unavailable. A process that is stopping repeats it only as long as its leases hold; then
+    :class:`StoreBusy` is raised. All methods raise :class:`LeaseLost`.
+
+    ``notify(conversation_key, to_send=…)`` is called for other conversations that received something. ``isolate``: see
+    ``HandlerRegistry``. A request takes up to ``send_timeout`` seconds.
+    """
+
+    def __init__(
+        self,
+        store: DeliveryStore,
+        process: ProcessRegistration,
+        channels: Mapping[str, Channel],
+        *,
+        notify: Callable[..., None],
+        is_stopping: Callable[[], bool],
+        isolate: Callable[[Lease], bool],
+        send_timeout: float,
+    ) -> None:
+        self._store = store
+        self._process = process
+        self._channels = channels
+        self._notify = notify
+        self._is_stopping = is_stopping
+        self._isolate = isolate
+        self._send_timeout = send_timeout
+
+    def claim(self, conversation_key: str, token: str, limits: Limits, *, durable: bool) -> tuple[Lease, Work] | None:
+        """Claim the lease, and start the first message if that is the simple case (``Mailbox.start_oldest``).
+
+        Return None if the lease is not free, the next step belongs to another process, or this process is stopping.
+        """
+        work = partial(self._claim, conversation_key=conversation_key, token=token, limits=limits)
+        return self._store.database.group_commit(work, durable=durable)
+
+    def take_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
+        """Save the results of sends, and start the next work or release the lease."""
+        return self._commit(partial(self._save_and_take, lease=lease, results=results, limits=limits), durable)
+
+    def finish_message(self, lease: Lease, end: MessageEnd, limits: Limits, *, durable: bool) -> Work:
+        """Store the end of a message with its replies and state changes; then work as :meth:`take_next` does."""
+        work = self._commit(partial(self._finish, lease=lease, end=end, limits=limits), durable)
+        self._notify_recipients(lease, end.replies.drafts)
+        return work
+
+    def store_replies(self, lease: Lease, batch: ReplyBatch, *, durable: bool) -> Sequence[SendAttempt]:
+        """Store the replies of a handler that goes on running, and return those to send now, in order."""
+        attempts = self._commit(partial(self._store_batch, lease=lease, batch=batch), durable)
+        self._notify_recipients(lease, batch.drafts)
+        return attempts
+
+    def save_results(self, lease: Lease, results: Sequence[SendResult], *, durable: bool) -> None:
+        """Save the results of sends, between two replies."""
+        with self._store.database.write(durable=durable) as connection:
+            self._store.leases.check(connection, lease)
+            self._store.save_results(connection, lease, results)
+
+    def abandon_message(self, lease: Lease, end: MessageEnd, *, durable: bool) -> bool:
+        """End a message whose handler still runs, and release the lease. Return False if the message ended by itself.
+
+        Raises :class:`StoreBusy` at once.
+        """
+        with self._store.database.write(durable=durable) as connection:
+            self._store.leases.check(connection, lease)
+            if not self._end_message(connection, end):
+                return False
+            self._store.save_results(connection, lease, end.replies.results)
+            self._store.outbox.add(connection, end.replies.drafts)
+            self._store.leases.release(connection, lease, has_more=True)
+        return True
+
+    def release(self, lease: Lease, *, delay: float, durable: bool) -> None:
+        """Release the lease, so that the work continues after ``delay`` seconds."""
+        due_at = self._store.database.clock() + delay
+        with self._store.database.write(durable=durable) as connection:
+            self._store.leases.release(connection, lease, due_at=due_at, has_more=True)
+
+    def holds(self, lease: Lease) -> bool:
+        """Return True if the lease holds at this moment."""
+        with self._store.database.read() as connection:
+            return self._store.leases.holds(connection, lease)
+
+    def load_state(self, scope: str, owner: str) -> dict[str, str]:
+        """Return the stored state of one owner: JSON texts by key."""
+        return self._read(lambda connection: self._store.state.load(connection, scope, owner))
+
+    def list_replies(self, message: MailboxMessage) -> list[OutboxMessage]:
+        """Return the replies that earlier runs of the message have stored."""
+        return self._read(
+            lambda connection: self._store.outbox.list_for_event(connection, message.event_id, message.generation)
+        )
+
+    def get_target_id(self, reply: OutboxMessage) -> str | None:
+        """Return the platform's id of the message that ``reply`` changes, or None if it was never sent."""
+        with self._store.database.read() as connection:
+            return self._store.outbox.get_target_id(connection, reply)
+
+    def count_rate_limits(self, lease: Lease) -> int:
+        """Return the number of times in a row that the account was refused for too many requests."""
+        try:
+            with self._store.database.read() as connection:
+                return self._store.throttles.count_rate_limits(connection, lease.conversation.key)
+        except StoreBusy:
+            return 0
+
+    def _commit(self, work: Callable[[Transaction], T], durable: bool) -> T:
+        """Run ``work``, which must be idempotent, in one transaction and return its result."""
+        return self._retry_while_busy(partial(self._store.database.group_commit, work, durable=durable))
+
+    def _read(self, work: Callable[[Transaction], T]) -> T:
+        def read() -> T:
+            with self._store.database.read() as connection:
+                return work(connection)
+
+        return self._retry_while_busy(read)
+
+    def _retry_while_busy(self, operation: Callable[[], T]) -> T:
+        while True:
+            try:
+                return operation()
+            except StoreBusy:
+                if self._is_stopping() and self._process.lease_time_left() < _DATABASE_RETRY_INTERVAL:
+                    raise
+                time.sleep(_DATABASE_RETRY_INTERVAL)
+
+    def _notify_recipients(self, lease: Lease, drafts: Sequence[Draft]) -> None:
+        for conversation_key in _other_recipients(lease, drafts):
+            self._notify(conversation_key, to_send=True)
+
+    def _claim(
+        self, connection: Transaction, conversation_key: str, token: str, limits: Limits
+    ) -> tuple[Lease, Work] | None:
+        if self._is_stopping():
+            return None
+        if not (limits.can_handle and limits.can_send):
+            has_replies = self._store.outbox.get_next(connection, conversation_key) is not None
+            if not (limits.can_send if has_replies else limits.can_handle):
+                return None
+        lease = self._store.leases.claim(connection, conversation_key, self._process.token, token)
+        if lease is None:
+            return None
+        message = self._store.mailbox.start_oldest(connection, conversation_key) if limits.can_handle else None
+        return lease, SendReplies() if message is None else HandleMessage(message)
+
+    def _save_and_take(
+        self, connection: Transaction, lease: Lease, results: Sequence[SendResult], limits: Limits
+    ) -> Work:
+        # The check locks the conversation's row: what was marked before is visible now, and later work waits until this
+        # transaction has ended.
+        self._store.leases.check(connection, lease)
+        self._store.save_results(connection, lease, results)
+        return self._take(connection, lease, limits)
+
+    def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits) -> Work:
+        attempts = self._store_batch(connection, lease, end.replies)
+        if self._end_message(connection, end) and end.changes:
+            channel = self._channels[lease.conversation.channel]
+            self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
+        if attempts or end.message.crash_count:
+            # A message that crashed a process must have ended before the next such one may run.
+            return SendReplies(attempts)
+        return self._take(connection, lease, limits)
+
+    def _end_message(self, connection: Transaction, end: MessageEnd) -> bool:
+        """Return False if an earlier commit, whose outcome was unknown, or another thread has ended the message."""
+        mailbox = self._store.mailbox
+        if end.state == DEAD:
+            return mailbox.mark_dead(connection, end.message, end.handler, end.error_text)
+        if end.state == WAITING:
+            due_at = self._store.database.clock() + end.retry_in
+            return mailbox.postpone(connection, end.message, end.handler, end.error_text, due_at)
+        return mailbox.mark_done(connection, end.message, end.handler)
+
+    def _store_batch(self, connection: Transaction, lease: Lease, batch: ReplyBatch) -> Sequence[SendAttempt]:
+        others = _other_recipients(lease, batch.drafts)
+        # The rows are locked in one order everywhere, so that no two runners deadlock.
+        for conversation_key in sorted([lease.conversation_key, *others]):
+            if conversation_key == lease.conversation_key:
+                self._store.leases.check(connection, lease)
+            else:
+                self._store.leases.mark_pending(connection, others[conversation_key])
+        self._store.save_results(connection, lease, batch.results)
+        own = [draft for draft in batch.drafts if draft.conversation_key == lease.conversation_key]
+        self._store.outbox.add(connection, [draft for draft in batch.drafts if draft not in own])
+        if not own:
+            return ()
+        if batch.is_blocked or not self._channels[lease.conversation.channel].can_send:
+            self._store.outbox.add(connection, own)
+            return ()
+        return self._start_sending(connection, lease, own)
+
+    def _start_sending(self, connection: Transaction, lease: Lease, drafts: Sequence[Draft]) -> Sequence[SendAttempt]:
+        """Store replies as being sent, unless an earlier one or a throttle precedes them: then they wait."""
+        must_wait, is_trial = self._store.outbox.get_next(connection, lease.conversation_key) is not None, False
+        if not must_wait:
+            throttle = self._store.throttles.acquire(connection, lease.conversation.key, self._send_timeout)
+            must_wait, is_trial = throttle.seconds > 0, throttle.is_trial
+        stored = self._store.outbox.add(connection, drafts, READY if must_wait else SENDING)
+        return () if must_wait else [SendAttempt(reply, is_trial=is_trial) for reply in stored]
+
+    def _take(self, connection: Transaction, lease: Lease, limits: Limits) -> Work:
+        """Start the next work, or release a lease that was checked in the same transaction."""
+        store, key = self._store, lease.conversation_key
+        if limits.can_handle and not limits.must_yield:
+            started = store.mailbox.start_oldest(connection, key)
+            if started is not None:
+                return HandleMessage(started)
+        store.leases.clear_mail(connection, lease)
+        reply = store.outbox.get_next(connection, key)
+        message = store.mailbox.get_oldest(connection, key) if reply is None else None
+        if reply is None and message is None:
+            return self._release(connection, lease)
+        to_send = reply is not None
+        if limits.must_yield or not (limits.can_send if to_send else limits.can_handle):
+            return self._release(connection, lease, 0.0, to_send=to_send)
+        if reply is not None:
+            return self._take_reply(connection, lease, reply)
+        assert message is not None
+        return self._take_message(connection, lease, message)
+
+    def _take_reply(self, connection: Transaction, lease: Lease, reply: OutboxMessage) -> SendReplies | Released:
+        now, due_at = self._store.database.clock(), reply.due_at or 0.0
+        if reply.state == SENDING:
+            due_at = (reply.began_at or now) + self._send_timeout
+            error = "its worker died while it was sent"
+            result = SendResult(reply, UNKNOWN, error=error, due_at=due_at, counted_attempts=1)
+            self._store.save_results(connection, lease, [result])
+        if due_at > now:
+            return self._release(connection, lease, due_at, to_send=True)
+        throttle = self._store.throttles.acquire(connection, lease.conversation.key, self._send_timeout)
+        if throttle.seconds > 0:
+            resumes_at = now + throttle.seconds + _THROTTLE_JITTER.delay(0)
+            return self._release(connection, lease, resumes_at, to_send=True)
+        self._store.outbox.mark_sending(connection, reply)
+        may_have_arrived = reply.state in (SENDING, UNKNOWN)
+        return SendReplies([SendAttempt(reply, verify_first=may_have_arrived, is_trial=throttle.is_trial)])
+
+    def _take_message(self, connection: Transaction, lease: Lease, message: MailboxMessage) -> HandleMessage | Released:
+        now = self._store.database.clock()
+        if message.due_at is not None and message.due_at > now:
+            return self._release(connection, lease, message.due_at)
+        if message.crash_count >= MAX_CRASH_COUNT:
+            return HandleMessage(message)
+        if message.crash_count and not self._isolate(lease):
+            return self._release(connection, lease, now + _ISOLATION_RETRY_INTERVAL)
+        self._store.mailbox.mark_running(connection, message)
+        return HandleMessage(message)
+
+    def _release(
+        self, connection: Transaction, lease: Lease, due_at: float | None = None, *, to_send: bool = False
+    ) -> Released:
+        self._store.leases.release(connection, lease, due_at=due_at or None, has_more=due_at == 0.0)
+        return Released(due_at, to_send)
+
+
+def _other_recipients(lease: Lease, drafts: Sequence[Draft]) -> dict[str, Conversation]:
+    """Return the conversations, other than the lease's, that receive one of ``drafts``."""
+    return {
+        draft.conversation_key: draft.conversation
+        for draft in drafts
+        if draft.conversation_key != lease.conversation_key
+    }
