@@ -30,7 +30,7 @@ from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.messages import Operation, Text
 from cometbot.observer import Observer
-from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft
 from cometbot.store.tables import DEAD, WAITING
@@ -89,7 +89,6 @@ class ConversationRunner:
         bots: Mapping[str, Bot],
         channels: Mapping[str, Channel],
         roles: ProcessRoles,
-        process: ProcessRegistration,
         transactions: Transactions,
         sender: ReplySender,
         handlers: HandlerRegistry,
@@ -102,7 +101,6 @@ class ConversationRunner:
         self._bots = bots
         self._channels = channels
         self._roles = roles
-        self._process = process
         self._transactions = transactions
         self._sender = sender
         self._handlers = handlers
@@ -145,7 +143,7 @@ class ConversationRunner:
             yield None
             return
         try:
-            with self._process.lease_token() as token:
+            with self._transactions.process.lease_token() as token:
                 claimed = self._transactions.claim(conversation_key, token, limits, durable=False)
                 if claimed is None:
                     yield None
@@ -244,7 +242,6 @@ class ConversationRunner:
     def _make_sink(self, run: Run, message: MailboxMessage) -> OutboxReplySink:
         return OutboxReplySink(
             self._transactions,
-            self._process,
             self._handlers,
             run.channel,
             run.lease,

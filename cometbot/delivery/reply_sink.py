@@ -16,7 +16,7 @@ from cometbot.errors import LeaseLost
 from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
-from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import Draft, SendAttempt, SendResult
 
@@ -37,7 +37,6 @@ class OutboxReplySink(ReplySink):
     def __init__(
         self,
         transactions: Transactions,
-        process: ProcessRegistration,
         handlers: HandlerRegistry,
         channel: Channel,
         lease: Lease,
@@ -46,7 +45,6 @@ class OutboxReplySink(ReplySink):
         send_all: Callable[[Lease, Sequence[SendAttempt]], list[SendResult]],
     ) -> None:
         self._transactions = transactions
-        self._process = process
         self._handlers = handlers
         self._channel = channel
         self._lease = lease
@@ -106,12 +104,12 @@ class OutboxReplySink(ReplySink):
 
     def preview(self, ordinal: int, text: str) -> None:
         message_id = self._platform_ids.get(ordinal)
-        if message_id and not self._is_closed and self._process.lease_time_left() > 0:
+        if message_id and not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.preview(self._lease.conversation, message_id, text)
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        if not self._is_closed and self._process.lease_time_left() > 0:
+        if not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cometbot.backoff import Backoff
@@ -14,7 +14,7 @@ from cometbot.dispatch import ErrorClasses
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, OutcomeUnknown, RateLimited, Rejected, StoreBusy, Unreachable
 from cometbot.observer import Observer
-from cometbot.store.leases import Lease, ProcessRegistration
+from cometbot.store.leases import Lease
 from cometbot.store.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMessage, SendAttempt, SendResult
 
 log = logging.getLogger(__name__)
@@ -46,18 +46,14 @@ class ReplySender:
     def __init__(
         self,
         transactions: Transactions,
-        process: ProcessRegistration,
         channels: Mapping[str, Channel],
         policy: SendPolicy,
         observer: Observer,
         *,
-        clock: Callable[[], float],
         reraise: ErrorClasses = (),
     ) -> None:
         self._reraise: ErrorClasses = (LeaseLost, *reraise)
         self._transactions = transactions
-        self._clock = clock
-        self._process = process
         self._channels = channels
         self.policy = policy
         self._observer = observer
@@ -101,7 +97,7 @@ class ReplySender:
         elif result.state != SENT:
             # A long outage must not log each attempt of each reply.
             level = logging.DEBUG if has_waited else logging.WARNING
-            wait = max((result.due_at or 0) - self._clock(), 0)
+            wait = max((result.due_at or 0) - self._transactions.clock(), 0)
             text = "the reply to %s waits: %s; next attempt in %.1f s (attempt %d)"
             log.log(level, text, reply.event, result.error, wait, attempt, extra=extra)
         elif has_waited:
@@ -109,7 +105,7 @@ class ReplySender:
 
     def _attempt(self, lease: Lease, attempt: SendAttempt) -> SendResult:
         reply, channel = attempt.reply, self._channels[lease.conversation.channel]
-        if self._clock() - reply.created_at > self.policy.max_age:
+        if self._transactions.clock() - reply.created_at > self.policy.max_age:
             return SendResult(reply, DEAD, error=f"not sent within {self.policy.max_age / 3600:.0f} hours")
         sending = OutgoingRequest(lease.conversation, reply.client_id, reply.body, self._get_target_id(reply))
         if reply.target is not None and sending.target_id is None:
@@ -151,16 +147,16 @@ class ReplySender:
 
         Raises :class:`LeaseLost`.
         """
-        if self._process.lease_time_left() < self.policy.timeout + _LEASE_MARGIN:
-            self._process.heartbeat()
+        if self._transactions.process.lease_time_left() < self.policy.timeout + _LEASE_MARGIN:
+            self._transactions.process.heartbeat()
             if not self._transactions.holds(lease):
                 raise LeaseLost
-        return min(self.policy.timeout, self._process.lease_time_left() - _LEASE_MARGIN)
+        return min(self.policy.timeout, self._transactions.process.lease_time_left() - _LEASE_MARGIN)
 
     def _make_failure(
         self, reply: OutboxMessage, error: BaseException, lease: Lease, *, is_verifying: bool = False
     ) -> SendResult:
-        now, text = self._clock(), _describe_send_error(error)
+        now, text = self._transactions.clock(), _describe_send_error(error)
         retry_state = UNKNOWN if is_verifying else HELD
         if isinstance(error, RateLimited):
             delay = max(
@@ -191,7 +187,7 @@ class ReplySender:
             return SendResult(reply, DEAD, error=f"{text}; tried {reply.attempts + 1} times", counted_attempts=1)
         backoff = self.policy.outage_backoff if is_down else self.policy.retry_backoff
         delay = backoff.delay(reply.attempts)
-        due_at = self._clock() + delay
+        due_at = self._transactions.clock() + delay
         return SendResult(
             reply, UNKNOWN, error=text, due_at=due_at, counted_attempts=1, throttle_seconds=delay if is_down else 0.0
         )

@@ -34,7 +34,7 @@ class SingleStatementTransactions(Transactions):
             # The process may have begun to stop while this thread waited for a connection.
             if self._is_stopping():
                 return None
-            return self.fast_path.claim(connection, conversation_key, self._process.token, token)
+            return self.fast_path.claim(connection, conversation_key, self.process.token, token)
 
         claimed = self._store.database.autocommit(claim, durable=durable)
         if claimed is None:

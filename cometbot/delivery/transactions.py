@@ -125,8 +125,9 @@ class Transactions:
         isolate: Callable[[Lease], bool],
         send_timeout: float,
     ) -> None:
+        self.process = process
+        self.clock: Callable[[], float] = lambda: store.database.clock()
         self._store = store
-        self._process = process
         self._channels = channels
         self._notify = notify
         self._is_stopping = is_stopping
@@ -227,7 +228,7 @@ class Transactions:
             try:
                 return operation()
             except StoreBusy:
-                if self._is_stopping() and self._process.lease_time_left() < _DATABASE_RETRY_INTERVAL:
+                if self._is_stopping() and self.process.lease_time_left() < _DATABASE_RETRY_INTERVAL:
                     raise
                 time.sleep(_DATABASE_RETRY_INTERVAL)
 
@@ -244,7 +245,7 @@ class Transactions:
             has_replies = self._store.outbox.get_next(connection, conversation_key) is not None
             if not (limits.can_send if has_replies else limits.can_handle):
                 return None
-        lease = self._store.leases.claim(connection, conversation_key, self._process.token, token)
+        lease = self._store.leases.claim(connection, conversation_key, self.process.token, token)
         if lease is None:
             return None
         message = self._store.mailbox.start_oldest(connection, conversation_key) if limits.can_handle else None

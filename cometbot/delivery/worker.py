@@ -69,31 +69,14 @@ class Worker:
         self._background: list[list[threading.Thread]] = []
         self._channels = channels
         self._handlers = HandlerRegistry(handler_timeout)
-        transactions_class = SingleStatementTransactions if store.database.supports_writable_ctes else Transactions
-        self._transactions = transactions_class(
-            store,
-            self._process,
-            channels,
-            notify=self.notify,
-            is_stopping=self.is_stopping,
-            isolate=self._handlers.isolate,
-            send_timeout=policy.timeout,
-        )
+        self._transactions = self._make_transactions(policy.timeout)
+        sender = ReplySender(self._transactions, channels, policy, observer, reraise=engine.reraise)
         self._runner = ConversationRunner(
             bots,
             channels,
             self._roles,
-            self._process,
             self._transactions,
-            ReplySender(
-                self._transactions,
-                self._process,
-                channels,
-                policy,
-                observer,
-                clock=lambda: store.database.clock(),
-                reraise=engine.reraise,
-            ),
+            sender,
             self._handlers,
             observer,
             notify=self.notify,
@@ -103,6 +86,18 @@ class Worker:
         self._purge = purge
         self._log_statistics = log_statistics
         self._maintenance = threading.Thread(target=self._run_maintenance, name="cometbot-keeper", daemon=True)
+
+    def _make_transactions(self, send_timeout: float) -> Transactions:
+        kind = SingleStatementTransactions if self._database.supports_writable_ctes else Transactions
+        return kind(
+            self._store,
+            self._process,
+            self._channels,
+            notify=self.notify,
+            is_stopping=self.is_stopping,
+            isolate=self._handlers.isolate,
+            send_timeout=send_timeout,
+        )
 
     def start(self) -> None:
         """Register this process and start its threads."""

@@ -46,7 +46,8 @@ class PreparedStatement:
     def __call__(self, connection: Connection, values: Mapping[str, Any] = _NO_VALUES) -> Any:
         parameters = {**self._constants, **values}
         cursor = connection.connection.cursor()
-        cursor.execute(self._sql, parameters if self._names is None else [parameters[name] for name in self._names])
+        names = self._names
+        cursor.execute(self._sql, parameters if names is None else [*map(parameters.__getitem__, names)])
         return cursor
 
 

@@ -115,7 +115,7 @@ class Erasure:
     """
 
     def __init__(self, database: Database) -> None:
-        self._clock: Callable[[], float] = lambda: database.clock()
+        self._database = database
 
     def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Clear the messages, the replies and the target of these conversations.
@@ -125,7 +125,7 @@ class Erasure:
         """
         # In one order everywhere: runners lock several conversations in this order, too.
         for conversation_key in sorted(set(conversation_keys)):
-            values = {"key": conversation_key, "now": self._clock()}
+            values = {"key": conversation_key, "now": self._database.clock()}
             was_idle = transaction.execute(_delete_idle_conversation, values).rowcount > 0
             transaction.execute(_clear_target, values)
             transaction.execute(_clear_unfinished_messages, values)
@@ -162,7 +162,7 @@ class Erasure:
         self, transaction: Transaction, channel: str, account: str, bot: str, keys: Iterable[str]
     ) -> None:
         """Clear single messages of a bot's mailbox, by their event keys; a message that waits is discarded."""
-        values = {"ch": channel, "acc": account, "of": bot, "now": self._clock()}
+        values = {"ch": channel, "acc": account, "of": bot, "now": self._database.clock()}
         for key in keys:
             transaction.execute(_clear_message, {**values, "named": key})
 
@@ -183,4 +183,4 @@ class Erasure:
         for query in (_select_unfinished_replies, _select_dead_replies):
             for row, payload in transaction.execute(query, {"key": conversation_key}).all():
                 if is_content(json.loads(payload)):
-                    transaction.execute(_discard_reply, {"row": row, "now": self._clock()})
+                    transaction.execute(_discard_reply, {"row": row, "now": self._database.clock()})

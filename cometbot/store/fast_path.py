@@ -11,7 +11,7 @@ which it chose that row.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ class FastPath:
     """Statements that are one commit each. All methods work on the connection of :meth:`Database.autocommit`."""
 
     def __init__(self, database: Database) -> None:
-        self._clock: Callable[[], float] = lambda: database.clock()
+        self._database = database
         self._claim = database.prepare(_claim)
         self._advance = database.prepare(_advance)
         self._finish_with_reply = database.prepare(_finish_with_reply)
@@ -110,7 +110,13 @@ class FastPath:
 
         If the message is None, one may still have arrived while the lease was claimed.
         """
-        values = {"key": conversation_key, "token": token, "process": process, "now": self._clock(), "begins": True}
+        values = {
+            "key": conversation_key,
+            "token": token,
+            "process": process,
+            "now": self._database.clock(),
+            "begins": True,
+        }
         row = self._claim(connection, {**values, "row": None, "reply": None}).fetchone()
         return None if row is None else (Lease(conversation_key, token, to_conversation(row[:6])), _to_message(row[6:]))
 
@@ -132,7 +138,7 @@ class FastPath:
         values = {
             "key": lease.conversation_key,
             "held": lease.token,
-            "now": self._clock(),
+            "now": self._database.clock(),
             "row": message.seq if message else None,
             "by": handler,
             "reply": result.reply.id if result else None,
@@ -151,7 +157,7 @@ class FastPath:
 
         Return None, with neither done, if another reply or a throttle precedes it or the lease is lost.
         """
-        values = Outbox.make_row(draft, 0, draft.payloads[0], SENDING, self._clock())
+        values = Outbox.make_row(draft, 0, draft.payloads[0], SENDING, self._database.clock())
         lease_values = {
             "key": lease.conversation_key,
             "held": lease.token,

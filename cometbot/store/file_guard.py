@@ -28,9 +28,9 @@ class FileGuard:
 
     def __init__(self, path: str, configured_path: str = "") -> None:
         self._path = path
-        self._names = [configured_path or path, f"{path}-wal", f"{path}-shm"]
-        self._identities = [file_identity(name) for name in self._names]
-        self._shm = _descriptors.acquire(self._names[2])
+        names = (configured_path or path, f"{path}-wal", f"{path}-shm")
+        self._identities = [(name, file_identity(name)) for name in names]
+        self._shm = _descriptors.acquire(names[2])
         self._content = self._read_content()
         self._problem = ""
 
@@ -40,36 +40,41 @@ class FileGuard:
         A problem that was found once is returned ever after.
         """
         if not self._problem:
-            self._problem = self._check_names() or self._check_content()
+            self._problem = self._find_problem()
         return self._problem
 
-    def _check_names(self) -> str:
-        for name, known in zip(self._names, self._identities, strict=True):
+    def _find_problem(self) -> str:
+        """Return the problem, "" for none. It runs before and after each write, so it does little: three ``stat``."""
+        modification = None
+        for name, known in self._identities:
             try:
-                if file_identity(name) != known:
-                    return f"{name} was replaced by another file while it was in use"
+                found = os.stat(name)
             except (FileNotFoundError, NotADirectoryError):
                 return f"{name} was removed or moved while it was in use"
             except OSError:  # the file system does not respond now: the write itself reports that
                 return ""
-        return ""
+            if (found.st_dev, found.st_ino) != known:
+                return f"{name} was replaced by another file while it was in use"
+            modification = modification or (found.st_mtime_ns, found.st_size)
+        return "" if modification == self._content[0] else self._check_content()
 
     def _check_content(self) -> str:
+        """Return the problem of a database file that has changed since the last check."""
         before = self._content
         try:
-            changed = _modification(self._path) != before[0]
-            now = self._read_content() if changed else before
+            now = self._read_content()
         except OSError:
             return ""
         self._content = now
         is_same_log = now[1] == before[1] and now[1] == self._read_counters()
-        if changed and is_same_log and not _is_in_checkpoint(now[1]):
+        if now[0] != before[0] and is_same_log and not _is_in_checkpoint(now[1]):
             return f"{self._path} was overwritten while it was in use"
         return ""
 
     def _read_content(self) -> tuple[tuple[int, int], bytes]:
         counters = self._read_counters()
-        return _modification(self._path), counters
+        found = os.stat(self._path)
+        return (found.st_mtime_ns, found.st_size), counters
 
     def _read_counters(self) -> bytes:
         """Return the salts of the log, the number of frames that were copied, and the number that were to be copied."""
@@ -124,11 +129,6 @@ class _Descriptors:
 
 _descriptors = _Descriptors()
 os.register_at_fork(after_in_child=_descriptors.reset_after_fork)
-
-
-def _modification(name: str) -> tuple[int, int]:
-    found = os.stat(name)
-    return found.st_mtime_ns, found.st_size
 
 
 def _is_in_checkpoint(counters: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import copy
 from itertools import pairwise
@@ -221,8 +221,10 @@ class GroupCommit:
 
     def _finish(self, batch: list[_QueuedWrite], queued: _QueuedWrite) -> None:
         """Wake the threads of ``batch``: of durable work after the sync, of other work at once."""
-        stored = [work for work in batch if work.durable and work.error is None]
-        self._wake([work for work in batch if work is not queued and work not in stored])
+        stored, others = list[_QueuedWrite](), list[_QueuedWrite]()
+        for work in batch:
+            (stored if work.durable and work.error is None else others).append(work)
+        self._wake(others, queued)
         try:
             if stored:
                 self._sync()
@@ -232,12 +234,16 @@ class GroupCommit:
             if not isinstance(error, StoreBusy):
                 raise
         finally:
-            self._wake([work for work in stored if work is not queued])
+            self._wake(stored, queued)
 
-    def _wake(self, finished: Sequence[_QueuedWrite]) -> None:
+    def _wake(self, finished: list[_QueuedWrite], leader: _QueuedWrite) -> None:
         """Mark the work as done and wake its threads: the first one here, each other one by the previous one."""
+        if leader in finished:
+            finished.remove(leader)
+        if not finished:
+            return
         for work in finished:
             work.is_done = True
         for work, successor in pairwise(finished):
             work.successor = successor
-        self._wake_next(finished[0] if finished else None)
+        self._wake_next(finished[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -234,7 +234,7 @@ class Leases:
     """The table ``conversations``. All methods work inside the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
-        self._clock: Callable[[], float] = lambda: database.clock()
+        self._database = database
         names = ("lane", "channel", "account", "bot", "conversation", "target", "is_group")
         row: dict[str, Any] = {name: bound(name) for name in names}
         insert = database.insert(conversations).values(**row, mail=True)
@@ -261,7 +261,9 @@ class Leases:
         process = row[0]
         if process is None:
             return False
-        return self._find_alive_process(connection, {"who": process, "now": self._clock()}).fetchone() is not None
+        return (
+            self._find_alive_process(connection, {"who": process, "now": self._database.clock()}).fetchone() is not None
+        )
 
     def add(self, connection: Connection, conversation: Conversation) -> None:
         """Store the conversation, without pending work, if it is not known yet."""
@@ -274,7 +276,9 @@ class Leases:
         row = self._claim_free(connection, values).fetchone()
         if row is not None:
             return Lease(conversation_key, token, to_conversation(row))
-        dead_holder = self._find_dead_holder(connection, {"key": conversation_key, "now": self._clock()}).fetchone()
+        dead_holder = self._find_dead_holder(
+            connection, {"key": conversation_key, "now": self._database.clock()}
+        ).fetchone()
         if dead_holder is not None:
             row = self._claim_dead(connection, {**values, "held": dead_holder[0]}).fetchone()
             return Lease(conversation_key, token, to_conversation(row), is_recovered=True) if row else None
@@ -346,7 +350,12 @@ class Leases:
         In the channels ``only_handled`` these are conversations without a waiting reply, in those ``only_sent``
         conversations with one.
         """
-        values: dict[str, Any] = {"now": self._clock(), "bots": list(bots), "channels": list(channels), "most": limit}
+        values: dict[str, Any] = {
+            "now": self._database.clock(),
+            "bots": list(bots),
+            "channels": list(channels),
+            "most": limit,
+        }
         if not only_handled and not only_sent:
             return list(connection.execute(_abandoned_in_channels, values).scalars())
         values |= {"only_handled": list(only_handled), "only_sent": list(only_sent)}
@@ -354,7 +363,7 @@ class Leases:
 
     def count_alive(self, connection: Connection) -> int:
         """Return the number of live processes that handle messages."""
-        alive = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > self._clock())
+        alive = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > self._database.clock())
         return connection.execute(alive.select_from(processes)).scalar_one()
 
     def count_stuck(self, connection: Connection, seconds: float, limit: int = 1000) -> dict[str, int]:
@@ -363,7 +372,7 @@ class Leases:
         A conversation is stuck if it has had pending work for longer than ``seconds`` without a live holder. At most
         ``limit`` conversations are counted in all.
         """
-        values = {"now": self._clock(), "before": self._clock() - seconds, "most": limit}
+        values = {"now": self._database.clock(), "before": self._database.clock() - seconds, "most": limit}
         return dict(connection.execute(_count_stuck, values).all())
 
     def delete_expired(self, connection: Connection, before: float) -> int:

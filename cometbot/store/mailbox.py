@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,7 +145,7 @@ class Mailbox:
     """The table ``mailbox``. All methods work inside the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
-        self._clock: Callable[[], float] = lambda: database.clock()
+        self._database = database
         names = ("channel", "account", "bot", "event_key", "lane", "sender", "body", "received_at")
         insert = database.insert(mailbox).values({name: bound(name) for name in names})
         self._insert = database.prepare(
@@ -174,7 +174,7 @@ class Mailbox:
             "lane": str(key),
             "sender": incoming.sender,
             "body": incoming.body,
-            "received_at": self._clock(),
+            "received_at": self._database.clock(),
         }
         return bool(self._insert(connection, values).rowcount > 0)
 
@@ -189,7 +189,7 @@ class Mailbox:
         The event must be due, no process may have died on it, and no reply may wait before it. None does not mean that
         the conversation has no pending event.
         """
-        row = self._start_oldest(connection, {"key": conversation_key, "now": self._clock()}).fetchone()
+        row = self._start_oldest(connection, {"key": conversation_key, "now": self._database.clock()}).fetchone()
         return MailboxMessage(*row) if row else None
 
     def mark_running(self, connection: Connection, message: MailboxMessage) -> None:
@@ -215,7 +215,7 @@ class Mailbox:
         self, connection: Connection, message: MailboxMessage, state: str, handler: str, error: str | None
     ) -> bool:
         error_text = error and storable_text(error)
-        values = {"row": message.seq, "to": state, "now": self._clock(), "by": handler, "why": error_text}
+        values = {"row": message.seq, "to": state, "now": self._database.clock(), "by": handler, "why": error_text}
         return bool(self._finish(connection, values).rowcount > 0)
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
@@ -239,7 +239,7 @@ class Mailbox:
     def discard(self, connection: Connection, seq: int) -> bool:
         """Discard a dead letter. Return False if it is none."""
         change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
-        return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
+        return connection.execute(change.values(state=DISCARDED, ended_at=self._database.clock())).rowcount > 0
 
     def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
         """Delete at most ``limit`` rows that ended before ``before``; return their number."""
@@ -256,7 +256,7 @@ class Mailbox:
             .where(sa.text("state IN ('waiting', 'running')"))
             .group_by(mailbox.c.bot)
         )
-        now = self._clock()
+        now = self._database.clock()
         return {bot: (count, max(0.0, now - oldest)) for bot, count, oldest in connection.execute(query)}
 
     def count_dead_letters(self, connection: Connection) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -208,7 +208,7 @@ class Outbox:
     """The table ``outbox``. All methods work inside the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
-        self._clock: Callable[[], float] = lambda: database.clock()
+        self._database = database
         insert = database.insert(outbox).values(
             {name: bound(name, type_=outbox.c[name].type) for name in _STORED_COLUMNS}
         )
@@ -225,7 +225,7 @@ class Outbox:
 
         A reply that is stored already is neither changed nor returned.
         """
-        now = self._clock()
+        now = self._database.clock()
         stored = []
         for draft in drafts:
             for part, payload in enumerate(draft.payloads):
@@ -264,7 +264,7 @@ class Outbox:
 
     def mark_sending(self, connection: Connection, reply: OutboxMessage) -> None:
         """Record, before it happens, that a reply is about to be sent."""
-        self._mark_sending(connection, {"row": reply.id, "now": self._clock()})
+        self._mark_sending(connection, {"row": reply.id, "now": self._database.clock()})
 
     def save_result(self, connection: Connection, result: SendResult) -> None:
         """Save the result of a send."""
@@ -273,7 +273,7 @@ class Outbox:
             "to": result.state,
             "tried": result.counted_attempts,
             "due": result.due_at,
-            "now": self._clock() if result.is_final else None,
+            "now": self._database.clock() if result.is_final else None,
             "named": result.platform_id,
             "why": result.error and storable_text(result.error),
         }
@@ -318,14 +318,14 @@ class Outbox:
         Return its conversation key, or None if it is not dead.
         """
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
-        now = self._clock()
+        now = self._database.clock()
         fresh = change.values(state=UNKNOWN, attempts=0, due_at=None, ended_at=None, created_at=now)
         return connection.execute(fresh.returning(outbox.c.lane)).scalar()
 
     def discard(self, connection: Connection, row: int) -> bool:
         """Discard a dead reply for good. Return False if it is none."""
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
-        return connection.execute(change.values(state=DISCARDED, ended_at=self._clock())).rowcount > 0
+        return connection.execute(change.values(state=DISCARDED, ended_at=self._database.clock())).rowcount > 0
 
     def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
         """Delete at most ``limit`` rows that ended before ``before``; return their number.

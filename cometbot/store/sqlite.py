@@ -118,25 +118,18 @@ class SQLite(Database):
 
     @contextmanager
     def _write(self, deadline: float) -> Iterator[Connection]:
+        """Open a write transaction, in turn with the threads of this process and with the other processes."""
         if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise StoreBusy("the database is busy writing for others; try again in a moment")
         try:
-            with self._write_transaction(deadline) as connection:
-                yield connection
-        finally:
-            self._lock.release()
-
-    @contextmanager
-    def _write_transaction(self, deadline: float) -> Iterator[Connection]:
-        """Open a write transaction, in turn with the other processes."""
-        assert self._writer is not None
-        self._write_lock.acquire(deadline)
-        try:
+            assert self._writer is not None
+            self._write_lock.acquire(deadline)
             self._check_files()
-            with _transaction(self._writer, deadline, self._write_lock, self._to_error) as connection:
-                yield connection
+            with _transaction(self._writer, deadline, self._write_lock, self._to_error):
+                yield self._writer
         finally:
             self._write_lock.release()
+            self._lock.release()
 
     def _sync(self) -> None:
         try:
@@ -304,7 +297,7 @@ class SQLite(Database):
         return connection
 
     def _initialize_schema_and_clock(self) -> None:
-        with self._write_transaction(time.monotonic() + WRITE_TIMEOUT) as connection:
+        with self._write(time.monotonic() + WRITE_TIMEOUT) as connection:
             migrate.upgrade(connection)
             self._clock = _shared_clock(connection)
 
@@ -353,7 +346,7 @@ def _deadline(timeout: float | None) -> float:
 @contextmanager
 def _transaction(
     connection: Connection, deadline: float, write_lock: WriteLock, to_error: Callable[[BaseException, str], StoreBusy]
-) -> Iterator[Connection]:
+) -> Iterator[None]:
     """Begin a transaction that may write, waiting for other processes until ``time.monotonic()`` is ``deadline``.
 
     Failures of the database are raised as the exception that ``to_error`` returns.
@@ -361,7 +354,7 @@ def _transaction(
     driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
     try:
         _begin(driver, deadline, write_lock)
-        yield connection
+        yield
         driver.execute("COMMIT")
     except BaseException as error:
         if driver.in_transaction:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -58,7 +57,7 @@ class AccountThrottles:
     """
 
     def __init__(self, database: Database) -> None:
-        self._clock: Callable[[], float] = lambda: database.clock()
+        self._database = database
         self._get = database.prepare(_get)
         row, columns = database.insert(pauses), pauses.c
         # Requests in flight when the throttle began are refused too; they neither count as refusals nor shorten it.
@@ -81,7 +80,7 @@ class AccountThrottles:
         row = self._get(connection, {"key": account_key(key)}).fetchone()
         if row is None:
             return ThrottleState()
-        until, now = row[0], self._clock()
+        until, now = row[0], self._database.clock()
         if until > now:
             return ThrottleState(until - now)
         values = {"key": account_key(key), "now": now, "then": now + trial_timeout}
@@ -109,7 +108,7 @@ class AccountThrottles:
         ``is_rate_limited``: the platform refused a request because there were too many. Any other reason resets the
         count of refusals.
         """
-        now, stored_reason = self._clock(), storable_text(reason)
+        now, stored_reason = self._database.clock(), storable_text(reason)
         values = {
             "account": account_key(key),
             "until": now + seconds,
@@ -122,7 +121,7 @@ class AccountThrottles:
         """End the throttle that was tried, and resume the conversations that wait for it at once."""
         if connection.execute(_clear, {"key": account_key(key)}).rowcount == 0:
             return
-        connection.execute(_resume_waiting, {"ch": key.channel, "acc": key.account, "now": self._clock()})
+        connection.execute(_resume_waiting, {"ch": key.channel, "acc": key.account, "now": self._database.clock()})
 
 
 def account_key(key: ConversationKey) -> str:

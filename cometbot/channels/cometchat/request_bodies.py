@@ -30,9 +30,12 @@ def encode(value: object, field: str = "data") -> bytes:
     Raises :class:`MessageError`, naming ``field``, if it cannot be encoded as JSON.
     """
     try:
-        return orjson.dumps(replace_surrogates(value))
-    except (TypeError, ValueError) as error:
-        raise MessageError(f"{field} must be JSON: {error}") from None
+        return orjson.dumps(value)
+    except (TypeError, ValueError):  # a lone surrogate, or no JSON
+        try:
+            return orjson.dumps(replace_surrogates(value))
+        except (TypeError, ValueError) as error:
+            raise MessageError(f"{field} must be JSON: {error}") from None
 
 
 def make_receiver_fields(receiver: str, *, is_group: bool) -> dict[str, str]:
