@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate, validates_schema
 
@@ -49,6 +49,15 @@ def _flatten(messages: Mapping[Any, Any], path: str = "") -> list[tuple[str, lis
 
 class InputSchema(Schema):
     """Base of all schemas for input."""
+
+    def split_lists(self, query: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """Return the values of a query string. Lists may be repeated, comma-separated, or both."""
+        values: dict[str, Any] = {}
+        for name, texts in query.items():
+            key = name.removesuffix("[]")
+            is_list = isinstance(self.fields.get(key), fields.List)
+            values[key] = [part for text in texts for part in text.split(",")] if is_list else texts[-1]
+        return values
 
 
 class _LenientSchema(InputSchema):
@@ -162,61 +171,38 @@ class ReceiptSchema(_LenientSchema):
     messageId = fields.Integer()
 
 
-class PageQuery(_LenientSchema):
-    """A query of a list that is paged by number: ``page`` and ``perPage``."""
-
-    page = fields.Integer(load_default=1, validate=validate.Range(min=1))
-    perPage = fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000))
-    searchKey = fields.String(load_default="")
-    searchIn = fields.List(fields.String(), load_default=lambda: ["name", "uid"])
-    withTags = fields.Boolean(load_default=False)
-    tags = fields.List(fields.String(), load_default=list)
-    status = fields.String(load_default="")
-    role = fields.String(load_default="")
-    roles = fields.List(fields.String(), load_default=list)
-    onlyDeactivated = fields.Boolean(load_default=False)
-    withDeactivated = fields.Boolean(load_default=False)
-    isAIBot = fields.Boolean(load_default=False)
-    type = fields.String(load_default="")
-    types = fields.List(fields.String(), load_default=list)
-    hasJoined = fields.Boolean(load_default=False)
-    scopes = fields.List(fields.String(), load_default=list)
-    conversationType = fields.String(load_default="")
-    unread = fields.Boolean(load_default=False)
+def _fields(make: Callable[..., fields.Field[Any]], names: str, **options: Any) -> dict[str, Any]:
+    return {name: make(**options) for name in names.split()}
 
 
-class HistoryQuery(_LenientSchema):
-    """A history query: docs/protocols/cometchat.md, "History queries". ``id`` 0 and ``sentAt`` 0 mean no cursor."""
+def _list(**options: Any) -> fields.Field[Any]:
+    return fields.List(fields.String(), **options)
 
-    affix = fields.String(load_default="prepend", validate=validate.OneOf(("append", "prepend")))
-    id = fields.Integer(load_default=0)
-    sentAt = fields.Integer(load_default=0)
-    limit = fields.Integer(load_default=0, validate=validate.Range(min=0, max=1000))
-    perPage = fields.Integer(load_default=0, validate=validate.Range(min=0, max=1000))
-    category = fields.String()
-    categories = fields.List(fields.String())
-    type = fields.String()
-    types = fields.List(fields.String())
-    sender = fields.String()
-    receiverType = fields.String()
-    conversationId = fields.String()
-    tags = fields.List(fields.String())
-    withTags = fields.Boolean(load_default=False)
-    searchKey = fields.String()
-    hasAttachments = fields.Boolean()
-    attachmentTypes = fields.List(fields.String())
-    hasMentions = fields.Boolean()
-    mentionedUids = fields.List(fields.String())
-    myMentionsOnly = fields.Boolean()
-    hasLinks = fields.Boolean()
-    hasReactions = fields.Boolean()
-    hideReplies = fields.Boolean()
-    hideDeleted = fields.Boolean()
-    onlyDeleted = fields.Boolean()
-    unread = fields.Boolean()
-    undelivered = fields.Boolean()
-    fromTimestamp = fields.Integer()
-    toTimestamp = fields.Integer()
+
+_PAGE_FIELDS: dict[str, Any] = {
+    "page": fields.Integer(load_default=1, validate=validate.Range(min=1)),
+    "perPage": fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000)),
+    "searchIn": _list(load_default=lambda: ["name", "uid"]),
+    **_fields(fields.String, "searchKey status role type conversationType", load_default=""),
+    **_fields(_list, "tags roles types scopes", load_default=list),
+    **_fields(fields.Boolean, "withTags onlyDeactivated withDeactivated isAIBot hasJoined unread", load_default=False),
+}
+PageQuery = cast(type[InputSchema], _LenientSchema.from_dict(_PAGE_FIELDS, name="PageQuery"))
+"""A query of a list that is paged by number: ``page`` and ``perPage``."""
+
+_HISTORY_FIELDS: dict[str, Any] = {
+    "affix": fields.String(load_default="prepend", validate=validate.OneOf(("append", "prepend"))),
+    **_fields(fields.Integer, "id sentAt", load_default=0),
+    **_fields(fields.Integer, "limit perPage", load_default=0, validate=validate.Range(min=0, max=1000)),
+    **_fields(fields.String, "category type sender receiverType conversationId searchKey"),
+    **_fields(_list, "categories types tags attachmentTypes mentionedUids"),
+    "withTags": fields.Boolean(load_default=False),
+    **_fields(fields.Boolean, "hasAttachments hasMentions myMentionsOnly hasLinks hasReactions"),
+    **_fields(fields.Boolean, "hideReplies hideDeleted onlyDeleted unread undelivered"),
+    **_fields(fields.Integer, "fromTimestamp toTimestamp"),
+}
+HistoryQuery = cast(type[InputSchema], _LenientSchema.from_dict(_HISTORY_FIELDS, name="HistoryQuery"))
+"""A history query: docs/protocols/cometchat.md, "History queries". ``id`` 0 and ``sentAt`` 0 mean no cursor."""
 
 
 class RuleSchema(_StrictSchema):

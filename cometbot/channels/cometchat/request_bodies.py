@@ -19,7 +19,9 @@ MAX_TAGS, MAX_TAG_LENGTH = 25, 100
 MAX_MENTIONS = 10
 MAX_REACTION_LENGTH = 45
 MAX_NAME_LENGTH = 100
-CATEGORIES = ("message", "custom", "interactive", "card")
+DATA_FIELDS = {"custom": "customData", "interactive": "interactiveData", "card": "card"}
+"""The field of ``data`` with the content of a message, by its category; others have text or attachments."""
+CATEGORIES = ("message", *DATA_FIELDS)
 MESSAGE_TYPES = ("text", "image", "file", "audio", "video")
 _MENTION = re.compile(r"<@uid:([^<>\s]+)>")
 
@@ -53,8 +55,7 @@ def check_message(body: Mapping[str, Any]) -> bytes:
     _require(_is_text(kind), "type must not be empty")
     if category == "message":
         _require(kind in MESSAGE_TYPES, f"type must be one of {', '.join(MESSAGE_TYPES)}, not {kind!r}")
-    _require(isinstance(data, Mapping), "data must be an object")
-    assert isinstance(data, Mapping)
+    data = _require_object(data, "data")
     _check_content(str(category), str(kind), data)
     check_data(data)
     check_tags(body.get("tags"))
@@ -125,17 +126,12 @@ def _check_content(category: str, kind: str, data: Mapping[str, Any]) -> None:
         assert isinstance(attachments, Sequence)
         for number, attachment in enumerate(attachments):
             _check_attachment(attachment, f"data.attachments.{number}")
-    elif category == "custom":
-        _require(isinstance(data.get("customData"), Mapping), "data.customData must be an object")
-    elif category == "interactive":
-        _require(isinstance(data.get("interactiveData"), Mapping), "data.interactiveData must be an object")
     else:
-        _require(isinstance(data.get("card"), Mapping), "data.card must be an object")
+        _require_object(data.get(DATA_FIELDS[category]), f"data.{DATA_FIELDS[category]}")
 
 
 def _check_attachment(attachment: object, path: str) -> None:
-    _require(isinstance(attachment, Mapping), f"{path} must be an object")
-    assert isinstance(attachment, Mapping)
+    attachment = _require_object(attachment, path)
     for name in ("url", "name", "mimeType", "extension"):
         _require(_is_text(attachment.get(name)), f"{path}.{name} must be a text that is not empty")
 
@@ -147,3 +143,9 @@ def _is_text(value: object) -> bool:
 def _require(condition: object, text: str) -> None:
     if not condition:
         raise MessageError(text)
+
+
+def _require_object(value: object, field: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise MessageError(f"{field} must be an object")
+    return value

@@ -19,9 +19,6 @@ class Envelope(dict[str, Any]):
 
 
 _PAGE = PageQuery()
-_LIST_PARAMETERS = frozenset({
-    "categories", "types", "tags", "attachmentTypes", "mentionedUids", "roles", "scopes", "searchIn", "userTags",
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +35,8 @@ class ApiCall:
         return load(schema, self.body, partial=partial)
 
     def load_query(self, schema: InputSchema) -> dict[str, Any]:
-        """Return the query, validated by ``schema``. Lists may be repeated, comma-separated, or both."""
-        values: dict[str, Any] = {}
-        for name, texts in self.query.items():
-            key = name.removesuffix("[]")
-            values[key] = [part for text in texts for part in text.split(",")] if key in _LIST_PARAMETERS else texts[-1]
-        return load(schema, values)
+        """Return the query, validated by ``schema``."""
+        return load(schema, schema.split_lists(self.query))
 
     def load_page_query(self) -> dict[str, Any]:
         """Return the query of a list that is paged by number."""
