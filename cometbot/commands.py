@@ -103,7 +103,7 @@ class Signature:
         if self.keyword_only:
             return values, self._parse_rest(rest.strip())
         if rest.strip():
-            raise ValueError(f"That is too much: “{rest.strip()[:_MAX_QUOTED_LENGTH]}”.")
+            raise ValueError(f"Unexpected argument: “{rest.strip()[:_MAX_QUOTED_LENGTH]}”.")
         return values, {}
 
     def bind(self, values: Mapping[str, str | None]) -> Arguments:

@@ -115,14 +115,14 @@ def variable_name(setting: str) -> str:
 def _flag(text: str) -> bool:
     word = text.lower()
     if word not in _TRUE_WORDS + _FALSE_WORDS:
-        raise ValueError(f"{text!r} is neither yes nor no; set 1 or 0")
+        raise ValueError(f"expected 1 or 0, got {text!r}")
     return word in _TRUE_WORDS
 
 
 def _integer(at_least: int = 1) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < at_least:
-            raise ValueError(f"{text!r} is no whole number from {at_least} up; set one, for example {max(at_least, 8)}")
+            raise ValueError(f"expected a whole number from {at_least} up, such as {max(at_least, 8)}, got {text!r}")
         return int(text)
 
     return read
@@ -130,20 +130,20 @@ def _integer(at_least: int = 1) -> Callable[[str], int]:
 
 def _bytes(text: str) -> int:
     if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
-        raise ValueError(f"expected a number of bytes, got {text!r}; set one, for example 10737418240")
+        raise ValueError(f"expected a number of bytes, such as 10737418240, got {text!r}")
     return int(text)
 
 
 def _seconds(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII) or not float(text) > 0:
-        raise ValueError(f"{text!r} is no number of seconds; set one above 0, for example 30 or 0.5")
+        raise ValueError(f"expected a number of seconds above 0, such as 30 or 0.5, got {text!r}")
     return float(text)
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text.lower() not in words:
-            raise ValueError(f"{text!r} is not known; set {', '.join(words[:-1])} or {words[-1]}")
+            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}, got {text!r}")
         return text.lower()
 
     return parse
@@ -160,7 +160,7 @@ def _proxies(text: str) -> tuple[TrustedProxy, ...]:
             proxies.append("unix" if part.lower() == "unix" else ipaddress.ip_network(part, strict=False))
         except ValueError:
             raise ValueError(
-                f"{part!r} is no address; set addresses or networks such as 127.0.0.1,10.0.0.0/8, or unix"
+                f"expected addresses or networks such as 127.0.0.1,10.0.0.0/8, or unix, got {part!r}"
             ) from None
     return tuple(proxies)
 
@@ -173,7 +173,7 @@ def _url(*schemes: str, example: str) -> Callable[[str], str]:
         except ValueError:
             good = False
         if not good:
-            raise ValueError(f"it is no {' or '.join(schemes)} URL with a host; set one such as {example}")
+            raise ValueError(f"expected a {' or '.join(schemes)} URL with a host, such as {example}")
         return text.rstrip("/")
 
     return parse
@@ -183,7 +183,7 @@ def _origins(text: str) -> tuple[str, ...]:
     origins = tuple(dict.fromkeys(part for item in text.split(",") if (part := item.strip().lower())))
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
-            raise ValueError(f"{origin!r} is no origin; set ones such as https://app.example.com, or * for all")
+            raise ValueError(f"expected origins such as https://app.example.com, or * for all, got {origin!r}")
     # Browsers omit the default port in the Origin header, which these are compared with.
     shown = (one.removesuffix(":443" if one.startswith("https:") else ":80") for one in origins)
     return tuple(dict.fromkeys(shown))
@@ -192,16 +192,14 @@ def _origins(text: str) -> tuple[str, ...]:
 def _api_url(text: str) -> str:
     url = _url("https", "http", example="https://api.example.com/v3")(text)
     if not urlsplit(url).path:
-        raise ValueError("it lacks the API's version; set the whole base URL, such as https://api.example.com/v3")
+        raise ValueError("expected the base URL with the API's version, such as https://api.example.com/v3")
     return url
 
 
 def _database_url(text: str) -> str:
     dialect = text.partition("://")[0].partition("+")[0]
     if "://" not in text or dialect not in ("sqlite", "postgresql"):
-        raise ValueError(
-            "it names no known database; set sqlite:///cometbot.db or postgresql://user:password@host/name"
-        )
+        raise ValueError("expected a URL such as sqlite:///cometbot.db or postgresql://user:password@host/name")
     if dialect == "postgresql":
         check_server_url(text)
     return text
@@ -216,27 +214,25 @@ def check_server_url(url: str) -> None:
     rest = url.partition("://")[2]
     user = rest.partition("@")[0] if "@" in rest else ""
     if rest.count("@") > 1 or "/" in user.partition(":")[0]:
-        raise ValueError("it has an @ or / that is not escaped; write @ in the password as %40, and / as %2F")
+        raise ValueError("an @ or / is not escaped; write @ in the password as %40, and / as %2F")
     if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
-        raise ValueError("it has a % that is not escaped; write % in the password as %25")
+        raise ValueError("the URL has a % that is not escaped; write % in the password as %25")
     try:
         plain = unquote(rest, errors="strict")
     except UnicodeDecodeError:
         plain = "\0"
     if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in plain):
-        raise ValueError("it has bytes that are no text; write the password in UTF-8, and % in it as %25")
+        raise ValueError("expected text, got other bytes; write the password in UTF-8, and % in it as %25")
     port = re.fullmatch(r"(?:\[[^]]*\]|[^:]*):(.+)", re.split(r"[/?]", rest.rpartition("@")[2])[0])
     if port and not (re.fullmatch(r"\d{1,5}", port[1], re.ASCII) and 0 < int(port[1]) <= 65535):
-        raise ValueError("its port is no number from 1 to 65535; set one such as postgresql://user:password@host/name")
+        raise ValueError("expected a port from 1 to 65535, as in postgresql://user:password@host:5432/name")
 
 
 def _bind(text: str) -> str:
     host, _, port = text.rpartition(":")
     is_port = bool(re.fullmatch(r"\d{1,5}", port, re.ASCII)) and int(port) <= 65535
     if not (text.startswith("unix:") and len(text) > len("unix:")) and not (host and is_port):
-        raise ValueError(
-            f"{text!r} is no address to listen on; set HOST:PORT, for example 0.0.0.0:8000, or unix:/a/path"
-        )
+        raise ValueError(f"expected HOST:PORT, such as 0.0.0.0:8000, or unix:/a/path, got {text!r}")
     return text
 
 
@@ -251,19 +247,19 @@ def _strong_secret(text: str) -> Secret:
 
 def _alphanumeric(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9-]+", text, re.ASCII):
-        raise ValueError(f"{text!r} is not made of letters and digits; copy it from CometChat's dashboard")
+        raise ValueError(f"expected letters and digits, got {text!r}; copy it from CometChat's dashboard")
     return text
 
 
 def _username(text: str) -> str:
     if ":" in text:
-        raise ValueError("it holds a colon, which Basic Auth cannot carry in a username; set one without")
+        raise ValueError("expected a username without a colon, which Basic Auth cannot carry")
     return text
 
 
 def _display_name(text: str) -> str:
     if any(ord(character) < 32 for character in text) or text.startswith(("#", "@")) or "'" in text:
-        raise ValueError("it begins with @ or #, or has a quote or a control character in it; set a plain name")
+        raise ValueError("expected a plain name: no @ or # at its beginning, no quotes, no control characters")
     return text
 
 
@@ -507,7 +503,7 @@ def _parse(name: str, text: str, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(text.strip())
     except ValueError as error:
-        raise ConfigurationError(f"{name} is wrong: {error}") from error
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def _check_pair(given: Mapping[str, str], stem: str, suffix: str = "") -> None:

@@ -33,7 +33,7 @@ def database_from_url(url: str) -> Database:
         try:
             check_server_url(url)
         except ValueError as error:
-            raise ConfigurationError(f"COMETBOT_DATABASE_URL is wrong: {error}") from None
+            raise ConfigurationError(f"COMETBOT_DATABASE_URL: {error}") from None
         return _create_postgresql(parsed)
     raise ConfigurationError(
         f"COMETBOT_DATABASE_URL names a {kind} database; set it to sqlite:///cometbot.db or postgresql://…"

@@ -72,7 +72,7 @@ class PostgreSQL(Database):
         self._url = url.set(drivername="postgresql+psycopg")
         if problem := _find_option_problem(self._url):
             raise ConfigurationError(
-                f"COMETBOT_DATABASE_URL is wrong: {problem}; leave out what stands after the ?, or set what "
+                f"COMETBOT_DATABASE_URL: {problem}; leave out what stands after the ?, or set what "
                 "PostgreSQL's manual lists as parameter key words, such as ?sslmode=require"
             )
         self._size = size

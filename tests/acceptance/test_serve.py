@@ -143,8 +143,8 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
     [
         ([], {}, "cometbot: no bot is named and there is no bot.py here in"),
         (["served:bott"], {}, "cometbot: the module served has no 'bott'; it has: bot, other"),
-        (["served:bot", "--threads", "many"], {}, "cometbot: COMETBOT_THREADS is wrong: 'many'"),
-        (["served:bot", "--bind", "here"], {}, "cometbot: COMETBOT_BIND is wrong: 'here'"),
+        (["served:bot", "--threads", "many"], {}, "cometbot: COMETBOT_THREADS: expected a whole number"),
+        (["served:bot", "--bind", "here"], {}, "cometbot: COMETBOT_BIND: expected HOST:PORT"),
         (["served:bot"], {"COMETBOT_CALLBACK_USERNAME": ""}, "COMETBOT_CALLBACK_PASSWORD is set and"),
         (["broken:bot"], {}, "cometbot: the bot broken:bot cannot be loaded; broken.py, line 2: SyntaxError: invalid"),
         (["served:bot"], {"COMETCHAT_API_KEY": ""}, "COMETCHAT_API_KEY"),

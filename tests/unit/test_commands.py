@@ -152,7 +152,7 @@ def test_words_do_not_fit_the_sentence_says_what_is_wrong(line: str, sentence: s
 def test_words_are_too_many_the_first_of_them_is_shown() -> None:
     def track(ctx: Any, number: int) -> None: ...
 
-    with pytest.raises(ValueError, match="too much: “now please”"):
+    with pytest.raises(ValueError, match="Unexpected argument: “now please”"):
         read(track, "4711 now please")
 
 

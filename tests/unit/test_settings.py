@@ -96,18 +96,18 @@ def test_values_are_read_without_the_spaces_around_them() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "advice"),
     [
-        ("COMETBOT_THREADS", "0", "set one, for example 8"),
+        ("COMETBOT_THREADS", "0", "from 1 up, such as 8"),
         ("COMETBOT_THREADS", "many", "whole number"),
         ("COMETBOT_PROCESSES", "-1", "whole number"),
         ("COMETBOT_KEEP_DAYS", "1.5", "whole number"),
         ("COMETBOT_HANDLER_TIMEOUT", "0", "above 0"),
         ("COMETBOT_STOP_TIMEOUT", "nan", "above 0"),
         ("COMETBOT_BODY_TIMEOUT", "10s", "above 0"),
-        ("COMETBOT_ALLOW_ANONYMOUS_CALLBACKS", "perhaps", "set 1 or 0"),
-        ("COMETBOT_LOG_FORMAT", "xml", "set text or json"),
-        ("COMETBOT_LOG_LEVEL", "loud", "set debug, info, warning, error or critical"),
-        ("COMETCHAT_RICH", "html", "set text, interactive or card"),
-        ("COMETBOT_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "'proxy' is no address"),
+        ("COMETBOT_ALLOW_ANONYMOUS_CALLBACKS", "perhaps", "expected 1 or 0"),
+        ("COMETBOT_LOG_FORMAT", "xml", "expected text or json"),
+        ("COMETBOT_LOG_LEVEL", "loud", "expected debug, info, warning, error or critical"),
+        ("COMETCHAT_RICH", "html", "expected text, interactive or card"),
+        ("COMETBOT_TRUSTED_PROXIES", "10.0.0.0/8,proxy", "got 'proxy'"),
         ("COMETBOT_BIND", "8000", "HOST:PORT"),
         ("COMETBOT_BIND", "0.0.0.0:70000", "HOST:PORT"),
         ("COMETBOT_BIND", "unix:", "unix:/a/path"),
@@ -121,11 +121,11 @@ def test_values_are_read_without_the_spaces_around_them() -> None:
         ("COMETCHAT_REGION", "us.evil.example", "dashboard"),
         ("COMETBOT_CALLBACK_USERNAME", "a:b", "colon"),
         ("SIMPLEX_URL", "http://localhost", "ws or wss"),
-        ("SIMPLEX_ALLOW_UNENCRYPTED", "maybe", "set 1 or 0"),
-        ("SIMPLEX_DISPLAY_NAME", "#helpdesk", "set a plain name"),
-        ("SIMPLEX_DISPLAY_NAME", "it's me", "set a plain name"),
-        ("SIMPLEX_DISPLAY_NAME", "a\nb", "set a plain name"),
-        ("SIMPLEX_GROUP_MESSAGES", "some", "set addressed or all"),
+        ("SIMPLEX_ALLOW_UNENCRYPTED", "maybe", "expected 1 or 0"),
+        ("SIMPLEX_DISPLAY_NAME", "#helpdesk", "expected a plain name"),
+        ("SIMPLEX_DISPLAY_NAME", "it's me", "expected a plain name"),
+        ("SIMPLEX_DISPLAY_NAME", "a\nb", "expected a plain name"),
+        ("SIMPLEX_GROUP_MESSAGES", "some", "expected addressed or all"),
         ("SIMPLEX_FILE_LIMIT", "1 MB", "whole number"),
         ("CHAT_API_WEBHOOK_URL", "nowhere", "https://"),
         ("CHAT_API_ORIGINS", "https://app.example.com,example.com", "https://app.example.com"),
@@ -135,7 +135,7 @@ def test_values_are_read_without_the_spaces_around_them() -> None:
 )
 def test_wrong_value_error_names_variable_and_fix(name: str, text: str, advice: str) -> None:
     sentence = refusal(**{name: text})
-    assert sentence.startswith(f"{name} is wrong: ")
+    assert sentence.startswith(f"{name}: ")
     assert advice in sentence
 
 
@@ -174,7 +174,7 @@ def test_ambiguous_password_in_url_is_refused_unseen(password: str, advice: str)
 def test_a_server_url_that_cannot_be_meant_is_refused_unseen(rest: str) -> None:
     sentence = refusal(COMETBOT_DATABASE_URL=f"postgresql://{rest}")
     assert "S3CRET" not in sentence
-    assert "write @" in sentence or "its port is no number from 1 to 65535" in sentence
+    assert "write @" in sentence or "expected a port from 1 to 65535" in sentence
 
 
 @pytest.mark.parametrize(
@@ -353,7 +353,9 @@ def test_half_of_credentials_in_code_is_refused(half: tuple[str, str]) -> None:
 
 
 def test_a_username_in_code_with_a_colon_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="callback_username of the bot 'shop' is wrong: it holds a colon"):
+    with pytest.raises(
+        ConfigurationError, match="callback_username of the bot 'shop': expected a username without a colon"
+    ):
         read().callback_credentials("shop", "a:b", "password")
 
 
@@ -469,7 +471,7 @@ SECRETS = [
 @pytest.mark.parametrize("secret", ["a", "x" * 15, "  " + "x" * 15 + "  "])
 def test_secret_under_16_characters_is_refused(name: str, secret: str) -> None:
     text = refusal(**{name: secret})
-    assert text.startswith(f"{name} is wrong: expected at least 16 characters, got {len(secret.strip())}; set a random")
+    assert text.startswith(f"{name}: expected at least 16 characters, got {len(secret.strip())}; set a random")
     assert "xxx" not in text
 
 

@@ -261,7 +261,7 @@ def test_headers_beyond_the_limits_are_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("variables", "status", "sentence"),
     [
-        ({"COMETBOT_THREADS": "many"}, 2, "cometbot: COMETBOT_THREADS is wrong: 'many' is no whole number"),
+        ({"COMETBOT_THREADS": "many"}, 2, "cometbot: COMETBOT_THREADS: expected a whole number"),
         ({"COMETBOT_BOT": "server_shop:bott"}, 4, "cometbot: the module server_shop has no 'bott'; it has: bot"),
         (
             {"COMETBOT_CALLBACK_USERNAME": "", "COMETBOT_CALLBACK_PASSWORD": ""},

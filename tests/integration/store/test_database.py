@@ -238,14 +238,14 @@ def test_the_password_of_a_database_url_is_not_printed() -> None:
         ("u@/d?host=a,b,c&port=1,2", "its hosts and ports do not fit together"),
         ("h/d?password=s3cret&s3cret=1", "an option is not known"),
         ("u:p@s3cret@h/d", "write @ in the password as %40"),
-        ("u:p@h:99999/d", "its port is no number"),
+        ("u:p@h:99999/d", "expected a port from 1 to 65535"),
     ],
 )
 def test_wrong_server_url_is_rejected_before_connecting(rest: str, says: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         database_from_url(f"postgresql://{rest}")
     sentence = str(caught.value)
-    assert sentence.startswith("COMETBOT_DATABASE_URL is wrong: ")
+    assert sentence.startswith("COMETBOT_DATABASE_URL: ")
     assert says in sentence
     assert "s3cret" not in "".join(traceback.format_exception(caught.value))
 
