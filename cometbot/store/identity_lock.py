@@ -7,7 +7,8 @@ import os
 import struct
 from collections.abc import Callable
 from contextlib import suppress
-from weakref import WeakSet
+
+from cometbot.forking import close_in_children
 
 FileIdentity = tuple[int, int]
 """Device and inode of a file."""
@@ -36,7 +37,6 @@ class IdentityLock:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = -1
-        _instances.add(self)
 
     def acquire(self, create: Callable[[], None]) -> str:
         """Acquire the lock; return the reason why the database must not be opened, or "" if it may be.
@@ -44,14 +44,15 @@ class IdentityLock:
         The first process calls ``create``, which creates the database if there is none. If the system has no locks of
         open files, every process calls it. After an error or a non-empty result, the lock is not held.
         """
-        self.release()
+        self.close()
+        close_in_children(self)  # a child shares the locks of its parent, and may outlive it
         try:
             problem = self._acquire(create)
         except BaseException:
-            self.release()
+            self.close()
             raise
         if problem:
-            self.release()
+            self.close()
         return problem
 
     def _acquire(self, create: Callable[[], None]) -> str:
@@ -84,20 +85,8 @@ class IdentityLock:
             return f"{self._path} was replaced by another file while other processes use it"
         return ""
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Release the lock."""
         if self._file >= 0:
             os.close(self._file)
         self._file = -1
-
-
-_instances: WeakSet[IdentityLock] = WeakSet()
-
-
-def _release_all() -> None:
-    for lock in list(_instances):
-        lock.release()
-
-
-# A child shares the locks of its parent, and may outlive it.
-os.register_at_fork(after_in_child=_release_all)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -12,6 +13,7 @@ import psycopg
 import psycopg.conninfo
 import psycopg.pq
 import sqlalchemy as sa
+from psycopg.pq import ConnStatus, TransactionStatus
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL, Connection
@@ -24,7 +26,6 @@ from cometbot.store.clock import LEASE_TTL, ServerClock, seconds_since_boot
 from cometbot.store.connection_pool import ConnectionPool
 from cometbot.store.database import ACK_TIMEOUT, WRITE_TIMEOUT, Database, PreparedStatement, T
 from cometbot.store.failures import STANDBY, TOO_MANY_CONNECTIONS, UNREACHABLE, classify_error
-from cometbot.store.liveness import is_alive, is_usable
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 POOL_SIZE = 10
@@ -42,6 +43,12 @@ CONNECT_OPTIONS: dict[str, Any] = {
     "fallback_application_name": "cometbot",
 }
 """Options of a connection, unless the URL sets them: a server that vanished is noticed after seconds."""
+
+_MAX_IDLE_WITHOUT_PING = 2.0
+"""Seconds of idleness from which the server is pinged; before that, only received data is checked."""
+
+_PING_TIMEOUT = 0.3
+"""Seconds within which a pinged server must respond."""
 
 _CLOCK_SYNC_INTERVAL = 5.0
 _UPGRADE_LOCK = 4_711_815
@@ -285,7 +292,7 @@ class PostgreSQL(Database):
         return ConnectionPool(
             engine.connect,
             _close,
-            lambda connection, idle: is_alive(_driver_connection(connection), idle),
+            lambda connection, idle: _is_alive(_driver_connection(connection), idle),
             size=self._size,
             reserved=RESERVED_CONNECTIONS,
         )
@@ -320,9 +327,46 @@ def _reset(connection: Connection) -> bool:
     """Roll back an open transaction, and return True if the connection can be used again."""
     try:
         connection.rollback()
-        return not connection.invalidated and is_usable(_driver_connection(connection))
+        return not connection.invalidated and _is_usable(_driver_connection(connection))
     except (*_TRANSIENT_ERRORS, sa.exc.DBAPIError):
         return False
+
+
+def _is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Return True if a connection is open and in no transaction."""
+    return not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE
+
+
+def _is_alive(connection: psycopg.Connection[Any], idle: float) -> bool:
+    """Return True if a connection that was idle for ``idle`` seconds can be used.
+
+    A server that ends a connection sends a message or closes the socket: either makes the socket readable. A firewall
+    that drops a connection sends nothing, so after some seconds the server is pinged with an empty query.
+    """
+    if not _is_usable(connection) or _is_readable(connection, 0.0):
+        return False
+    return idle < _MAX_IDLE_WITHOUT_PING or _ping(connection)
+
+
+def _is_readable(connection: psycopg.Connection[Any], timeout: float) -> bool:
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(timeout * 1000))
+
+
+def _ping(connection: psycopg.Connection[Any]) -> bool:
+    raw = connection.pgconn
+    try:
+        raw.send_query(b"")
+        while raw.is_busy():
+            if not _is_readable(connection, _PING_TIMEOUT):
+                return False
+            raw.consume_input()
+        while raw.get_result() is not None:
+            pass
+    except psycopg.Error:
+        return False
+    return raw.status == ConnStatus.OK
 
 
 def _close(connection: Connection) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 
 from cometbot import private_files
 from cometbot.errors import ConfigurationError, StoreBusy
+from cometbot.forking import PerProcess
 from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, PreparedStatement
@@ -75,8 +76,7 @@ class SQLite(Database):
         self._url = url
         self._lock = threading.Lock()
         self._group_commit = GroupCommit(self._write, self._sync)
-        self._open_lock = threading.RLock()
-        self._pid = 0
+        self._connections = PerProcess(self._open)
         self._is_closed = False
         self._clock = Clock()
         self._write_lock = WriteLock("")
@@ -94,12 +94,12 @@ class SQLite(Database):
 
     @property
     def clock(self) -> Callable[[], float]:
-        self._ensure_open()
+        self._connections.get()
         return self._clock
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
-        self._ensure_open()
+        self._connections.get()
         with self._write(_deadline(timeout)) as connection:
             yield connection
         if durable:
@@ -113,7 +113,7 @@ class SQLite(Database):
         timeout: float | None = None,
         is_idempotent: bool = False,
     ) -> T:
-        self._ensure_open()
+        self._connections.get()
         return self._group_commit.run(work, durable=durable, deadline=_deadline(timeout))
 
     @contextmanager
@@ -153,7 +153,7 @@ class SQLite(Database):
             raise self.failures.record(FILE_MISSING, problem)
 
     def problem(self) -> str:
-        if not self.path or self._pid != os.getpid():
+        if not self.path or self._connections.existing is None:
             return self.failures.problem
         self._check_files()
         disk = os.statvfs(os.path.dirname(self.path))
@@ -163,7 +163,7 @@ class SQLite(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        self._ensure_open()
+        self._connections.get()
         if not self.path:
             with self._lock:
                 assert self._writer is not None
@@ -199,18 +199,11 @@ class SQLite(Database):
             raise self._to_error(error.orig, action) from error
 
     def open(self) -> None:
-        self._ensure_open()
+        self._connections.get()
 
-    def _ensure_open(self) -> None:
-        if self._pid == os.getpid():
-            return
-        with self._open_lock:
-            if self._is_closed:
-                raise StoreBusy("the database is closed")
-            if self._pid != os.getpid():
-                self._open()
-
-    def _open(self) -> None:
+    def _open(self) -> tuple[sa.Engine, Connection]:
+        if self._is_closed:
+            raise StoreBusy("the database is closed")
         self._discard_parent_connections()
         self._check_folder()
         pool: dict[str, Any] = (
@@ -226,21 +219,19 @@ class SQLite(Database):
             self._wal = WriteAheadLog(self.path)
             self._file_guard = FileGuard(self.path, self._configured_path) if self.path else None
         except (sa.exc.DatabaseError, sqlite3.DatabaseError, OSError, StoreBusy) as error:
-            self._identity_lock.release()
+            self._identity_lock.close()
             reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise ConfigurationError(
                 f"cannot use the database {self.path}: {reason}; check COMETBOT_DATABASE_URL"
             ) from error
-        self._pid = os.getpid()
+        return self._engine, self._writer
 
     def _discard_parent_connections(self) -> None:
-        """Discard the parent's connections after a fork; they must be neither used nor closed here."""
-        if self._pid:
+        if self._writer is not None:  # another thread of the parent may have held the lock
             self._lock = threading.Lock()
             self._group_commit = GroupCommit(self._write, self._sync)
-            _inherited_connections.extend([self._writer, self._engine])
         self._writer, self._engine, self._file_guard = None, None, None
-        self._identity_lock.release()
+        self._identity_lock.close()
 
     def _check_folder(self) -> None:
         folder = Path(self.path).parent
@@ -302,10 +293,10 @@ class SQLite(Database):
             self._clock = _shared_clock(connection)
 
     def upgrade(self) -> None:
-        self._ensure_open()
+        self._connections.get()
 
     def shrink_wal(self) -> None:
-        self._ensure_open()
+        self._connections.get()
         if not self.path or os.stat(f"{self.path}-wal").st_size <= _WAL_SIZE_LIMIT:
             return
         with self.read() as connection:  # other processes can write while most of it is copied
@@ -319,24 +310,21 @@ class SQLite(Database):
                 self._write_lock.release()
 
     def close(self) -> None:
-        with self._open_lock, self._lock:
-            self._is_closed = True
-            if self._pid != os.getpid():
-                return
-            if self._writer is not None:
-                with suppress(sa.exc.DatabaseError):
-                    self._writer.close()
-            if self._engine is not None:
-                self._engine.dispose()
+        self._is_closed = True
+        connections = self._connections.clear()
+        if connections is None:
+            return
+        engine, writer = connections
+        with self._lock:
+            with suppress(sa.exc.DatabaseError):
+                writer.close()
+            engine.dispose()
             self._write_lock.close()
             self._wal.close()
-            self._identity_lock.release()
+            self._identity_lock.close()
             if self._file_guard is not None:
                 self._file_guard.close()
-            self._writer, self._engine, self._pid = None, None, 0
-
-
-_inherited_connections: list[Any] = []
+            self._writer, self._engine = None, None
 
 
 def _deadline(timeout: float | None) -> float:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -21,20 +24,37 @@ from sqlalchemy import (
 metadata = MetaData()
 
 _Serial = BigInteger().with_variant(Integer, "sqlite")
+_Milliseconds = BigInteger
+"""Whole milliseconds since 1970 UTC."""
 
 WAITING, RUNNING, DONE, DEAD, DISCARDED = "waiting", "running", "done", "dead", "discarded"
 READY, SENDING, SENT, HELD, UNKNOWN = "ready", "sending", "sent", "held", "unknown"
+
+
+def _key(*names: str) -> Iterator[Column[str]]:
+    """Return the columns of a primary key."""
+    return (Column(name, Text, primary_key=True) for name in names)
+
+
+def _texts(*names: str) -> Iterator[Column[str]]:
+    return (Column(name, Text, nullable=False) for name in names)
+
+
+def _times(*names: str) -> Iterator[Column[int]]:
+    return (Column(name, _Milliseconds, nullable=False) for name in names)
+
+
+def _index(name: str, table: Table, *columns: str, where: str = "", unique: bool = False) -> None:
+    """Add an index to ``table``, of the rows for which ``where`` is true."""
+    options: dict[str, Any] = {f"{dialect}_where": text(where) for dialect in ("sqlite", "postgresql") if where}
+    Index(name, *(table.c[column] for column in columns), unique=unique, **options)
+
 
 mailbox = Table(
     "mailbox",
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
-    Column("channel", Text, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("bot", Text, nullable=False),
-    Column("event_key", Text, nullable=False),
-    Column("lane", Text, nullable=False),
-    Column("sender", Text, nullable=False),
+    *_texts("channel", "account", "bot", "event_key", "lane", "sender"),
     Column("body", LargeBinary, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("state", Text, nullable=False, server_default=WAITING),
@@ -48,44 +68,24 @@ mailbox = Table(
     UniqueConstraint("channel", "account", "bot", "event_key", name="mailbox_event"),
     sqlite_autoincrement=True,
 )
-_unfinished_message = text("state IN ('waiting', 'running')")
-Index(
-    "mailbox_undone",
-    mailbox.c.lane,
-    mailbox.c.seq,
-    sqlite_where=_unfinished_message,
-    postgresql_where=_unfinished_message,
-)
-_dead_message = text("state = 'dead'")
-Index("mailbox_dead", mailbox.c.seq, sqlite_where=_dead_message, postgresql_where=_dead_message)
-_ended_message = text("state IN ('done', 'discarded')")
-Index("mailbox_ended", mailbox.c.ended_at, sqlite_where=_ended_message, postgresql_where=_ended_message)
-_finished_message = text("state IN ('done', 'discarded', 'dead')")
-Index("mailbox_kept", mailbox.c.lane, sqlite_where=_finished_message, postgresql_where=_finished_message)
+_index("mailbox_undone", mailbox, "lane", "seq", where="state IN ('waiting', 'running')")
+_index("mailbox_dead", mailbox, "seq", where="state = 'dead'")
+_index("mailbox_ended", mailbox, "ended_at", where="state IN ('done', 'discarded')")
+_index("mailbox_kept", mailbox, "lane", where="state IN ('done', 'discarded', 'dead')")
 
 conversations = Table(
     "conversations",
     metadata,
     Column("lane", Text, primary_key=True),
-    Column("channel", Text, nullable=False),
-    Column("account", Text, nullable=False),
-    Column("bot", Text, nullable=False),
-    Column("conversation", Text, nullable=False),
-    Column("target", Text, nullable=False),
+    *_texts("channel", "account", "bot", "conversation", "target"),
     Column("is_group", Boolean, nullable=False),
     Column("mail", Boolean, nullable=False, server_default=false()),
     Column("token", Text),
     Column("process", Text),
     Column("due_at", Double),
 )
-_unfinished_conversation = text("mail OR token IS NOT NULL OR due_at IS NOT NULL")
-Index(
-    "conversations_undone",
-    conversations.c.lane,
-    sqlite_where=_unfinished_conversation,
-    postgresql_where=_unfinished_conversation,
-)
-Index("conversations_target", conversations.c.bot, conversations.c.target)
+_index("conversations_undone", conversations, "lane", where="mail OR token IS NOT NULL OR due_at IS NOT NULL")
+_index("conversations_target", conversations, "bot", "target")
 
 outbox = Table(
     "outbox",
@@ -95,9 +95,7 @@ outbox = Table(
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("ordinal", Integer, nullable=False),
     Column("part", Integer, nullable=False),
-    Column("lane", Text, nullable=False),
-    Column("payload", Text, nullable=False),
-    Column("client_id", Text, nullable=False),
+    *_texts("lane", "payload", "client_id"),
     Column("target", Integer),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -110,16 +108,11 @@ outbox = Table(
     UniqueConstraint("event", "generation", "ordinal", "part", name="outbox_ordinal"),
     sqlite_autoincrement=True,
 )
-_unfinished_reply = text("state IN ('ready', 'sending', 'held', 'unknown')")
-Index("outbox_undone", outbox.c.lane, outbox.c.id, sqlite_where=_unfinished_reply, postgresql_where=_unfinished_reply)
-_dead_reply = text("state = 'dead'")
-Index("outbox_dead", outbox.c.id, sqlite_where=_dead_reply, postgresql_where=_dead_reply)
-_ended_reply = text("state IN ('sent', 'discarded')")
-Index("outbox_ended", outbox.c.ended_at, sqlite_where=_ended_reply, postgresql_where=_ended_reply)
-_finished_reply = text("state IN ('sent', 'discarded', 'dead')")
-Index("outbox_kept", outbox.c.lane, sqlite_where=_finished_reply, postgresql_where=_finished_reply)
-_has_platform_id = text("platform_id IS NOT NULL")
-Index("outbox_platform_id", outbox.c.platform_id, sqlite_where=_has_platform_id, postgresql_where=_has_platform_id)
+_index("outbox_undone", outbox, "lane", "id", where="state IN ('ready', 'sending', 'held', 'unknown')")
+_index("outbox_dead", outbox, "id", where="state = 'dead'")
+_index("outbox_ended", outbox, "ended_at", where="state IN ('sent', 'discarded')")
+_index("outbox_kept", outbox, "lane", where="state IN ('sent', 'discarded', 'dead')")
+_index("outbox_platform_id", outbox, "platform_id", where="platform_id IS NOT NULL")
 
 pauses = Table(
     "pauses",
@@ -155,109 +148,66 @@ facts = Table(
     Column("value", Text, nullable=False),
 )
 
-_Milliseconds = BigInteger
-"""Whole milliseconds since 1970 UTC."""
 
 chat_users = Table(
     "chat_users",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("data", Text, nullable=False),
-    Column("created_at", _Milliseconds, nullable=False),
-    Column("updated_at", _Milliseconds, nullable=False),
-    Column("seen_at", _Milliseconds, nullable=False),
+    *_key("channel", "id", "bot"),
+    *_texts("data"),
+    *_times("created_at", "updated_at", "seen_at"),
 )
-Index("chat_users_created", chat_users.c.channel, chat_users.c.created_at, chat_users.c.id)
+_index("chat_users_created", chat_users, "channel", "created_at", "id")
 
 chat_conversations = Table(
     "chat_conversations",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("data", Text, nullable=False),
-    Column("created_at", _Milliseconds, nullable=False),
-    Column("updated_at", _Milliseconds, nullable=False),
-    Column("last_at", _Milliseconds, nullable=False),
+    *_key("channel", "id", "bot"),
+    *_texts("owner", "data"),
+    *_times("created_at", "updated_at", "last_at"),
     Column("position", BigInteger, nullable=False),
 )
-Index(
-    "chat_conversations_owner",
-    chat_conversations.c.channel,
-    chat_conversations.c.owner,
-    chat_conversations.c.created_at,
-    chat_conversations.c.id,
-)
-Index(
-    "chat_conversations_created",
-    chat_conversations.c.channel,
-    chat_conversations.c.created_at,
-    chat_conversations.c.id,
-)
+_index("chat_conversations_owner", chat_conversations, "channel", "owner", "created_at", "id")
+_index("chat_conversations_created", chat_conversations, "channel", "created_at", "id")
 
 chat_participants = Table(
     "chat_participants",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("conversation", Text, primary_key=True),
-    Column("user_id", Text, primary_key=True),
-    Column("joined_at", _Milliseconds, nullable=False),
+    *_key("channel", "bot", "conversation", "user_id"),
+    *_times("joined_at"),
 )
-Index("chat_participants_user", chat_participants.c.channel, chat_participants.c.user_id)
+_index("chat_participants_user", chat_participants, "channel", "user_id")
 
 chat_messages = Table(
     "chat_messages",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("conversation", Text, primary_key=True),
+    *_key("channel", "bot", "conversation"),
     Column("at", _Milliseconds, primary_key=True),
-    Column("id", Text, nullable=False),
-    Column("sender", Text, nullable=False),
+    *_texts("id", "sender"),
     Column("is_bot", Boolean, nullable=False),
-    Column("payload", Text, nullable=False),
+    *_texts("payload"),
     Column("metadata", Text),
     Column("client_id", Text),
     Column("edited_at", _Milliseconds),
 )
-Index("chat_messages_id", chat_messages.c.channel, chat_messages.c.id, chat_messages.c.bot, unique=True)
-_has_client_id = text("client_id IS NOT NULL")
-Index(
+_index("chat_messages_id", chat_messages, "channel", "id", "bot", unique=True)
+_index(
     "chat_messages_client",
-    chat_messages.c.channel,
-    chat_messages.c.bot,
-    chat_messages.c.conversation,
-    chat_messages.c.client_id,
+    chat_messages,
+    *("channel", "bot", "conversation", "client_id"),
+    where="client_id IS NOT NULL",
     unique=True,
-    sqlite_where=_has_client_id,
-    postgresql_where=_has_client_id,
 )
-_from_user = text("NOT is_bot")
-Index(
-    "chat_messages_sender",
-    chat_messages.c.channel,
-    chat_messages.c.sender,
-    sqlite_where=_from_user,
-    postgresql_where=_from_user,
-)
+_index("chat_messages_sender", chat_messages, "channel", "sender", where="NOT is_bot")
 
 chat_events = Table(
     "chat_events",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("conversation", Text, primary_key=True),
+    *_key("channel", "bot", "conversation"),
     Column("at", _Milliseconds, primary_key=True),
-    Column("id", Text, nullable=False),
-    Column("sender", Text, nullable=False),
-    Column("payload", Text, nullable=False),
+    *_texts("id", "sender", "payload"),
 )
-Index("chat_events_id", chat_events.c.channel, chat_events.c.id, chat_events.c.bot, unique=True)
-Index("chat_events_sender", chat_events.c.channel, chat_events.c.sender)
+_index("chat_events_id", chat_events, "channel", "id", "bot", unique=True)
+_index("chat_events_sender", chat_events, "channel", "sender")
 
 MESSAGE_CREATED = "message_created"
 MESSAGE_UPDATED = "message_updated"
@@ -272,50 +222,37 @@ CONVERSATION_DELETED = "conversation_deleted"
 chat_feed = Table(
     "chat_feed",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("conversation", Text, primary_key=True),
+    *_key("channel", "bot", "conversation"),
     Column("position", BigInteger, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("data", Text, nullable=False),
-    Column("at", _Milliseconds, nullable=False),
+    *_texts("kind", "subject", "data"),
+    *_times("at"),
 )
-Index("chat_feed_at", chat_feed.c.at)
+_index("chat_feed_at", chat_feed, "at")
 
 chat_files = Table(
     "chat_files",
     metadata,
-    Column("channel", Text, primary_key=True),
-    Column("id", Text, primary_key=True),
-    Column("bot", Text, primary_key=True),
-    Column("owner", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    *_key("channel", "id", "bot"),
+    *_texts("owner", "name"),
     Column("size", BigInteger, nullable=False),
-    Column("mime_type", Text, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("created_at", _Milliseconds, nullable=False),
+    *_texts("mime_type", "kind"),
+    *_times("created_at"),
     Column("used_at", _Milliseconds),
     Column("removed", Boolean, nullable=False, server_default=false()),
 )
-Index("chat_files_owner", chat_files.c.channel, chat_files.c.owner)
-Index("chat_files_created", chat_files.c.channel, chat_files.c.created_at, chat_files.c.id)
-_removable_file = text("removed OR used_at IS NULL")
-Index("chat_files_untidy", chat_files.c.created_at, sqlite_where=_removable_file, postgresql_where=_removable_file)
+_index("chat_files_owner", chat_files, "channel", "owner")
+_index("chat_files_created", chat_files, "channel", "created_at", "id")
+_index("chat_files_untidy", chat_files, "created_at", where="removed OR used_at IS NULL")
 
 platform_bots = Table(
     "platform_bots",
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
-    Column("name", Text, nullable=False),
-    Column("description", Text, nullable=False),
-    Column("avatar", Text, nullable=False),
-    Column("key_salt", Text, nullable=False),
-    Column("key_hash", Text, nullable=False),
+    *_texts("name", "description", "avatar", "key_salt", "key_hash"),
     Column("webhook_url", Text, nullable=False, server_default=""),
     Column("webhook_secret", Text, nullable=False, server_default=""),
-    Column("created_at", _Milliseconds, nullable=False),
+    *_times("created_at"),
 )
 
 platform_commands = Table(
@@ -323,8 +260,6 @@ platform_commands = Table(
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
     Column("id", Text, nullable=False, unique=True),
-    Column("bot", Text, nullable=False),
-    Column("alias", Text, nullable=False),
-    Column("description", Text, nullable=False),
+    *_texts("bot", "alias", "description"),
     UniqueConstraint("bot", "alias", name="platform_commands_alias"),
 )

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
 from cometbot.errors import StoreBusy, StoreUnavailable
-from cometbot.store import failures, liveness, postgresql
+from cometbot.store import failures, postgresql
 from cometbot.store.database import ACK_TIMEOUT, Database
 from cometbot.store.factory import database_from_url
 from cometbot.store.leases import ProcessRegistration
@@ -147,7 +147,7 @@ def test_connections_cut_on_the_way_are_replaced(
 def test_silent_connections_are_replaced_in_time(
     opened: Database, proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "MAX_IDLE_WITHOUT_PING", 0.0)
+    monkeypatch.setattr(postgresql, "_MAX_IDLE_WITHOUT_PING", 0.0)
     with opened.read(), opened.write():
         pass
     old, proxy.is_silent = proxy.connections, True
