@@ -91,15 +91,14 @@ class _RootGroup(CommandGroup):
             if ctx.params["debug"] or package not in _EXTRA_OF_PACKAGE:
                 raise
             install = f"pip install 'cometbot[{_EXTRA_OF_PACKAGE[package]}]'"
-            raise CommandError(f"this needs the package {package}, which is not installed: {install}") from error
+            raise CommandError(f"the package {package} is not installed. Run: {install}") from error
 
 
 @click.group(cls=_RootGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="cometbot", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Show where in the code an error came from.")
+@click.option("--debug", is_flag=True, help="Show tracebacks of errors.")
 def main(debug: bool) -> None:
     """Chat bots in plain Python for CometChat.
 
-    What a command does not get as an option it takes from the environment and from the file .env; .env.example has the
-    variables that a start needs.
+    Options default to environment variables and to the file .env; .env.example lists the required ones.
     """

@@ -79,7 +79,7 @@ def print_credentials(username: str, password: str, *, suffix: str = "", err: bo
 
     They go to standard error if ``err``.
     """
-    click.echo("CometChat shows these when it calls; put them into .env, they are not shown again:\n", err=err)
+    click.echo("Add these credentials of CometChat's callbacks to .env now; they are not shown again:\n", err=err)
     click.echo(f"COMETBOT_CALLBACK_USERNAME{suffix}={username}", err=err)
     click.echo(f"COMETBOT_CALLBACK_PASSWORD{suffix}={password}", err=err)
 
@@ -93,7 +93,9 @@ def confirm(question: str) -> None:
         is_confirmed = click.confirm(question, err=True)
     except click.Abort:
         click.echo(err=True)
-        raise CommandError("nothing was changed, since nobody answered; --yes goes on without asking") from None
+        raise CommandError(
+            "aborted, nothing was changed: no answer on standard input. Pass --yes to skip the question."
+        ) from None
     if not is_confirmed:
         click.echo("Nothing was changed.", err=True)
         raise SystemExit(1)

@@ -35,7 +35,9 @@ def open_delivery(
     store = database_from_url(settings.database_url)
     path = str(getattr(store, "path", ""))
     if path and not Path(path).is_file():
-        raise ConfigurationError(f"there is no database {path}; go to the bot's folder, or set COMETBOT_DATABASE_URL")
+        raise ConfigurationError(
+            f"database not found: {path}. Change to the bot's folder, or set COMETBOT_DATABASE_URL."
+        )
     delivery = Delivery(bots, make_channels(store) if make_channels else (), store)
     try:
         store.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -42,6 +43,11 @@ def print_table(table: Table) -> None:
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH_WITHOUT_TERMINAL
     console.print(table)
+
+
+def format_time(at: float) -> str:
+    """Return a Unix time in seconds as local time."""
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def print_json(value: Any) -> None:

@@ -9,6 +9,9 @@ import click
 
 from cometbot.cli import CommandError
 
+GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
+"""The choices of CometChat's ``groupChatSetting``."""
+
 
 class IntegerParam(click.IntRange):
     """An integer from ``minimum`` to ``maximum`` (None: no limit). Error messages suggest ``example``."""
@@ -28,6 +31,5 @@ class IntegerParam(click.IntRange):
         except click.BadParameter as error:
             option = param.opts[0] if param else "the number"
             raise CommandError(
-                f"{option} is wrong: {text!r} is no whole number {self._range_text}; "
-                f"give one, for example {option} {self._example}"
+                f"{option}: expected a whole number {self._range_text}, got {text!r}. Example: {option} {self._example}"
             ) from error

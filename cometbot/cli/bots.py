@@ -10,6 +10,7 @@ import click
 
 from cometbot.cli import CommandGroup
 from cometbot.cli._output import make_table, print_json, print_table, to_cell
+from cometbot.cli._params import GROUP_SETTINGS
 from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -20,38 +21,39 @@ if TYPE_CHECKING:
     from cometbot.cli._account import CometChatAccount
     from cometbot.settings import Credentials, Settings
 
-GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
-
 _group_setting_option = click.option(
-    "--group-setting", type=click.Choice(GROUP_SETTINGS), help="Which messages of groups the bot gets."
+    "--group-setting", type=click.Choice(GROUP_SETTINGS), help="Group messages that the bot receives."
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON; passwords are masked.")
 _url_option = click.option(
-    "--url", metavar="URL", default="", help="Where your server is reached (COMETBOT_PUBLIC_URL): https://host"
+    "--url",
+    metavar="URL",
+    default="",
+    help="Base URL of your server, https://host (default: COMETBOT_PUBLIC_URL).",
 )
 _webhook_url_option = click.option(
-    "--webhook-url", metavar="URL", default="", help="The whole URL to call, for a bot that is not served by cometbot."
+    "--webhook-url", metavar="URL", default="", help="Complete callback URL, for a bot that is not served by cometbot."
 )
-_username_option = click.option("--username", metavar="NAME", default="", help="The user name that CometChat shows.")
+_username_option = click.option("--username", metavar="NAME", default="", help="User name for CometChat's callbacks.")
 _password_option = click.option(
-    "--password", metavar="TEXT", default="", help="Its password; better left out, then one is made."
+    "--password", metavar="TEXT", default="", help="Password for CometChat's callbacks. Default: a generated one."
 )
 
 
 @click.group(cls=CommandGroup)
 def bots() -> None:
-    """See and change the bots of your app on CometChat.
+    """Manage the bots of your CometChat app.
 
-    The app is the one of COMETCHAT_APP_ID, COMETCHAT_REGION and COMETCHAT_API_KEY.
+    The settings of the app are COMETCHAT_APP_ID, COMETCHAT_REGION and COMETCHAT_API_KEY.
     """
 
 
 @bots.command("list")
-@click.option("--search", default="", metavar="TEXT", help="Those whose UID begins like this.")
-@click.option("--ai", is_flag=True, help="Those of CometChat's AI product instead.")
+@click.option("--search", default="", metavar="TEXT", help="Only bots whose UID begins with TEXT.")
+@click.option("--ai", is_flag=True, help="List the bots of CometChat's AI product instead.")
 @_json_option
 def list_bots(search: str, ai: bool, as_json: bool) -> None:
-    """Show the bots of the app."""
+    """List the bots of the app."""
     from cometbot.channels.cometchat import provision
     from cometbot.cli._account import explain_errors, open_account
 
@@ -62,26 +64,26 @@ def list_bots(search: str, ai: bool, as_json: bool) -> None:
     elif bots_found:
         print_table(make_bot_table(bots_found))
     else:
-        click.echo("There is no such bot." if search else "The app has no bots; cometbot bots create UID makes one.")
+        click.echo("No bot found." if search else "The app has no bots. Create one with: cometbot bots create UID")
 
 
 @bots.command()
 @click.argument("uid", metavar="UID")
 @_url_option
 @_webhook_url_option
-@click.option("--name", metavar="NAME", default="", help="The name of its user, if that must be made.")
-@click.option("--avatar", metavar="URL", default="", help="The picture of its user, if that must be made.")
+@click.option("--name", metavar="NAME", default="", help="Name of the user, if it is created.")
+@click.option("--avatar", metavar="URL", default="", help="Picture of the user, if it is created.")
 @_group_setting_option
 @_username_option
 @_password_option
-@click.option("--no-login", is_flag=True, help="Let CometChat call without user name and password.")
-@click.option("--disabled", is_flag=True, help="Register it, but let CometChat not call it yet.")
+@click.option("--no-login", is_flag=True, help="Let CometChat call without credentials.")
+@click.option("--disabled", is_flag=True, help="Register the bot without enabling it.")
 @_json_option
 def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **options: Any) -> None:
-    """Make a user a bot; the user too, if there is none.
+    """Register a user as a bot; create the user if necessary.
 
-    CometChat will call URL/cometchat/UID, with the user name and password of COMETBOT_CALLBACK_USERNAME and
-    COMETBOT_CALLBACK_PASSWORD. Where these are not set new ones are made, and shown this once.
+    CometChat will call URL/cometchat/UID, with the credentials of COMETBOT_CALLBACK_USERNAME and
+    COMETBOT_CALLBACK_PASSWORD. If these are not set, credentials are generated and shown once.
     """
     from cometbot.channels.cometchat import group_setting, provision
     from cometbot.cli._account import explain_errors, open_account
@@ -90,7 +92,9 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
     with open_account() as app, explain_errors(uid):
         url = _resolve_url(app, uid, options["url"] or app.settings.public_url, options["webhook_url"])
         if not url:
-            raise click.UsageError("Say where your server is reached, for example --url https://bots.example.com")
+            raise click.UsageError(
+                "Missing option --url (or --webhook-url), for example --url https://bots.example.com"
+            )
         credentials, is_generated = _resolve_credentials(app.settings, uid, **_login_options(options))
         plan = provision.BotPlan(
             uid=uid,
@@ -102,7 +106,7 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
             enabled=not disabled,
         )
         bot, is_user_new = provision.create_bot(app.client, plan)
-    outcome = f"is a bot now{', and its user was made too' if is_user_new else ''}"
+    outcome = f"is registered{', with a new user' if is_user_new else ''}"
     generated = credentials if is_generated else None
     _print_result(bot, outcome, generated, app.settings, as_json=as_json, extra={"userMade": is_user_new})
 
@@ -111,17 +115,17 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
 @click.argument("uid", metavar="UID")
 @_url_option
 @_webhook_url_option
-@click.option("--name", metavar="NAME", default="", help="A new name for its user.")
-@click.option("--avatar", metavar="URL", default="", help="A new picture for its user.")
+@click.option("--name", metavar="NAME", default="", help="New name of the user.")
+@click.option("--avatar", metavar="URL", default="", help="New picture of the user.")
 @_group_setting_option
-@click.option("--enable/--disable", "enabled", default=None, help="Whether CometChat calls it.")
+@click.option("--enable/--disable", "enabled", default=None, help="Let CometChat call the bot, or not.")
 @_username_option
 @_password_option
-@click.option("--new-password", is_flag=True, help="Make a new password, and show it this once.")
-@click.option("--no-login", is_flag=True, help="Let CometChat call without user name and password.")
+@click.option("--new-password", is_flag=True, help="Generate a new password and show it once.")
+@click.option("--no-login", is_flag=True, help="Let CometChat call without credentials.")
 @_json_option
 def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool, **options: Any) -> None:
-    """Change what CometChat knows of a bot; what is not named stays as it is."""
+    """Change a bot's registration on CometChat. Options that are not given stay unchanged."""
     from cometbot.channels.cometchat import provision
     from cometbot.cli._account import explain_errors, open_account
 
@@ -143,20 +147,20 @@ def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool
             )
             changes |= provision.make_basic_auth_changes(credentials)
         if not changes and not user_changes:
-            raise click.UsageError("Say what to change; cometbot bots update --help shows what can be.")
+            raise click.UsageError("Nothing to change. cometbot bots update --help lists the options.")
         bot = provision.update_bot(app.client, uid, changes)
         if user_changes:
             app.client.update_user(uid, user_changes)
-    _print_result(bot, "is changed", credentials if is_generated else None, app.settings, as_json=as_json)
+    _print_result(bot, "is updated", credentials if is_generated else None, app.settings, as_json=as_json)
 
 
 @bots.command()
 @click.argument("uid", metavar="UID")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 def delete(uid: str, yes: bool) -> None:
-    """Make a bot an ordinary user again; the user and its messages stay.
+    """Unregister a bot. Its user and its messages are kept.
 
-    "cometbot bots update UID --disable" lets CometChat only stop calling it.
+    "cometbot bots update UID --disable" only stops CometChat from calling it.
     """
     from cometbot.cli._account import confirm, explain_errors, open_account
 
@@ -164,25 +168,25 @@ def delete(uid: str, yes: bool) -> None:
     with open_account() as app, explain_errors(uid):
         app.client.get_bot(uid)
         if not yes:
-            confirm(f"Shall {sanitize(uid)} be no bot any more?")
+            confirm(f"Unregister the bot {sanitize(uid)}?")
         app.client.delete_bot(uid)
-    click.echo(f"{sanitize(uid)} is no bot any more; the user and its messages are still there.")
+    click.echo(f"Unregistered {sanitize(uid)}. Its user and its messages are kept.")
 
 
 @bots.command()
 @click.argument("bot", required=False, default="", metavar="[BOT]")
 @_url_option
 @_group_setting_option
-@click.option("--dry-run", is_flag=True, help="Only show what differs; the exit code is 1 if anything does.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show the differences. The exit code is 1 if there are any.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @_json_option
 def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Make CometChat agree with the code.
+    """Update the registration on CometChat from the code and the settings.
 
-    BOT is module:attribute or file.py:attribute. Without it COMETBOT_BOT counts, else the only bot of bot.py.
+    BOT is module:attribute or file.py:attribute. Default: COMETBOT_BOT, else the only bot of bot.py.
 
-    What is compared: that user and bot exist and are enabled, the URL, the user name and password, and which messages
-    of groups the handlers need. Differences are shown before anything is changed.
+    The command compares the user, the bot, its URL and credentials, and the group messages that its handlers need. It
+    shows the differences before it changes anything.
     """
     from cometbot.channels.cometchat.provision import plan_sync
     from cometbot.cli._account import confirm, explain_errors, load_configured_bots, open_account
@@ -199,7 +203,7 @@ def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool
         if dry_run:
             raise SystemExit(1 if changed_plans else 0)
         if changed_plans and not yes:
-            confirm("Shall CometChat be changed like this?")
+            confirm("Apply these changes?")
         for plan, item in zip(plans, configured, strict=True):
             if plan.differences:
                 _apply_plan(plan, item, app, as_json=as_json, is_only_bot=len(plans) == 1)
@@ -225,9 +229,7 @@ def _validate_uid(text: str) -> str:
 
     uid = text.lower()
     if not re.fullmatch(rf"[a-z0-9_-]{{1,{MAX_UID_LENGTH}}}", uid):
-        raise ConfigurationError(
-            f"the UID of a bot is made of a-z 0-9 - _, at most {MAX_UID_LENGTH}, and {uid!r} is not"
-        )
+        raise ConfigurationError(f"UID: expected at most {MAX_UID_LENGTH} characters of a-z, 0-9, - and _, got {uid!r}")
     return uid
 
 
@@ -261,9 +263,9 @@ def _resolve_credentials(
     from cometbot.settings import Credentials, Secret
 
     if no_login and (username or password or new_password):
-        raise click.UsageError("--no-login goes with no other option about user name and password.")
+        raise click.UsageError("--no-login cannot be combined with --username, --password and --new-password.")
     if new_password and password:
-        raise click.UsageError("--new-password makes a password; leave --password out.")
+        raise click.UsageError("--new-password cannot be combined with --password.")
     if no_login:
         return None, False
     configured = settings.callback_credentials(uid)
@@ -298,12 +300,12 @@ def _print_bot(bot: RegisteredBot, outcome: str) -> None:
         ("URL", bot.masked_url),
         ("groups", bot.group_setting),
         ("enabled", "yes" if bot.enabled else "no"),
-        ("user name", bot.username if bot.uses_basic_auth else "none: CometChat calls without"),
+        ("user name", bot.username if bot.uses_basic_auth else "none: CometChat calls without credentials"),
     ]
     for name, value in rows:
         click.echo(f"{click.style(f'{name:<10}', bold=True)} {sanitize(value)}")
     if not bot.uses_basic_auth:
-        click.echo("cometbot refuses such calls, unless COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1 is set.")
+        click.echo("cometbot rejects such calls unless COMETBOT_ALLOW_ANONYMOUS_CALLBACKS=1 is set.")
 
 
 def _apply_plan(plan: SyncPlan, bot: Bot, app: CometChatAccount, *, as_json: bool, is_only_bot: bool) -> None:
@@ -311,7 +313,7 @@ def _apply_plan(plan: SyncPlan, bot: Bot, app: CometChatAccount, *, as_json: boo
 
     with explain_errors(plan.wanted.uid):
         plan.apply(app.client)
-    click.echo(f"CometChat agrees with {bot.name} now.", err=as_json)
+    click.echo(f"{bot.name} is now in sync.", err=as_json)
     generated = plan.wanted.credentials if plan.has_new_credentials else None
     _print_new_credentials(generated, app.settings, bot.name, as_json=as_json, is_only_bot=is_only_bot)
 
@@ -322,7 +324,7 @@ def _print_plans(plans: Sequence[SyncPlan], bots: Sequence[Bot], *, as_json: boo
         return
     for plan, bot in zip(plans, bots, strict=True):
         if not plan.differences:
-            click.echo(f"CometChat agrees with {bot.name}.")
+            click.echo(f"{bot.name} is in sync.")
             continue
         click.echo(f"{bot.name} on CometChat:")
         table = make_table("", "Now", last_column="Then")
@@ -344,15 +346,15 @@ def _explain_group_setting(bot: Bot) -> None:
 
     need = find_required_group_setting(bot)
     if need.handler:
-        click.echo(f"Of groups it needs {need.setting}, because of {need.handler}.")
+        click.echo(f"Group messages: {need.setting}, because of {need.handler}.")
     else:
-        click.echo("Of groups it needs nothing: all its handlers are for one-to-one messages.")
+        click.echo("Group messages: none, because all handlers are for one-to-one messages.")
     if need.commands:
-        click.echo(f"In a group its commands want a mention then: @{bot.name} {need.commands[0]}.")
+        click.echo(f"In groups, commands then need a mention: @{bot.name} {need.commands[0]}.")
     if need.opaque:
-        click.echo(f"Whether {need.opaque[0]} wants more than that cannot be seen, since a function decides.")
+        click.echo(f"{need.opaque[0]} may need more: its matcher is a function, which cannot be analysed.")
     if need.commands or need.opaque:
-        click.echo("--group-setting chooses another one.")
+        click.echo("Choose another setting with --group-setting.")
 
 
 def _print_new_credentials(

@@ -9,15 +9,14 @@ from cometbot.cli import CommandGroup
 
 @click.group(cls=CommandGroup)
 def db() -> None:
-    """Keep the database in shape."""
+    """Manage the database schema."""
 
 
 @db.command()
 def upgrade() -> None:
-    """Bring the schema up to date.
+    """Upgrade the schema of the database of COMETBOT_DATABASE_URL.
 
-    The database is the one of COMETBOT_DATABASE_URL. SQLite files are brought up to date by every command that opens
-    them; this one says what came of it.
+    Every command that opens a SQLite file upgrades it; this command also prints the result.
     """
     from cometbot.settings import Settings
     from cometbot.store.factory import check_persistent, database_from_url
@@ -30,4 +29,4 @@ def upgrade() -> None:
         store.upgrade()
     finally:
         store.close()
-    click.echo(f"The database has the schema that this version needs ({HEAD}).")
+    click.echo(f"The database schema is at revision {HEAD}.")

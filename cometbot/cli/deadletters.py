@@ -1,4 +1,4 @@
-"""``cometbot deadletters``: lists, retries and discards what failed for good."""
+"""``cometbot deadletters``: lists, retries and discards dead letters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,17 +24,17 @@ _ALL_LIMIT = 1_000_000
 
 @click.group(cls=CommandGroup)
 def deadletters() -> None:
-    """Look at what failed for good; try it again, or give it up.
+    """List, retry or discard dead letters.
 
-    m12 is a message that a handler could not handle, r7 a reply that could not be sent. They are in the database of
+    m12 is a message that could not be handled, r7 a reply that could not be sent. They are in the database of
     COMETBOT_DATABASE_URL.
     """
 
 
 @deadletters.command("list")
-@click.option("--bot", default="", metavar="NAME", help="Of this bot alone.")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=IntegerParam(example=100), help="At most so many.")
+@click.option("--bot", default="", metavar="NAME", help="Only of this bot.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("--limit", default=100, show_default=True, type=IntegerParam(example=100), help="Maximum number of rows.")
 def list_letters(bot: str, as_json: bool, limit: int) -> None:
     """Show the newest dead letters with their causes."""
     with _open_delivery() as delivery:
@@ -45,18 +44,18 @@ def list_letters(bot: str, as_json: bool, limit: int) -> None:
         _output.print_json([_to_json(letter) for letter in shown])
         return
     if not shown:
-        click.echo(f"There are no dead letters{f' of the bot {bot}' if bot else ''}.")
+        click.echo(f"No dead letters{f' of the bot {bot}' if bot else ''}.")
         return
     _output.print_table(make_dead_letter_table(shown))
     if len(letters) > limit:
-        click.echo(f"There are more; --limit {limit * 10} shows more of them.")
+        click.echo(f"There are more. Show them with --limit {limit * 10}.")
 
 
 @deadletters.command()
 @click.argument("id", metavar="ID")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(id: str, as_json: bool) -> None:
-    """Show all of one dead letter: its cause, and what came in or was to go out."""
+    """Show a dead letter with its cause and its content."""
     with _open_delivery() as delivery:
         letter = delivery.dead_letters.get(id)
     if letter is None:
@@ -69,28 +68,28 @@ def show(id: str, as_json: bool) -> None:
 
 @deadletters.command()
 @click.argument("id", required=False, metavar="[ID]")
-@click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--bot", default="", metavar="NAME", help="With --all: of this bot alone.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@click.option("--bot", default="", metavar="NAME", help="With --all: only of this bot.")
 def retry(id: str | None, everything: bool, bot: str) -> None:
     """Handle a message again, or send a reply again.
 
-    What a message's handler had said before it failed is not said again. The running bot does it; if none runs, the
-    next one that is started does.
+    Replies that the handler sent before it failed are not sent again. The running bot does the work, or the next one
+    that starts.
     """
     with _open_delivery() as delivery:
         count = _apply(delivery, id, everything, bot, delivery.retry)
-    click.echo(f"{_count_phrase(count)} tried again now.")
+    click.echo(f"Requeued {_count_phrase(count)}.")
 
 
 @deadletters.command()
 @click.argument("id", required=False, metavar="[ID]")
-@click.option("--all", "everything", is_flag=True, help="All of them.")
-@click.option("--bot", default="", metavar="NAME", help="With --all: of this bot alone.")
+@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@click.option("--bot", default="", metavar="NAME", help="With --all: only of this bot.")
 def discard(id: str | None, everything: bool, bot: str) -> None:
-    """Give a message or a reply up; it cannot be brought back."""
+    """Discard dead letters. This cannot be undone."""
     with _open_delivery() as delivery:
         count = _apply(delivery, id, everything, bot, delivery.dead_letters.discard)
-    click.echo(f"{_count_phrase(count)} given up.")
+    click.echo(f"Discarded {_count_phrase(count)}.")
 
 
 def _open_delivery() -> AbstractContextManager[Delivery]:
@@ -104,10 +103,10 @@ def _open_delivery() -> AbstractContextManager[Delivery]:
 def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, action: Callable[[str], bool]) -> int:
     """Apply ``action`` to the named dead letter or to all, and return how many it succeeded for."""
     if everything == (id is not None):
-        raise click.UsageError("Name one dead letter, or say --all.")
+        raise click.UsageError("Pass the ID of one dead letter, or --all.")
     if id is not None:
         if bot:
-            raise click.UsageError("--bot goes with --all; an ID names one dead letter of any bot.")
+            raise click.UsageError("--bot works only with --all.")
         if not action(id):
             raise _not_found(id)
         return 1
@@ -116,18 +115,18 @@ def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, actio
 
 
 def _not_found(id: str) -> CommandError:
-    return CommandError(f"there is no dead letter {id!r}; cometbot deadletters list shows what there is")
+    return CommandError(f"no dead letter {id!r}. List them with: cometbot deadletters list")
 
 
 def _count_phrase(number: int) -> str:
-    return "1 dead letter is" if number == 1 else f"{number} dead letters are"
+    return f"{number} dead letter{'s' * (number != 1)}"
 
 
 def make_dead_letter_table(letters: Sequence[DeadLetter]) -> Table:
     """Return a table for the terminal, with one row per dead letter and its cause."""
     table = _output.make_table("ID", "Failed", "Bot", "Conversation", last_column="Cause")
     for letter in letters:
-        row = (letter.id, _format_time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
+        row = (letter.id, _output.format_time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
         table.add_row(*map(_output.to_cell, row))
     return table
 
@@ -141,8 +140,11 @@ def _print_letter(letter: DeadLetter) -> None:
         ("conversation", letter.conversation),
         ("event", letter.event),
         ("handler", letter.handler),
-        ("made" if letter.is_reply else "came in", _format_time(letter.at)),
-        ("failed", f"{_format_time(letter.ended_at)}, after {letter.attempts} attempt{'s' * (letter.attempts != 1)}"),
+        ("created" if letter.is_reply else "received", _output.format_time(letter.at)),
+        (
+            "failed",
+            f"{_output.format_time(letter.ended_at)}, after {letter.attempts} attempt{'s' * (letter.attempts != 1)}",
+        ),
         ("cause", letter.error),
     ]
     for name, value in rows:
@@ -165,7 +167,3 @@ def _format_body(body: str) -> str:
         return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     except (ValueError, RecursionError):  # show a deeply nested body as stored
         return sanitize(body)
-
-
-def _format_time(at: float) -> str:
-    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M:%S")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from cometbot.cli._output import print_json
 from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -19,26 +19,25 @@ _SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "
 
 @click.command()
 @click.argument("bot", required=False, metavar="[BOT]")
-@click.option("--url", default="", help="Where CometChat reaches the service, such as https://bots.example.com.")
-@click.option("--simplex", is_flag=True, help="The way over SimpleX instead of that over CometChat.")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--url", default="", help="Public base URL of the service, such as https://bots.example.com.")
+@click.option("--simplex", is_flag=True, help="Check SimpleX instead of CometChat.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
-    """Check everything on the way of a message, and print how to fix what is wrong.
+    """Check the settings, the database and the connection to CometChat, and print a fix for each problem.
 
-    Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute; without it COMETBOT_BOT
-    counts. Without --url COMETBOT_PUBLIC_URL counts, else the URL that CometChat has for the bot.
+    Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute (default: COMETBOT_BOT). The
+    default of --url is COMETBOT_PUBLIC_URL, else the URL that is registered on CometChat.
 
-    Nothing is changed, stored or sent to anybody: the callback is called with a message of the bot's own, which is
-    taken and dropped. With --simplex the SimpleX CLI is asked; an event that it tells of just then is fetched later by
-    the running bot. The exit code is 0 if no check fails, else 1.
+    Nothing is changed, stored or sent to users: the callback is called with a message of the bot itself, which is
+    accepted and ignored. With --simplex the checks connect to the SimpleX CLI; the running bot fetches events that
+    arrive meanwhile. The exit code is 0 if no check fails, else 1.
     """
     if simplex and url:
-        raise click.UsageError("--url is CometChat's way to the bot; SimpleX has SIMPLEX_URL.")
+        raise click.UsageError("--url cannot be combined with --simplex; set SIMPLEX_URL.")
     results = _run_simplex_checks(bot or "") if simplex else _run_checks(bot or "", _validate_url(url))
     has_passed = all(result.ok is not False for result in results)
     if as_json:
-        body = {"ok": has_passed, "checks": [asdict(result) for result in results]}
-        click.echo(json.dumps(body, ensure_ascii=False, indent=2))
+        print_json({"ok": has_passed, "checks": [asdict(result) for result in results]})
     else:
         _print(results)
     if not has_passed:
@@ -70,7 +69,7 @@ def _validate_url(url: str) -> str:
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise click.BadParameter("give a URL such as https://bots.example.com", param_hint="--url")
+        raise click.BadParameter("expected a URL such as https://bots.example.com", param_hint="--url")
     return url
 
 
@@ -84,7 +83,7 @@ def _print(results: Sequence[CheckResult]) -> None:
         click.echo(line)
     failures = sum(result.ok is False for result in results)
     click.echo()
-    click.echo(f"{failures} of {len(results)} checks failed." if failures else "Nothing is wrong.")
+    click.echo(f"{failures} of {len(results)} checks failed." if failures else "All checks passed.")
 
 
 def _title(result: CheckResult) -> str:

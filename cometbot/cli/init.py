@@ -43,15 +43,15 @@ _FIXED_TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--name", default="", metavar="NAME", help="The bot's name and UID; without it that of the folder.")
+@click.option("--name", default="", metavar="NAME", help="Name and UID of the bot. Default: the name of the folder.")
 def init(folder: Path, name: str) -> None:
-    """Make the folder DIR with a bot in it, its test, and all that it takes to serve it.
+    """Create a project in the folder DIR: a bot, its test, and the files to serve it.
 
-    DIR is new or empty; "." is the folder that you are in.
+    DIR is new or empty; "." is the current folder.
     """
     if name and to_bot_name(name) != name:
         raise click.BadParameter(
-            f"a bot's name is made of a-z 0-9 - _, at most 50: {to_bot_name(name)}", param_hint="--name"
+            f"expected at most 50 characters of a-z, 0-9, - and _, such as {to_bot_name(name)}", param_hint="--name"
         )
     name = name or to_bot_name(folder.resolve().name)
     try:
@@ -60,13 +60,13 @@ def init(folder: Path, name: str) -> None:
         write_project(folder, name)
     except OSError as error:
         raise CommandError(
-            f"{error.filename or folder} cannot be written ({error.strerror}); choose another folder, for example "
+            f"cannot write {error.filename or folder}: {error.strerror}. Choose another folder, for example "
             f"cometbot init ~/{name}"
         ) from error
     is_here = folder.resolve() == Path.cwd()
-    click.echo(f"There is a bot {name} in {'this folder' if is_here else folder} now. Talk to it:\n")
+    click.echo(f"Created the bot {name} in {'this folder' if is_here else folder}. Talk to it:\n")
     click.echo("  cometbot dev" if is_here else f"  cd {_quoted(folder)} && cometbot dev")
-    click.echo("\nREADME.md says how to test it and how to put it on CometChat.")
+    click.echo("\nREADME.md explains how to test it and how to put it on CometChat.")
 
 
 def to_bot_name(text: str) -> str:
@@ -81,9 +81,9 @@ def check_is_empty(folder: Path) -> None:
     A repository and a virtual environment do not count.
     """
     stem = folder.with_suffix("") if folder.is_file() else folder
-    suggestion = f"name a new folder, for example cometbot init {_quoted(_unused_sibling(stem))}"
+    suggestion = f"choose a new folder, for example cometbot init {_quoted(_unused_sibling(stem))}"
     if folder.exists() and not folder.is_dir():
-        raise CommandError(f"{folder} is no folder; {suggestion}")
+        raise CommandError(f"{folder} is not a folder; {suggestion}")
     names = {item.name for item in folder.iterdir()} if folder.is_dir() else set()
     unexpected = sorted(names - _IGNORED_ENTRIES, key=lambda name: (name.startswith("."), name))
     if unexpected:

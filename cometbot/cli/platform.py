@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cometbot.cli._output import format_time, make_table, print_json, print_table, to_cell
 from cometbot.cli._params import IntegerParam
 from cometbot.cli._sanitize import sanitize
 
@@ -27,28 +27,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _list_options(command: F) -> F:
     """Add the options of all list commands to ``command``."""
     command = click.option(
-        "--limit", default=100, show_default=True, type=IntegerParam(example=100), help="At most so many."
+        "--limit", default=100, show_default=True, type=IntegerParam(example=100), help="Maximum number of rows."
     )(command)
-    return click.option("--json", "as_json", is_flag=True, help="As a JSON array.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")(command)
 
 
 @click.group()
 def platform() -> None:
     """List and remove users, chats and files of the self-hosted platform.
 
-    They are in the database of COMETBOT_DATABASE_URL and the folder of COMETBOT_DATA; the platform may be running.
+    They are in the database of COMETBOT_DATABASE_URL and the folder of COMETBOT_DATA. The platform may be running.
     """
 
 
 @platform.group()
 def users() -> None:
-    """Those who have given themselves a name."""
+    """List and remove users."""
 
 
 @users.command("list")
 @_list_options
 def list_users(as_json: bool, limit: int) -> None:
-    """Show users, the oldest first."""
+    """List users, oldest first."""
     from cometbot.channels.platform.display_names import display_name
 
     def row(chat: Chat, place: ConnectionAndScope, user: ChatUser) -> Row:
@@ -56,7 +56,7 @@ def list_users(as_json: bool, limit: int) -> None:
             "id": user.id,
             "nickname": user.data.get("nickname", ""),
             "name": display_name(user),
-            "created": _format_time(user.created_at),
+            "created": format_time(user.created_at / 1000),
             "chats": chat.conversations.count_owned(*place, user.id),
             "bytes": chat.files.get_total_size(*place, user.id),
         }
@@ -67,7 +67,7 @@ def list_users(as_json: bool, limit: int) -> None:
 @users.command("remove")
 @click.argument("id", metavar="ID")
 def remove_user(id: str) -> None:
-    """Remove a user with all chats, messages and files; the cookie opens nothing any more."""
+    """Remove a user with all chats, messages and files. The user's cookie becomes invalid."""
     from cometbot.channels.platform.chat_service import delete_user
 
     with _open_chat() as chat:
@@ -78,15 +78,15 @@ def remove_user(id: str) -> None:
 
 @platform.group()
 def chats() -> None:
-    """Read and remove what users and bots say to each other."""
+    """List and remove chats."""
 
 
 @chats.command("list")
-@click.option("--user", default="", metavar="ID", help="Of this user alone.")
-@click.option("--bot", default="", metavar="ID", help="With this bot alone.")
+@click.option("--user", default="", metavar="ID", help="Only of this user.")
+@click.option("--bot", default="", metavar="ID", help="Only with this bot.")
 @_list_options
 def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
-    """Show chats, the oldest first."""
+    """List chats, oldest first."""
 
     def page(chat: Chat, place: ConnectionAndScope, **part: Any) -> Page[ChatConversation]:
         if user:
@@ -98,8 +98,8 @@ def list_chats(user: str, bot: str, as_json: bool, limit: int) -> None:
             "id": item.id,
             "user": item.owner,
             "bot": item.scope.bot,
-            "created": _format_time(item.created_at),
-            "last": _format_time(item.last_at),
+            "created": format_time(item.created_at / 1000),
+            "last": format_time(item.last_at / 1000),
             "title": item.data.get("title", ""),
         }
 
@@ -121,14 +121,14 @@ def remove_chat(id: str) -> None:
 
 @platform.group()
 def files() -> None:
-    """List and remove what users and bots have uploaded."""
+    """List and remove uploaded files."""
 
 
 @files.command("list")
-@click.option("--user", default="", metavar="ID", help="Of this user or bot alone.")
+@click.option("--user", default="", metavar="ID", help="Only of this user or bot.")
 @_list_options
 def list_files(user: str, as_json: bool, limit: int) -> None:
-    """Show files, the oldest first."""
+    """List files, oldest first."""
 
     def row(chat: Chat, place: ConnectionAndScope, file: ChatFile) -> Row:
         return {
@@ -136,7 +136,7 @@ def list_files(user: str, as_json: bool, limit: int) -> None:
             "owner": file.owner,
             "type": file.mime_type,
             "bytes": file.size,
-            "created": _format_time(file.created_at),
+            "created": format_time(file.created_at / 1000),
             "name": file.name,
         }
 
@@ -146,7 +146,7 @@ def list_files(user: str, as_json: bool, limit: int) -> None:
 @files.command("remove")
 @click.argument("id", metavar="ID")
 def remove_file(id: str) -> None:
-    """Remove a file; messages that it was attached to still name it."""
+    """Remove a file. Messages still show its name."""
     from cometbot.channels.platform.ids import ALL_BOTS
 
     with _open_chat() as chat:
@@ -177,11 +177,11 @@ def _finish_removal(chat: Chat, signals: Sequence[Signal] | None, kind: str, id:
     Exit with status 1 if ``signals`` is None: there was nothing to remove.
     """
     if signals is None:
-        click.echo(f"cometbot: there is no {kind} {id!r}; cometbot platform {kind}s list shows what there is", err=True)
+        click.echo(f"cometbot: no {kind} {id!r}. List them with: cometbot platform {kind}s list", err=True)
         raise SystemExit(1)
     chat.feed.publish(signals)
     chat.files.clean_up()
-    click.echo(f"The {kind} {sanitize(id)} is removed.")
+    click.echo(f"Removed the {kind} {sanitize(id)}.")
 
 
 def _print_items(
@@ -197,29 +197,25 @@ def _print_items(
 
     rows: list[Row] = []
     with _open_chat() as chat, chat.database.read() as connection:
-        source, cursor, is_last_page = (connection, bot_scope(bot)), "", False
-        while not is_last_page and len(rows) < limit:
+        source, cursor = (connection, bot_scope(bot)), ""
+        while len(rows) < limit:
             loaded = load_page(chat, source, cursor=cursor, limit=min(_PAGE_SIZE, limit - len(rows)))
             rows += [to_row(chat, source, item) for item in loaded.items]
-            cursor, is_last_page = loaded.next, not loaded.next
+            cursor = loaded.next
+            if not cursor:
+                break
     _print_rows(rows, as_json, kind)
 
 
 def _print_rows(rows: Sequence[Row], as_json: bool, kind: str) -> None:
-    from cometbot.cli._output import make_table, print_json, print_table, to_cell
-
     if as_json:
         print_json(rows)
         return
     if not rows:
-        click.echo(f"There are no {kind}.")
+        click.echo(f"No {kind}.")
         return
     *titles, last = rows[0]
     table = make_table(*(title.capitalize() for title in titles), last_column=last.capitalize())
     for row in rows:
         table.add_row(*(to_cell(str(value)) for value in row.values()))
     print_table(table)
-
-
-def _format_time(milliseconds: int) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""``cometbot replay``: runs a stored message through the current code."""
+"""``cometbot replay``: runs the current code on a stored message."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli._output import format_time, print_json
 from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -27,24 +27,24 @@ _INDENT = 14
 @click.command()
 @click.argument("id", metavar="ID")
 @click.argument("bot", required=False, metavar="[BOT]")
-@click.option("--send", is_flag=True, help="For real: let the running bot handle the message anew, and answer it.")
-@click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
+@click.option("--send", is_flag=True, help="Let the running bot handle the message again and send its replies.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
-    """Try a stored message with the code as it is now.
+    """Run the current code on a stored message, by default as a dry run.
 
-    ID is the message's, such as m12; what is done is kept for COMETBOT_KEEP_DAYS. BOT is module:attribute; without it
-    COMETBOT_BOT counts, else the only bot of bot.py.
+    ID is the id of the message, such as m12; handled messages are kept for COMETBOT_KEEP_DAYS. BOT is module:attribute.
+    Default: COMETBOT_BOT, else the only bot of bot.py.
 
-    Without --send nothing is stored or sent: you see which handler takes the message, what it would say, and what it
-    would remember, with the state of today. ctx.client reads, and changes nothing. What else a handler does by itself,
-    such as a write to your own database, does happen. The exit code is 1 where the handler fails.
+    Without --send nothing is stored or sent: the command shows which handler matches the message, what it would send,
+    and what it would store, with the current state. ctx.client reads but changes nothing. Other effects of a handler,
+    such as a write to your own database, do happen. The exit code is 1 if the handler fails.
     """
     if send:
         _requeue(id, as_json)
         return
     dry_run = _dry_run(id, bot)
     if as_json:
-        click.echo(json.dumps(_to_json(dry_run), ensure_ascii=False, indent=2))
+        print_json(_to_json(dry_run))
     else:
         _print(dry_run)
     if dry_run.error is not None:
@@ -60,11 +60,11 @@ def _requeue(id: str, as_json: bool) -> None:
         message = delivery.replay(id)
         is_handled = count_handling_processes(delivery.store) > 0
     if as_json:
-        click.echo(json.dumps({**_message_json(message), "is_running": is_handled}, ensure_ascii=False, indent=2))
+        print_json({**_message_json(message), "is_running": is_handled})
     elif is_handled:
-        click.echo(f"{message.id} is handled anew by the running bot; what it answers is sent.")
+        click.echo(f"Requeued {message.id}. The running bot handles it again and sends its replies.")
     else:
-        click.echo(f"{message.id} waits to be handled anew. No bot is running: the next one that is started does it.")
+        click.echo(f"Requeued {message.id}. No bot is running; the next one that starts handles it.")
 
 
 def _dry_run(id: str, bot: str | None) -> DryRun:
@@ -96,7 +96,7 @@ def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Setting
     try:
         return channels_from_settings(replace(settings, channels=names), bots, Observer(), database)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{message.id} came through the channel {channel_name}: {error}") from error
+        raise ConfigurationError(f"cannot replay {message.id} of the channel {channel_name}: {error}") from error
 
 
 def _print(dry_run: DryRun) -> None:
@@ -109,7 +109,7 @@ def _print(dry_run: DryRun) -> None:
         click.echo()
         click.echo(sanitize(_format_traceback(dry_run.error)))
     click.echo()
-    click.echo(f"Nothing was stored or sent. For real: cometbot replay {dry_run.message.id} --send")
+    click.echo(f"Nothing was stored or sent. To send: cometbot replay {dry_run.message.id} --send")
 
 
 def _format_traceback(error: BaseException) -> str:
@@ -122,26 +122,26 @@ def _format_traceback(error: BaseException) -> str:
 
 def _rows(dry_run: DryRun) -> Iterator[tuple[str, str]]:
     message = dry_run.message
-    at = datetime.fromtimestamp(message.received_at).strftime("%Y-%m-%d %H:%M:%S")
+    at = format_time(message.received_at)
     sender = message.sender or (dry_run.event.sender.uid if dry_run.event else "")
     by = f" from {sender}" if sender else ""
-    yield message.id, f"{message.event}{by} in {message.conversation.id}, came in {at}"
+    yield message.id, f"{message.event}{by} in {message.conversation.id}, received {at}"
     if text := str(getattr(dry_run.event, "text", "")):
         yield "text", text
-    yield "so far", " ".join(filter(None, (message.state, message.handler and f"by {message.handler}", message.error)))
+    yield "result", " ".join(filter(None, (message.state, message.handler and f"by {message.handler}", message.error)))
     yield "handler", _describe_handler(dry_run)
     for planned in dry_run.planned:
         yield _title(planned), f"→ {planned.operation.conversation.id}\n{planned.text}".rstrip()
     for change in dry_run.changes:
         yield "would store", _describe_change(change)
     for request in dry_run.blocked_calls:
-        yield "would ask", f"the platform: {request}"
+        yield "would request", request
     if dry_run.error is not None:
         yield "error", f"{type(dry_run.error).__name__}: {dry_run.error}"
         if dry_run.retry_in is not None:
-            yield "", f"tried again after {dry_run.retry_in:g} s, as the handler asks for"
+            yield "", f"retry after {dry_run.retry_in:g} s, as requested by the handler"
     elif not dry_run.planned:
-        yield "would say", "nothing"
+        yield "would send", "nothing"
 
 
 def _describe_handler(dry_run: DryRun) -> str:
@@ -152,11 +152,11 @@ def _describe_handler(dry_run: DryRun) -> str:
     }
     if dry_run.stopped_by:
         return reasons.get(dry_run.stopped_by) or f"none: stopped by the middleware {dry_run.stopped_by}"
-    return dry_run.handler or ("none: the body does not parse" if dry_run.event is None else "none wants it")
+    return dry_run.handler or ("none: the body does not parse" if dry_run.event is None else "none matches")
 
 
 def _title(planned: PlannedOperation) -> str:
-    titles = {"send": "would say", "edit": "would edit", "delete": "would delete", "react": "would react"}
+    titles = {"send": "would send", "edit": "would edit", "delete": "would delete", "react": "would react"}
     return titles[planned.operation.kind]
 
 

@@ -25,23 +25,21 @@ _SEND_TIMEOUT = 10.0
 
 @click.command()
 @click.argument("text", metavar="TEXT")
-@click.option("--bot", default="", metavar="BOT", help="module:attribute, or the name of a bot of COMETBOT_BOT.")
-@click.option("--user", default="", metavar="UID", help="To this user.")
-@click.option("--group", default="", metavar="GUID", help="To this group.")
-@click.option("--channel", type=click.Choice(CHANNELS), help="Through it; by default the first of COMETBOT_CHANNELS.")
-@click.option(
-    "--now", is_flag=True, help="Send it to CometChat from here at once, past what the bot has to say already."
-)
+@click.option("--bot", default="", metavar="BOT", help="module:attribute, or the name of a bot in COMETBOT_BOT.")
+@click.option("--user", default="", metavar="UID", help="Recipient: a user.")
+@click.option("--group", default="", metavar="GUID", help="Recipient: a group.")
+@click.option("--channel", type=click.Choice(CHANNELS), help="Channel. Default: the first of COMETBOT_CHANNELS.")
+@click.option("--now", is_flag=True, help="Send directly to CometChat, ahead of queued replies.")
 def send(text: str, bot: str, user: str, group: str, channel: str | None, now: bool) -> None:
-    """Let a bot say TEXT to a user or a group; "-" reads it from standard input.
+    """Send TEXT as a bot to a user or a group; "-" reads TEXT from standard input.
 
-    It is stored in the database of COMETBOT_DATABASE_URL, and sent by the running bot in its conversation's order. UID
-    and GUID are as handlers get them: on SimpleX the numbers of contacts and groups.
+    The message is stored in the database of COMETBOT_DATABASE_URL, and the running bot sends it after earlier messages
+    of the conversation. UID and GUID are as in handlers: on SimpleX, the numbers of contacts and groups.
     """
     from cometbot.settings import Settings
 
     if bool(user) == bool(group):
-        raise click.UsageError("Say to whom: either --user or --group.")
+        raise click.UsageError("Missing recipient: pass either --user or --group.")
     message_text = sys.stdin.read() if text == "-" else text
     if not message_text.strip():
         raise click.UsageError("The text is empty.")
@@ -50,13 +48,13 @@ def send(text: str, bot: str, user: str, group: str, channel: str | None, now: b
     settings = replace(settings, channels=(channel,) if channel else channels)
     if now:
         _send_now(bot, message_text, settings, user, group)
-        click.echo(f"It is sent to {user or group}.")
+        click.echo(f"Sent to {user or group}.")
         return
     _enqueue(_find_bot(bot, settings, requires_code=True), message_text, settings, user, group)
     if settings.channels == ("simplex",):
-        click.echo("It is stored; cometbot simplex sends it.")
+        click.echo("Stored. cometbot simplex will send it.")
     else:
-        click.echo("It is stored; the running bot sends it, or the next one that is started.")
+        click.echo("Stored. The running bot will send it, or the next one that starts.")
 
 
 def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> Bot:
@@ -74,8 +72,8 @@ def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> 
         return found[0]
     if is_name and not requires_code:
         return Bot(name_or_spec.lower())
-    problem = "there are several bots" if found else f"there is no bot {name_or_spec!r}"
-    raise ConfigurationError(f"{problem}; say with --bot which one of {', '.join(bot.name for bot in loaded)}")
+    problem = "there are several bots" if found else f"no bot {name_or_spec!r}"
+    raise ConfigurationError(f"{problem}. Choose one with --bot: {', '.join(bot.name for bot in loaded)}")
 
 
 def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
@@ -98,7 +96,7 @@ def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) ->
     if settings.channels != ("cometchat",):
         name = "".join(settings.channels)
         raise CommandError(
-            f"--now goes to CometChat alone, and this is for {name}; leave it out, and the running bot says it"
+            f"--now works only with CometChat, got the channel {name}. Without --now, the running bot sends it."
         )
     sending_bot = _find_bot(bot, settings, requires_code=False)
     with explain_errors(user or group, bot=get_cometchat_uid(sending_bot)):

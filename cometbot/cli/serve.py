@@ -20,19 +20,17 @@ _log = logging.getLogger("cometbot.serve")
 
 @click.command()
 @click.argument("bot", required=False, metavar="[BOT]")
-@click.option(
-    "--bind", metavar="ADDRESS", help="HOST:PORT or unix:PATH to listen at (COMETBOT_BIND, else 0.0.0.0:8000)."
-)
-@click.option("--socket-group", metavar="GROUP", help="The group that may use a unix socket (COMETBOT_SOCKET_GROUP).")
-@click.option("--processes", metavar="N", help="How many processes (COMETBOT_PROCESSES, else 2).")
-@click.option("--threads", metavar="N", help="How many threads for requests in each (COMETBOT_THREADS, else 8).")
-@click.option("--no-handlers", is_flag=True, help="On PostgreSQL: no worker beside it; messages are only taken in.")
+@click.option("--bind", metavar="ADDRESS", help="HOST:PORT or unix:PATH (default: COMETBOT_BIND, else 0.0.0.0:8000).")
+@click.option("--socket-group", metavar="GROUP", help="Group that may use a unix socket (COMETBOT_SOCKET_GROUP).")
+@click.option("--processes", metavar="N", help="Number of processes (default: COMETBOT_PROCESSES, else 2).")
+@click.option("--threads", metavar="N", help="Threads for requests per process (default: COMETBOT_THREADS, else 8).")
+@click.option("--no-handlers", is_flag=True, help="On PostgreSQL: start no worker; only accept and store messages.")
 def serve(no_handlers: bool, **options: str | None) -> None:
-    """Serve a bot to CometChat, with gunicorn.
+    """Serve bots with gunicorn.
 
-    BOT is module:attribute, for example shop:bot for the Bot named bot in shop.py; several with commas. Without it
-    COMETBOT_BOT counts, else the only bot of bot.py. On PostgreSQL a "cometbot worker" runs beside gunicorn. "gunicorn
-    wsgi:app" does the same without that.
+    BOT is module:attribute, for example shop:bot for the Bot named bot in shop.py; separate several with commas.
+    Default: COMETBOT_BOT, else the only bot of bot.py. On PostgreSQL the command also runs a "cometbot worker".
+    "gunicorn wsgi:app" does the same without the worker.
     """
     from cometbot.errors import ConfigurationError
     from cometbot.loading import choose_bot
@@ -43,7 +41,9 @@ def serve(no_handlers: bool, **options: str | None) -> None:
     settings = Settings.from_environment()
     choose_bot("", settings)
     if settings.database_url.startswith("sqlite") and no_handlers:
-        raise ConfigurationError("on SQLite the web processes handle messages themselves; leave out --no-handlers")
+        raise ConfigurationError(
+            "--no-handlers needs PostgreSQL: on SQLite the web processes handle messages. Leave it out."
+        )
     _serve(settings, no_handlers=no_handlers)
 
 
@@ -100,7 +100,7 @@ def summary_lines(settings: Settings, bots: Sequence[str]) -> Iterator[str]:
     if "platform" in settings.channels:
         yield f"web chat: {base}/"
     if "simplex" in settings.channels:
-        yield "SimpleX: run cometbot simplex beside it, which holds the connection"
+        yield "SimpleX: also run cometbot simplex, which holds the connection"
     place = locate_database(settings.database_url)
     yield f"database: {place.kind}, {place.name}"
 

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     "--concurrency",
     type=IntegerParam(example=8),
     metavar="N",
-    help="How many conversations at a time (COMETBOT_HANDLER_THREADS, else 8).",
+    help="Conversations at a time (default: COMETBOT_HANDLER_THREADS, else 8).",
 )
 @click.option(
     "--bind",
     metavar="HOST:PORT",
-    help="Where /metrics, /readyz and /healthz are served; without it nowhere, as workers may share a machine.",
+    help="Address of /metrics, /readyz and /healthz. Default: not served.",
 )
 def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
-    """Handle messages beside the web processes; any number of workers, on any machine.
+    """Handle messages in a separate process. Any number of workers may run, on any machine.
 
-    For PostgreSQL (COMETBOT_DATABASE_URL). On SQLite the web processes handle messages themselves.
+    This needs PostgreSQL (COMETBOT_DATABASE_URL). On SQLite the web processes handle messages.
     """
     from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
@@ -44,8 +44,8 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
     delivery, metrics = worker_from_settings(settings, bot or settings.default_bot_spec, threads=concurrency)
     if not delivery.database.server_url:
         raise ConfigurationError(
-            "a worker needs a database that several machines reach: set COMETBOT_DATABASE_URL=postgresql://…; "
-            "on SQLite cometbot serve handles messages itself"
+            "a worker needs PostgreSQL: set COMETBOT_DATABASE_URL=postgresql://…. "
+            "On SQLite, cometbot serve handles messages."
         )
     with ExitStack() as stack:
         shutdown = stack.enter_context(shutdown_on_signals())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -23,10 +23,10 @@ CALLBACK_TIMEOUT = 2.0
 MIN_CERTIFICATE_DAYS = 7.0
 """Minimum remaining lifetime of a certificate in days. It should have been renewed long before."""
 
-CHECK_NAMES = ("credentials refused", "credentials accepted", "answer time")
+CHECK_NAMES = ("credentials refused", "credentials accepted", "response time")
 
-_TIMEOUT_REMEDY = "look at the service's log and at the machine's load; raise COMETBOT_THREADS or COMETBOT_PROCESSES"
-_SERVE_REMEDY = "start it with cometbot serve, and let the proxy pass /cometchat/ to it unchanged"
+_TIMEOUT_REMEDY = "check the service's log and the machine's load; raise COMETBOT_THREADS or COMETBOT_PROCESSES"
+_SERVE_REMEDY = "start cometbot serve, and let the proxy forward /cometchat/ to it unchanged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, ap
         if reached[_origin(callback.url)]:
             results += check_callback(callback, client)
         else:
-            results += [
-                skipped(name, "the server is not reached as CometChat would", bot=callback.bot) for name in CHECK_NAMES
-            ]
+            results += [skipped(name, "the server was not reached", bot=callback.bot) for name in CHECK_NAMES]
     return results
 
 
@@ -68,22 +66,22 @@ def check_server(origin: str, client: CheckClient, api_url: str) -> list[CheckRe
         check_url(origin, api_url)
     except ConfigurationError as error:
         return [
-            failed("reachable", str(error), "cometbot doctor --url https://the-name-that-the-world-uses"),
+            failed("reachable", str(error), "cometbot doctor --url https://public-host-name"),
             _skipped_certificate(),
         ]
     try:
         address = client.connect(origin)
     except Unreachable as error:
-        remedy = "check the DNS entry and the firewall, and that the proxy and cometbot serve are running"
+        remedy = "check DNS, the firewall, the proxy and cometbot serve"
         return [failed("reachable", str(error), remedy), _skipped_certificate()]
-    reached = passed("reachable", f"{host} answers at {address}{_private_address_note(address, origin, api_url)}")
+    reached = passed("reachable", f"{host} responds at {address}{_private_address_note(address, origin, api_url)}")
     if urlsplit(origin).scheme != "https":
-        return [reached, skipped("certificate", "the CometChat on this machine calls without TLS")]
+        return [reached, skipped("certificate", "a CometChat on this machine calls without TLS")]
     return [reached, _check_certificate(origin, client)]
 
 
 def _skipped_certificate() -> CheckResult:
-    return skipped("certificate", "the server is not reached")
+    return skipped("certificate", "the server was not reached")
 
 
 def _private_address_note(address: str, origin: str, api_url: str) -> str:
@@ -93,7 +91,7 @@ def _private_address_note(address: str, origin: str, api_url: str) -> str:
     """
     is_local = not ipaddress.ip_address(address.partition("%")[0]).is_global
     if is_local and urlsplit(origin).scheme == "https" and urlsplit(api_url).scheme == "https":
-        return ", a private address: outside this network the name must lead to a public one"
+        return ", a private address: outside this network the name must resolve to a public one"
     return ""
 
 
@@ -102,12 +100,14 @@ def _check_certificate(origin: str, client: CheckClient) -> CheckResult:
         days = client.certificate_days(origin)
     except Unreachable as error:
         cause = f"CometChat will not trust it: {error}"
-        return failed("certificate", cause, "renew it, with its whole chain, for this name (certbot renew)")
+        return failed("certificate", cause, "renew it with its complete chain for this name (certbot renew)")
     if days < MIN_CERTIFICATE_DAYS:
         return failed(
-            "certificate", f"it ends in {days:.1f} days", "renew it now, and see why that was not done (certbot renew)"
+            "certificate",
+            f"it expires in {days:.1f} days",
+            "renew it, and check why it was not renewed (certbot renew)",
         )
-    return passed("certificate", f"valid for {days:.0f} days more")
+    return passed("certificate", f"valid for {days:.0f} days")
 
 
 def check_callback(callback: CallbackTarget, client: CheckClient) -> list[CheckResult]:
@@ -118,7 +118,7 @@ def check_callback(callback: CallbackTarget, client: CheckClient) -> list[CheckR
 def _check_rejection(callback: CallbackTarget, client: CheckClient) -> Iterable[CheckResult]:
     name, bot = CHECK_NAMES[0], callback.bot
     if callback.credentials is None:
-        yield skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS lets anybody call the bot", bot=bot)
+        yield skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS allows anyone to call the bot", bot=bot)
         return
     try:
         reply = client.post(
@@ -128,9 +128,9 @@ def _check_rejection(callback: CallbackTarget, client: CheckClient) -> Iterable[
         yield failed(name, str(error), _SERVE_REMEDY, bot=bot)
         return
     if reply.status == 401:
-        yield passed(name, "a wrong password is refused", bot=bot)
+        yield passed(name, "a wrong password is rejected", bot=bot)
     elif _is_from_cometbot(reply):
-        cause = "a wrong password is taken: anybody can write to the bot in anybody's name"
+        cause = "a wrong password is accepted: anyone can impersonate any user"
         yield failed(name, cause, "restart the service with the settings of this folder", bot=bot)
     else:
         yield failed(name, *_explain(reply, callback), bot=bot)
@@ -143,14 +143,14 @@ def _check_acceptance(callback: CallbackTarget, client: CheckClient) -> Iterable
         reply = client.post(callback.url, _sample_callback(callback), login)
     except Unreachable as error:
         yield failed(accepted, str(error), _TIMEOUT_REMEDY, bot=bot)
-        yield skipped(timing, "there was no answer", bot=bot)
+        yield skipped(timing, "no response", bot=bot)
         return
     if reply.status == 200 and _is_from_cometbot(reply):
-        yield passed(accepted, "a callback like CometChat's is taken", bot=bot)
+        yield passed(accepted, "a valid callback is accepted", bot=bot)
     else:
         yield failed(accepted, *_explain(reply, callback), bot=bot)
     if reply.seconds >= CALLBACK_TIMEOUT:
-        cause = f"{reply.seconds:.1f} s; CometChat waits {CALLBACK_TIMEOUT:g} s"
+        cause = f"expected at most {CALLBACK_TIMEOUT:g} s, got {reply.seconds:.1f} s"
         yield failed(timing, cause, _TIMEOUT_REMEDY, bot=bot)
     else:
         yield passed(timing, f"{reply.seconds:.2f} s", bot=bot)
@@ -183,43 +183,34 @@ def _is_from_cometbot(reply: CheckResponse) -> bool:
 def _explain(reply: CheckResponse, callback: CallbackTarget) -> tuple[str, str]:
     """Return the cause and the remedy of an unexpected response."""
     if reply.code in _ERROR_CODES:
-        return _ERROR_CODES[reply.code](callback)
+        cause, remedy = _ERROR_CODES[reply.code]
+        return cause.format(app_id=callback.app_id, bot=callback.bot), remedy.format(bot=callback.bot)
     if reply.status in (301, 302, 303, 307, 308):
-        target = redact_url(next((text for name, text in reply.headers.items() if name.lower() == "location"), ""))
-        return f"it redirects to {target}, and CometChat may not follow", "register the URL that it redirects to"
+        target = redact_url(reply.headers.get("location", ""))
+        return f"it redirects to {target}, which CometChat may not follow", "register the target of the redirect"
     if reply.status == 401:
-        remedy = "restart the service with the settings of this folder; a proxy must pass the header Authorization on"
-        return "the credentials of the settings are refused", remedy
+        remedy = "restart the service with the settings of this folder; a proxy must forward the header Authorization"
+        return "the credentials of the settings are rejected", remedy
     if reply.status in (502, 503, 504):
-        return f"the proxy answers {reply.status}: it does not reach the bot", "start it with cometbot serve"
+        return f"the proxy cannot reach the bot (status {reply.status})", "start cometbot serve"
     if reply.status == 404:
-        return f"there is nothing at {urlsplit(callback.url).path} (404)", _SERVE_REMEDY
-    return f"it answers {reply.status}, and not as cometbot does: something else is there", _SERVE_REMEDY
+        return f"nothing at {urlsplit(callback.url).path} (404)", _SERVE_REMEDY
+    return f"expected cometbot, got another program (status {reply.status})", _SERVE_REMEDY
 
 
-def _foreign_app(callback: CallbackTarget) -> tuple[str, str]:
-    cause = f"the service there belongs to another app than {callback.app_id}"
-    return cause, "restart it with the COMETCHAT_APP_ID of this folder"
-
-
-def _unknown_bot(callback: CallbackTarget) -> tuple[str, str]:
-    return f"the service there does not serve the bot {callback.bot}", "restart it with the COMETBOT_BOT of this folder"
-
-
-def _wrong_bot(callback: CallbackTarget) -> tuple[str, str]:
-    return "the URL is that of another bot", f"let it end in /cometchat/{callback.bot}: cometbot bots sync"
-
-
-def _database_busy(callback: CallbackTarget) -> tuple[str, str]:
-    return "the service's database takes no messages at this moment", "see the lines about the database"
-
-
-_ERROR_CODES: dict[str, Callable[[CallbackTarget], tuple[str, str]]] = {
-    "AUTH_ERR_INVALID_APPID": _foreign_app,
-    "ERR_BOT_NOT_FOUND": _unknown_bot,
-    "ERR_WRONG_BOT": _wrong_bot,
-    "ERR_BUSY": _database_busy,
+_ERROR_CODES = {
+    "AUTH_ERR_INVALID_APPID": (
+        "the service belongs to another app than {app_id}",
+        "restart it with the COMETCHAT_APP_ID of this folder",
+    ),
+    "ERR_BOT_NOT_FOUND": (
+        "the service does not have the bot {bot}",
+        "restart it with the COMETBOT_BOT of this folder",
+    ),
+    "ERR_WRONG_BOT": ("the URL is that of another bot", "let it end in /cometchat/{bot}: cometbot bots sync"),
+    "ERR_BUSY": ("the database of the service is busy", "see the lines about the database"),
 }
+"""The cause and the remedy for each error code of the callback route."""
 
 
 def _origin(url: str) -> str:

@@ -51,7 +51,7 @@ def check_cometchat(settings: Settings, client: CheckClient, *, now: Callable[[]
         cometchat = CometChatClient(base, settings.cometchat_api_key.reveal(), app_id=settings.cometchat_app_id)
     except ConfigurationError as error:
         remedy = f"{_APP_REMEDY}, and a REST API key into COMETCHAT_API_KEY"
-        return CometChatCheck([failed(CHECK_NAMES[0], str(error), remedy), *_skip(1, "it cannot be asked")])
+        return CometChatCheck([failed(CHECK_NAMES[0], str(error), remedy), *_skip(1, "CometChat was not reached")])
     headers = {
         "apikey": settings.cometchat_api_key.reveal(),
         "appId": settings.cometchat_app_id,
@@ -69,56 +69,56 @@ def check_cometchat(settings: Settings, client: CheckClient, *, now: Callable[[]
 def _check_response(settings: Settings, client: CometChatClient, reply: CheckResponse, now: float) -> CometChatCheck:
     base = redact_url(settings.cometchat_base_url)
     if not reply.code and not (reply.status == 200 and "data" in reply.json()) and reply.status not in (401, 403, 429):
-        cause = f"{base} answers {reply.status}, and not with CometChat's JSON"
+        cause = f"{base}: expected CometChat's JSON, got status {reply.status}"
         return CometChatCheck(
-            [failed(CHECK_NAMES[0], cause, _server_remedy(reply)), *_skip(1, "the answer is not CometChat's")]
+            [failed(CHECK_NAMES[0], cause, _server_remedy(reply)), *_skip(1, "the response is not CometChat's")]
         )
     key = _check_key(reply, settings.cometchat_api_key.reveal())
     if reply.code in _UNKNOWN_API_CODES or (reply.status >= 500 and key.ok is None):
-        cause = f"{base} answers {reply.status} {reply.code}"
+        cause = f"{base}: status {reply.status} {reply.code}"
         reached = failed(CHECK_NAMES[0], cause, _server_remedy(reply))
     else:
-        reached = passed(CHECK_NAMES[0], f"{base} answers, in {reply.seconds:.2f} s")
+        reached = passed(CHECK_NAMES[0], f"{base} responded within {reply.seconds:.2f} s")
     lines = [reached, _check_app(settings, reply), key, _check_clock(reply, now), _check_rate(reply, now)]
     return CometChatCheck(lines, client if key.ok else None)
 
 
 def _server_remedy(reply: CheckResponse) -> str:
     if reply.status >= 500:
-        return "CometChat has trouble; look at its status page, and try again later"
-    return "check COMETCHAT_API_URL, which is the whole base URL with its version, such as https://host/v3"
+        return "check CometChat's status page and try again later"
+    return "check COMETCHAT_API_URL, the complete base URL with its version, such as https://host/v3"
 
 
 def _check_app(settings: Settings, reply: CheckResponse) -> CheckResult:
     name = "app id and region"
     where = settings.cometchat_region or "given by COMETCHAT_API_URL"
     if reply.code in _UNKNOWN_APP_CODES:
-        cause = f"CometChat does not know the app {settings.cometchat_app_id} there (region {where})"
+        cause = f"unknown app {settings.cometchat_app_id} (region {where})"
         return failed(name, cause, _APP_REMEDY)
     if reply.status >= 500 or reply.code in _UNKNOWN_API_CODES:
-        return skipped(name, "CometChat did not say")
+        return skipped(name, "not in CometChat's response")
     return passed(name, f"{settings.cometchat_app_id}, region {where}")
 
 
 def _check_key(reply: CheckResponse, secret: str) -> CheckResult:
     name = "API key"
     if reply.status == 200:
-        return passed(name, "valid, and may do everything (fullAccess)")
+        return passed(name, "valid, scope fullAccess")
     if reply.code in _UNKNOWN_APP_CODES:
-        return skipped(name, "not known before the app is the right one")
+        return skipped(name, "unknown until the app is correct")
     error = error_from_response(reply, "GET /bots", [secret])
     if reply.code == "AUTH_ERR_NO_ACCESS" or (reply.status == 403 and not reply.code):
-        return failed(name, "it is one of scope authOnly, with which a bot can do nothing", _KEY_REMEDY)
+        return failed(name, "expected scope fullAccess, got authOnly", _KEY_REMEDY)
     if isinstance(error, AuthenticationFailed):
-        return failed(name, f"CometChat does not accept it ({reply.code or reply.status})", _KEY_REMEDY)
-    return skipped(name, f"CometChat did not say: it answered {f'{reply.status} {reply.code}'.strip()}")
+        return failed(name, f"CometChat rejects it ({reply.code or reply.status})", _KEY_REMEDY)
+    return skipped(name, f"unknown: CometChat's response was {f'{reply.status} {reply.code}'.strip()}")
 
 
 def _check_clock(reply: CheckResponse, now: float) -> CheckResult:
     try:
-        server_time = parsedate_to_datetime(_header(reply, "date")).timestamp()
+        server_time = parsedate_to_datetime(reply.headers.get("date", "")).timestamp()
     except (TypeError, ValueError):
-        return skipped("clock", "the answer has no date to compare with")
+        return skipped("clock", "no date in the response")
     ahead = now - server_time
     if abs(ahead) > MAX_CLOCK_SKEW:
         word = "ahead of" if ahead > 0 else "behind"
@@ -127,24 +127,18 @@ def _check_clock(reply: CheckResponse, now: float) -> CheckResult:
 
 
 def _check_rate(reply: CheckResponse, now: float) -> CheckResult:
-    name, remedy = (
-        "rate limit",
-        "wait a minute; if it stays so, ask CometChat for a higher limit, or find who else asks",
-    )
+    name = "rate limit"
+    remedy = "wait a minute; if it persists, request a higher limit from CometChat or find other users of the key"
     if reply.status == 429:
         error = error_from_response(reply, "GET /bots")
         seconds = error.retry_after if isinstance(error, RateLimited) else 0
-        return failed(name, f"used up; CometChat wants to be asked again in {seconds:.0f} s", remedy)
+        return failed(name, f"used up; retry in {seconds:.0f} s", remedy)
     rate = RateLimitStatus.from_headers(reply.headers, now)
     if rate is None or rate.remaining is None:
-        return skipped(name, "CometChat did not say what is left")
+        return skipped(name, "not in CometChat's response")
     if rate.limit and rate.remaining < rate.limit * MIN_REMAINING_SHARE:
         return failed(name, f"only {rate.remaining} of {rate.limit} requests are left in this minute", remedy)
     return passed(name, f"{rate.remaining} of {rate.limit or '?'} requests are left in this minute")
-
-
-def _header(reply: CheckResponse, name: str) -> str:
-    return next((value for key, value in reply.headers.items() if key.lower() == name), "")
 
 
 def _skip(start: int, why: str) -> list[CheckResult]:

@@ -39,10 +39,10 @@ def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], CheckResult]:
         return [], failed("bots", str(error), "cometbot doctor MODULE:BOT, or set COMETBOT_BOT")
     except (Exception, SystemExit) as error:
         fault = ErrorReport.from_exception(error)
-        return [], failed("bots", f"the bot's code cannot be imported: {fault.text}", f"correct {fault.place or spec}")
+        return [], failed("bots", f"cannot import the bot: {fault.text}", f"correct {fault.place or spec}")
     names = ", ".join(bot.name for bot in bots)
     if not handlers:
-        return bots, failed("bots", f"{names}: there is no handler in it", "decorate a function with @bot.message()")
+        return bots, failed("bots", f"{names}: no handler", "decorate a function with @bot.message()")
     return bots, passed("bots", f"{names}: {handlers} handler{'s' * (handlers != 1)}{notes}")
 
 
@@ -59,7 +59,7 @@ def check_callback_credentials(
         try:
             credentials = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
         except ConfigurationError as error:
-            results.append(failed("callback settings", str(error), "correct it where the bot is made", bot=bot.name))
+            results.append(failed("callback settings", str(error), "correct it where the Bot is created", bot=bot.name))
             continue
         if credentials is not None or settings.allow_anonymous_callbacks:
             found[bot.name] = credentials
@@ -71,12 +71,12 @@ def _describe_credentials(settings: Settings, bot: Bot, credentials: Credentials
     name = "callback settings"
     if credentials is not None:
         note = f"; {weak}" if (weak := settings.weak_password_warning(bot.name, bot.callback_password)) else ""
-        return passed(name, f"CometChat has to log in as {credentials.username}{note}", bot=bot.name)
+        return passed(name, f"CometChat must log in as {credentials.username}{note}", bot=bot.name)
     if settings.allow_anonymous_callbacks:
-        return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS lets anybody call the bot", bot=bot.name)
+        return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS allows anyone to call the bot", bot=bot.name)
     return failed(
         name,
-        "no credentials are set, and without them the bot is not served",
+        "no credentials are set, so the bot is not served",
         "set COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD",
         bot=bot.name,
     )

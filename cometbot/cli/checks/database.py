@@ -36,7 +36,7 @@ _MEMORY_FILE_SYSTEMS = frozenset({"tmpfs", "ramfs", "rootfs"})
 _CHECK_NAMES = (
     "database",
     "database is writable",
-    "database's place",
+    "database file system",
     "free space",
     "schema",
     "worker",
@@ -61,11 +61,11 @@ def check_database(
     place = locate_database(settings.database_url)
     if place.kind != "SQLite":
         file_system_results = [
-            skipped(name, "the PostgreSQL server's business") for name in ("database's place", "free space")
+            skipped(name, "not for a PostgreSQL server") for name in ("database file system", "free space")
         ]
         return _check_existing(settings, place, file_system_results)
     if place.path is None:
-        cause = "it is in memory: all is lost when the process ends, and each process has its own"
+        cause = "in memory: its content is lost when the process ends, and each process has its own"
         return [failed("database", cause, f"{_SET_URL_REMEDY}=sqlite:///cometbot.db"), *_skip(1, "see above")]
     return _check_file(settings, place, place.path, mounts or MOUNTS, min_free)
 
@@ -80,17 +80,17 @@ def _check_file(
                 f"SQLite, {path}: the folder does not exist",
                 f"mkdir -p {path.parent}, or {_SET_URL_REMEDY}",
             ),
-            *_skip(1, "there is no folder"),
+            *_skip(1, "no folder"),
         ]
     file_system_results = [_check_file_system(path, mounts), _check_space(settings, path.parent, min_free)]
     if path.is_file():
         return _check_existing(settings, place, file_system_results)
-    made = passed("database", f"SQLite, {path}: not there yet, the bot makes it when it starts")
+    made = passed("database", f"SQLite, {path}: does not exist yet; the bot creates it when it starts")
     return [
         made,
         _check_creatable(path),
         *file_system_results,
-        *_skip(4, "there is no database yet", includes_worker=True),
+        *_skip(4, "no database yet", includes_worker=True),
     ]
 
 
@@ -106,7 +106,7 @@ def _check_existing(
             if place.path
             else f"start the server, or {_SET_URL_REMEDY}"
         )
-        return [failed("database", f"{shown}: {error}", remedy), *_skip(1, "it cannot be used")]
+        return [failed("database", f"{shown}: {error}", remedy), *_skip(1, "the database cannot be used")]
     writable, schema = _check_writable(found, place), _check_schema(found)
     return [passed("database", shown), writable, *file_system_results, schema, *_check_workers(settings, found)]
 
@@ -116,44 +116,44 @@ def _check_writable(found: ProbeResult, place: DatabaseLocation) -> CheckResult:
     if place.path and not (os.access(place.path, os.W_OK) and os.access(place.path.parent, os.W_OK | os.X_OK)):
         return _failed_unwritable(place.path)
     if found.is_locked:
-        cause = f"another program has kept it locked for {LOCK_TIMEOUT:g} s, and messages are refused for as long"
+        cause = f"another program has locked it for {LOCK_TIMEOUT:g} s; messages are rejected meanwhile"
         return failed(name, cause, f"find the program with: fuser {place.name}")
     if found.write_problem:
         remedy = (
-            "let this user write to it"
+            "give this user write permission"
             if place.path
-            else f"{_SET_URL_REMEDY} to the primary server, with a user that may write"
+            else f"{_SET_URL_REMEDY} to the primary server, with a user with write permission"
         )
-        return failed(name, f"it takes no writes: {found.write_problem}", remedy)
-    return passed(name, "it takes writes")
+        return failed(name, f"cannot write: {found.write_problem}", remedy)
+    return passed(name, "yes")
 
 
 def _check_creatable(path: Path) -> CheckResult:
     if os.access(path.parent, os.W_OK | os.X_OK):
-        return passed("database is writable", f"it can be made in {path.parent}")
+        return passed("database is writable", f"it can be created in {path.parent}")
     return _failed_unwritable(path)
 
 
 def _failed_unwritable(path: Path) -> CheckResult:
-    cause = f"this user may not write to {path}, or to its folder, where SQLite puts files beside it"
+    cause = f"this user cannot write to {path} or to its folder, where SQLite creates more files"
     return failed("database is writable", cause, f"chown -R {os.getuid()} {path.parent}")
 
 
 def _check_file_system(path: Path, mounts: Path) -> CheckResult:
-    name = "database's place"
+    name = "database file system"
     try:
         mount = _mount_of(path.parent, mounts.read_text())
     except OSError:
-        return skipped(name, "this system does not say what is mounted where")
+        return skipped(name, "the mounts of this system are unknown")
     where = f"{mount.kind} at {mount.point}"
     if mount.kind in _NETWORK_FILE_SYSTEMS:
-        cause = f"it is on a network file system ({where}), where SQLite can lose messages that were acknowledged"
+        cause = f"a network file system ({where}), where SQLite can lose acknowledged messages"
         return failed(name, cause, f"{_SET_URL_REMEDY} to a file on a local disk, or use postgresql://…")
     if mount.kind in _CONTAINER_LAYERS:
-        cause = f"it is in the container's own layer ({where}), which is gone with the container"
+        cause = f"the container's own layer ({where}), which is removed with the container"
         return failed(name, cause, f"mount a volume (docker run -v cometbot:{path.parent}), or use postgresql://…")
     if mount.kind in _MEMORY_FILE_SYSTEMS:
-        cause = f"it is in memory ({where}), which is gone when the machine restarts"
+        cause = f"in memory ({where}): lost when the machine restarts"
         return failed(name, cause, f"{_SET_URL_REMEDY} to a file on a disk")
     return passed(name, f"a local file system ({where})")
 
@@ -179,11 +179,11 @@ def _mount_of(folder: Path, table: str) -> Mount:
 def _check_space(settings: Settings, folder: Path, min_free: int) -> CheckResult:
     free = shutil.disk_usage(folder).free
     text = f"{free / 1024**3:.1f} GB are free at {folder}"
-    remedy = f"make room: du -xh {folder} | sort -h"
+    remedy = f"free space: du -xh {folder} | sort -h"
     if free < min_free:
-        return failed("free space", f"only {text}: a full disk refuses messages", remedy)
+        return failed("free space", f"only {text}: with a full disk, messages are rejected", remedy)
     if settings.has_chat_channel and free < settings.free_space:
-        cause = f"only {text}, so that users can store nothing"
+        cause = f"only {text}, so users can store nothing"
         return failed("free space", cause, f"{remedy}, or lower COMETBOT_FREE_SPACE={settings.free_space}")
     return passed("free space", text)
 
@@ -192,21 +192,21 @@ def _check_schema(found: ProbeResult) -> CheckResult:
     if found.schema_problem:
         cause, _, remedy = found.schema_problem.partition(": ")
         return failed("schema", cause, remedy.removeprefix("run ") or "cometbot db upgrade")
-    return passed("schema", f"the one that this version needs ({HEAD})")
+    return passed("schema", f"revision {HEAD}")
 
 
 def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
     if found.is_locked:
         return _skip(5, "the database is locked")
     if found.schema_problem:
-        return _skip(5, "the schema is not the one that this version needs")
+        return _skip(5, "the schema is outdated")
     delivery = Delivery([], [], settings.database_url)
     try:
         alive, backlog = count_handling_processes(delivery.store), delivery.backlog()
         sizes = [_check_size(settings, delivery.database)] if settings.has_chat_channel else []
     except CometbotError as error:
         return [
-            failed("worker", f"the database cannot be read: {error}", "try again in a moment"),
+            failed("worker", f"cannot read the database: {error}", "try again in a moment"),
             *_skip(6, "see above"),
         ]
     finally:
@@ -221,17 +221,17 @@ def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
 
 
 def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str = "cometbot serve") -> CheckResult:
-    queue = f"{waiting} message{'s' * (waiting != 1)} wait{'s' * (waiting == 1)}"
+    queue = f"{waiting} waiting message{'s' * (waiting != 1)}"
     queue += f", the oldest for {oldest:.0f} s" if waiting else ""
     if not alive:
         return failed("worker", f"no process handles messages; {queue}", remedy)
-    return passed("worker", f"{alive} process{'es' * (alive != 1)} at work; {queue}")
+    return passed("worker", f"{alive} running process{'es' * (alive != 1)}; {queue}")
 
 
 def _describe_dead(dead: dict[str, int]) -> CheckResult:
     if dead:
         counts = ", ".join(f"{count} of {bot}" for bot, count in dead.items())
-        return failed("dead letters", f"some things failed for good: {counts}", "cometbot deadletters list")
+        return failed("dead letters", counts, "cometbot deadletters list")
     return passed("dead letters", "none")
 
 

@@ -13,7 +13,7 @@ from cometbot.settings import Settings
 from cometbot.store.probe import locate_database
 from cometbot.web.open_files import REMEDY, connection_limit, describe_shortage
 
-_NAME = "private files"
+_NAME = "file permissions"
 _SQLITE_SUFFIXES = ("", "-wal", "-shm", "-journal", "-turns")
 _OTHERS_MASK = 0o007
 """The permission bits of other users. Those of the group are ignored: its access may be intended."""
@@ -27,15 +27,15 @@ def check_file_permissions(settings: Settings, *, dotenv: Path | None = None) ->
     """Check for files that are open to others, because an older version created them or because they were copied."""
     files = [*_database_files(settings), dotenv or Path(".env").absolute()]
     if not any(path.exists() for path in (*files, settings.data)):
-        return skipped(_NAME, "there are none yet")
+        return skipped(_NAME, "no files yet")
     open_files = [path for path in files if _is_accessible_to_others(path)]
     is_data_open = _is_data_accessible_to_others(settings.data)
     if not open_files and not is_data_open:
-        return passed(_NAME, "other users of this machine cannot open them")
+        return passed(_NAME, "other users of this machine cannot read private files")
     found = [*open_files, *([settings.data] if is_data_open else [])]
     commands = [f"chmod 600 {_quoted(open_files)}"] if open_files else []
     commands += [f"chmod -R go= {_quoted([settings.data])}"] if is_data_open else []
-    cause = f"other users of this machine can open {', '.join(map(str, found[:_MAX_LISTED]))}"
+    cause = f"other users of this machine can read {', '.join(map(str, found[:_MAX_LISTED]))}"
     more = f" and {len(found) - _MAX_LISTED} more" if len(found) > _MAX_LISTED else ""
     return failed(_NAME, cause + more, " && ".join(commands))
 
@@ -76,4 +76,4 @@ def check_open_files(settings: Settings, hard_limit: int | None = None) -> Check
     """
     if shortage := describe_shortage(settings, hard_limit):
         return failed("open files", shortage, REMEDY)
-    return passed("open files", f"the limit allows {connection_limit(settings, hard_limit)} connections a process")
+    return passed("open files", f"the limit allows {connection_limit(settings, hard_limit)} connections per process")

@@ -101,7 +101,7 @@ class CheckClient:
                     content = _read_body(response, began + self.timeout)
         except (requests.RequestException, OSError) as error:
             raise Unreachable(_describe_failure(error, host, port, self.timeout)) from error
-        return CheckResponse(response.status_code, dict(response.headers), content, time.monotonic() - began)
+        return CheckResponse(response.status_code, response.headers, content, time.monotonic() - began)
 
 
 def redact_url(url: str) -> str:
@@ -135,14 +135,14 @@ def _describe_failure(error: BaseException, host: str, port: int, timeout: float
         cause = inner if _is_error(inner) else (cause.__cause__ or cause.__context__)  # type: ignore[assignment]
     for item in chain:
         if isinstance(item, socket.gaierror) or "NameResolution" in type(item).__name__:
-            return f"there is no host {host}"
+            return f"unknown host {host}"
         if isinstance(item, ssl.SSLError):
-            return f"TLS with {host} fails: {getattr(item, 'verify_message', '') or item.reason}"
+            return f"TLS handshake with {host} failed: {getattr(item, 'verify_message', '') or item.reason}"
         if isinstance(item, ConnectionRefusedError):
             return f"nothing listens on {host}, port {port}"
         if isinstance(item, TimeoutError | requests.Timeout):
-            return f"{host} did not answer within {timeout:g} s"
-    return f"the connection to {host}, port {port}, broke ({type(chain[-1]).__name__})"
+            return f"no response from {host} within {timeout:g} s"
+    return f"lost the connection to {host}, port {port} ({type(chain[-1]).__name__})"
 
 
 def _is_error(value: object) -> bool:

@@ -71,7 +71,7 @@ def check_registration(
         for item in expected:
             results += _check_bot(client, item, listed.get(item.uid))
     except ChannelError as error:
-        return {}, [failed("bots on CometChat", str(error), "try again, and look at the lines above")]
+        return {}, [failed("bots on CometChat", str(error), "try again; see also the lines above")]
     return {item.bot.name: listed[item.uid] for item in expected if item.uid in listed}, results
 
 
@@ -79,7 +79,7 @@ def _check_number(count: int, missing: Iterable[str]) -> CheckResult:
     name, names = "number of bots", ", ".join(missing)
     text = f"the app has {count} of {MAX_BOTS} bots"
     if names and count >= MAX_BOTS:
-        return failed(name, f"{text}, and there is no room for {names}", "cometbot bots delete one that nobody needs")
+        return failed(name, f"{text}; no room for {names}", "cometbot bots delete UID of an unused bot")
     return passed(name, text)
 
 
@@ -89,17 +89,20 @@ def _check_bot(client: CometChatClient, expected: ExpectedBot, found: Registered
         has_account = has_user(client, uid)
         user = passed("user", uid, bot=name)
         if not has_account:
-            cause = f"there is no user {uid}, or it is deactivated"
+            cause = f"the user {uid} does not exist or is deactivated"
             user = failed(
-                "user", cause, f"{expected.sync_command_with_url} (makes it), or cometbot users create {uid}", bot=name
+                "user",
+                cause,
+                f"{expected.sync_command_with_url} (creates it), or cometbot users create {uid}",
+                bot=name,
             )
         bot = failed(
             "bot",
-            f"the user {uid} is no bot" if has_account else f"there is no bot {uid}",
+            f"the user {uid} is not a bot" if has_account else f"no bot {uid}",
             expected.sync_command_with_url,
             bot=name,
         )
-        return [user, bot, *(skipped(line, "it is no bot yet", bot=name) for line in CHECK_NAMES[2:])]
+        return [user, bot, *(skipped(line, "not a bot yet", bot=name) for line in CHECK_NAMES[2:])]
     user = passed("user", uid, bot=name)
     if not has_user(client, uid):
         user = failed("user", f"the user {uid} is deactivated", "reactivate it in CometChat's dashboard", bot=name)
@@ -117,7 +120,7 @@ def _check_enabled(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
     name = expected.bot.name
     if found.enabled:
         return passed("enabled", "yes", bot=name)
-    cause = "no: CometChat relays nothing to it"
+    cause = "no: CometChat sends it nothing"
     return failed(
         "enabled", cause, f"{expected.sync_command}, or cometbot bots update {expected.uid} --enable", bot=name
     )
@@ -127,9 +130,9 @@ def _check_group_setting(expected: ExpectedBot, found: RegisteredBot) -> CheckRe
     line, name, need = "group setting", expected.bot.name, find_required_group_setting(expected.bot)
     setting = found.group_setting
     if not covers_need(setting, need.setting):
-        cause = f"CometChat relays {setting}, and {need.handler} needs {need.setting}"
+        cause = f"expected {need.setting}, which {need.handler} needs, got {setting}"
         return failed(line, cause, expected.sync_command, bot=name)
-    note = "" if setting == need.setting else f"; the handlers need no more than {need.setting}"
+    note = "" if setting == need.setting else f"; the handlers only need {need.setting}"
     return passed(line, f"{setting}{note}", bot=name)
 
 
@@ -143,26 +146,26 @@ def _check_url(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
     if not expected.url:
         if found.url.rstrip("/").endswith((f"/cometchat/{name}", "/cometchat")):
             return passed(line, redact_url(found.url), bot=name)
-        cause = f"CometChat calls {redact_url(found.url)}, which does not end in /cometchat/{name}"
+        cause = f"expected a URL that ends in /cometchat/{name}, got {redact_url(found.url)}"
         return failed(line, cause, expected.sync_command_with_url, bot=name)
     shared = expected.url.removesuffix(f"/{name}")
     if found.url.rstrip("/") in (expected.url, shared):
         return passed(line, redact_url(found.url), bot=name)
-    cause = f"CometChat calls {redact_url(found.url)}, not {redact_url(expected.url)}"
+    cause = f"expected {redact_url(expected.url)}, got {redact_url(found.url)}"
     return failed(line, cause, expected.sync_command, bot=name)
 
 
 def _check_credentials(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
     line, name, given = "callback credentials", expected.bot.name, expected.credentials
     if given is None:
-        why = "callbacks are open to anybody" if expected.is_served else "the bot has none, see its callback settings"
+        why = "callbacks are open to anyone" if expected.is_served else "the bot has none, see its callback settings"
         return skipped(line, why, bot=name)
     if not found.uses_basic_auth:
-        return failed(line, "CometChat calls without any, and is refused", expected.sync_command, bot=name)
+        return failed(line, "CometChat sends none, so its callbacks are rejected", expected.sync_command, bot=name)
     wrong = "user name" if found.username != given.username else "password" if found.password != given.password else ""
     if wrong:
-        return failed(line, f"CometChat has another {wrong} than the settings", expected.sync_command, bot=name)
-    return passed(line, "CometChat has those of the settings", bot=name)
+        return failed(line, f"CometChat has a different {wrong} than the settings", expected.sync_command, bot=name)
+    return passed(line, "the same on CometChat and in the settings", bot=name)
 
 
 def find_callback_url(bot: Bot, base: str, found: RegisteredBot | None) -> str:

@@ -27,12 +27,12 @@ from cometbot.store.probe import locate_database as locate_database
 CLI_TIMEOUT = 10.0
 """Timeout in seconds for the connection to the CLI, and for each of its responses."""
 
-_URL_CHECK = "way to SimpleX"
+_URL_CHECK = "SimpleX URL"
 _CLI_CHECK = "SimpleX CLI"
 _QUERY_CHECKS = ("profile", "address", "messaging servers")
 _NAMES = (_CLI_CHECK, "version", *_QUERY_CHECKS, "files")
-_START_REMEDY = "start it: simplex-chat -p 5225; or set SIMPLEX_URL to where it is"
-_PROXY_REMEDY = "see to the proxy before the CLI, and to the CLI behind it: docs/simplex.md, “A CLI on another machine”"
+_START_REMEDY = "start it: simplex-chat -p 5225; or set SIMPLEX_URL to its address"
+_PROXY_REMEDY = "check the proxy and the CLI behind it: docs/simplex.md, “A CLI on another machine”"
 
 
 def check_simplex(spec: str = "", timeout: float = CLI_TIMEOUT) -> list[CheckResult]:
@@ -43,7 +43,10 @@ def check_simplex(spec: str = "", timeout: float = CLI_TIMEOUT) -> list[CheckRes
     """
     settings, first = check_settings()
     if settings is None:
-        return [first, *(skipped(name, "the settings are wrong") for name in ("bots", "database", _URL_CHECK, *_NAMES))]
+        return [
+            first,
+            *(skipped(name, "the settings are invalid") for name in ("bots", "database", _URL_CHECK, *_NAMES)),
+        ]
     _, second = check_bots(settings, spec or settings.default_bot_spec)
     store = [_with_simplex_remedy(line) for line in check_database(settings)]
     lines = [first, second, *store, check_file_permissions(settings), *_check_cli(settings, timeout)]
@@ -61,7 +64,7 @@ def _check_cli(settings: Settings, timeout: float) -> Iterator[CheckResult]:
         endpoint = Endpoint.from_settings(settings)
     except ConfigurationError as error:
         yield failed(_URL_CHECK, str(error), "set SIMPLEX_URL")
-        yield from (skipped(name, "the URL is wrong") for name in _NAMES)
+        yield from (skipped(name, "the URL is invalid") for name in _NAMES)
         return
     yield _check_url(endpoint)
     connection = Connection(endpoint, on_event=_ignore_event, should_reconnect=False)
@@ -84,17 +87,17 @@ def _check_connected(settings: Settings, connection: Connection, timeout: float)
     # The CLI itself does not support TLS.
     remedy = _PROXY_REMEDY if connection.endpoint.is_encrypted else _START_REMEDY
     if not _wait_ready(connection, timeout):
-        cause = connection.status.error or f"it did not let us in within {timeout:g} s"
+        cause = connection.status.error or f"no connection within {timeout:g} s"
         yield failed(_CLI_CHECK, cause, remedy)
-        yield from (skipped(name, "the CLI is not reached") for name in ("version", *_QUERY_CHECKS))
+        yield from (skipped(name, "the CLI was not reached") for name in ("version", *_QUERY_CHECKS))
         return
     queries = CliQueries(connection, timeout)
     problem = queries.find_problem(commands.list_users())
     if problem:
-        yield failed(_CLI_CHECK, f"what answers is no SimpleX CLI: {problem}", remedy)
-        yield from (skipped(name, "there is no SimpleX CLI") for name in ("version", *_QUERY_CHECKS))
+        yield failed(_CLI_CHECK, f"not a SimpleX CLI: {problem}", remedy)
+        yield from (skipped(name, "no SimpleX CLI") for name in ("version", *_QUERY_CHECKS))
         return
-    yield passed(_CLI_CHECK, "answers")
+    yield passed(_CLI_CHECK, "responds")
     yield _check_version(queries)
     yield from _check_profile(settings, queries)
 
@@ -112,17 +115,17 @@ def _check_version(queries: CliQueries) -> CheckResult:
     answer = queries.run(Command.raw("/version"))
     info = answer.raw.get("versionInfo") if isinstance(answer, Record) else None
     version = info.get("version") if isinstance(info, dict) else None
-    return passed("version", str(version)) if version else skipped("version", "the CLI does not tell")
+    return passed("version", str(version)) if version else skipped("version", "not in the CLI's response")
 
 
 def _check_profile(settings: Settings, queries: CliQueries) -> Iterator[CheckResult]:
     user = queries.find_user(settings.simplex_profile)
     if user is None:
-        yield skipped("profile", "there is none yet; cometbot simplex makes it")
-        yield from (skipped(name, "there is no profile yet") for name in _QUERY_CHECKS[1:])
+        yield skipped("profile", "none yet; cometbot simplex creates it")
+        yield from (skipped(name, "no profile yet") for name in _QUERY_CHECKS[1:])
         return
     name = user.profile.display_name or user.name
-    is_bot = "" if user.profile.is_bot else " (becomes a bot's when cometbot simplex starts)"
+    is_bot = "" if user.profile.is_bot else " (becomes a bot profile when cometbot simplex starts)"
     yield passed("profile", f"{name}{is_bot}")
     address = queries.get_field(commands.show_my_address(user.user_id), "contactLink")
     yield _check_address(settings, address)
@@ -132,8 +135,12 @@ def _check_profile(settings: Settings, queries: CliQueries) -> Iterator[CheckRes
 def _check_address(settings: Settings, address: object) -> CheckResult:
     if not isinstance(address, Address):
         if settings.simplex_address:
-            return skipped("address", "there is none yet; cometbot simplex makes it")
-        return failed("address", "there is none, and none is to be made: nobody finds the bot", "set SIMPLEX_ADDRESS=1")
+            return skipped("address", "none yet; cometbot simplex creates it")
+        return failed(
+            "address",
+            "none, and SIMPLEX_ADDRESS=0: nobody can find the bot",
+            "set SIMPLEX_ADDRESS=1",
+        )
     if settings.simplex_auto_accept or address.auto_accept:
         return passed("address", address.link)
     return passed("address", f"{address.link} (requests wait for the bot to accept them)")
@@ -144,28 +151,28 @@ def _check_servers(queries: CliQueries, *, has_address: bool) -> CheckResult:
     answer = queries.run(Command.raw("/get subs"))
     active = answer.raw.get("activeSubs") if isinstance(answer, Record) else None
     if not isinstance(active, dict):
-        return skipped(name, "the CLI does not tell")
+        return skipped(name, "not in the CLI's response")
     if active:
         return passed(name, f"{len(active)} connected")
     if not has_address:
-        return skipped(name, "without an address and contacts there is none to connect to")
-    remedy = "look at the network of the CLI's machine: it needs ways out to port 5223 or 443"
-    return failed(name, "the CLI is connected to none, so no message comes or goes", remedy)
+        return skipped(name, "none needed without an address and contacts")
+    remedy = "check the network of the CLI's machine: it needs outgoing connections to port 5223 or 443"
+    return failed(name, "the CLI is connected to none, so no messages arrive or leave", remedy)
 
 
 def _check_files(settings: Settings) -> CheckResult:
     folder = get_shared_folder(settings)
     if not isinstance(folder, SharedFolder):
-        return skipped("files", "the CLI is elsewhere; for files set SIMPLEX_FILES and SIMPLEX_FILES_HERE")
+        return skipped("files", "the CLI is on another machine; for files set SIMPLEX_FILES and SIMPLEX_FILES_HERE")
     existing = next((place for place in (folder.local_path, *folder.local_path.parents) if place.is_dir()), Path("/"))
     if settings.simplex_files and existing != folder.local_path:
         return failed(
             "files",
-            f"there is no folder {folder.local_path}",
+            f"folder not found: {folder.local_path}",
             f"mkdir -p {folder.local_path}, or set SIMPLEX_FILES_HERE",
         )
     if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
-        return failed("files", f"{existing} cannot be written to", f"chown {os.getuid()} {existing}")
+        return failed("files", f"cannot write to {existing}", f"chown {os.getuid()} {existing}")
     return passed("files", str(folder.local_path))
 
 
@@ -198,7 +205,7 @@ class CliQueries:
             return ""
         if isinstance(answer, ChannelError):
             return str(answer)
-        return "" if answer.type in command.answers else f"it answered with {answer.type}"
+        return "" if answer.type in command.answers else f"unexpected response {answer.type}"
 
     def find_user(self, name: str) -> User | None:
         """Return the profile with that name, or the active one if ``name`` is empty."""

@@ -42,7 +42,7 @@ class CheckSuite:
         settings, first = check_settings()
         if settings is None:
             names = ("bots", "database", *cometchat.CHECK_NAMES, *registration.CHECK_NAMES, *callback.CHECK_NAMES)
-            return [first, *_skip(names, "the settings are wrong")]
+            return [first, *_skip(names, "the settings are invalid")]
         bots, second = check_bots(settings, self.spec or settings.default_bot_spec)
         logins, callers = check_callback_credentials(settings, bots) if "cometchat" in settings.channels else ({}, [])
         store = [*check_database(settings), check_file_permissions(settings), check_open_files(settings)]
@@ -52,14 +52,14 @@ class CheckSuite:
 
     def _check_cometchat(self, settings: Settings, bots: Sequence[Bot], logins: CredentialsByBot) -> list[CheckResult]:
         if "cometchat" not in settings.channels:
-            return [skipped("CometChat", "COMETBOT_CHANNELS does not name it")]
+            return [skipped("CometChat", "not in COMETBOT_CHANNELS")]
         found = check_cometchat(settings, self.client, now=self.now)
         lines = found.results
         if not bots:
             return [*lines, *_skip((*registration.CHECK_NAMES, *callback.CHECK_NAMES), "no bot can be loaded")]
         registered: Mapping[str, RegisteredBot] = {}
         if found.client is None:
-            lines += _skip(registration.CHECK_NAMES, "CometChat cannot be asked, see above")
+            lines += _skip(registration.CHECK_NAMES, "CometChat was not reached, see above")
         else:
             try:
                 registered, more = check_registration(found.client, list(self._expected_bots(settings, bots, logins)))
@@ -92,9 +92,7 @@ class CheckSuite:
             if bot.name not in logins:
                 lines += _skip(callback.CHECK_NAMES, "the bot is not served, see its callback settings", bot.name)
             elif not url:
-                lines += _skip(
-                    callback.CHECK_NAMES, "the URL is not known: add --url, or set COMETBOT_PUBLIC_URL", bot.name
-                )
+                lines += _skip(callback.CHECK_NAMES, "unknown URL: pass --url, or set COMETBOT_PUBLIC_URL", bot.name)
             else:
                 uid = get_cometchat_uid(bot).lower()
                 targets.append(CallbackTarget(bot.name, uid, settings.cometchat_app_id, url, logins[bot.name]))

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cometbot.cli._params import IntegerParam
+from cometbot.cli._params import GROUP_SETTINGS, IntegerParam
 
 if TYPE_CHECKING:
     from cometbot.cli.dev.feed import TrafficDetail
-
-_GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none")
 
 
 @click.command()
@@ -33,7 +31,7 @@ _GROUP_SETTINGS = ("allMessages", "slashedMessages", "mentionedMessages", "none"
 )
 @click.option(
     "--group-setting",
-    type=click.Choice(_GROUP_SETTINGS),
+    type=click.Choice(GROUP_SETTINGS),
     help="Group messages that the bot receives. Default: allMessages; with --public-url, as registered.",
 )
 @click.option(
@@ -84,7 +82,7 @@ def dev(
         port=port,
         chat=chat,
         traffic=traffic,
-        group_setting=group_setting or ("" if public_url else _GROUP_SETTINGS[0]),
+        group_setting=group_setting or ("" if public_url else "allMessages"),
         debug=bool(ctx.find_root().params.get("debug")),
         public_url=public_url,
     )

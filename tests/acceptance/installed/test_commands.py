@@ -152,9 +152,9 @@ def test_dead_letters_are_shown_retried_and_discarded(installation: Installation
         return made.stdout
 
     assert "ValueError: no shoes" in run("show", first)
-    assert run("retry", first) == "1 dead letter is tried again now.\n"
-    assert run("discard", second) == "1 dead letter is given up.\n"
-    assert run("list") == "There are no dead letters.\n"
+    assert run("retry", first) == "Requeued 1 dead letter.\n"
+    assert run("discard", second) == "Discarded 1 dead letter.\n"
+    assert run("list") == "No dead letters.\n"
 
 
 _RUN_MIGRATIONS = """

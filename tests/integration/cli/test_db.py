@@ -23,7 +23,7 @@ def test_upgrade_makes_the_schema_and_says_which(file: Path) -> None:
     for _ in range(2):
         result = CliRunner().invoke(main, ["db", "upgrade"])
         assert result.exit_code == 0
-        assert result.output == f"The database has the schema that this version needs ({HEAD}).\n"
+        assert result.output == f"The database schema is at revision {HEAD}.\n"
     connection = sqlite3.connect(file)
     assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(HEAD,)]
     connection.close()

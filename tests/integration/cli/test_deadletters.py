@@ -52,8 +52,8 @@ def run_command(*words: str) -> Result:
 def test_list_without_dead_letters_says_so(delivery: Delivery) -> None:
     delivery.database.open()
     result = run_command("list")
-    assert (result.exit_code, result.output) == (0, "There are no dead letters.\n")
-    assert run_command("list", "--bot", "shop").output == "There are no dead letters of the bot shop.\n"
+    assert (result.exit_code, result.output) == (0, "No dead letters.\n")
+    assert run_command("list", "--bot", "shop").output == "No dead letters of the bot shop.\n"
     assert json.loads(run_command("list", "--json").output) == []
 
 
@@ -82,7 +82,7 @@ def test_list_of_one_bot_leaves_out_the_others(delivery: Delivery) -> None:
 def test_list_says_when_there_are_more_than_it_shows(delivery: Delivery) -> None:
     for number in range(3):
         add_dead_letter(delivery, f"message:{number}")
-    assert "There are more; --limit 20 shows more of them." in run_command("list", "--limit", "2").output
+    assert "There are more. Show them with --limit 20." in run_command("list", "--limit", "2").output
     assert "There are more" not in run_command("list", "--limit", "3").output
 
 
@@ -124,13 +124,13 @@ def test_a_letter_that_does_not_exist_is_wrong_use_and_says_so(delivery: Deliver
     delivery.database.open()
     result = run_command(command, "m99")
     assert result.exit_code == 2
-    assert result.stderr == ("cometbot: there is no dead letter 'm99'; cometbot deadletters list shows what there is\n")
+    assert result.stderr == ("cometbot: no dead letter 'm99'. List them with: cometbot deadletters list\n")
 
 
 def test_retry_makes_a_message_wait_again(delivery: Delivery) -> None:
     name = add_dead_letter(delivery, "message:1")
     result = run_command("retry", name)
-    assert (result.exit_code, result.output) == (0, "1 dead letter is tried again now.\n")
+    assert (result.exit_code, result.output) == (0, "Requeued 1 dead letter.\n")
     assert delivery.dead_letters.list() == []
     assert delivery.backlog()["shop"].waiting == 1
     assert not delivery.is_idle
@@ -142,16 +142,16 @@ def test_retry_of_all_of_one_bot_leaves_the_others(delivery: Delivery) -> None:
     other = add_dead_letter(
         delivery, "message:3", Conversation("cometchat", "app1", "news", "maria_user_news", "maria")
     )
-    assert run_command("retry", "--all", "--bot", "shop").output == "2 dead letters are tried again now.\n"
+    assert run_command("retry", "--all", "--bot", "shop").output == "Requeued 2 dead letters.\n"
     assert [letter.id for letter in delivery.dead_letters.list()] == [other]
 
 
 def test_discard_gives_up_one_or_all(delivery: Delivery) -> None:
     name = add_dead_letter(delivery, "message:1")
     add_dead_letter(delivery, "message:2")
-    assert run_command("discard", name).output == "1 dead letter is given up.\n"
-    assert run_command("discard", "--all").output == "1 dead letter is given up.\n"
-    assert run_command("discard", "--all").output == "0 dead letters are given up.\n"
+    assert run_command("discard", name).output == "Discarded 1 dead letter.\n"
+    assert run_command("discard", "--all").output == "Discarded 1 dead letter.\n"
+    assert run_command("discard", "--all").output == "Discarded 0 dead letters.\n"
     assert delivery.backlog().get("shop") is None or delivery.backlog()["shop"].waiting == 0
 
 
@@ -168,5 +168,5 @@ def test_a_database_that_is_not_there_is_named_and_not_made(tmp_path: Path, monk
     monkeypatch.delenv("COMETBOT_DATABASE_URL", raising=False)
     result = run_command("list")
     assert result.exit_code == 2
-    assert f"there is no database {tmp_path / 'cometbot.db'}" in result.stderr
+    assert f"database not found: {tmp_path / 'cometbot.db'}" in result.stderr
     assert list(tmp_path.iterdir()) == []

@@ -122,7 +122,7 @@ def test_init_in_nonempty_folder_suggests_another(init: Callable[..., Result], f
 def test_init_there_is_a_file_of_this_name_it_says_so(init: Callable[..., Result], folder: Path) -> None:
     (folder / "shop").write_text("mine")
     result = init("shop")
-    assert (result.exit_code, "shop is no folder" in result.stderr) == (2, True)
+    assert (result.exit_code, "shop is not a folder" in result.stderr) == (2, True)
     (folder / "bot.py").write_text("mine")
     assert "for example cometbot init bot-2" in init("bot.py").stderr
     result = init("shop/in")
@@ -141,7 +141,7 @@ def test_init_it_cannot_write_what_was_written_goes_again(
 
     monkeypatch.setattr(Path, "open", open_unless_full)
     result = init("shop")
-    assert (result.exit_code, "No space left" in result.stderr, "choose another" in result.stderr) == (2, True, True)
+    assert (result.exit_code, "No space left" in result.stderr, "Choose another" in result.stderr) == (2, True, True)
     assert list((folder / "shop").iterdir()) == []
 
 

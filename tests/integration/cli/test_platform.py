@@ -44,7 +44,7 @@ def listed(what: str, *words: str) -> list[dict[str, Any]]:
 def test_an_empty_platform_lists_nothing(site: Site) -> None:
     site.anonymous.get("client-api/bots")
     for what in ("users", "chats", "files"):
-        assert call(what, "list").output == f"There are no {what}.\n"
+        assert call(what, "list").output == f"No {what}.\n"
         assert listed(what) == []
 
 
@@ -60,7 +60,7 @@ def test_users_are_listed_and_removed_with_their_data(site: Site, maria: Person)
     ]
     assert maria.id in call("users", "list").output
     assert [row["id"] for row in listed("users", "--limit", "1")] == [maria.id]
-    assert call("users", "remove", maria.id).output == f"The user {maria.id} is removed.\n"
+    assert call("users", "remove", maria.id).output == f"Removed the user {maria.id}.\n"
     assert [row["id"] for row in listed("users")] == [tom.id]
     assert (listed("chats"), listed("files")) == ([], [])
     assert maria.get("client-api/chats?bot_id=helpdesk").status_code == 401
@@ -142,4 +142,4 @@ def test_what_does_not_exist_cannot_be_removed(site: Site, what: str) -> None:
     result = call(f"{what}s", "remove", "nothing")
 
     assert result.exit_code == 1
-    assert f"there is no {what} 'nothing'" in result.output
+    assert f"no {what} 'nothing'" in result.output

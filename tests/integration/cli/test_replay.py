@@ -152,7 +152,7 @@ def test_replay_of_failing_handler_exits_with_1(run: Run, simulator: Simulator) 
 def test_replay_withholds_writes_of_the_client(run: Run, simulator: Simulator) -> None:
     store(simulator, "group")
     result = run("replay", "m1")
-    assert "would ask     the platform: POST /groups" in result.output
+    assert "would request POST /groups" in result.output
     assert "Maria Keller" in result.output
     assert "ops" not in simulator.world.directory.groups
 
@@ -170,8 +170,8 @@ def test_replay_as_json_has_all_of_it(run: Run, simulator: Simulator) -> None:
 def test_replay_of_what_nobody_wants_says_so(run: Run, simulator: Simulator) -> None:
     store(simulator, "something else")
     output = run("replay", "m1").output
-    assert "none wants it" in output
-    assert "would say     nothing" in output
+    assert "none matches" in output
+    assert "would send    nothing" in output
 
 
 def test_send_lets_the_next_bot_that_starts_answer_again(run: Run, simulator: Simulator) -> None:
@@ -192,7 +192,7 @@ def test_send_is_done_by_the_running_bot(run: Run, simulator: Simulator) -> None
     with running(simulator, bot) as delivery:
         simulator.wait_for(lambda found: found.messages())
         simulator.wait_for(lambda found: delivery.is_idle)
-        assert "by the running bot" in run("replay", "m1", "--send").output
+        assert "The running bot handles it again" in run("replay", "m1", "--send").output
         simulator.wait_for(lambda found: len(found.messages()) == 2)
     assert [message.text for message in simulator.messages()] == ["Hello again!"] * 2
 
@@ -249,7 +249,7 @@ def test_without_a_database_none_is_made(run: Run, tmp_path: Path) -> None:
         file.unlink()
     result = run("replay", "m1")
     assert result.exit_code == 2
-    assert "there is no database" in result.output
+    assert "database not found" in result.output
     assert not (tmp_path / "cometbot.db").exists()
 
 
@@ -287,7 +287,7 @@ def test_replay_needs_only_the_messages_channel(
 def test_replay_of_another_event_names_its_sender(run: Run, said_on_simplex: None) -> None:
     first = run("replay", "m1").output.splitlines()[0]
     assert first.startswith("m1            contactConnected:")
-    assert " from 4 in contact_4, came in" in first
+    assert " from 4 in contact_4, received" in first
 
 
 def test_what_the_messages_channel_needs_is_said_of_that_message(
@@ -299,7 +299,7 @@ def test_what_the_messages_channel_needs_is_said_of_that_message(
 
     result = run("replay", "m1")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert "m1 came through the channel cometchat: set COMETCHAT_APP_ID" in result.stderr
+    assert "cannot replay m1 of the channel cometchat: set COMETCHAT_APP_ID" in result.stderr
 
 
 def test_replay_has_the_other_channels_of_the_process_too(

@@ -58,7 +58,7 @@ def test_send_is_stored_and_sent_by_the_running_bot(
     cometbot: Call, simulator: Simulator, write_bot: Write, running: Delivery
 ) -> None:
     result = cometbot("send", "--bot", write_bot(), "--user", "tom", "Your order is out.")
-    assert (result.exit_code, "stored" in result.stdout) == (0, True)
+    assert (result.exit_code, "Stored." in result.stdout) == (0, True)
     simulator.wait_for(lambda it: texts(it) == [("shop", "Your order is out.")])
 
 
@@ -72,13 +72,13 @@ def test_send_bot_by_its_name_among_those_of_the_settings(
 
 def test_send_there_is_no_database_it_says_so_and_makes_none(cometbot: Call, write_bot: Write, folder: Path) -> None:
     result = cometbot("send", "--bot", write_bot(), "--user", "tom", "Hello")
-    assert (result.exit_code, "there is no database" in result.stderr) == (2, True)
+    assert (result.exit_code, "database not found" in result.stderr) == (2, True)
     assert not list(folder.glob("*.db*"))
 
 
 def test_send_now_needs_no_database_and_no_code(cometbot: Call, simulator: Simulator, folder: Path) -> None:
     result = cometbot("send", "--bot", "shop", "--user", "tom", "Hello", "--now")
-    assert (result.exit_code, result.stdout) == (0, "It is sent to tom.\n")
+    assert (result.exit_code, result.stdout) == (0, "Sent to tom.\n")
     assert texts(simulator) == [("shop", "Hello")]
     assert list(folder.iterdir()) == []
 
@@ -140,8 +140,8 @@ def test_send_bot_is_not_clear_it_lists_those_that_there_are(
     cometbot: Call, write_bot: Write, environ: pytest.MonkeyPatch
 ) -> None:
     environ.setenv("COMETBOT_BOT", ",".join([write_bot(), write_bot(bot='Bot("news")')]))
-    assert "which one of shop, news" in cometbot("send", "--user", "tom", "Hello").stderr
-    assert "no bot 'nix'; say" in cometbot("send", "--bot", "nix", "--user", "tom", "Hello").stderr
+    assert "Choose one with --bot: shop, news" in cometbot("send", "--user", "tom", "Hello").stderr
+    assert "no bot 'nix'. Choose" in cometbot("send", "--bot", "nix", "--user", "tom", "Hello").stderr
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_send_on_simplex_is_stored(
             delivery.start()
             owner.open(delivery)
             result = cometbot("send", "Hello", "--bot", spec, "--user", str(maria.contact_id), *words)
-            assert (result.exit_code, result.stdout) == (0, "It is stored; cometbot simplex sends it.\n"), result.output
+            assert (result.exit_code, result.stdout) == (0, "Stored. cometbot simplex will send it.\n"), result.output
             cli.wait_for(lambda: maria.texts() == ["Hello"], 60)
 
 
@@ -179,7 +179,7 @@ def test_send_on_the_platform_reaches_a_users_chat(
         person = app.test_client()
         user = person.post("/v1/client-api/user", json={"nickname": "Maria"}).get_json()
         result = cometbot("send", "Hello", "--bot", spec, "--user", user["id"])
-        assert (result.exit_code, "stored" in result.stdout) == (0, True), result.output
+        assert (result.exit_code, "Stored." in result.stdout) == (0, True), result.output
         ends_at = time.monotonic() + 60
         while not (chats := person.get("/v1/client-api/chats?bot_id=shop").get_json()):
             assert time.monotonic() < ends_at
@@ -197,7 +197,7 @@ def test_send_now_on_another_channel_is_refused(
     without_cometchat.setenv("COMETBOT_CHANNELS", channel)
     result = cometbot("send", "Hello", "--bot", write_bot(), "--user", "4", "--now")
     assert (result.exit_code, len(result.stderr.splitlines())) == (2, 1)
-    assert f"--now goes to CometChat alone, and this is for {channel}; leave it out" in result.stderr
+    assert f"--now works only with CometChat, got the channel {channel}" in result.stderr
 
 
 def test_send_to_whom_the_channel_does_not_know_says_so(

@@ -16,7 +16,7 @@ Call = Callable[..., Result]
 def test_create_makes_a_user_with_all_that_is_said(cometbot: Call, simulator: Simulator) -> None:
     words = ("--name", "Ann B", "--avatar", "https://x.example/a.png", "--tag", "vip", "--tag", "test")
     result = cometbot("users", "create", "Ann", *words)
-    assert (result.exit_code, result.stdout) == (0, "There is a user ann now, named Ann B.\n")
+    assert (result.exit_code, result.stdout) == (0, "Created the user ann, named Ann B.\n")
     user = simulator.world.directory.users["ann"]
     assert (user.name, user.avatar, user.tags) == ("Ann B", "https://x.example/a.png", ("vip", "test"))
 
@@ -30,7 +30,7 @@ def test_create_without_a_name_one_is_made_of_the_uid(cometbot: Call, simulator:
 @pytest.mark.parametrize(
     ("uid", "words", "said"),
     [
-        ("tom", (), "there is a user tom already"),
+        ("tom", (), "the user tom exists already"),
         ("a b", (), "without spaces"),
         ("x" * 101, (), "1 to 100 characters"),
         ("ann", ("--name", "x" * 101), "1 to 100 characters"),

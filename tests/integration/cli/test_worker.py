@@ -111,15 +111,14 @@ def test_a_worker_on_sqlite_is_told_who_handles_there(cometbot: Call, bot: str) 
 
 
 def test_serve_without_handlers_on_sqlite_is_refused(cometbot: Call, bot: str) -> None:
-    assert "the web processes handle messages themselves" in last_line(cometbot("serve", "--no-handlers", bot))
+    assert "on SQLite the web processes handle messages" in last_line(cometbot("serve", "--no-handlers", bot))
 
 
 @pytest.mark.parametrize("number", ["-3", "0", "1.5", "many", "9999999999"])
 def test_a_concurrency_that_is_no_count_is_told(cometbot: Call, bot: str, number: str) -> None:
     said = last_line(cometbot("worker", "--concurrency", number, bot))
     assert said == (
-        f"cometbot: --concurrency is wrong: '{number}' is no whole number from 1 up; "
-        "give one, for example --concurrency 8\n"
+        f"cometbot: --concurrency: expected a whole number from 1 up, got '{number}'. Example: --concurrency 8\n"
     )
 
 

@@ -17,19 +17,19 @@ def call(*words: str) -> Result:
     [
         (
             ["worker", "--concurrency", "-1"],
-            "--concurrency is wrong: '-1' is no whole number from 1 up; give one, for example --concurrency 8",
+            "--concurrency: expected a whole number from 1 up, got '-1'. Example: --concurrency 8",
         ),
         (
             ["dev", "--port", "65536"],
-            "--port is wrong: '65536' is no whole number from 0 to 65535; give one, for example --port 8000",
+            "--port: expected a whole number from 0 to 65535, got '65536'. Example: --port 8000",
         ),
         (
             ["deadletters", "list", "--limit", "0"],
-            "--limit is wrong: '0' is no whole number from 1 up; give one, for example --limit 100",
+            "--limit: expected a whole number from 1 up, got '0'. Example: --limit 100",
         ),
         (
             ["platform", "users", "list", "--limit", "ten"],
-            "--limit is wrong: 'ten' is no whole number from 1 up; give one, for example --limit 100",
+            "--limit: expected a whole number from 1 up, got 'ten'. Example: --limit 100",
         ),
     ],
 )

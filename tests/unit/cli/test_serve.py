@@ -23,7 +23,7 @@ def test_bots_channels_addresses_and_database_are_named() -> None:
         "CometChat callback of help: http://127.0.0.1:8001/cometchat/help",
         "Chat API of help: http://127.0.0.1:8001/chat/help, its reference: http://127.0.0.1:8001/chat/help/redoc",
         "web chat: http://127.0.0.1:8001/",
-        "SimpleX: run cometbot simplex beside it, which holds the connection",
+        "SimpleX: also run cometbot simplex, which holds the connection",
         "database: PostgreSQL, db.example.com/bots",
     ]
 

@@ -23,7 +23,7 @@ from cometbot.store.leases import ProcessRegistration
 from cometbot.testing.fake_channel import FakeChannel
 
 LOCAL = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
-NAMES = ["database", "database is writable", "database's place", "free space", "schema", "worker", "dead letters"]
+NAMES = ["database", "database is writable", "database file system", "free space", "schema", "worker", "dead letters"]
 
 
 @pytest.fixture
@@ -126,43 +126,45 @@ def test_a_folder_that_may_not_be_written_to_is_told(
 
 @pytest.mark.parametrize("kind", ["nfs4", "cifs", "9p", "fuse.sshfs"])
 def test_a_network_file_system_is_told(settings: Settings, tmp_path: Path, kind: str) -> None:
-    line = check(settings, mounts=write_mounts(tmp_path, kind, tmp_path))["database's place"]
+    line = check(settings, mounts=write_mounts(tmp_path, kind, tmp_path))["database file system"]
     assert line.ok is False
     assert "network file system" in line.cause
     assert "postgresql" in line.remedy
 
 
 def test_a_containers_own_layer_is_told_with_the_volume_to_mount(settings: Settings, tmp_path: Path) -> None:
-    line = check(settings, mounts=write_mounts(tmp_path, "overlay", Path("/")))["database's place"]
+    line = check(settings, mounts=write_mounts(tmp_path, "overlay", Path("/")))["database file system"]
     assert line.ok is False
     assert f"docker run -v cometbot:{tmp_path}" in line.remedy
 
 
 def test_a_file_system_in_memory_is_told(settings: Settings, tmp_path: Path) -> None:
-    assert "in memory" in check(settings, mounts=write_mounts(tmp_path, "tmpfs", tmp_path))["database's place"].cause
+    assert (
+        "in memory" in check(settings, mounts=write_mounts(tmp_path, "tmpfs", tmp_path))["database file system"].cause
+    )
 
 
 def test_a_volume_in_a_container_is_right(settings: Settings, tmp_path: Path) -> None:
     table = write_mounts(tmp_path, "ext4", tmp_path)
     table.write_text(table.read_text().replace(LOCAL, LOCAL.replace("ext4", "overlay")))
-    assert check(settings, mounts=table)["database's place"].ok
+    assert check(settings, mounts=table)["database file system"].ok
 
 
 def test_mount_point_with_a_space_is_found(tmp_path: Path) -> None:
     folder = tmp_path / "my data"
     folder.mkdir()
     settings = Settings(database_url=f"sqlite:///{folder}/cometbot.db")
-    assert check(settings, mounts=write_mounts(tmp_path, "nfs", folder))["database's place"].ok is False
+    assert check(settings, mounts=write_mounts(tmp_path, "nfs", folder))["database file system"].ok is False
 
 
 def test_a_system_that_does_not_tell_its_mounts_is_no_failure(settings: Settings, tmp_path: Path) -> None:
-    assert check(settings, mounts=tmp_path / "nothing")["database's place"].ok is None
+    assert check(settings, mounts=tmp_path / "nothing")["database file system"].ok is None
 
 
 def test_a_full_disk_is_told(settings: Settings) -> None:
     line = check(settings, min_free=10**18)["free space"]
     assert line.ok is False
-    assert "make room" in line.remedy
+    assert "free space" in line.remedy
 
 
 @pytest.mark.parametrize(("channel", "ok"), [("chat_api", False), ("platform", False), ("cometchat", True)])
@@ -215,7 +217,7 @@ def test_without_a_worker_what_waits_is_counted(settings: Settings, delivery: De
     delivery.enqueue(channel.incoming(Bot("helpdesk"), "hi"))
     line = check(settings)["worker"]
     assert line.ok is False
-    assert "1 message waits, the oldest for 0 s" in line.cause
+    assert "1 waiting message, the oldest for 0 s" in line.cause
     assert line.remedy == "cometbot serve"
 
 
@@ -245,7 +247,7 @@ def test_healthy_postgresql_lacks_only_a_worker(postgres_url: str) -> None:
     lines = check(Settings(database_url=postgres_url))
     assert list(lines) == [*NAMES, "connections"]
     assert [name for name, line in lines.items() if line.ok is False] == ["worker"]
-    assert lines["database's place"].ok is None
+    assert lines["database file system"].ok is None
     assert lines["worker"].remedy == "cometbot serve, or cometbot worker"
 
 

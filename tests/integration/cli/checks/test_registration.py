@@ -30,7 +30,7 @@ def test_a_user_that_is_no_bot_is_told_apart(served: Any) -> None:
     served.simulator.add_user("helpdesk")
     results = served.run_checks(url=served.url)
     assert (results["user"].ok, results["bot"].ok) == (True, False)
-    assert "is no bot" in results["bot"].cause
+    assert "is not a bot" in results["bot"].cause
 
 
 def test_callback_is_checked_for_an_unregistered_bot(served: Any) -> None:
@@ -133,7 +133,7 @@ def test_other_url_fails_without_its_password(served: Any) -> None:
 
 def test_a_cometchat_that_calls_without_credentials_is_told(served: Any) -> None:
     served.register(username="", password="")
-    assert "without any" in served.run_checks()["callback credentials"].cause
+    assert "sends none" in served.run_checks()["callback credentials"].cause
 
 
 @pytest.mark.parametrize(("wrong", "word"), [({"username": "dd"}, "user name"), ({"password": "other"}, "password")])

@@ -57,7 +57,7 @@ def test_a_cli_without_an_address_is_fine_and_nothing_is_changed(cli: FakeSimple
     assert [name for name, result in found.items() if result.ok is False] == ["worker"]
     assert found["worker"].remedy == "cometbot simplex"
     assert (found["SimpleX CLI"].ok, found["profile"].ok, found["address"].ok) == (True, True, None)
-    assert "Echo bot (becomes a bot's" in found["profile"].cause
+    assert "Echo bot (becomes a bot profile" in found["profile"].cause
     assert cli.do("address") is None
     assert not any(text.startswith(("/_address", "/_profile", "/_create")) for text in cli.commands)
 
@@ -76,7 +76,7 @@ def test_a_fresh_cli_has_no_profile_yet(monkeypatch: pytest.MonkeyPatch) -> None
         found = run_checks()
 
     assert found["profile"].ok is None
-    assert "cometbot simplex makes it" in found["profile"].cause
+    assert "cometbot simplex creates it" in found["profile"].cause
 
 
 def test_named_profile_is_found_by_name(cli: FakeSimplexCLI, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,8 +109,8 @@ def test_unsafe_url_is_refused_before_connecting(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("SIMPLEX_URL", "ws://chat.example.com:5225")
     found = run_checks()
 
-    assert found["way to SimpleX"].ok is False
-    assert "without encryption" in found["way to SimpleX"].cause
+    assert found["SimpleX URL"].ok is False
+    assert "without encryption" in found["SimpleX URL"].cause
 
 
 @pytest.mark.parametrize("fault", ["no_resp", "no_json", "silent"])
@@ -119,7 +119,7 @@ def test_other_server_is_distinguished_from_cli(cli: FakeSimplexCLI, fault: Any)
     found = run_checks()["SimpleX CLI"]
 
     assert found.ok is False
-    assert "is no SimpleX CLI" in found.cause
+    assert "not a SimpleX CLI" in found.cause
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_tls_failure_points_at_the_proxy(monkeypatch: pytest.MonkeyPatch, plain_
     found = run_checks()["SimpleX CLI"]
 
     assert (found.ok, "does not speak TLS" in found.cause) == (False, True)
-    assert found.remedy.startswith("see to the proxy before the CLI")
+    assert found.remedy.startswith("check the proxy and the CLI")
     assert "start it" not in found.remedy
 
 

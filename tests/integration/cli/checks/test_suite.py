@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from cometbot.cli import main
 from cometbot.cli.checks import CheckSuite
 
-CALLBACK = ("credentials refused", "credentials accepted", "answer time")
+CALLBACK = ("credentials refused", "credentials accepted", "response time")
 
 
 def failures(results: dict[str, Any]) -> list[str]:
@@ -54,7 +54,7 @@ def test_without_the_cometchat_channel_no_credentials_are_needed(doctor_setup: A
     doctor_setup.unset_variables("COMETBOT_CALLBACK_USERNAME", "COMETBOT_CALLBACK_PASSWORD", "COMETCHAT_API_KEY")
     results = doctor_setup.run_checks()
     assert failures(results) == []
-    assert results["CometChat"].cause == "COMETBOT_CHANNELS does not name it"
+    assert results["CometChat"].cause == "not in COMETBOT_CHANNELS"
 
 
 def test_a_variable_without_meaning_is_named(doctor_setup: Any) -> None:
@@ -156,7 +156,7 @@ def test_the_command_prints_a_line_a_check_and_exits_with_0(doctor_setup: Any) -
     assert result.exit_code == 0, result.output
     assert "✓ helpdesk: credentials accepted" in result.output
     assert "– certificate" in result.output
-    assert result.output.endswith("Nothing is wrong.\n")
+    assert result.output.endswith("All checks passed.\n")
 
 
 def test_the_command_prints_cause_and_remedy_and_exits_with_1(doctor_setup: Any) -> None:
@@ -164,7 +164,7 @@ def test_the_command_prints_cause_and_remedy_and_exits_with_1(doctor_setup: Any)
     result = CliRunner().invoke(main, ["doctor", "--url", doctor_setup.url])
     assert result.exit_code == 1
     [line] = [line for line in result.output.splitlines() if line.startswith("✗")]
-    assert "relays nothing" in line
+    assert "sends it nothing" in line
     assert f"→ cometbot bots sync --url {doctor_setup.url}" in line
     assert "1 of " in result.output
 
