@@ -177,9 +177,13 @@ def media_kind(mime_type: str) -> str:
     An SVG is a document that may contain scripts, so it is a ``file``. So are images that no browser shows, such as
     TIFF and camera formats.
     """
+    family = media_family(mime_type)
+    return "file" if family == "image" and mime_type not in _BROWSER_IMAGE_TYPES else family
+
+
+def media_family(mime_type: str) -> str:
+    """Return ``image``, ``audio`` or ``video`` for a type of this family, else ``file``."""
     family = mime_type.partition("/")[0]
-    if family == "image" and mime_type not in _BROWSER_IMAGE_TYPES:
-        return "file"
     return family if family in _MEDIA_FAMILIES else "file"
 
 

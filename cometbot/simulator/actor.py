@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
+from cometbot.content_types import media_family
 from cometbot.simulator import membership, messaging
 from cometbot.simulator.errors import bad_request
 from cometbot.simulator.records import StoredMessage
@@ -58,7 +59,7 @@ class Actor:
             category, type, data = "custom", type or "custom", {**data, "customData": dict(custom)}
         elif attachments:
             files = [attachment_json(item) for item in attachments]
-            type, data = type or _media_type(files[0]), {**data, "attachments": files}
+            type, data = type or media_family(str(files[0].get("mimeType", ""))), {**data, "attachments": files}
         body: dict[str, Any] = {"category": category, "type": type or "text", "data": data, "muid": muid}
         if tags:
             body["tags"] = list(tags)
@@ -129,11 +130,6 @@ def attachment_json(item: str | Mapping[str, Any]) -> dict[str, Any]:
     mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
     extension = name.rpartition(".")[2] if "." in name else ""
     return {"url": item, "name": name, "mimeType": mime_type, "extension": extension}
-
-
-def _media_type(attachment: Mapping[str, Any]) -> str:
-    kind = str(attachment.get("mimeType", "")).partition("/")[0]
-    return kind if kind in ("image", "audio", "video") else "file"
 
 
 def _id(message: StoredMessage | str) -> str:

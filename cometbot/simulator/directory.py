@@ -29,7 +29,7 @@ class Directory:
         """Return the active user with this uid, ignoring case. Raises ``ERR_UID_NOT_FOUND`` if there is none."""
         user = self.find_user(uid)
         if user is None or not user.is_active:
-            raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
+            raise _unknown_user(uid)
         return user
 
     def find_user(self, uid: str) -> UserRecord | None:
@@ -76,7 +76,7 @@ class Directory:
         """
         user = self.find_user(uid)
         if user is None or user is self.system:
-            raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
+            raise _unknown_user(uid)
         user.deactivated_at = user.deactivated_at or now
         if permanent:
             del self.users[user.uid]
@@ -94,7 +94,7 @@ class Directory:
         for uid in uids:
             user = self.users.get(uid.lower())
             if user is None:
-                raise Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
+                raise _unknown_user(uid)
             users.append(user)
         for user in users:
             user.deactivated_at = 0 if active else now
@@ -151,6 +151,16 @@ class Directory:
     def delete_bot(self, uid: str) -> BotRecord:
         """Remove the bot and return it. Its user and messages stay."""
         return self.bots.pop(self.bot(uid).uid)
+
+
+def check_joined(group: GroupRecord, uid: str) -> None:
+    """Raise ``ERR_GROUP_NOT_JOINED`` unless the user is a member of the group."""
+    if uid not in group.members:
+        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {uid} is not a member of the group {group.guid}.")
+
+
+def _unknown_user(uid: str) -> Refusal:
+    return Refusal("ERR_UID_NOT_FOUND", f"The user with UID {uid.lower()} does not exist.")
 
 
 def _validate_id(value: str, field: str, code: str) -> str:

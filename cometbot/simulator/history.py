@@ -46,7 +46,7 @@ def select_page(
     """
     tests = list(_predicates(world, query, viewer))
     if involving != APP_SYSTEM:
-        tests.append(_is_participant(world, involving))
+        tests.append(lambda message: world.is_participant(message, involving))
     limit = query["limit"] or query["perPage"] or DEFAULT_LIMIT
     candidates = (world.message_store[number] for number in _ids_from_cursor(world, numbers, query))
     chosen = list(islice((message for message in candidates if all(test(message) for test in tests)), limit))
@@ -87,16 +87,6 @@ def _bind(test: Callable[[StoredMessage, Any], bool], value: Any) -> Predicate:
 def _newer_than(marks: Mapping[tuple[str, str], int], viewer: str) -> Predicate:
     def test(message: StoredMessage) -> bool:
         return message.sender != viewer and message.number > marks.get((viewer, message.conversation_id), 0)
-
-    return test
-
-
-def _is_participant(world: World, uid: str) -> Predicate:
-    def test(message: StoredMessage) -> bool:
-        if message.receiver_type == "user":
-            return uid in (message.sender, message.receiver)
-        group = world.directory.groups.get(message.receiver)
-        return group is not None and uid in group.members
 
     return test
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from cometbot.simulator.directory import check_joined
 from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.message_validation import MessageDraft, check_content, find_mentions, parse_draft
 from cometbot.simulator.records import APP_SYSTEM, Reaction, StoredMessage
@@ -127,7 +128,7 @@ def get_accessible_message(world: World, message_id: str, uid: str) -> StoredMes
     Raises ``ERR_MESSAGE_ID_NOT_FOUND`` or ``ERR_MESSAGE_NO_ACCESS``.
     """
     message = world.message_store.get(message_id)
-    if uid != APP_SYSTEM and not _is_participant(world, message, uid):
+    if uid != APP_SYSTEM and not world.is_participant(message, uid):
         raise Refusal("ERR_MESSAGE_NO_ACCESS", f"The user {uid} has no access to the message {message_id}.")
     return message
 
@@ -141,8 +142,8 @@ def _check_receiver(world: World, sender: str, draft: MessageDraft) -> None:
             raise Refusal("ERR_BLOCKED_SENDER", f"The user {sender} has blocked {receiver.uid}.")
         return
     group = world.directory.group(draft.receiver)
-    if sender != APP_SYSTEM and world.behaviour.send_needs_membership and sender not in group.members:
-        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {sender} is not a member of the group {group.guid}.")
+    if sender != APP_SYSTEM and world.behaviour.send_needs_membership:
+        check_joined(group, sender)
 
 
 def _check_thread(world: World, parent_id: str, conversation: str) -> None:
@@ -223,13 +224,6 @@ def _may_moderate(world: World, message: StoredMessage, by: str) -> bool:
     group = world.directory.groups.get(message.receiver) if message.receiver_type == "group" else None
     member = group.members.get(by) if group else None
     return member is not None and member.scope != "participant"
-
-
-def _is_participant(world: World, message: StoredMessage, uid: str) -> bool:
-    if message.receiver_type == "user":
-        return uid in (message.sender, message.receiver)
-    group = world.directory.groups.get(message.receiver)
-    return group is not None and uid in group.members
 
 
 def _find_reaction(message: StoredMessage, uid: str, reaction: str) -> Reaction | None:

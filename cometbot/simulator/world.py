@@ -76,6 +76,13 @@ class World:
         self.journal.add_change(self.clock(), trigger, data)
         self.on_event(WebhookEvent(trigger, data, message, action, origin or {"platform": "API"}))
 
+    def is_participant(self, message: StoredMessage, uid: str) -> bool:
+        """Return True if the user takes part in the conversation of the message."""
+        if message.receiver_type == "user":
+            return uid in (message.sender, message.receiver)
+        group = self.directory.groups.get(message.receiver)
+        return group is not None and uid in group.members
+
     def record_action(
         self, by: str, type: str, data: Mapping[str, Any], *, conversation: str, receiver_type: str, receiver: str
     ) -> StoredMessage:

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.cometchat import request_bodies
+from cometbot.content_types import media_family
 from cometbot.errors import MessageError
 from cometbot.messages import (
     Button,
@@ -148,7 +149,7 @@ def _json_size(text: str) -> int:
 def _render_media(message: Media) -> list[dict[str, Any]]:
     """Return the body of a file with its caption; a caption that is too long follows as texts."""
     mime_type = message.mime_type or mimetypes.guess_type(urlsplit(message.url).path)[0] or ""
-    kind = message.kind or _media_kind(mime_type)
+    kind = message.kind or media_family(mime_type)
     mime_type = mime_type or _DEFAULT_MIME_TYPE
     name = message.name or unquote(urlsplit(message.url).path.rpartition("/")[2]) or kind
     extension = name.rpartition(".")[2] if "." in name else (mimetypes.guess_extension(mime_type) or ".bin")[1:]
@@ -171,11 +172,6 @@ def _render_media(message: Media) -> list[dict[str, Any]]:
             for part in split_by_data_limit(message.caption, {})
         ),
     ]
-
-
-def _media_kind(mime_type: str) -> str:
-    family = mime_type.partition("/")[0]
-    return family if family in ("image", "audio", "video") else "file"
 
 
 def _render_interactive(message: Message) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cometbot.simulator import messaging
+from cometbot.simulator.directory import check_joined
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage
 from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
@@ -102,8 +103,7 @@ def _conversation_id(call: ApiCall, kind: str, id: str) -> str:
     if kind == "users":
         return conversation_id("user", call.acting_uid, call.world.directory.user(id).uid)
     group = call.world.directory.group(id)
-    if call.acting_uid not in group.members:
-        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
+    check_joined(group, call.acting_uid)
     return f"group_{group.guid}"
 
 

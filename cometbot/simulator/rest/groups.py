@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cometbot.simulator import membership
+from cometbot.simulator.directory import check_joined
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import APP_SYSTEM, SCOPES, GroupRecord
 from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
@@ -128,10 +129,8 @@ def _check_admin(call: ApiCall, guid: str) -> None:
     group = call.world.directory.group(guid)
     if call.acting_uid == APP_SYSTEM:
         return
-    member = group.members.get(call.acting_uid)
-    if member is None:
-        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
-    if member.scope != "admin":
+    check_joined(group, call.acting_uid)
+    if group.members[call.acting_uid].scope != "admin":
         raise Refusal("ERR_GROUP_NO_ADMIN_SCOPE", f"The user {call.acting_uid} is no admin of the group {group.guid}.")
 
 

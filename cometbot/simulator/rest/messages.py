@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cometbot.simulator import messaging
-from cometbot.simulator.errors import Refusal
+from cometbot.simulator.directory import check_joined
 from cometbot.simulator.history import select_page
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage
 from cometbot.simulator.rest.routes import ApiCall, Envelope, RouteTable, paginate
@@ -77,8 +77,8 @@ def user_history(call: ApiCall, uid: str) -> dict[str, Any]:
 def group_history(call: ApiCall, guid: str) -> dict[str, Any]:
     """Return a page of a group's messages."""
     group = call.world.directory.group(guid)
-    if call.acting_uid != APP_SYSTEM and call.acting_uid not in group.members:
-        raise Refusal("ERR_GROUP_NOT_JOINED", f"The user {call.acting_uid} is not a member of the group {group.guid}.")
+    if call.acting_uid != APP_SYSTEM:
+        check_joined(group, call.acting_uid)
     return _history(call, call.world.message_store.numbers(f"group_{group.guid}"))
 
 
