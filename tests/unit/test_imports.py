@@ -1,9 +1,10 @@
-"""Which third-party library is used where; who imports whom inside of cometbot is import-linter's business."""
+"""Which third-party library is used where, and that no modules import each other; layers are import-linter's business."""
 
 from __future__ import annotations
 
 import ast
 import functools
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,26 @@ def test_imports_are_seen_where_they_are_known_to_be() -> None:
     assert len(FILES) > 30
     assert "marshmallow" in imported(ROOT / "cometbot/channels/cometchat/schemas.py")
     assert "orjson" in imported(ROOT / "cometbot/web/health.py")
+
+
+def inner_imports(file: Path, modules: set[str]) -> set[str]:
+    """The modules of cometbot that a file imports, in functions and for types alone too."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                names.add(inner if inner in modules else node.module)
+    return names & modules
+
+
+def test_no_modules_import_each_other() -> None:
+    files = {".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): file for file in FILES}
+    graph = {module: inner_imports(file, set(files)) - {module} for module, file in files.items()}
+    assert "cometbot.matchers" in graph["cometbot.handlers"]
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"circle: {' -> '.join(error.args[1])}")
