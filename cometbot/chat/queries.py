@@ -104,7 +104,7 @@ def to_json(value: Data) -> str:
             return text
         return json.dumps(replace_surrogates(value), separators=(",", ":"), allow_nan=False)
     except (RecursionError, ValueError, TypeError) as error:
-        raise ChatError(f"data: expected JSON that can be stored, got {type(error).__name__}") from None
+        raise ChatError(f"cannot store the data: not JSON, or nested too deeply ({type(error).__name__})") from None
 
 
 def from_json(text: str) -> Any:
