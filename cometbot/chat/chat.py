@@ -57,15 +57,14 @@ class Chat:
 
     def __init__(self, database: Database, folder: Path, limits: StorageLimits = StorageLimits()) -> None:  # noqa: B008
         self.database = database
-        feed_table = FeedTable(database)
-        self.users = Users(database, feed_table)
-        self.conversations = Conversations(database, feed_table)
-        self.messages = Messages(database, feed_table)
-        self.events = Events(database, feed_table)
+        self.feed_table = FeedTable(database)
+        self.users = Users(database, self.feed_table)
+        self.conversations = Conversations(database, self.feed_table)
+        self.messages = Messages(database, self.feed_table)
+        self.events = Events(database, self.feed_table)
         self.files = Files(database, folder, limits)
         self.quota = StorageQuota(database, limits)
-        self.feed = Feed(database, feed_table)
-        self._feed_table = feed_table
+        self.feed = Feed(database, self.feed_table)
         self.erasure = Erasure(database)
         self._state = StateTable(database)
         self._purge = Purge(database, "chat")
@@ -117,7 +116,7 @@ class Chat:
     def clean_up(self) -> None:
         """Remove old rows of the feed, one process at a time, and unused files."""
         before = int((self.database.clock() - FEED_RETENTION) * 1000)
-        self._purge.run(lambda connection, limit: self._feed_table.purge(connection, before, limit))
+        self._purge.run(lambda connection, limit: self.feed_table.purge(connection, before, limit))
         self.files.clean_up()
 
     def close(self) -> None:

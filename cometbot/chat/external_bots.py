@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -45,17 +45,8 @@ class ListedCommand:
 
 
 _bots, _commands = platform_bots.c, platform_commands.c
-_select_bots = sa.select(
-    _bots.id,
-    _bots.name,
-    _bots.description,
-    _bots.avatar,
-    _bots.key_salt,
-    _bots.key_hash,
-    _bots.webhook_url,
-    _bots.webhook_secret,
-)
-_select_commands = sa.select(_commands.id, _commands.bot, _commands.alias, _commands.description)
+_select_bots = sa.select(*(_bots[item.name] for item in fields(ListedBot) if item.name in _bots))
+_select_commands = sa.select(*(_commands[item.name] for item in fields(ListedCommand) if item.name in _commands))
 
 
 class ExternalBots:

@@ -9,13 +9,11 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from types import TracebackType
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from cometbot.chat.feed_table import FeedPosition, FeedTable
-from cometbot.chat.models import Data, Scope, Signal, Topic
+from cometbot.chat.models import Data, Signal, Topic
 from cometbot.errors import StoreBusy
 from cometbot.forking import PerProcess
 from cometbot.store.database import Database
@@ -123,12 +121,6 @@ class Listener:
         self._feed.detach(self)
         self.finish()
 
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
 
 class Feed:
     """Delivers the signals of all processes to the listeners of this one.
@@ -153,13 +145,6 @@ class Feed:
         self._all_listeners: set[Listener] = set()
         self._pending: queue.SimpleQueue[Signal | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-
-    def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
-        """Store a signal only in the feed; the caller publishes it after the commit.
-
-        Raises :class:`NotFound` if there is no such conversation.
-        """
-        return self._feed_table.add(connection, scope, conversation, kind, data)
 
     def publish(self, signals: Iterable[Signal]) -> None:
         """Notify the listeners of all processes of committed signals. It never waits long and never raises."""

@@ -100,11 +100,6 @@ class Users:
         change = sa.update(chat_users).where(*queries.by_id(chat_users, scope, id)).values(values)
         return to_user(connection.execute(change.returning(*COLUMNS)).one())
 
-    def update_seen_at(self, connection: Connection, scope: Scope, id: str) -> None:
-        """Record that the user is present now."""
-        now = queries.now_ms(self._database)
-        connection.execute(sa.update(chat_users).where(*queries.by_id(chat_users, scope, id)).values(seen_at=now))
-
     def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
         """Delete the user with everything that belongs to them. Return the signals; None if there is no such user.
 

@@ -245,7 +245,7 @@ class ChatApiChannel(Channel):
             raise NotFound(f"{sending.conversation.target} has no conversation")
         data = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
         scope = _scope(sending.conversation)
-        effects.signals.append(self.chat.feed.add(connection, scope, found.id, EVENT_CREATED, data))
+        effects.signals.append(self.chat.feed_table.add(connection, scope, found.id, EVENT_CREATED, data))
         return ""
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:

@@ -1,4 +1,9 @@
-"""Keys of bots and of the admin: created, stored as hashes, compared in constant time."""
+"""Keys of bots and of the admin, and the tokens in users' cookies.
+
+Keys are stored as hashes and compared in constant time. A token is a JWT. Browsers send a cookie to every port of a
+host name, and a second server at ``localhost`` replaces the ``token`` of the first. So a browser gets the same JWT also
+under a name that no other server uses.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,18 @@ import hashlib
 import hmac
 import secrets
 import string
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+import jwt
 
 from cometbot.chat import ListedBot
 
+TOKEN_COOKIE = "token"
+_MIN_SECRET_LENGTH = 32
 _ALPHABET = string.ascii_letters + string.digits
 _TOKEN_LENGTH = 26
 _SCRYPT_SALT = b"cometbot access keys of bots"
@@ -93,3 +106,52 @@ def _stretch(secret: str) -> bytes:
     """Derive a key from the secret that is expensive to guess from the database."""
     key = secret.encode("utf-8", "surrogateescape")
     return hashlib.scrypt(key, salt=_SCRYPT_SALT, n=2**14, r=8, p=1, maxmem=64 * 1024 * 1024)
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie to be set: its value and its expiry."""
+
+    value: str = field(repr=False)
+    expires: datetime
+
+
+class TokenSigner:
+    """Signs and verifies tokens with HS256. The claims are ``id``, ``nickname``, ``exp`` and ``iat``.
+
+    ``secret`` must not be empty; one under 32 bytes is hashed to that length.
+    """
+
+    def __init__(self, secret: str, clock: Callable[[], float] = time.time) -> None:
+        if not secret:
+            raise ValueError("a token cannot be signed with an empty secret")
+        key = secret.encode("utf-8", "surrogateescape")
+        self._key = key if len(key) >= _MIN_SECRET_LENGTH else hashlib.sha256(key).digest()
+        self._clock = clock
+
+    def create(self, user_id: str, nickname: str, minutes: int) -> Cookie:
+        """Return a cookie that is valid for ``minutes`` from now."""
+        now = int(self._clock())
+        expires_at = now + minutes * 60
+        claims = {"id": user_id, "nickname": nickname, "exp": expires_at, "iat": now}
+        value = jwt.encode(claims, self._key, algorithm="HS256")
+        return Cookie(value, datetime.fromtimestamp(expires_at, timezone.utc))
+
+    def server_cookie_name(self, port: int | None) -> str:
+        """Return the name of the cookie that only the server with this secret reads at this port.
+
+        The port separates servers that share a secret.
+        """
+        digest = hmac.new(self._key, f"cookie of port {port or ''}".encode(), hashlib.sha256)
+        return f"{TOKEN_COOKIE}_{digest.hexdigest()[:12]}"
+
+    def verify(self, token: str) -> str | None:
+        """Return the user's id in a token that was signed here and has not expired; None for any other."""
+        options: Any = {"require": ["exp", "id"], "verify_iat": False, "verify_exp": False}
+        try:
+            claims = jwt.decode(token, self._key, algorithms=["HS256"], options=options)
+        except (jwt.InvalidTokenError, UnicodeError, ValueError, RecursionError):
+            return None
+        user_id, expires_at = claims["id"], claims["exp"]
+        is_valid = type(user_id) is str and type(expires_at) in (int, float) and expires_at > self._clock()
+        return user_id if is_valid else None

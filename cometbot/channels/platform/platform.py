@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cometbot.bot import Bot
 from cometbot.channels.platform.config import ReloadableConfig
-from cometbot.channels.platform.cookies import TokenSigner
+from cometbot.channels.platform.keys import TokenSigner
 from cometbot.chat import Chat, ExternalBots, ListedBot, ListedCommand
 from cometbot.http.webhooks import WebhookClient
 from cometbot.observer import Observer

@@ -67,14 +67,8 @@ def _field(field: Field) -> Content:
     options = [
         {"label": one.label, "value": one.value or one.label} for one in field.options if isinstance(one, Choice)
     ]
-    return {
-        "name": field.name,
-        "label": field.label or field.name,
-        "kind": field.kind,
-        "options": options,
-        "default": field.default,
-        "optional": field.optional,
-    }
+    named = _members(field, "name", "label", "kind", "default", "optional")
+    return {**named, "label": field.label or field.name, "options": options}
 
 
 def _media(media: Media) -> Content:
@@ -93,13 +87,11 @@ def _media(media: Media) -> Content:
 
 
 def _location(location: Location) -> Content:
-    return {
-        "kind": "location",
-        "latitude": location.latitude,
-        "longitude": location.longitude,
-        "label": location.label,
-        "address": location.address,
-    }
+    return {"kind": "location", **_members(location, "latitude", "longitude", "label", "address")}
+
+
+def _members(value: object, *names: str) -> Content:
+    return {name: getattr(value, name) for name in names}
 
 
 _CONVERTERS: dict[type[Message], Callable[[Any], Content]] = {

@@ -198,7 +198,7 @@ def test_nothing_crosses_a_scope(room: Room) -> None:
             assert chat.messages.list_after(connection, stranger, room.id, 0).items == []
             assert chat.events.get(connection, stranger, event.id) is None
             with pytest.raises(NotFound):
-                chat.feed.add(connection, stranger, room.id, "x", {})
+                chat.feed_table.add(connection, stranger, room.id, "x", {})
             chat.users.get_or_create(connection, stranger, room.ann.id, {"name": "Another"})
     with chat.database.read() as connection:
         assert chat.users.get(connection, SCOPE, room.ann.id) == room.ann

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
@@ -86,7 +87,7 @@ def test_signals_arrive_in_order(room: Room, other_process: Chat) -> None:
         assert edited is not None
         signals += edited[1]
         signals += room.chat.conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
-        signals.append(room.chat.feed.add(connection, SCOPE, room.id, "event_of_bot", {"typing": True}))
+        signals.append(room.chat.feed_table.add(connection, SCOPE, room.id, "event_of_bot", {"typing": True}))
     room.chat.feed.publish(signals)
     found = next_signals(listener, 6)
     assert [signal.kind for signal in found] == [
@@ -183,7 +184,7 @@ def test_listener_follows_and_unfollows_conversations(room: Room) -> None:
     listener.unfollow(other.topic)
     with room.chat.database.write() as connection:
         signals = [
-            room.chat.feed.add(connection, SCOPE, conversation.id, "said", {"in": nth})
+            room.chat.feed_table.add(connection, SCOPE, conversation.id, "said", {"in": nth})
             for nth, conversation in enumerate((room.conversation, other, later))
         ]
     room.chat.feed.publish(signals)
@@ -215,7 +216,7 @@ def test_user_topic_reaches_that_user(room: Room) -> None:
 
 def test_oversized_ephemeral_signal_is_rejected(room: Room) -> None:
     room.chat.feed.publish_ephemeral(room.conversation.topic, "delta", {"text": "x" * (MAX_EPHEMERAL_SIZE - 20)})
-    with pytest.raises(ValueError, match="in parts"):
+    with pytest.raises(ValueError, match="Split it"):
         room.chat.feed.publish_ephemeral(room.conversation.topic, "delta", {"text": "x" * MAX_EPHEMERAL_SIZE})
 
 
@@ -347,7 +348,7 @@ def test_slow_listener_is_closed(room: Room, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_closed_listener_comes_to_its_end_and_is_forgotten(room: Room) -> None:
-    with room.chat.feed.listen(room.conversation.topic) as listener:
+    with closing(room.chat.feed.listen(room.conversation.topic)) as listener:
         assert room.chat.feed.count == 1
     assert room.chat.feed.count == 0
     assert listener.get(60) is None

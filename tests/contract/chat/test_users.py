@@ -79,19 +79,6 @@ def test_update_merges_and_removes_none_values(chat: Chat) -> None:
         assert chat.users.update(connection, SCOPE, "nobody", {"name": "x"}) is None
 
 
-def test_update_seen_at_advances_the_time(chat: Chat) -> None:
-    with chat.database.write() as connection:
-        ann = chat.users.create(connection, SCOPE, {})
-    with chat.database.write() as connection:
-        while True:
-            chat.users.update_seen_at(connection, SCOPE, ann.id)
-            found = chat.users.get(connection, SCOPE, ann.id)
-            assert found is not None
-            if found.seen_at > ann.seen_at:
-                break
-    assert found.updated_at == ann.updated_at
-
-
 def test_users_are_listed_page_by_page_while_others_come(chat: Chat) -> None:
     with chat.database.write() as connection:
         ids = [chat.users.create(connection, SCOPE, {}, id=f"u{nth}").id for nth in range(5)]

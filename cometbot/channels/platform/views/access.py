@@ -12,9 +12,9 @@ import flask
 
 from cometbot.channels.platform import keys
 from cometbot.channels.platform.config import ReloadableConfig
-from cometbot.channels.platform.cookies import TOKEN_COOKIE, TokenSigner
 from cometbot.channels.platform.errors import ApiError, unauthorized
 from cometbot.channels.platform.ids import ALL_BOTS
+from cometbot.channels.platform.keys import TOKEN_COOKIE, TokenSigner
 from cometbot.channels.platform.platform import BotDirectory
 from cometbot.chat import Chat, ChatUser, ListedBot
 from cometbot.http.addresses import rate_limit_address

@@ -33,7 +33,7 @@ def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Bluep
     sessions = Sessions(platform.chat, platform.config, lambda: platform.token_signer, settings.is_secure)
     bodies = BodyReader(platform.config, settings.body_timeout)
     request_rates = RateLimiter(settings.request_rate, 60)
-    files = FileViews(platform.chat, platform.config, settings, request_rates, observer.storage_full)
+    files = FileViews(service, settings, request_rates, observer.storage_full)
     router = Router(
         [
             *ClientApi(service, sessions, files, bodies).routes(),

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 
 import flask
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 from werkzeug.sansio.multipart import NEED_DATA, Data, Epilogue, Event, Field, File, MultipartDecoder
 
-from cometbot.channels.platform.config import FileLimits, Limits, ReloadableConfig
+from cometbot.channels.platform.chat_service import ChatService
+from cometbot.channels.platform.config import FileLimits, Limits
 from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.ids import ALL_BOTS
 from cometbot.channels.platform.platform import PlatformSettings
 from cometbot.channels.platform.serializers import KIND_FOLDERS, JsonObject, file_json
 from cometbot.channels.platform.views.access import client_address
-from cometbot.chat import Chat, ChatFile, Upload
+from cometbot.chat import ChatFile, Upload
 from cometbot.errors import FileTooLarge, StorageFull
 from cometbot.http.limits import LimitedReader, open_body
 from cometbot.http.ranges import simplify_range
@@ -52,36 +54,26 @@ _CACHE_CONTROL = "private, max-age=86400"
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
 class FileViews:
     """The views for files."""
 
-    def __init__(
-        self,
-        chat: Chat,
-        config: ReloadableConfig,
-        settings: PlatformSettings,
-        request_rates: RateLimiter,
-        on_storage_full: Callable[[], None],
-    ) -> None:
-        self._database = chat.database
-        self._files = chat.files
-        self._config = config
-        self._body_timeout = settings.body_timeout
-        self._max_user_storage = settings.max_user_storage
-        self._request_rates = request_rates
-        self._on_storage_full = on_storage_full
-        self._warning_rates = RateLimiter(1, 60)
+    service: ChatService
+    settings: PlatformSettings
+    request_rates: RateLimiter
+    on_storage_full: Callable[[], None]
+    warning_rates: RateLimiter = field(default_factory=lambda: RateLimiter(1, 60))
 
     def upload(self, owner: str, *, is_bot: bool = False) -> list[JsonObject]:
         """Store the files in the request's body, and return them as File objects in the order of the parts.
 
         All files are stored, or none. Raises :class:`ApiError` and :class:`HttpError`.
         """
-        limits = self._config.current.limits
+        limits = self.service.limits
         limit = max(limits.file.by_kind.values()) + _MULTIPART_OVERHEAD
         request = flask.request
         with ExitStack() as rollback:
-            with open_body(request.environ, limit=limit, timeout=self._body_timeout) as stream:
+            with open_body(request.environ, limit=limit, timeout=self.settings.body_timeout) as stream:
                 try:
                     parts = FileParts(stream, request.headers.get("Content-Type", ""))
                     uploads = self._receive(parts, limits, rollback)
@@ -108,29 +100,29 @@ class FileViews:
 
     def _receive_one(self, part: PartReader, limits: FileLimits) -> Upload:
         try:
-            return self._files.receive(part, name=part.name, limits=limits.by_kind)
+            return self.service.chat.files.receive(part, name=part.name, limits=limits.by_kind)
         except FileTooLarge as error:
             part.drain()
             message = f"Max allowed size for {KIND_FOLDERS[error.kind]} are {error.limit} bytes, but got {part.size}."
             raise ApiError(400, message) from None
         except StorageFull as error:
-            self._on_storage_full()
-            if self._warning_rates.acquire("full") == 0:
+            self.on_storage_full()
+            if self.warning_rates.acquire("full") == 0:
                 _log.error(
                     "cannot store an upload: %s. Set COMETBOT_STORAGE or COMETBOT_FREE_SPACE, or free disk space.",
                     error,
                 )
             raise ApiError(507, "The file cannot be stored: the storage is full.") from error
         except OSError as error:
-            if self._warning_rates.acquire("failed") == 0:
+            if self.warning_rates.acquire("failed") == 0:
                 _log.error("cannot write a file: %s. Check the folder COMETBOT_DATA and its disk.", error)
             raise ApiError(503, "The file could not be written. Try again later.", {"Retry-After": "10"}) from error
 
     def _store(self, uploads: Sequence[Upload], owner: str, *, is_limited: bool) -> list[ChatFile]:
-        with self._database.write(timeout=ACK_TIMEOUT) as connection:
-            stored_files = [self._files.save(connection, ALL_BOTS, upload, owner) for upload in uploads]
-            storage_limit = self._max_user_storage
-            if is_limited and self._files.get_total_size(connection, ALL_BOTS, owner) > storage_limit:
+        with self.service.database.write(timeout=ACK_TIMEOUT) as connection:
+            stored_files = [self.service.chat.files.save(connection, ALL_BOTS, upload, owner) for upload in uploads]
+            storage_limit = self.settings.max_user_storage
+            if is_limited and self.service.chat.files.get_total_size(connection, ALL_BOTS, owner) > storage_limit:
                 raise ApiError(
                     413, f"Your files take more than {storage_limit} bytes together; use fewer or smaller ones."
                 )
@@ -138,12 +130,12 @@ class FileViews:
 
     def download(self, folder: str, name: str) -> flask.Response:
         """Return the file at ``static/<folder>/<name>``. The id in the name cannot be guessed, and gives access."""
-        self._request_rates.check(client_address(), "Too many requests")
-        with self._database.read() as connection:
-            file = self._files.get(connection, ALL_BOTS, name.partition(".")[0])
+        self.request_rates.check(client_address(), "Too many requests")
+        with self.service.database.read() as connection:
+            file = self.service.chat.files.get(connection, ALL_BOTS, name.partition(".")[0])
         if file is None or file_json(file)["path"] != f"static/{folder}/{name}":
             raise ApiError(404, "There is no such file.")
-        path = self._files.path(file)
+        path = self.service.chat.files.path(file)
         if not path.is_file():
             raise ApiError(404, "There is no such file.")
         simplify_range(flask.request.environ, file.size)

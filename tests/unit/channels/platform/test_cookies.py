@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 import jwt
 import pytest
 
-from cometbot.channels.platform.cookies import TokenSigner
+from cometbot.channels.platform.keys import TokenSigner
 
 LONG = "a-secret-that-is-long-enough-for-hs256"
 
