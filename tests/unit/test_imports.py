@@ -1,4 +1,4 @@
-"""Which third-party library is used where, and that no modules import each other; layers are import-linter's business."""
+"""Which library is used where, and no modules import each other; layers are import-linter's business."""
 
 from __future__ import annotations
 
