@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
+from cometbot.content_types import media_family
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import (
@@ -301,11 +302,6 @@ class FakeChannel(Channel):
         return uid in self.bot_uids
 
 
-def _media_kind(url: str) -> str:
-    family = (mimetypes.guess_type(urlsplit(url).path)[0] or "").partition("/")[0]
-    return family if family in ("image", "audio", "video") else "file"
-
-
 def _to_history_event(said: SentMessage, sent_at: float) -> MessageEvent:
     """Return a bot's message as a history event: a file as an attachment, any other type with its fields."""
     message = said.message
@@ -313,7 +309,8 @@ def _to_history_event(said: SentMessage, sent_at: float) -> MessageEvent:
     shown: dict[str, Any] = {"type": kind, "text": message.to_text()}
     if isinstance(message, Media):
         file = Attachment(message.url, message.name, message.mime_type, Path(message.name).suffix[1:], message.size)
-        shown = {"type": message.kind or _media_kind(message.url), "text": message.caption, "attachments": (file,)}
+        kind = message.kind or media_family(mimetypes.guess_type(urlsplit(message.url).path)[0] or "")
+        shown = {"type": kind, "text": message.caption, "attachments": (file,)}
     elif isinstance(message, Custom):
         shown = {"type": message.type, "category": "custom", "text": message.text, "data": dict(message.data)}
     elif not isinstance(message, Text):

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.chat_api import schemas
+from cometbot.content_types import media_family
 from cometbot.errors import MessageError, PayloadError
 from cometbot.messages import (
     Button,
@@ -147,19 +148,13 @@ def _custom_payload(message: Custom) -> Payload:
 
 def _media_payload(message: Media) -> Payload:
     """Return the payload of a file; with a caption, a bloc of both."""
-    kind = message.kind or _media_kind(message)
+    kind = message.kind or media_family(message.mime_type or mimetypes.guess_type(_path(message.url))[0] or "")
     payload: Payload = {"type": kind, _URL_FIELDS[kind]: message.url}
     if kind == "file" and message.name:
         payload["title"] = message.name
     if not message.caption:
         return payload
     return {"type": "bloc", "items": [payload, *_text_payloads(message.caption)]}
-
-
-def _media_kind(message: Media) -> str:
-    mime_type = message.mime_type or mimetypes.guess_type(_path(message.url))[0] or ""
-    family = mime_type.partition("/")[0]
-    return family if family in ("image", "audio", "video") else "file"
 
 
 def _card_payload(card: Card) -> Payload:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cometbot.content_types import media_family
 from cometbot.http.page.markdown import to_html
 from cometbot.messages import Button, Card, Carousel, Choice, Choices, Field, Form, Location, Media, Message
 
@@ -74,10 +75,9 @@ def _field(field: Field) -> Content:
 def _media(media: Media) -> Content:
     path = urlsplit(media.url).path
     mime_type = media.mime_type or mimetypes.guess_type(path)[0] or ""
-    family = mime_type.partition("/")[0]
     return {
         "kind": "media",
-        "media": media.kind or (family if family in ("image", "audio", "video") else "file"),
+        "media": media.kind or media_family(mime_type),
         "url": media.url,
         "name": media.name or unquote(path.rpartition("/")[2]),
         "mimeType": mime_type,

@@ -12,6 +12,7 @@ from cometbot.channels.chat_api.ids import conversation_of
 from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
+from cometbot.content_types import media_family
 from cometbot.messages import Media, Message, QuickReply, Text
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
@@ -114,10 +115,9 @@ def _conversation_id(actor: Actor) -> str:
 
 
 def _to_payload(attachment: Attachment) -> dict[str, Any]:
-    family = attachment.mime_type.partition("/")[0]
-    if family in ("image", "audio", "video"):
-        return {"type": family, f"{family}Url": attachment.url}
-    return {"type": "file", "fileUrl": attachment.url, **({"title": attachment.name} if attachment.name else {})}
+    kind = media_family(attachment.mime_type)
+    payload = {"type": kind, f"{kind}Url": attachment.url}
+    return {**payload, "title": attachment.name} if kind == "file" and attachment.name else payload
 
 
 def _to_message(payload: Any) -> Message:

@@ -9,6 +9,7 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent
+from cometbot.content_types import media_family
 from cometbot.delivery import Delivery
 from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
 from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
@@ -138,7 +139,4 @@ class MemoryFake(Fake):
 
 def _message_type(attachments: Sequence[Attachment]) -> str:
     """Return the type of a message by its first attachment."""
-    if not attachments:
-        return "text"
-    family = attachments[0].mime_type.partition("/")[0]
-    return family if family in ("image", "audio", "video") else "file"
+    return media_family(attachments[0].mime_type) if attachments else "text"
