@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
-from cometbot.channels.simplex import ids, mentions, parsing, rendering
+from cometbot.channels.simplex import ids, parsing, rendering
 from cometbot.channels.simplex.client import CommandSender, ReadOnlySimplexClient, SimplexClient
 from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandFailed, CommandNotFound, CommandRejected
@@ -168,14 +168,14 @@ class SimplexChannel(Channel):
         distinguish an attempt of another process from earlier messages, so such an attempt counts as not found.
         """
         with self._lock:
-            after, said = self._attempts.get(sending.client_id, (None, 0))
+            after, content_hash = self._attempts.get(sending.client_id, (None, 0))
         if after is None or sending.payload["op"] != "send":
             return None
         ends_at = time.monotonic() + timeout
         for item in self._get_items(ids.make_chat_ref(sending.conversation), _SEARCH_LIMIT, ends_at):
             if item.item_id <= after or item.kind != SENT_MESSAGE or item.content is None:
                 continue
-            if _hash_content(item.content.type, item.content.text) == said:
+            if _hash_content(item.content.type, item.content.text) == content_hash:
                 # Record the item, so that it is not taken for the next reply with the same text.
                 self.record_item_id(item.item_id)
                 self._mark_file_sent(sending, item)
@@ -195,7 +195,7 @@ class SimplexChannel(Channel):
             with self._lock:
                 self._live_messages[conversation.id] = (item_id, shown[0])
         except (ChannelError, MessageError) as error:
-            _log.debug("could not sketch: %s", error, extra={"conversation": str(conversation.key)})
+            _log.debug("cannot update the live preview: %s", error, extra={"conversation": str(conversation.key)})
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """Return the newest messages of both sides, without deleted ones and other items such as membership changes."""
@@ -251,7 +251,7 @@ class SimplexChannel(Channel):
             self._discard_file(sending)
             if not path or not error.tag.startswith("file"):
                 raise
-            _log.warning("the SimpleX CLI does not take a file, so its address is sent: %s", error)
+            _log.warning("the SimpleX CLI rejected a file, so its address is sent: %s", error)
             return self._send_content(sending, ref, payload["otherwise"], "", ends_at)
 
     def _prepare_media(self, sending: OutgoingRequest, ends_at: float) -> tuple[Mapping[str, Any], str]:
@@ -268,7 +268,7 @@ class SimplexChannel(Channel):
             path = self._outgoing_files.to_cli_path(prepared)
         except (Rejected, MessageError) as error:
             extra = {"conversation": str(sending.conversation.key)}
-            _log.warning("the address of a file is sent in its place: %s", error, extra=extra)
+            _log.warning("sending the address of a file instead of the file: %s", error, extra=extra)
             self._discard_file(sending)
             return payload["otherwise"], ""
         return {**prepared.content, "text": payload["content"]["text"]}, path
@@ -298,7 +298,7 @@ class SimplexChannel(Channel):
         command = commands.send_messages(ref, [message], live=is_live, ttl=payload.get("ttl"))
         items: list[Item] = read_field(self._run_command(command, ends_at), "chatItems") or []
         if not items:
-            raise OutcomeUnknown("the SimpleX CLI answered to a message without naming it")
+            raise OutcomeUnknown("the SimpleX CLI's answer to a message contains no item")
         self.record_item_id(items[0].item_id)
         self._mark_file_sent(sending, items[0])
         if is_live:
@@ -342,7 +342,7 @@ class SimplexChannel(Channel):
         try:
             self._run_command(commands.update_chat_item(ref, live[0], UpdatedMessage(text_content(live[1]))), ends_at)
         except CommandFailed as error:
-            _log.info("could not end a live message: %s", error, extra={"conversation": str(conversation.key)})
+            _log.info("cannot finish a live message: %s", error, extra={"conversation": str(conversation.key)})
 
     def _delete(self, ref: ChatRef, item_id: int, ends_at: float) -> None:
         """Delete a message for everybody. Does nothing if it no longer exists."""
@@ -372,10 +372,10 @@ class SimplexChannel(Channel):
 
         The content is returned unchanged if it has no mentions, or if the resolved mentions make it too large.
         """
-        if not mentions.has_mentions(content):
+        if not ids.has_mentions(content):
             return content, {}
         members = self._get_members(ref.id, ends_at) if ref.kind == "group" else []
-        resolved, mentioned_members = mentions.resolve_mentions(content, mentions.make_member_finder(members))
+        resolved, mentioned_members = ids.resolve_mentions(content, ids.make_member_finder(members))
         try:
             UpdatedMessage(resolved, mentioned_members)
         except MessageError:
@@ -389,7 +389,7 @@ class SimplexChannel(Channel):
         try:
             found: list[Member] = read_field(self._run_command(commands.list_members(group_id), ends_at), "group") or []
         except CommandFailed as error:
-            _log.info("could not ask who is in a group: %s", error)
+            _log.info("cannot fetch the members of a group: %s", error)
             return []
         self._members_cache[group_id] = (time.monotonic() + _MEMBERS_CACHE_TTL, found)
         return found
@@ -416,5 +416,5 @@ def _is_own_reaction(reaction: Mapping[str, Any], emoji: str) -> bool:
 def _parse_item_id(value: object) -> int:
     text = str(value or "")
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 2**63:
-        raise Rejected(f"SimpleX knows messages by number, not by {text[:60]!r}", code="no_message")
+        raise Rejected(f"message id: expected a number, got {text[:60]!r}", code="no_message")
     return int(text)

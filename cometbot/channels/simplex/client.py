@@ -130,7 +130,7 @@ class SimplexClient:
         path = self._wait_for_download(file_ref, local_path, ends_at, timeout)
         if _size(path) > max_bytes:
             path.unlink()
-            raise Rejected(f"the file is larger than it said: over {max_bytes} bytes", code="file_too_large")
+            raise Rejected(f"the file is larger than announced: over {max_bytes} bytes", code="file_too_large")
         return path
 
     def download(
@@ -180,7 +180,7 @@ class SimplexClient:
                 return self._check_result(result)
             if file_ref.size and _size(local_path) == file_ref.size:
                 return local_path
-        raise OutcomeUnknown(f"the file did not arrive within {timeout:g} s; it may still come")
+        raise OutcomeUnknown(f"the file did not arrive within {timeout:g} s; it may still arrive")
 
     def _fetch_result(self, file_ref: FileRef, timeout: float) -> DownloadResult | None:
         """Return how a transfer ended according to the chat's history.
@@ -216,15 +216,15 @@ class SimplexClient:
             raise Rejected(result.reason, code="file_failed")
         if result.file.is_encrypted:
             raise Rejected(
-                "the CLI keeps the file encrypted, and no command of it decrypts: turn the encryption of local files "
-                "off in its settings",
+                "the SimpleX CLI stores the file encrypted, and has no command to decrypt it: turn the encryption of "
+                "local files off in its settings",
                 code="file_encrypted",
             )
         path = self._folder.to_local_path(result.file.path)
         if not path.is_file():
             raise Rejected(
-                f"the CLI says that the file is there, and there is no {path}: set SIMPLEX_FILES_HERE to where the "
-                "CLI's folder is on this machine",
+                f"the SimpleX CLI reports a complete file, but {path} does not exist: set SIMPLEX_FILES_HERE to the "
+                "path of the CLI's folder on this machine",
                 code="file_missing",
             )
         return path
@@ -272,7 +272,7 @@ def _parse_number(value: str | int) -> int:
     """Return an id that may be given as text. Raises :class:`BotError` if it is not a number."""
     text = str(value)
     if not text.isascii() or not text.isdigit():
-        raise BotError(f"SimpleX knows contacts, groups and requests by number, not by {text[:60]!r}")
+        raise BotError(f"id of a contact, group or request: expected a number, got {text[:60]!r}")
     return int(text)
 
 

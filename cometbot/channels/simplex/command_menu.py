@@ -34,7 +34,7 @@ def make_menu(bot: Bot) -> list[dict[str, Any]]:
     listed = [(keyword, command) for command in bot.commands if (keyword := _find_keyword(command))]
     unlisted = sorted({command.name for command in bot.commands} - {command.name for _, command in listed})
     if unlisted:
-        log.warning("commands cannot stand in the menu of SimpleX, which takes letters, digits and _: %s", unlisted)
+        log.warning("commands left out of the SimpleX menu, which allows only letters, digits and _: %s", unlisted)
     commands = [(keyword.split("_"), _make_entry(keyword, command)) for keyword, command in listed]
     if commands and "help" not in {name for command in bot.commands for name in command.names}:
         commands.append((["help"], {"type": "command", "keyword": "help", "label": "Help"}))

@@ -52,7 +52,7 @@ class Endpoint:
             )
         if not is_encrypted and not is_local and not allow_unencrypted:
             raise ConfigurationError(
-                f"SIMPLEX_URL leads to {host} without encryption: everybody on the way could read and send messages. "
+                f"SIMPLEX_URL uses unencrypted ws:// to {host}: anyone on the network could read and send messages. "
                 f"Put a proxy with TLS before the CLI and set {_EXAMPLE_URL}; or, on a network that only you can "
                 "reach, set SIMPLEX_ALLOW_UNENCRYPTED=1"
             )
@@ -90,11 +90,11 @@ def _parse_url(url: str) -> tuple[str, str, str, str, str]:
         is_valid = False
     if not is_valid:
         raise ConfigurationError(
-            f"SIMPLEX_URL is no ws or wss URL with a host; set ws://localhost:5225 or {_EXAMPLE_URL}"
+            f"SIMPLEX_URL: expected a ws or wss URL with a host; set ws://localhost:5225 or {_EXAMPLE_URL}"
         )
-    place = f"[{host}]" if ":" in host else host
-    place += "" if port is None else f":{port}"
-    bare_url = urlunsplit((parts.scheme, place, parts.path or "/", parts.query, ""))
+    netloc = f"[{host}]" if ":" in host else host
+    netloc += "" if port is None else f":{port}"
+    bare_url = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
     return parts.scheme, host, unquote(parts.username or ""), unquote(parts.password or ""), bare_url
 
 
@@ -120,12 +120,12 @@ def _is_loopback(host: str) -> bool:
 
 def _make_warnings(host: str, password: str, *, is_encrypted: bool, is_local: bool) -> tuple[str, ...]:
     if not is_encrypted and not is_local:
-        return (f"the connection to the SimpleX CLI on {host} is not encrypted: nobody else may reach that network",)
+        return (f"the connection to the SimpleX CLI on {host} is not encrypted: use it only on a network of your own",)
     if is_encrypted and not is_local and not password:
-        return (f"SIMPLEX_URL has no credentials: whoever finds the SimpleX CLI on {host} can use it as the bot does",)
+        return (f"SIMPLEX_URL has no credentials: anyone who reaches the SimpleX CLI on {host} can control the bot",)
     if is_encrypted and password and _estimate_entropy(password) < RECOMMENDED_PASSWORD_BITS:
         return (
-            f"the password in SIMPLEX_URL is weak: SimpleX recommends {RECOMMENDED_PASSWORD_BITS} bits of chance, "
+            f"the password in SIMPLEX_URL is weak: SimpleX recommends {RECOMMENDED_PASSWORD_BITS} random bits, "
             "for example what `openssl rand -hex 32` prints",
         )
     return ()

@@ -52,9 +52,7 @@ class FileRef:
             return cls(file)
         parts = urlsplit(file) if isinstance(file, str) and file.startswith(FILE_SCHEME) else None
         if parts is None or not re.fullmatch(r"[1-9]\d{0,18}", parts.path, re.ASCII):
-            raise MessageError(
-                f"a file of SimpleX is named by the url of its attachment ({FILE_SCHEME}5), not {file!r:.80}"
-            )
+            raise MessageError(f"file: expected the url of an attachment ({FILE_SCHEME}5), got {file!r:.80}")
         parameters = {name: values[0] for name, values in parse_qs(parts.query).items()}
         return cls(
             int(parts.path),
@@ -128,7 +126,7 @@ class SharedFolder:
         """
         local_path = Path(path).expanduser().absolute()
         if not local_path.is_file():
-            raise Rejected(f"there is no file {local_path}", code="file_missing")
+            raise Rejected(f"the file {local_path} does not exist", code="file_missing")
         if PurePosixPath(self.local_path.absolute()) == self.cli_path:
             return check_path(str(local_path))
         inside = _relative_to(PurePosixPath(local_path.resolve()), PurePosixPath(self.local_path.resolve()))
@@ -147,8 +145,8 @@ class NoSharedFolder:
     def missing_settings_error(self) -> BotError:
         """The error that names the missing settings."""
         return BotError(
-            "files need a folder that the SimpleX CLI and this process both see: set SIMPLEX_FILES to what the CLI "
-            "calls it and SIMPLEX_FILES_HERE to what it is called here"
+            "files need a folder that the SimpleX CLI and this process share: set SIMPLEX_FILES to its path for the "
+            "CLI and SIMPLEX_FILES_HERE to its path for this process"
         )
 
     def get_download_paths(self, file_ref: FileRef) -> tuple[str, Path]:

@@ -1,4 +1,6 @@
-"""Ids of conversations, users and groups, made from the CLI's ids and never from names that users choose.
+"""Ids of conversations, users and groups, and the mentions of users by their ids.
+
+Ids are made from the CLI's ids and never from names that users choose.
 
 A contact's uid is its id (``4``). A group member who is also a contact has that uid; other members have ``member-`` and
 the id that is the same for all members. A group's guid is its id; the chat of one member with the group's moderators is
@@ -8,6 +10,8 @@ the id that is the same for all members. A group's guid is its id; the chat of o
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cometbot.channels.simplex.models import Chat, Contact, ContactRequest, GroupInfo, Member
 from cometbot.channels.simplex.protocol.refs import ChatRef
@@ -18,6 +22,8 @@ CHANNEL = "simplex"
 REQUEST_PREFIX = "request-"
 MEMBER_PREFIX = "member-"
 
+_MENTION = re.compile(r"<@uid:([^<>\s]{1,200})>")
+_PLAIN_NAME = re.compile(r"\w+")
 _NUMBER = re.compile(r"[1-9]\d{0,18}", re.ASCII)
 _GROUP = re.compile(r"[1-9]\d{0,18}(?:\(_support(?::[1-9]\d{0,18})?\))?", re.ASCII)
 
@@ -25,11 +31,9 @@ _GROUP = re.compile(r"[1-9]\d{0,18}(?:\(_support(?::[1-9]\d{0,18})?\))?", re.ASC
 def make_direct_conversation(account: str, bot: str, uid: str) -> Conversation:
     """Return the conversation with a contact. Raises :class:`BotError` if ``uid`` is not a contact's."""
     if not _NUMBER.fullmatch(uid):
-        hint = (
-            "a group member can be written to alone only once it is a contact" if uid.startswith(MEMBER_PREFIX) else ""
-        )
+        hint = "a group member gets direct messages only once it is a contact" if uid.startswith(MEMBER_PREFIX) else ""
         raise BotError(
-            f"SimpleX knows contacts by number, as in ctx.sender.uid (for example '4'), not by {uid[:60]!r}"
+            f"SimpleX contact: expected a number as in ctx.sender.uid (for example '4'), got {uid[:60]!r}"
             + (f"; {hint}" if hint else "")
         )
     return Conversation(CHANNEL, account, bot, f"contact_{uid}", uid)
@@ -39,7 +43,7 @@ def make_group_conversation(account: str, bot: str, guid: str) -> Conversation:
     """Return the conversation of a group. Raises :class:`BotError` if ``guid`` is not a group's id."""
     if not _GROUP.fullmatch(guid):
         raise BotError(
-            f"SimpleX knows groups by number, as in ctx.event.group.guid (for example '3'), not {guid[:60]!r}"
+            f"SimpleX group: expected a number as in ctx.event.group.guid (for example '3'), got {guid[:60]!r}"
         )
     return Conversation(CHANNEL, account, bot, f"group_{guid}", guid, is_group=True)
 
@@ -67,7 +71,7 @@ def make_chat_ref(conversation: Conversation) -> ChatRef:
     """Return the reference of a conversation for commands. Raises :class:`Rejected` if nothing can be sent to it."""
     if conversation.target.startswith(REQUEST_PREFIX):
         raise Rejected(
-            "nothing can be said to who is not connected yet; accept the request first", code="not_connected"
+            "cannot send to a user who is not connected yet: accept the contact request first", code="not_connected"
         )
     try:
         return ChatRef.from_text(f"{'#' if conversation.is_group else '@'}{conversation.target}")
@@ -141,3 +145,39 @@ def make_group(group_info: GroupInfo) -> Group:
         metadata=known,
         raw=group_info.raw,
     )
+
+
+def has_mentions(content: Mapping[str, Any]) -> bool:
+    """Return True if a content's text contains mentions."""
+    return _MENTION.search(str(content.get("text") or "")) is not None
+
+
+def resolve_mentions(
+    content: Mapping[str, Any], find: Callable[[str], Member | None]
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return ``content`` with names in place of uids, and the group member ids of the mentioned members by name.
+
+    ``find`` returns the member for a uid. If there is none, its uid stays in the text, but nobody is notified. Of two
+    members with the same name only the first is notified.
+    """
+    mentioned: dict[str, int] = {}
+
+    def name(match: re.Match[str]) -> str:
+        member = find(match[1])
+        if member is None:
+            return f"@{match[1]}"
+        display_name = member.profile.display_name or member.name
+        if "'" in display_name or not display_name.strip():
+            return f"@{display_name or match[1]}"
+        mentioned.setdefault(display_name, member.group_member_id)
+        return f"@{display_name}" if _PLAIN_NAME.fullmatch(display_name) else f"@'{display_name}'"
+
+    return {**content, "text": _MENTION.sub(name, str(content.get("text") or ""))}, mentioned
+
+
+def make_member_finder(members: list[Member]) -> Callable[[str], Member | None]:
+    """Return a function that finds a member by uid, or by the id that is the same for all members."""
+    by_uid = {
+        uid: member for member in members for uid in (f"{MEMBER_PREFIX}{member.member_id}", get_member_uid(member))
+    }
+    return by_uid.get

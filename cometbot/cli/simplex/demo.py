@@ -35,13 +35,13 @@ _DIRECT_ACTOR, _GROUP_ACTOR = Actor(YOU), Actor(YOU, GROUP)
 _POLL_INTERVAL = 0.05
 _IDLE_TIMEOUT = 30.0
 _HELP = """\
-Write to the bot, a line a message. What else you can do begins with an exclamation mark:
-  !group TEXT   say something in a group, with a mention of the bot
+Write to the bot, one message a line. Other actions begin with an exclamation mark:
+  !group TEXT   write in a group, with a mention of the bot
   !file PATH    send a file
-  !edit TEXT    change what you wrote last
-  !delete       take it back
-  !react 👍     react to what the bot said last
-  !help         this; the end is Ctrl-D"""
+  !edit TEXT    edit your last message
+  !delete       delete your last message
+  !react 👍     react to the last message of the bot
+  !help         show this; end with Ctrl-D"""
 
 
 def run_demo(settings: Settings, spec: str) -> None:
@@ -49,9 +49,9 @@ def run_demo(settings: Settings, spec: str) -> None:
     configure_logging(settings.log_format, "warning" if settings.log_level == "info" else settings.log_level)
     bots = load_bots_or_explain(spec)
     if len(bots) != 1:
-        raise ConfigurationError(f"a SimpleX profile is one bot, and these are {len(bots)}; name one")
+        raise ConfigurationError(f"a SimpleX profile is one bot, got {len(bots)}; name one")
     with _interrupt_on_sigterm(), _run_bot(bots[0]) as (fake, delivery), DemoScreen(fake) as screen:
-        click.echo(f"{bots[0].name} is connected to a stand-in for SimpleX. You are its only contact.\n{_HELP}\n")
+        click.echo(f"{bots[0].name} is connected to a fake SimpleX. You are its only contact.\n{_HELP}\n")
         user = DemoUser(fake, screen)
         with suppress(KeyboardInterrupt):
             for text in filter(None, (line.rstrip("\n") for line in sys.stdin)):
@@ -145,7 +145,7 @@ class DemoUser:
 
     def _last_message(self) -> tuple[Actor, str]:
         if self._last is None:
-            raise BotError("you have written nothing yet")
+            raise BotError("you have not written a message yet")
         return self._last
 
     def _edit(self, text: str) -> None:
@@ -156,7 +156,7 @@ class DemoUser:
 
     def _react(self, emoji: str) -> None:
         if self._screen.last_message_id is None:
-            raise BotError("the bot has said nothing yet")
+            raise BotError("the bot has not sent a message yet")
         self._fake.react(_DIRECT_ACTOR, str(self._screen.last_message_id), emoji)
 
 
@@ -198,14 +198,14 @@ class DemoScreen:
         before = self._shown.get(line.item_id)
         self._shown[line.item_id] = line
         name = f"{self._fake.bot.name}" + (" in the group" if line.chat.startswith("#") else "")
-        place = self._fake.web.address_of(line.file_path) or line.file_path
-        shown = sanitize(line.text) + (f" [{line.content.get('type')}: {sanitize(place)}]" if place else "")
+        location = self._fake.web.address_of(line.file_path) or line.file_path
+        shown = sanitize(line.text) + (f" [{line.content.get('type')}: {sanitize(location)}]" if location else "")
         if before is None and not line.is_deleted:
             if line.chat.startswith("@"):
                 self.last_message_id = line.item_id
             click.echo(f"{name}: {shown}")
         elif before is not None and line.is_deleted and not before.is_deleted:
-            click.echo(f"{name} took back: {sanitize(before.text)}")
+            click.echo(f"{name} deleted: {sanitize(before.text)}")
         elif before is not None and before.text != line.text:
             click.echo(f"{name}, changed: {shown}")
 

@@ -20,9 +20,9 @@ class ChatCommands(ConnectionCommands):
 
     def do_accept_contact(self, request: Request) -> JsonObject:
         """Turn a contact request into a contact."""
-        asked = self.state.request(request.number("id"))
+        contact_request = self.state.request(request.number("id"))
         del self.state.requests[request.text("id")]
-        contact = self.add_contact(asked["localDisplayName"])
+        contact = self.add_contact(contact_request["localDisplayName"])
         answer = self.reply("acceptingContactRequest", contact=contact)
         self.state.emit_event("contactSndReady", contact=contact)
         self.state.emit_event("contactConnected", contact=contact)
@@ -30,9 +30,9 @@ class ChatCommands(ConnectionCommands):
 
     def do_reject_contact(self, request: Request) -> JsonObject:
         """Delete a contact request."""
-        asked = self.state.request(request.number("id"))
+        contact_request = self.state.request(request.number("id"))
         del self.state.requests[request.text("id")]
-        return self.reply("contactRequestRejected", contactRequest=asked)
+        return self.reply("contactRequestRejected", contactRequest=contact_request)
 
     def do_list_contacts(self, request: Request) -> JsonObject:
         """Return all contacts."""

@@ -207,7 +207,7 @@ def test_send_to_whom_the_channel_does_not_know_says_so(
     delivery.database.open()
     delivery.close()
     for words, said in (
-        (("simplex", "--user", "maria"), "SimpleX knows contacts by number"),
+        (("simplex", "--user", "maria"), "SimpleX contact: expected a number"),
         (("platform", "--group", "4"), "the platform has no groups"),
         (("nix", "--user", "4"), "'nix' is not one of 'cometchat', 'chat_api', 'platform', 'simplex'"),
     ):

@@ -92,7 +92,11 @@ def test_everything_that_a_bot_and_a_user_can_do_is_shown(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("line", "problem"),
-    [("!edit x", "you have written nothing yet"), ("!react 🎉", "said nothing yet"), ("!file nowhere", "No such file")],
+    [
+        ("!edit x", "you have not written a message yet"),
+        ("!react 🎉", "has not sent a message yet"),
+        ("!file nowhere", "No such file"),
+    ],
 )
 def test_impossible_command_is_explained_and_demo_continues(line: str, problem: str) -> None:
     said = demo(line, "hello")
@@ -113,7 +117,7 @@ def test_demo_prints_its_usage() -> None:
         ([], {}, "no bot is named"),
         (["shop_on_simplex.py:cot"], {}, "has no 'cot'"),
         (["nowhere:bot"], {}, "there is no module 'nowhere'"),
-        (["shop_on_simplex.py:bot"], {"SIMPLEX_URL": "ws://chat.example.com:5225"}, "without encryption"),
+        (["shop_on_simplex.py:bot"], {"SIMPLEX_URL": "ws://chat.example.com:5225"}, "uses unencrypted ws://"),
         (["shop_on_simplex.py:bot"], {"SIMPLEX_URL": "http://localhost"}, "SIMPLEX_URL: expected a ws or wss URL"),
         (["shop_on_simplex.py:bot"], {"SIMPLEX_GROUP_MESSAGES": "some"}, "SIMPLEX_GROUP_MESSAGES is wrong"),
         (["shop_on_simplex.py:bot,shop_on_simplex.py:other"], {}, "one bot"),

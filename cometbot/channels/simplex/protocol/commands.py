@@ -428,9 +428,9 @@ def get_chat(
     """
     if after is not None and before is not None:
         raise MessageError("give one of after and before")
-    place = "" if after is None else f" after={_item(after)}"
-    place += "" if before is None else f" before={_item(before)}"
-    text = f"/_get chat {ref}{place} count={_count(count)}"
+    start = "" if after is None else f" after={_item(after)}"
+    start += "" if before is None else f" before={_item(before)}"
+    text = f"/_get chat {ref}{start} count={_count(count)}"
     return _command(
         text + (f" search={check_last_parameter(search, 'the text to search for')}" if search else ""), "apiChat"
     )

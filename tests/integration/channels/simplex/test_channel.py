@@ -127,7 +127,7 @@ def test_missing_file_is_a_dead_letter_with_reason(bot: Bot) -> None:
         client.send("cat?")
         [letter] = client.dead_letters
 
-    assert letter.error == "file_missing: there is no file /nowhere/cat.jpg"
+    assert letter.error == "file_missing: the file /nowhere/cat.jpg does not exist"
 
 
 def test_a_quote_a_mention_and_a_message_that_disappears(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
@@ -196,7 +196,7 @@ def test_contact_request_cannot_be_answered_before_accept(bot: Bot) -> None:
         client.advance(0)
         [letter] = client.dead_letters
 
-    assert letter.error.startswith("not_connected: nothing can be said to who is not connected yet")
+    assert letter.error.startswith("not_connected: cannot send to a user who is not connected yet")
 
 
 def test_an_invitation_to_a_group_is_accepted_by_a_handler(bot: Bot, client: BotClient, fake: SimplexFake) -> None:
@@ -272,7 +272,7 @@ def test_raw_command_returns_raw_answer(bot: Bot, client: BotClient) -> None:
 
 
 def test_a_name_of_somebody_is_no_address(bot: Bot, client: BotClient) -> None:
-    with pytest.raises(BotError, match="by number"):
+    with pytest.raises(BotError, match="expected a number"):
         bot.send(user="maria", text="hello")
 
 

@@ -110,7 +110,7 @@ def test_unsafe_url_is_refused_before_connecting(monkeypatch: pytest.MonkeyPatch
     found = run_checks()
 
     assert found["SimpleX URL"].ok is False
-    assert "without encryption" in found["SimpleX URL"].cause
+    assert "uses unencrypted ws://" in found["SimpleX URL"].cause
 
 
 @pytest.mark.parametrize("fault", ["no_resp", "no_json", "silent"])

@@ -100,7 +100,7 @@ def test_the_methods_are_commands(
 
 @pytest.mark.parametrize("value", ["team", "", "-3", "3 5", "٣"])
 def test_what_is_no_number_is_refused(client: SimplexClient, value: str) -> None:
-    with pytest.raises(BotError, match="by number"):
+    with pytest.raises(BotError, match="expected a number"):
         client.members(value)
 
 
@@ -203,7 +203,7 @@ def test_a_file_that_lied_about_its_size_is_removed(
     client: SimplexClient, fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:
     fake_connection.then = lambda: complete_download(tmp_path, downloads, "x" * 101)
-    with pytest.raises(Rejected, match="larger than it said"):
+    with pytest.raises(Rejected, match="larger than announced"):
         client.receive(URL)
 
     assert not (tmp_path / "files" / "5-a.txt").exists()
@@ -234,7 +234,7 @@ def test_download_failures_have_reasons(
 
 
 def test_a_file_that_does_not_come_in_time_may_still_come(client: SimplexClient) -> None:
-    with pytest.raises(OutcomeUnknown, match=r"within 0\.1 s; it may still come"):
+    with pytest.raises(OutcomeUnknown, match=r"within 0\.1 s; it may still arrive"):
         client.receive(URL, timeout=0.1)
 
 
@@ -303,7 +303,7 @@ def test_a_file_that_is_still_on_its_way_is_waited_for(
 ) -> None:
     monkeypatch.setattr(simplex_client, "_POLL_INTERVAL", 0.01)
     fake_connection.answers = [rejected("fileAlreadyReceiving"), answer]
-    with pytest.raises(OutcomeUnknown, match="may still come"):
+    with pytest.raises(OutcomeUnknown, match="may still arrive"):
         client.receive(f"{URL}&chat=%404&item=20", timeout=0.3)
 
     assert len(fake_connection.asked) == 2

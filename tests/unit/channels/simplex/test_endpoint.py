@@ -109,7 +109,7 @@ def test_credentials_become_a_header_decoded_and_show_nowhere() -> None:
 def test_a_weak_password_is_warned_of(password: str, is_weak: bool) -> None:
     endpoint = Endpoint.from_url(f"wss://bot:{password}@chat.example.com/")
     assert bool(endpoint.warnings) == is_weak
-    assert not is_weak or "256 bits" in endpoint.warnings[0]
+    assert not is_weak or "256 random bits" in endpoint.warnings[0]
     assert all(password not in warning for warning in endpoint.warnings)
 
 

@@ -78,7 +78,7 @@ def test_a_file_is_named_by_its_attachment_its_url_or_its_number(
     "file", ["https://example.com/a.jpg", "simplex-file:", "simplex-file:0", "simplex-file:x", "5", True, None]
 )
 def test_what_names_no_file_is_refused(file: object) -> None:
-    with pytest.raises(MessageError, match="url of its attachment"):
+    with pytest.raises(MessageError, match="url of an attachment"):
         FileRef.from_value(file)  # type: ignore[arg-type]
 
 
@@ -116,8 +116,8 @@ def test_file_outside_shared_folder_is_refused(
     elsewhere.write_text("x")
     (tmp_path / "link").symlink_to(elsewhere)
 
-    for path, problem in ((elsewhere, "cannot see"), (tmp_path / "link", "cannot see"), (tmp_path, "no file"),
-                          (tmp_path / "b", "no file")):  # fmt: skip
+    for path, problem in ((elsewhere, "cannot see"), (tmp_path / "link", "cannot see"), (tmp_path, "does not exist"),
+                          (tmp_path / "b", "does not exist")):  # fmt: skip
         with pytest.raises(Rejected, match=problem):
             folder.to_cli_path(str(path))
 

@@ -1,12 +1,14 @@
-"""Conversations, users and groups have the CLI's numbers as names, and nothing that a person can choose."""
+"""Ids of conversations, users and groups, and mentions as SimpleX spells them."""
 
 from __future__ import annotations
 
 import pytest
 
 from cometbot.channels.simplex import ids
+from cometbot.channels.simplex.ids import has_mentions, make_member_finder, resolve_mentions
 from cometbot.channels.simplex.models import Business, Chat, Contact, ContactRequest, GroupInfo, Member, Profile
 from cometbot.channels.simplex.protocol import ChatRef
+from cometbot.channels.simplex.protocol.contents import text_content
 from cometbot.errors import BotError, Rejected
 
 BOT = Member(group_member_id=10, member_id="Ym90", role="admin")
@@ -22,7 +24,7 @@ def test_a_contact_is_written_to_by_number() -> None:
 
 @pytest.mark.parametrize("uid", ["maria", "", "0", "04", "-4", "4\n", "٤", "4 5", "99999999999999999999", "request-7"])
 def test_invalid_contact_number_is_refused(uid: str) -> None:
-    with pytest.raises(BotError, match=r"by number, as in ctx\.sender\.uid"):
+    with pytest.raises(BotError, match=r"expected a number as in ctx\.sender\.uid"):
         ids.make_direct_conversation("default", "shop", uid)
 
 
@@ -42,14 +44,14 @@ def test_groups_and_their_support_talks_are_written_to_by_number(guid: str, ref:
 
 @pytest.mark.parametrize("guid", ["Team", "0", "3(", "3(_support:)", "3(_support:0)", "3/4"])
 def test_what_is_no_group_is_refused(guid: str) -> None:
-    with pytest.raises(BotError, match=r"knows groups by number"):
+    with pytest.raises(BotError, match=r"SimpleX group: expected a number"):
         ids.make_group_conversation("default", "shop", guid)
 
 
 def test_pending_contact_cannot_be_sent_to() -> None:
     asked = ids.make_request_conversation("default", "shop", ContactRequest(request_id=7))
 
-    with pytest.raises(Rejected, match="accept the request first"):
+    with pytest.raises(Rejected, match="accept the contact request first"):
         ids.make_chat_ref(asked)
 
 
@@ -104,3 +106,42 @@ def test_a_group_shows_its_name_size_and_the_bots_role() -> None:
     assert (group.guid, group.name, group.type, group.scope, group.members_count) == (
         "3", "The team", "private", "admin", 3
     )  # fmt: skip
+
+
+MEMBERS = [
+    Member(group_member_id=11, member_id="Ym9i", profile=Profile(display_name="bob")),
+    Member(group_member_id=12, member_id="Y2Fyb2w=", contact_id=4, profile=Profile(display_name="Carol C")),
+    Member(group_member_id=13, member_id="b3RoZXI=", profile=Profile(display_name="bob")),
+    Member(group_member_id=14, member_id="b2RkMQ==", name="odd_1", profile=Profile(display_name="o'hara")),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "mentioned"),
+    [
+        ("<@uid:member-Ym9i> look", "@bob look", {"bob": 11}),
+        ("<@uid:4>!", "@'Carol C'!", {"Carol C": 12}),
+        ("<@uid:member-Y2Fyb2w=>", "@'Carol C'", {"Carol C": 12}),
+        ("<@uid:member-Ym9i> and <@uid:member-b3RoZXI=>", "@bob and @bob", {"bob": 11}),
+        ("<@uid:member-b2RkMQ==>", "@o'hara", {}),
+        ("<@uid:99>", "@99", {}),
+        ("nobody", "nobody", {}),
+    ],
+)
+def test_uids_become_names_and_the_members_that_they_mean(text: str, expected: str, mentioned: dict[str, int]) -> None:
+    content, members = resolve_mentions(text_content(text), make_member_finder(MEMBERS))
+
+    assert (content["text"], members) == (expected, mentioned)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"text": "a <@uid:4> b"}, True),
+        ({"text": "<@uid:>"}, False),
+        ({"text": "@bob"}, False),
+        ({"type": "file"}, False),
+    ],
+)
+def test_a_content_is_only_touched_where_it_names_somebody(content: dict[str, str], expected: bool) -> None:
+    assert has_mentions(content) is expected
