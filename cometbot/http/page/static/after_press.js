@@ -1,4 +1,4 @@
-// A click belongs to an element: where that is made anew between press and release, the click would be lost with it.
+// A click needs the same element at press and release, so no element is replaced while the pointer is down.
 
 const CLICKED = 50;
 
@@ -9,7 +9,7 @@ addEventListener("pointerdown", (event) => (isDown = event.button === 0), true);
 for (const end of ["pointerup", "pointercancel", "contextmenu"]) addEventListener(end, released, true);
 addEventListener("blur", released);
 
-/** Do what may make elements anew: at once, or after the click if the pointer is down. What waits is done in order. */
+/** Call `act`, which may replace elements: at once, or after the click while the pointer is down. The order is kept. */
 export function afterPress(act) {
   if (isDown || waiting.length) waiting.push(act);
   else act();

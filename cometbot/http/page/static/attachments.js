@@ -5,15 +5,15 @@ import { icon, iconButton } from "./icons.js";
 import { showToast } from "./toasts.js";
 import { t } from "./i18n.js";
 
-const MOST_FILES = 10;
+const MAX_FILES = 10;
 
-/** An attached file: `{file, progress, fault, stored}`, `stored` being a promise of what the server has. */
+/** An attached file: `{file, progress, error, stored}`, `stored` being a promise of what the server has. */
 class Attached {
   constructor(file) {
     this.file = file;
     this.name = file.name || t("picture");
     this.progress = null;
-    this.fault = "";
+    this.error = "";
     this.stored = Promise.resolve(file);
     this.stop = () => {};
     this.url = file.type.startsWith("image/") ? URL.createObjectURL(file) : "";
@@ -32,7 +32,7 @@ class Attached {
 export class Attachments {
   #items = [];
 
-  constructor({ upload, refuse = () => "", mostFiles = () => MOST_FILES, changed, done }) {
+  constructor({ upload, refuse = () => "", mostFiles = () => MAX_FILES, changed, done }) {
     Object.assign(this, { upload, refuse, mostFiles, changed, done });
     this.picker = h("input", { type: "file", multiple: true, hidden: true, tabindex: "-1", "aria-hidden": "true" });
     this.picker.addEventListener("change", () => {
@@ -53,10 +53,10 @@ export class Attachments {
 
   add(files) {
     for (const file of files) {
-      const fault =
+      const error =
         this.#items.length >= this.mostFiles() ? t("tooMany", { count: this.mostFiles() }) : this.refuse(file);
-      if (fault) {
-        showToast(fault, "bad");
+      if (error) {
+        showToast(error, "bad");
         continue;
       }
       const item = new Attached(file);
@@ -77,25 +77,17 @@ export class Attachments {
 
   /** Take files that are dropped anywhere on `zone`. */
   dropOn(zone) {
-    let depth = 0;
-    const shows = (yes) => zone.classList.toggle("dropping", yes);
     const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-    zone.addEventListener("dragenter", (event) => {
-      if (hasFiles(event)) {
-        depth += 1;
-        shows(true);
-      }
+    zone.append(h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), t("dropHere")));
+    const show = (isOver) => zone.classList.toggle("dropping", isOver);
+    zone.addEventListener("dragleave", (event) => zone.contains(event.relatedTarget) || show(false));
+    zone.addEventListener("dragover", (event) => {
+      if (!hasFiles(event)) return;
+      event.preventDefault();
+      show(true);
     });
-    zone.addEventListener("dragleave", (event) => {
-      if (hasFiles(event)) {
-        depth -= 1;
-        shows(depth > 0);
-      }
-    });
-    zone.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
     zone.addEventListener("drop", (event) => {
-      depth = 0;
-      shows(false);
+      show(false);
       if (!hasFiles(event)) return;
       event.preventDefault();
       this.add([...event.dataTransfer.files]);
@@ -103,7 +95,7 @@ export class Attachments {
   }
 
   #begin(item) {
-    item.fault = "";
+    item.error = "";
     item.progress = 0;
     const running = this.upload(item.file, (share) => {
       item.progress = share;
@@ -118,7 +110,7 @@ export class Attachments {
       },
       (error) => {
         item.progress = null;
-        item.fault = error.message;
+        item.error = error.message;
         this.#show();
         return null;
       },
@@ -141,10 +133,10 @@ export class Attachments {
     item.bar = h("progress", { max: "100", "aria-label": t("uploading", { name: item.name }) });
     const chip = h(
       "span.attached.hstack",
-      { class: item.fault ? "bad" : "" },
-      item.url ? h("img", { src: item.url, alt: "" }) : icon(item.fault ? "warn" : "file"),
-      h("span.lines", h("span.truncate", item.name), item.fault && h("small", { role: "alert" }, item.fault), item.bar),
-      item.fault && iconButton("button", "reload", t("again"), again),
+      { class: item.error ? "bad" : "" },
+      item.url ? h("img", { src: item.url, alt: "" }) : icon(item.error ? "warn" : "file"),
+      h("span.lines", h("span.truncate", item.name), item.error && h("small", { role: "alert" }, item.error), item.bar),
+      item.error && iconButton("button", "reload", t("again"), again),
       iconButton("button", "close", t("remove", { name: item.name }), () => this.#drop(item)),
     );
     this.#showProgress(item);

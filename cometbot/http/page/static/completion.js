@@ -4,7 +4,7 @@ import { h, fill } from "./dom.js";
 import { avatar } from "./avatar.js";
 import { t } from "./i18n.js";
 
-const MOST = 8;
+const MAX_OPTIONS = 8;
 
 /**
  * `offers(kind)` with the kind `@` or `/`; `mentioned(offer)` hears which person was taken. An offer's `usage` stands
@@ -28,10 +28,10 @@ export class Completion {
     for (const [name, value] of Object.entries(states)) text.setAttribute(`aria-${name}`, value);
     text.addEventListener("input", () => {
       this.#isDismissed = false;
-      this.#look();
+      this.#update();
     });
     text.addEventListener("blur", () => setTimeout(() => this.#hasFocus || this.close(), 150));
-    text.addEventListener("click", () => this.#look());
+    text.addEventListener("click", () => this.#update());
   }
 
   /** Whether the list took this key. */
@@ -39,7 +39,7 @@ export class Completion {
     if (this.element.hidden) return false;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) this.#choose((this.#chosen + step + this.#found.length) % this.#found.length);
-    else if (event.key === "Tab" || (event.key === "Enter" && !this.#isWhole())) this.#take(this.#chosen);
+    else if (event.key === "Tab" || (event.key === "Enter" && !this.#isWhole())) this.#accept(this.#chosen);
     else if (event.key === "Escape") this.#dismiss();
     else return false;
     event.preventDefault();
@@ -49,7 +49,7 @@ export class Completion {
 
   /** Complete what is written already from offers that have come since. */
   refresh() {
-    if (this.#hasFocus && this.element.hidden && !this.#isDismissed) this.#look();
+    if (this.#hasFocus && this.element.hidden && !this.#isDismissed) this.#update();
   }
 
   #dismiss() {
@@ -72,7 +72,7 @@ export class Completion {
     this.text.setAttribute("aria-expanded", String(isOpen));
   }
 
-  #look() {
+  #update() {
     const before = this.text.value.slice(0, this.text.selectionStart);
     this.#showUsage();
     const found = /(?:^|[\s(])(@)([\p{L}\p{N}_.-]*)$/u.exec(before) ?? /^(\/)(\S*)$/.exec(before);
@@ -88,7 +88,7 @@ export class Completion {
           .split(/\s/)
           .some((part) => part.startsWith(typed.toLowerCase())),
       );
-    this.#found = this.offers(kind).filter(fits).slice(0, MOST);
+    this.#found = this.offers(kind).filter(fits).slice(0, MAX_OPTIONS);
     if (!this.#found.length) return this.close();
     this.#choose(0);
     this.#show(true);
@@ -127,7 +127,7 @@ export class Completion {
         "aria-selected": String(number === this.#chosen),
         onpointerdown: (event) => {
           event.preventDefault();
-          this.#take(number);
+          this.#accept(number);
         },
       },
       mark,
@@ -136,7 +136,7 @@ export class Completion {
     );
   }
 
-  #take(place) {
+  #accept(place) {
     const offer = this.#found[place];
     const taken = this.#kind === "@" ? `@${offer.label} ` : `${offer.value} `;
     const end = this.text.selectionStart;

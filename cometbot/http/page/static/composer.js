@@ -1,6 +1,6 @@
 // The box one writes in: text, files by picker, drop or paste, and completion of mentions and commands.
 
-import { h, fill } from "./dom.js";
+import { decodeUrlPart, h, fill } from "./dom.js";
 import { icon, iconButton } from "./icons.js";
 import { Attachments } from "./attachments.js";
 import { Completion } from "./completion.js";
@@ -26,17 +26,12 @@ const hasTouch = () => matchMedia("(pointer: coarse)").matches;
  */
 export class Composer {
   #mentioned = new Map();
-  #offers;
-  #send;
   #edits = null;
   #busy = false;
-  #longest;
 
   constructor(options) {
-    const { send, offers, editLast = () => {}, id = "composer-text", label = t("message") } = options;
-    this.#send = send;
-    this.#offers = offers;
-    this.#longest = options.longest ?? (() => Infinity);
+    const { id = "composer-text", label = t("message") } = options;
+    this.options = { editLast: () => {}, longest: () => Infinity, ...options };
     this.text = h("textarea", {
       id,
       rows: "1",
@@ -49,14 +44,14 @@ export class Composer {
     });
     this.completion = new Completion(
       this.text,
-      (kind) => offers(kind),
+      options.offers,
       (offer) => this.#mentioned.set(`@${offer.label}`, offer.value),
       `${id}-list`,
     );
     this.attachments = new Attachments({ ...options, changed: () => this.#grow(), done: () => this.focus() });
-    this.note = h("div.editing.hstack.muted", { hidden: true });
+    this.editNotice = h("div.editing.hstack.muted", { hidden: true });
     this.element = this.#form();
-    this.text.addEventListener("keydown", (event) => this.#key(event, editLast));
+    this.text.addEventListener("keydown", (event) => this.#key(event));
     this.text.addEventListener("input", () => this.#grow());
     this.text.addEventListener("paste", (event) => this.#paste(event));
   }
@@ -71,12 +66,12 @@ export class Composer {
     this.#edits = save;
     this.text.value = text;
     fill(
-      this.note,
+      this.editNotice,
       icon("edit"),
       h("span", t("editing")),
       h("button.button", { onclick: () => this.#endEdit() }, t("cancel")),
     );
-    this.note.hidden = false;
+    this.editNotice.hidden = false;
     this.#grow();
     this.text.focus();
   }
@@ -124,7 +119,7 @@ export class Composer {
     return h(
       "form.composer",
       { onsubmit: (event) => this.#submit(event) },
-      this.note,
+      this.editNotice,
       this.attachments.element,
       this.completion.usage,
       h("div.box", attach, this.text, this.attachments.picker, button),
@@ -134,7 +129,7 @@ export class Composer {
 
   #endEdit() {
     this.#edits = null;
-    this.note.hidden = true;
+    this.editNotice.hidden = true;
     this.text.value = "";
     this.#grow();
     this.text.focus();
@@ -145,7 +140,7 @@ export class Composer {
     const written = this.text.value;
     const { items } = this.attachments;
     if (this.#busy || (!written.trim() && !items.length)) return;
-    const over = new TextEncoder().encode(written.trim()).length - this.#longest();
+    const over = new TextEncoder().encode(written.trim()).length - this.options.longest();
     if (over > 0) return showToast(t("tooLong", { count: over }), "bad");
     if (this.#edits) {
       const save = this.#edits;
@@ -163,7 +158,7 @@ export class Composer {
 
   async #pass(written, files, items) {
     this.draft = {};
-    const isSent = await this.#send({ text: this.#withMentions(written).trim(), files });
+    const isSent = await this.options.send({ text: this.#withMentions(written).trim(), files });
     if (isSent) items.forEach((item) => item.forget());
     else if (!this.text.value) this.draft = { text: written, items };
   }
@@ -178,8 +173,8 @@ export class Composer {
     if (!text.includes("@")) return text;
     const uids = new Map();
     const add = (name, uid) => uids.set(name.toLowerCase(), uid);
-    for (const { label, value } of this.#offers("@")) add(label, value);
-    for (const { value } of this.#offers("@")) add(value, value);
+    for (const { label, value } of this.options.offers("@")) add(label, value);
+    for (const { value } of this.options.offers("@")) add(value, value);
     for (const [name, uid] of this.#mentioned) add(name.slice(1), uid);
     const names = [...uids.keys()].sort((one, other) => other.length - one.length);
     if (!names.length) return text;
@@ -188,14 +183,14 @@ export class Composer {
     return text.replace(typed, (_, name) => `<@uid:${uids.get(name.toLowerCase())}>`);
   }
 
-  #key(event, editLast) {
+  #key(event) {
     if (isComposing(event) || this.completion.key(event)) return;
     if (event.key === "Enter" && sends(event)) {
       event.preventDefault();
       this.element.requestSubmit();
     } else if (event.key === "ArrowUp" && !this.text.value && !this.#edits) {
       event.preventDefault();
-      editLast();
+      this.options.editLast();
     } else if (event.key === "Escape" && this.#edits) {
       this.#endEdit();
     }
@@ -226,9 +221,5 @@ function namesOnly(text, files) {
 
 function nameIn(line) {
   const last = line.split(/[\\/]/).at(-1);
-  try {
-    return line.startsWith("file:") ? decodeURIComponent(last) : last;
-  } catch {
-    return last;
-  }
+  return line.startsWith("file:") ? decodeUrlPart(last) : last;
 }

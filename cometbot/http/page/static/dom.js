@@ -64,6 +64,15 @@ export function safeUrl(value, schemes = ["http:", "https:", "mailto:"]) {
   }
 }
 
+/** Return the text of a part of a URL, or the part itself if it is malformed. */
+export function decodeUrlPart(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function setAttribute(element, name, value) {
   if (value === null || value === undefined || value === false) return;
   if (name.startsWith("on")) element.addEventListener(name.slice(2), value);

@@ -1,8 +1,8 @@
-// What somebody is writing into a message's own fields, kept when the message is drawn anew.
+// The fields and the focus of a message, kept when the message is rendered again.
 
 const FIELDS = "input, select, textarea";
 
-/** Put into `next` what was written, chosen, ticked and used up (`data-used`) in `before`, the same message as it was. */
+/** Copy the values of fields and the used buttons (`data-used`) from `before` to `next`, the same message rendered again. */
 export function copyFormState(before, next) {
   const buttons = [...next.querySelectorAll(".bubble button")];
   [...before.querySelectorAll(".bubble button")].forEach((button, place) => {
@@ -23,7 +23,7 @@ export function copyFormState(before, next) {
   });
 }
 
-/** The counterpart in `next` of what has the focus in `before`, or `next` itself; with where the caret stands. */
+/** Return the element of `next` that stands for the focused one of `before`, or `next`, with the position of the caret. */
 export function findCounterpart(before, next) {
   const controls = (element) => [...element.querySelectorAll(`${FIELDS}, button, a`)];
   const place = controls(before).indexOf(document.activeElement);

@@ -1,11 +1,11 @@
-// One event stream for all tabs of a browser. The tab that holds a lock has the stream and passes every event on to the
-// others: over HTTP/1.1 a browser opens six connections to a server, so the seventh tab would load nothing.
+// One event stream for all tabs of a browser. The tab that has the lock reads the stream and broadcasts each event to the
+// others: over HTTP/1.1 a browser opens six connections to a server, so a seventh tab would load nothing.
 
-const HELLO = 10_000; // a stream that has said nothing by then is held back on its way
-const SILENCE = 40_000; // the server sends a ping every 15 s
-const TRIAL = 20_000;
+const HELLO_TIMEOUT = 10_000; // without `hello` by then, a proxy holds the stream back
+const SILENT_TIMEOUT = 40_000; // the server sends a ping every 15 s
+const SILENT_PAUSE = 20_000;
 const FIRST_PAUSE = 1000;
-const LONGEST_PAUSE = 15_000;
+const MAX_PAUSE = 15_000;
 
 /**
  * `address()` is the stream's URL and `events` the names of its events; it begins with the event `hello`. Tabs with the
@@ -21,7 +21,7 @@ export class SharedStream {
   #watchdog = 0;
   #timer = 0;
   #failures = 0;
-  #state = {}; // what a tab that asks is told: {isOpen, hello} or {fault}
+  #state = {}; // the reply to a tab that asks: {isOpen, hello} or {failure}
   #id = Math.random();
 
   constructor(options) {
@@ -38,7 +38,7 @@ export class SharedStream {
     this.#failures = 0;
     if (!SharedStream.isShared) return this.#connect();
     this.#channel = new BroadcastChannel(this.name);
-    this.#channel.onmessage = ({ data }) => this.#told(data);
+    this.#channel.onmessage = ({ data }) => this.#onBroadcast(data);
     this.#follow();
   }
 
@@ -57,8 +57,8 @@ export class SharedStream {
 
   #follow() {
     this.#request();
-    this.#tell({ asks: this.#id });
-    this.#watch(HELLO + FIRST_PAUSE);
+    this.#broadcast({ asks: this.#id });
+    this.#watch(HELLO_TIMEOUT + FIRST_PAUSE);
   }
 
   /** Wait for the lock; `steal` takes it from a tab that has stopped passing events on. */
@@ -90,7 +90,7 @@ export class SharedStream {
   #connect() {
     this.#drop();
     const source = (this.#source = new EventSource(this.address()));
-    this.#watch(HELLO);
+    this.#watch(HELLO_TIMEOUT);
     this.#state = {};
     for (const name of ["hello", "ping", ...this.events]) {
       source.addEventListener(name, (event) => this.#source === source && this.#received(name, event.data));
@@ -99,14 +99,14 @@ export class SharedStream {
   }
 
   #received(name, data) {
-    this.#watch(SILENCE);
+    this.#watch(SILENT_TIMEOUT);
     this.#failures = 0;
     if (name !== "hello") {
-      this.#tell({ name, data });
+      this.#broadcast({ name, data });
       return this.#pass(name, data);
     }
     this.#state = { isOpen: true, hello: data };
-    this.#tell(this.#state);
+    this.#broadcast(this.#state);
     return this.#begin(data);
   }
 
@@ -124,21 +124,21 @@ export class SharedStream {
     this.#failures += 1;
     const fault = { isSilent, failures: this.#failures };
     this.#state = { fault };
-    this.#tell(this.#state);
-    const pause = isSilent ? TRIAL : Math.min(FIRST_PAUSE * 2 ** (this.#failures - 1), LONGEST_PAUSE);
+    this.#broadcast(this.#state);
+    const pause = isSilent ? SILENT_PAUSE : Math.min(FIRST_PAUSE * 2 ** (this.#failures - 1), MAX_PAUSE);
     this.#timer = setTimeout(() => this.#connect(), pause * (0.7 + Math.random() * 0.3));
     this.onClose(fault);
   }
 
-  #tell(what) {
+  #broadcast(what) {
     this.#channel?.postMessage(what);
   }
 
   /** What another tab tells: the one with the stream, or one that asks how it stands. */
-  #told({ asks, to = this.#id, isOpen, hello, fault, name, data }) {
-    if (asks) return this.#release && this.#tell({ ...this.#state, to: asks });
+  #onBroadcast({ asks, to = this.#id, isOpen, hello, fault, name, data }) {
+    if (asks) return this.#release && this.#broadcast({ ...this.#state, to: asks });
     if (this.#release || to !== this.#id) return undefined;
-    this.#watch(SILENCE);
+    this.#watch(SILENT_TIMEOUT);
     if (isOpen) return this.#begin(hello); // also where another tab goes on: some events may be missing
     if (name) return this.#isOpen && this.#pass(name, data);
     if (!fault) return undefined;

@@ -2,6 +2,7 @@
 
 import { h, fill } from "./dom.js";
 import { icon } from "./icons.js";
+import { storage } from "./store.js";
 import { t } from "./i18n.js";
 
 const ORDER = ["system", "light", "dark"];
@@ -23,11 +24,7 @@ export function themeButton() {
     const chosen = ORDER[(ORDER.indexOf(now()) + 1) % ORDER.length];
     if (chosen === "system") delete document.documentElement.dataset.theme;
     else document.documentElement.dataset.theme = chosen;
-    try {
-      localStorage.setItem("cometbot.theme", chosen);
-    } catch {
-      // Then it counts until the page is closed.
-    }
+    storage.set("cometbot.theme", chosen);
     show();
   }
   show();

@@ -7,14 +7,14 @@ import { t } from "./i18n.js";
 import { findCounterpart, restoreFocus, copyFormState } from "./form_state.js";
 import { dayName } from "./time.js";
 
-const NEAR = 80;
-const SOON = 300;
-const MANY = 5;
-const SETTLED = 500;
+const END_DISTANCE = 80;
+const TOP_DISTANCE = 300;
+const MAX_ANNOUNCED = 5;
+const ANNOUNCE_DELAY = 500;
 
 /**
- * `view` says how messages view to whoever reads: what message.js needs, and `facts(message, {follows})`. `empty` is
- * what stands there before the first; `reachedTop` is called when the reader comes near to the oldest that is shown.
+ * `view` says how messages look: what message.js needs, and `facts(message, {follows})`. `empty()` is
+ * shown without messages; `reachedTop()` is called when the oldest message comes near.
  * Up, Down, Home and End go from message to message.
  */
 export class Transcript {
@@ -46,14 +46,14 @@ export class Transcript {
   }
 
   get isAtEnd() {
-    return this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < NEAR;
+    return this.#list.scrollHeight - this.#list.scrollTop - this.#list.clientHeight < END_DISTANCE;
   }
 
   get isAtTop() {
-    return this.#list.scrollTop < SOON;
+    return this.#list.scrollTop < TOP_DISTANCE;
   }
 
-  /** Forget what was shown: another conversation comes. */
+  /** Remove all messages, before another conversation is shown. */
   clear() {
     this.#follows = true;
     this.#shown.clear();
@@ -86,7 +86,7 @@ export class Transcript {
     }
     this.#shown = kept;
     const anchor = this.#follows ? null : this.#anchor();
-    if (added > MANY) this.#beQuiet();
+    if (added > MAX_ANNOUNCED) this.#pauseAnnouncements();
     replaceChildren(this.#list, [...before, ...(nodes.length ? nodes : [this.#empty()]), ...after].filter(Boolean));
     if (this.#follows) this.toEnd();
     else if (isNew) this.#unseen.hidden = false;
@@ -104,10 +104,10 @@ export class Transcript {
     this.#shown.get(id)?.element.focus();
   }
 
-  /** A page of messages that is loaded is not read out by a screen messageActions: only what is said from then on. */
-  #beQuiet() {
+  /** A screen reader reads new messages, but not a page of old ones. */
+  #pauseAnnouncements() {
     this.#list.setAttribute("aria-live", "off");
-    setTimeout(() => this.#list.setAttribute("aria-live", "polite"), SETTLED);
+    setTimeout(() => this.#list.setAttribute("aria-live", "polite"), ANNOUNCE_DELAY);
   }
 
   /** The first message that can be seen, and where. */
@@ -134,7 +134,7 @@ export class Transcript {
     return element;
   }
 
-  /** Only who goes back does not follow any more: a picture may grow before one hears of what `toEnd` scrolled. */
+  /** Only scrolling back ends following: a picture may grow before the scroll event of `toEnd` comes. */
   #scrolled() {
     const top = this.#list.scrollTop;
     const isBack = top < this.#top;
@@ -168,7 +168,7 @@ export function emptyConversation(mark, title, text, suggestions, choose) {
   return h("div.empty.vstack.muted", mark, h("h3", title), text && h("p", text), h("div.choices", choices));
 }
 
-/** Three moving dots and a text: somebody is about to say something. */
+/** Return three moving dots and a text. */
 export function typingIndicator(text) {
   return h("div.working.hstack.muted", h("span.dots", { "aria-hidden": "true" }, h("i"), h("i"), h("i")), text);
 }

@@ -1,13 +1,5 @@
 // The simulator's control API, as promises.
 
-/** What the simulator refused, with its code. */
-export class RequestError extends Error {
-  constructor(message, code) {
-    super(message);
-    this.code = code;
-  }
-}
-
 export const snapshot = () => call("GET", "/page");
 export const earlier = (uid, query) =>
   call("GET", `/users/${encodeURIComponent(uid)}/earlier?${new URLSearchParams(query)}`);
@@ -37,15 +29,10 @@ async function call(method, path, body, type = "application/json") {
   try {
     response = await fetch(`/simulator${path}`, options);
   } catch {
-    throw new RequestError("The simulator does not answer. Is cometbot dev still running?", "");
+    throw new Error("The simulator does not answer. Is cometbot dev still running?");
   }
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer.data;
-  const details = Object.values(answer.error?.details ?? {})
-    .flat()
-    .join(" ");
-  throw new RequestError(
-    details || answer.error?.message || `The simulator answered ${response.status}.`,
-    answer.error?.code,
-  );
+  const { message = `The simulator answered ${response.status}.`, details = {} } = answer.error ?? {};
+  throw new Error(Object.values(details).flat().join(" ") || message);
 }

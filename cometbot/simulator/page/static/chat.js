@@ -1,7 +1,6 @@
 // The middle: one conversation, the notice about the bot's code, and the box to write in. Also a thread, beside it.
 
 import { h, fill, oncePerFrame } from "./dom.js";
-import { icon } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { earlier } from "./api.js";
 import { Composer } from "./composer.js";
@@ -37,14 +36,7 @@ export class Chat {
     });
     messageActions.editor = this.composer;
     this.notice = new BotNotice(store);
-    fill(
-      root,
-      this.head,
-      this.notice.element,
-      this.transcript.element,
-      this.composer.element,
-      h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), "Drop to attach"),
-    );
+    fill(root, this.head, this.notice.element, this.transcript.element, this.composer.element);
     this.composer.dropOn(root);
     store.on("place me", () => this.#enter());
     store.on(
@@ -70,11 +62,8 @@ export class Chat {
     const { store } = this;
     if (!store.place || !store.me) return;
     const messages = store.messagesAt(store.place);
-    this.transcript.show(
-      messages,
-      workingBots(store, messages).map(atWork),
-      store.beginOf(store.place) ? [this.#edge] : [],
-    );
+    const working = workingBots(store, messages).map(atWork);
+    this.transcript.show(messages, working, store.beginOf(store.place) ? [this.#edge] : []);
     if (this.transcript.isAtTop) this.#earlier();
   }
 
@@ -100,43 +89,27 @@ export class Chat {
     const { store } = this;
     if (!store.place) return;
     const { kind, id } = store.place;
-    const group = kind === "group" ? store.groups.get(id) : null;
-    const name = group?.name ?? store.nameOf(id);
-    const bot = store.bots.get(id);
-    const note = group
-      ? group.members.map((uid) => (uid === store.me ? "you" : store.nameOf(uid))).join(", ")
-      : bot
-        ? bot.enabled
-          ? "Bot"
-          : "Bot, not enabled"
-        : "Person";
-    fill(
-      this.head,
-      avatar(id, name, kind),
-      h("div.lines", h("h2", name), h("p.truncate.muted", { title: note }, note)),
-    );
+    const name = store.titleOf(store.place);
+    const note = kind === "group" ? membersOf(store, id) : roleOf(store.bots.get(id));
+    const lines = h("div.lines", h("h2", name), h("p.truncate.muted", { title: note }, note));
+    fill(this.head, avatar(id, name, kind), lines);
     this.composer.placeholder = `Message ${name}`;
     document.title = `${name} – cometbot dev`;
   }
 
   #editLast() {
-    const own = this.store
-      .messagesAt(this.store.place)
-      .filter(
-        (message) =>
-          message.sender === this.store.me &&
-          message.type === "text" &&
-          message.category === "message" &&
-          !message.deletedAt,
-      );
-    if (own.length) this.messageActions.acts.edit(own.at(-1));
+    const { me, place } = this.store;
+    const isOwnText = ({ sender, type, category, deletedAt }) =>
+      sender === me && type === "text" && category === "message" && !deletedAt;
+    const last = this.store.messagesAt(place).findLast(isOwnText);
+    if (last) this.messageActions.acts.edit(last);
   }
 
   #empty() {
     const { kind, id } = this.store.place;
     const isGroup = kind === "group";
     const isBot = !isGroup && this.store.isBot(id);
-    const name = isGroup ? (this.store.groups.get(id)?.name ?? id) : this.store.nameOf(id);
+    const name = this.store.titleOf(this.store.place);
     const [title, text] = isGroup
       ? [`Say something in ${name}`, "Type @ to mention somebody. Bots get what their group setting lets them get."]
       : isBot
@@ -147,6 +120,16 @@ export class Chat {
     const suggest = (chosen) => this.composer.suggest(chosen.startsWith("/") ? `${chosen} ` : chosen);
     return emptyConversation(avatar(id, name, kind), title, text, suggestions, suggest);
   }
+}
+
+function membersOf(store, guid) {
+  const members = store.groups.get(guid)?.members ?? [];
+  return members.map((uid) => (uid === store.me ? "you" : store.nameOf(uid))).join(", ");
+}
+
+function roleOf(bot) {
+  if (!bot) return "Person";
+  return bot.enabled ? "Bot" : "Bot, not enabled";
 }
 
 /** Completions for `@` and `/` where one is. */

@@ -9,6 +9,7 @@ import { showToast } from "./toasts.js";
 /** A list with a cause and two buttons each. */
 export class DeadLetters {
   constructor(store) {
+    this.store = store;
     this.list = h("ul.letters", { "aria-label": "Dead letters, the newest first" });
     this.element = h(
       "div.dead",
@@ -22,25 +23,28 @@ export class DeadLetters {
     this.#show([]);
   }
 
+  get badge() {
+    return { count: this.store.dead.length, kind: "bad" };
+  }
+
   #show(letters) {
     const open = new Set([...this.list.querySelectorAll("details[open]")].map((details) => details.dataset.id));
-    fill(
-      this.list,
-      letters.length
-        ? letters.map((letter) => this.#item(letter, open.has(letter.id)))
-        : h("li.hint.muted", "No dead letters."),
-    );
+    const items = letters.map((letter) => this.#item(letter, open.has(letter.id)));
+    fill(this.list, items.length ? items : h("li.hint.muted", "No dead letters."));
   }
 
   #item(letter, open) {
-    const act = (what, said) => async (event) => {
-      event.currentTarget.disabled = true;
-      try {
-        await settleDead(letter.id, what);
-        showToast(said);
-      } catch (error) {
-        showToast(error.message, "bad");
-      }
+    const button = (selector, label, act, done) => {
+      const onclick = async (event) => {
+        event.currentTarget.disabled = true;
+        try {
+          await settleDead(letter.id, act);
+          showToast(`${letter.id} ${done}`);
+        } catch (error) {
+          showToast(error.message, "bad");
+        }
+      };
+      return h(selector, { "aria-label": `${label} ${letter.id}`, onclick }, label);
     };
     const kind = letter.id.startsWith("r") ? "Reply that could not be sent" : "Message that could not be handled";
     const facts = [
@@ -64,30 +68,14 @@ export class DeadLetters {
       ),
       h(
         "div.row",
-        h(
-          "button.primary",
-          {
-            "aria-label": `Retry ${letter.id}`,
-            onclick: act("retry", `${letter.id} is tried again. What it had said before it failed is not said twice.`),
-          },
-          "Retry",
-        ),
-        h(
-          "button.button",
-          {
-            "aria-label": `Discard ${letter.id}`,
-            onclick: act("discard", `${letter.id} was given up.`),
-          },
-          "Discard",
-        ),
+        button("button.primary", "Retry", "retry", "is retried. What it sent before it failed is not sent twice."),
+        button("button.button", "Discard", "discard", "was discarded."),
       ),
     );
   }
 }
 
 function cause(error) {
-  const lines = String(error ?? "")
-    .trim()
-    .split("\n");
+  const lines = (error ?? "").trim().split("\n");
   return lines[0].startsWith("Traceback") ? lines.at(-1) : lines[0] || "No cause is known.";
 }

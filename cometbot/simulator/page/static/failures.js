@@ -42,9 +42,8 @@ export class Failures {
     this.#show();
   }
 
-  /** How many are switched on. */
-  get count() {
-    return FAILURES.filter((failure) => this.#rule(failure)).length;
+  get badge() {
+    return { count: FAILURES.filter((failure) => this.#rule(failure)).length, kind: "warn" };
   }
 
   #rule({ kind }) {

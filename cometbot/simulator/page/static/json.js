@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 
 const TOKEN = /("(?:\\.|[^"\\])*"?)(\s*:)?|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/g;
-const LONGEST = 60_000;
+const MAX_LENGTH = 60_000;
 
 /** A block that shows `value`. Text that is JSON is shown as that, other text as it is. */
 export function jsonBlock(value, label = "JSON") {
@@ -24,7 +24,7 @@ export function textOf(value) {
 
 function coloured(whole) {
   const text =
-    whole.length > LONGEST ? `${whole.slice(0, LONGEST)}\n… ${whole.length - LONGEST} more characters` : whole;
+    whole.length > MAX_LENGTH ? `${whole.slice(0, MAX_LENGTH)}\n… ${whole.length - MAX_LENGTH} more characters` : whole;
   const nodes = [];
   let done = 0;
   for (const match of text.matchAll(TOKEN)) {

@@ -1,6 +1,6 @@
 // Puts the page together: the store and its feed, the three panes, and the address that names where one is.
 
-import { h, fill } from "./dom.js";
+import { decodeUrlPart, h, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { SimulatorStore } from "./simulator_store.js";
 import { SimulatorFeed } from "./simulator_feed.js";
@@ -28,42 +28,18 @@ const sidebar = new Sidebar(byId("people"), store, { go, become });
 const chat = new Chat(byId("chat"), store, messageActions);
 const thread = new Thread(store, messageActions, closeThread);
 const traffic = new TrafficLog(store);
-const failures = new Failures(store);
-const output = new Output(store);
-const tabs = new Tabs(
-  byId("tools"),
-  [
-    { name: "thread", label: "Thread", element: thread.element, hidden: true },
-    { name: "traffic", label: "Traffic", element: traffic.element },
-    {
-      name: "dead",
-      label: "Dead letters",
-      element: new DeadLetters(store).element,
-      badge: () => ({ count: store.dead.length, kind: "bad" }),
-    },
-    {
-      name: "failures",
-      label: "Failures",
-      element: failures.element,
-      badge: () => ({ count: failures.count, kind: "warn" }),
-    },
-    {
-      name: "output",
-      label: "Output",
-      element: output.element,
-      badge: () => ({ count: output.unseen, kind: "bad" }),
-      shown: () => output.shown(),
-    },
-  ],
-  store,
-);
+const panels = {
+  thread,
+  traffic,
+  dead: new DeadLetters(store),
+  failures: new Failures(store),
+  output: new Output(store),
+};
+const tabs = new Tabs(byId("tools"), panels, store);
 
-fill(
-  byId("panes"),
-  PANES.map(([pane, label, sign]) =>
-    h("button", { dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", label)),
-  ),
-);
+const paneButton = ([pane, label, sign]) =>
+  h("button", { dataset: { pane }, onclick: () => showPane(pane) }, icon(sign), h("span", label));
+fill(byId("panes"), PANES.map(paneButton));
 showPane("chat");
 store.on("directory", settle);
 store.on("messages", () => store.place && sidebar.markSeen(store.place));
@@ -72,16 +48,13 @@ await new SimulatorFeed(store).reconnect();
 document.documentElement.dataset.ready = "true";
 if (matchMedia("(min-width: 761px)").matches) chat.composer.focus();
 
-/** Be who the address says, where it says, or the first person with the first bot. */
+/** Open what the address names: a user and a conversation; by default the first person and the first bot. */
 function settle() {
-  const [uid, kind, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
-  const me = store.users.has(uid)
-    ? uid
-    : store.users.has(store.me)
-      ? store.me
-      : ([...store.users.values()].find((user) => !user.isBot)?.uid ?? [...store.users.keys()][0] ?? "");
-  const known = { user: store.users, group: store.groups }[kind]?.has(id);
-  const place = known && id !== me ? { kind, id } : placeFor(me);
+  const [uid, kind, id] = location.hash.slice(1).split("/").map(decodeUrlPart);
+  const users = [...store.users.values()];
+  const first = (users.find((user) => !user.isBot) ?? users[0])?.uid ?? "";
+  const me = [uid, store.me, first].find((one) => store.users.has(one)) ?? "";
+  const place = id !== me && store.has({ kind, id }) ? { kind, id } : placeFor(me);
   if (me !== store.me) {
     store.me = me;
     store.emit("me");
@@ -90,11 +63,7 @@ function settle() {
 }
 
 function placeFor(me) {
-  const exists =
-    store.place &&
-    (store.place.kind === "group" ? store.groups : store.users).has(store.place.id) &&
-    store.place.id !== me;
-  if (exists) return store.place;
+  if (store.place && store.has(store.place) && store.place.id !== me) return store.place;
   const others = [...store.users.values()].filter((user) => user.uid !== me);
   const first = store.isBot(me)
     ? others.find((user) => !user.isBot)
@@ -111,8 +80,7 @@ function enter(place) {
 }
 
 function go(place) {
-  const isKnown = (place.kind === "group" ? store.groups : store.users).has(place.id);
-  if (!isKnown) return showToast(`There is no ${place.kind} ${place.id} here.`, "bad");
+  if (!store.has(place)) return showToast(`There is no ${place.kind} ${place.id} here.`, "bad");
   closeThread();
   remember(store.me, place);
   showPane("chat");
@@ -123,7 +91,7 @@ function become(uid) {
   closeThread();
   const talked = store.isBot(uid) ? lastPartner(uid) : null;
   const isSelf = store.place?.kind === "user" && store.place.id === uid;
-  // Whoever becomes the bot they talked to wants to answer whom they were.
+  // Who becomes the bot of the open chat wants to answer the user of before.
   remember(uid, isSelf ? { kind: "user", id: store.me } : (talked ?? placeOf(uid)));
 }
 

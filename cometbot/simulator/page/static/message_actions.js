@@ -1,11 +1,11 @@
-// Who reads and writes: what is known of a message beside what it says, and what can be done with it.
+// What is known of a message beside its content, and what the user can do with it.
 
 import { act, press, say, upload } from "./api.js";
 import { isBeingHandled, QuickReplyExpiry } from "./quick_reply_expiry.js";
 import { duration } from "./time.js";
 import { showToast } from "./toasts.js";
 
-/** What a message says and can do, for the reader that `store` knows. Shared by the chat and the thread. */
+/** The facts and actions of messages, for the user of `store`. Shared by the chat and the thread. */
 export class MessageActions {
   #expiry;
 
@@ -18,8 +18,8 @@ export class MessageActions {
       react: (message, reaction, isMine) =>
         this.try(() => act(store.me, { act: isMine ? "unreact" : "react", message: message.id, reaction })),
       reply: (message) => openThread(message.parentId || message.id),
-      edit: (message) =>
-        this.editor?.edit(message.data.text, (text) =>
+      edit: (message, editor = this.editor) =>
+        editor?.edit(message.data.text, (text) =>
           this.try(() => act(store.me, { act: "edit", message: message.id, text })),
         ),
       remove: (message) => this.try(() => act(store.me, { act: "delete", message: message.id })),
@@ -62,7 +62,7 @@ export class MessageActions {
     };
   }
 
-  /** Whether it was said; who is no member of the group joins it first. */
+  /** Send a text and return whether that worked. A user who is no member of the group joins it first. */
   async send(address, text, more = {}) {
     const { store } = this;
     return this.try(async () => {
@@ -75,7 +75,7 @@ export class MessageActions {
     });
   }
 
-  /** Whether all of it was said: the text, or the files with the text as their caption. */
+  /** Send a text, or files with the text as their caption, and return whether that worked. */
   async sendAll(address, { text, files }) {
     if (!files.length) return this.send(address, text);
     return this.try(async () => {

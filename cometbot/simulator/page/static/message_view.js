@@ -83,27 +83,15 @@ function tools(message, facts, view) {
 }
 
 function picker(message, view) {
-  const list = h("div.emoji", { role: "group", "aria-label": "Reactions" });
-  const details = h(
-    "details.picker",
-    h("summary.icon-button", { title: "React", "aria-label": "React" }, icon("react")),
-    list,
-  );
-  for (const emoji of EMOJI) {
-    list.append(
-      h(
-        "button.icon-button",
-        {
-          "aria-label": `React with ${emoji}`,
-          onclick: () => {
-            details.open = false;
-            view.acts.react(message, emoji, false);
-          },
-        },
-        emoji,
-      ),
-    );
-  }
+  const react = (emoji) => {
+    details.open = false;
+    view.acts.react(message, emoji, false);
+  };
+  const button = (emoji) =>
+    h("button.icon-button", { "aria-label": `React with ${emoji}`, onclick: () => react(emoji) }, emoji);
+  const summary = h("summary.icon-button", { title: "React", "aria-label": "React" }, icon("react"));
+  const list = h("div.emoji", { role: "group", "aria-label": "Reactions" }, EMOJI.map(button));
+  const details = h("details.picker", summary, list);
   details.addEventListener("toggle", () => {
     const room = details.getBoundingClientRect().top - (details.closest(".messages")?.getBoundingClientRect().top ?? 0);
     details.classList.toggle("below", room < PICKER_HEIGHT);

@@ -3,7 +3,7 @@
 import { h, fill } from "./dom.js";
 import { clock } from "./time.js";
 
-const NEAR = 60;
+const END_DISTANCE = 60;
 
 /** Lines, the newest last; stays at the end if one is there. */
 export class Output {
@@ -17,9 +17,9 @@ export class Output {
     this.#show([]);
   }
 
-  /** How many warnings and errors came while this was not looked at. */
-  get unseen() {
-    return this.#unseen;
+  /** The number of warnings and errors that came while this was hidden. */
+  get badge() {
+    return { count: this.#unseen, kind: "bad" };
   }
 
   shown() {
@@ -28,7 +28,7 @@ export class Output {
   }
 
   #show(lines) {
-    const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < NEAR;
+    const isAtEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < END_DISTANCE;
     const isVisible = this.list.offsetParent !== null;
     const fresh = lines.filter((line) => line.id > this.#last);
     if (this.#last || isVisible)

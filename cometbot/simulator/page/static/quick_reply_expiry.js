@@ -1,60 +1,60 @@
-// Which offers a bot would still take: those of its last answer, until it says something in answer to a later message.
+// Which quick replies are over: those of a bot's reply are valid until it replies to a later message.
 
 const EXPIRED = "No longer asked: the bot has answered a later message";
 
-/** By this name a message is known to the bot that said it: for which event, and in which run of it. */
+/** The id that the bot gave to a message: the event that it replies to, and the attempt. */
 const CLIENT_ID = /^cb-([a-z]\w*)-(\d+)-/;
 
-/** What is over of what the bots of `store` have offered, by the rule of cometbot: a conversation with all its threads. */
+/** By cometbot's own rule, which counts a conversation with all its threads. */
 export class QuickReplyExpiry {
   #store;
-  #standing = null;
+  #valid = null;
 
   constructor(store) {
     this.#store = store;
-    store.on("messages handled", () => (this.#standing = null));
+    store.on("messages handled", () => (this.#valid = null));
   }
 
-  /** Whether nothing takes any more what this message offers; false where that cannot be known. */
+  /** Return whether a message's quick replies are over; false if that cannot be known. */
   isExpired(message) {
     const turn = turnOf(message);
     if (!turn || !message.hasQuickReplies) return false;
-    this.#standing ??= this.#find();
-    return this.#standing.get(laneOf(message)) !== turn;
+    this.#valid ??= this.#find();
+    return this.#valid.get(conversationOf(message)) !== turn;
   }
 
-  /** By lane the turn, which is all that was said for one event, whose offers stand. */
+  /** Return for each bot and conversation the turn (all messages for one event) whose quick replies are valid. */
   #find() {
-    const homes = this.#homes();
+    const conversations = this.#findConversations();
     const turns = new Map();
     for (const message of [...this.#store.messages.values()].sort((one, other) => one.id - other.id)) {
       const turn = turnOf(message);
       if (!turn) continue;
-      const name = `${laneOf(message)} ${turn}`;
+      const name = `${conversationOf(message)} ${turn}`;
       const before = turns.get(name);
       turns.delete(name); // it counts from its last message on
-      turns.set(name, { turn, message, isOffer: before?.isOffer || message.hasQuickReplies });
+      turns.set(name, { turn, message, hasQuickReplies: before?.hasQuickReplies || message.hasQuickReplies });
     }
-    const standing = new Map();
-    for (const { turn, message, isOffer } of turns.values()) {
-      if (isOffer || isAnswer(message, homes)) standing.set(laneOf(message), turn);
+    const valid = new Map();
+    for (const { turn, message, hasQuickReplies } of turns.values()) {
+      if (hasQuickReplies || isAnswer(message, conversations)) valid.set(conversationOf(message), turn);
     }
-    return standing;
+    return valid;
   }
 
-  /** By bot and event the conversation in which it happened, as far as that is known. */
-  #homes() {
-    const homes = new Map();
+  /** Return the conversation of each bot's event, as far as it is known. */
+  #findConversations() {
+    const conversations = new Map();
     for (const [name, { event }] of Object.entries(this.#store.handled)) {
       const place = name.indexOf("/");
       const message = this.#store.messages.get(name.slice(place + 1));
-      if (event && message) homes.set(`${name.slice(0, place)}/${event}`, message.conversationId);
+      if (event && message) conversations.set(`${name.slice(0, place)}/${event}`, message.conversationId);
     }
-    return homes;
+    return conversations;
   }
 }
 
-/** Whether the handler that sent this message still runs, and may edit it: a streamed reply grows by edits. */
+/** Return whether the handler that sent this message still runs: it may edit it, as a streamed reply does. */
 export function isBeingHandled(message, handled) {
   const [, event] = CLIENT_ID.exec(message.muid ?? "") ?? [];
   const isRunning = ([name, one]) =>
@@ -62,18 +62,18 @@ export function isBeingHandled(message, handled) {
   return Boolean(event) && Object.entries(handled).some(isRunning);
 }
 
-const laneOf = (message) => `${message.sender} ${message.conversationId}`;
+const conversationOf = (message) => `${message.sender} ${message.conversationId}`;
 
 function turnOf(message) {
   const found = CLIENT_ID.exec(message.muid ?? "");
   return found ? `${found[1]}-${found[2]}` : "";
 }
 
-/** Whether it was said for an event of its own conversation: what is said unasked, or from elsewhere, ends nothing. */
-function isAnswer(message, homes) {
+/** Return whether a message replies to an event of its own conversation. Others end no quick replies. */
+function isAnswer(message, conversations) {
   const [, event] = CLIENT_ID.exec(message.muid);
-  const home = homes.get(`${message.sender}/${event}`) ?? message.conversationId;
-  return event.startsWith("m") && home === message.conversationId;
+  const conversation = conversations.get(`${message.sender}/${event}`) ?? message.conversationId;
+  return event.startsWith("m") && conversation === message.conversationId;
 }
 
 /** Return the attributes of a quick reply: disabled for the bot itself, and once it is no longer asked. */

@@ -2,7 +2,7 @@
 
 import { Store } from "./store.js";
 
-const MOST_ENTRIES = 600;
+const MAX_ENTRIES = 600;
 
 /** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connection. */
 export class SimulatorStore extends Store {
@@ -54,7 +54,7 @@ export class SimulatorStore extends Store {
   /** A log entry: a change to a message, a callback or a REST call. */
   addEntry(entry) {
     if (entry.kind !== "change") {
-      this.entries = [...this.entries, entry].slice(-MOST_ENTRIES);
+      this.entries = [...this.entries, entry].slice(-MAX_ENTRIES);
       this.emit("entries", entry);
       return;
     }
@@ -75,6 +75,15 @@ export class SimulatorStore extends Store {
 
   nameOf(uid) {
     return this.users.get(uid)?.name || uid;
+  }
+
+  /** Return whether there is the user or group of a place. */
+  has({ kind, id }) {
+    return Boolean({ user: this.users, group: this.groups }[kind]?.has(id));
+  }
+
+  titleOf({ kind, id }) {
+    return kind === "group" ? (this.groups.get(id)?.name ?? id) : this.nameOf(id);
   }
 
   isBot(uid) {

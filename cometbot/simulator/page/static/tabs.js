@@ -2,32 +2,30 @@
 
 import { h, fill } from "./dom.js";
 
-/** `pages` is a list of {name, label, element, badge()}; a page with `hidden` true has no tab until it is shown. */
+const LABELS = { thread: "Thread", traffic: "Traffic", dead: "Dead letters", failures: "Failures", output: "Output" };
+
+/**
+ * `panels` are by name what the tabs show: each has an `element`, and may have `badge` ({count, kind}) and `shown()`. The
+ * thread has no tab until it is shown.
+ */
 export class Tabs {
-  constructor(root, pages, store) {
-    this.pages = pages;
-    this.strip = h("div.tabs-strip", { role: "tablist", "aria-label": "Inspector" });
-    this.panels = h("div.tab-panels");
-    fill(root, this.strip, this.panels);
-    this.current = pages.find((page) => !page.hidden).name;
-    for (const page of pages) {
-      page.panel = h(
-        "div.tab-panel",
-        { role: "tabpanel", id: `panel-${page.name}`, "aria-labelledby": `tab-${page.name}` },
-        page.element,
-      );
-      page.tab = h("button.hstack.muted", {
-        role: "tab",
-        id: `tab-${page.name}`,
-        "aria-controls": `panel-${page.name}`,
-        onclick: () => this.show(page.name),
-      });
-      this.panels.append(page.panel);
-      this.strip.append(page.tab);
-    }
+  constructor(root, panels, store) {
+    this.pages = Object.entries(panels).map(([name, content]) => this.#page(name, content));
+    const tabs = this.pages.map(({ tab }) => tab);
+    this.strip = h("div.tabs-strip", { role: "tablist", "aria-label": "Inspector" }, tabs);
+    const elements = this.pages.map(({ panel }) => panel);
+    fill(root, this.strip, h("div.tab-panels", elements));
     this.strip.addEventListener("keydown", (event) => this.#move(event));
     store.on("entries dead rules output", () => this.#label());
-    this.show(this.current);
+    this.show("traffic");
+  }
+
+  #page(name, content) {
+    const [id, controls] = [`tab-${name}`, `panel-${name}`];
+    const onclick = () => this.show(name);
+    const tab = h("button.hstack.muted", { role: "tab", id, "aria-controls": controls, onclick });
+    const panel = h("div.tab-panel", { role: "tabpanel", id: controls, "aria-labelledby": id }, content.element);
+    return { name, content, tab, panel, hidden: name === "thread" };
   }
 
   show(name) {
@@ -36,10 +34,10 @@ export class Tabs {
       const isHere = page.name === name;
       if (isHere) page.hidden = false;
       page.panel.hidden = !isHere;
-      page.tab.hidden = Boolean(page.hidden);
+      page.tab.hidden = page.hidden;
       page.tab.setAttribute("aria-selected", String(isHere));
       page.tab.tabIndex = isHere ? 0 : -1;
-      if (isHere) page.shown?.();
+      if (isHere) page.content.shown?.();
     }
     this.#label();
   }
@@ -53,8 +51,8 @@ export class Tabs {
 
   #label() {
     for (const page of this.pages) {
-      const { count = 0, kind = "" } = page.badge?.() ?? {};
-      fill(page.tab, page.label, count ? h("span.count", { class: kind }, count) : null);
+      const { count = 0, kind = "" } = page.content.badge ?? {};
+      fill(page.tab, LABELS[page.name], count ? h("span.count", { class: kind }, count) : null);
     }
   }
 

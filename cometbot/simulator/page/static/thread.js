@@ -13,21 +13,14 @@ export class Thread {
 
   constructor(store, messageActions, close) {
     this.store = store;
-    // Within a thread there is no other one.
-    const editor = { edit: (text, save) => this.composer.edit(text, save) };
     const within = {
       facts: (message, more) => ({ ...messageActions.facts(message, more), replies: 0 }),
       actions: (message) => messageActions.actions(this.#inThread(message)),
       nameOf: messageActions.nameOf,
       acts: {
         ...messageActions.acts,
-        reply: null,
-        edit: (message) => {
-          const before = messageActions.editor;
-          messageActions.editor = editor;
-          messageActions.acts.edit(message);
-          messageActions.editor = before;
-        },
+        reply: null, // there is no thread within a thread
+        edit: (message) => messageActions.acts.edit(message, this.composer),
       },
     };
     this.transcript = new Transcript(messageView(within), {

@@ -6,7 +6,7 @@ import { jsonBlock, textOf } from "./json.js";
 import { clock, duration } from "./time.js";
 import { copyText } from "./toasts.js";
 
-const MOST = 200;
+const MAX_ROWS = 200;
 const KINDS = [
   ["", "All"],
   ["callback", "Callbacks"],
@@ -36,7 +36,7 @@ export class TrafficLog {
     store.on("entries handled", () => this.#show());
   }
 
-  /** Show only what has to do with this message; all with an empty id. */
+  /** Show only the entries of this message; all with an empty id. */
   showMessage(id) {
     this.#only = id;
     this.chip.hidden = !id;
@@ -44,7 +44,7 @@ export class TrafficLog {
     this.#cleared = id ? 0 : this.#cleared;
     this.#show();
     const rows = [...this.#rows.values()];
-    // What the bot did may be logged before the callback by which it was told: that one ends later.
+    // A call of the bot may be logged before its callback, which ends later.
     const first = rows.findLast(({ entry }) => entry.kind === "callback") ?? rows.at(-1);
     if (id && first) first.element.open = true;
   }
@@ -64,7 +64,7 @@ export class TrafficLog {
           (!this.#only || concerns(entry, this.#only, this.store)) &&
           (!wanted || this.#text(entry).includes(wanted)),
       )
-      .slice(-MOST)
+      .slice(-MAX_ROWS)
       .reverse();
     const kept = new Map();
     for (const entry of shown) kept.set(entry.id, this.#row(entry));
@@ -166,7 +166,7 @@ function head(entry, handled) {
 
 const separated = (part, index) => (index ? [" · ", part] : part);
 
-/** Whether it is a call by which the bot's process learns who is a bot: at its start, and every few minutes. */
+/** Return whether it is the call by which the bot's process learns every few minutes who is a bot. */
 function isUpkeep(entry) {
   return entry.kind === "request" && entry.method === "GET" && entry.path.endsWith("/bots");
 }
@@ -182,7 +182,7 @@ function concerns(entry, id, store) {
   );
 }
 
-/** Whether a REST call sent what a bot said right after this message, in its conversation. */
+/** Return whether a REST call sent a bot's message right after this one, in its conversation. */
 function answersTo(entry, message, store) {
   const sent = store.messages.get(entry.answer?.data?.id);
   if (!message || !sent || sent.conversationId !== message.conversationId || Number(sent.id) < Number(message.id))

@@ -59,7 +59,7 @@ export function upload(file, progress) {
     form.append("file", file, file.name || "picture.png");
     request.upload.addEventListener("progress", (event) => event.total && progress(event.loaded / event.total));
     request.addEventListener("load", () => {
-      const answer = parsed(request.responseText);
+      const answer = parseJson(request.responseText);
       if (request.status >= 200 && request.status < 300 && answer?.[0]) resolve(answer[0]);
       else reject(refusal(request.status, answer, request.getResponseHeader("Retry-After")));
     });
@@ -95,17 +95,18 @@ async function call(method, path, body, { isLast = false } = {}) {
   } finally {
     running.delete(stop);
   }
-  const answer = parsed(text);
+  const answer = parseJson(text);
   if (response.ok && answer !== undefined) return answer;
   throw refusal(response.ok ? 502 : response.status, answer, response.headers.get("Retry-After"));
 }
 
 function refusal(status, answer, retryAfter) {
-  const told = status < 500 && typeof answer?.message === "string" ? answer.message : "";
-  return new RequestError(told || t("failed", { status }), status, Number(retryAfter) || 0);
+  const text = status < 500 && typeof answer?.message === "string" ? answer.message : "";
+  return new RequestError(text || t("failed", { status }), status, Number(retryAfter) || 0);
 }
 
-function parsed(text) {
+/** Return the value of a JSON text, undefined if it is none. */
+export function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {

@@ -11,7 +11,7 @@ import { ConnectionNotice } from "./connection_notice.js";
 import { t } from "./i18n.js";
 import { emptyConversation, Transcript, typingIndicator } from "./transcript.js";
 
-const SETTLED = 200;
+const SCROLL_DELAY = 200;
 const LIMITS = { image: "maxImageSize", audio: "maxAudioSize", video: "maxVideoSize", file: "maxFileSize" };
 
 /** The right pane; `acts` are what is done elsewhere: go, rename, remove, earlier, and the outbox's. */
@@ -38,7 +38,6 @@ export class Chat {
       this.notice.element,
       this.transcript.element,
       this.composer.element,
-      h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), t("dropHere")),
     );
     this.composer.dropOn(this.element);
     store.on("place", () => this.#enter());
@@ -112,7 +111,7 @@ export class Chat {
     return undefined;
   }
 
-  /** The same element as long as it depends on the same: whoever is at it stays there. */
+  /** Return the same element as long as `facts` are the same, so that it keeps the focus. */
   #once(name, facts, make) {
     const signature = JSON.stringify(facts);
     if (this.#made.get(name)?.signature !== signature) this.#made.set(name, { signature, element: make() });
@@ -146,8 +145,8 @@ export class Chat {
     try {
       await this.acts.earlier(place.id);
     } finally {
-      // Where a wheel goes on while messages come in above, the browser does not tell that it is at the top again.
-      setTimeout(goOn, SETTLED);
+      // While messages are added above a moving wheel, the browser fires no scroll event at the top.
+      setTimeout(goOn, SCROLL_DELAY);
     }
   }
 

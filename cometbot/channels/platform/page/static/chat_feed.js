@@ -106,7 +106,7 @@ export class ChatFeed extends Feed {
     else if (name === "chat-removed") store.removeChat(value.id);
   }
 
-  /** A chat is heard of from this event on: what was said in a new one before would be missing. */
+  /** The stream has the events of a chat from this one on, so a new chat is loaded once. */
   #addChat(chat) {
     this.store.updateChat(chat);
     if (this.#followed.has(chat.id)) return;
@@ -152,7 +152,7 @@ export class ChatFeed extends Feed {
     if (!this.store.user || this.#isPaused) return;
     this.#isAsleep = true;
     this.stop();
-    await this.catchUp().catch(() => {}); // whoever looks again connects, and sees then whether that works
+    await this.catchUp().catch(() => {}); // a failure is shown when the page is visible again
     if (this.#isAsleep) this.#hideTimer = setTimeout(() => this.#sleep(), HIDDEN_POLL_INTERVAL);
   }
 }

@@ -48,7 +48,7 @@ export class ChatStore extends Store {
     for (const topic of ["service", "user", "bots", "chats", "messages"]) this.emit(topic);
   }
 
-  /** Forget whoever was here. */
+  /** Remove all data of the user. */
   clear() {
     this.user = null;
     this.unsent = [];
@@ -92,11 +92,11 @@ export class ChatStore extends Store {
   addMessage(message, { isNews = false } = {}) {
     const known = this.#messagesIn(message.chatId);
     const before = known.messages.get(message.id);
-    this.#keep(known, message);
+    this.#setMessage(known, message);
     const chat = this.chats.get(message.chatId);
     if (chat && (!chat.last || chat.last.timestamp <= message.timestamp)) chat.last = message;
     if (message.senderId !== this.user?.id) this.setTyping(message.chatId, false);
-    if (isNews && !before && message.senderId !== this.user?.id) this.#news(message);
+    if (isNews && !before && message.senderId !== this.user?.id) this.#addNew(message);
     this.emit("messages", { chat: message.chatId });
   }
 
@@ -110,7 +110,7 @@ export class ChatStore extends Store {
       if (!message || message.isPartial || ids.has(id)) continue;
       if (!first || message.timestamp >= first.timestamp) known.messages.delete(id);
     }
-    for (const message of messages) this.#keep(known, message);
+    for (const message of messages) this.#setMessage(known, message);
     if (hasEarlier !== undefined) known.hasEarlier = hasEarlier;
     known.isBegun = true;
     this.emit("messages", { chat });
@@ -127,7 +127,7 @@ export class ChatStore extends Store {
       const senderId = this.chats.get(chatId)?.botId;
       const body = sequence === 0 ? text : before.body + text;
       const piece = { id, chatId, senderId, attachments: [], streamId: id, timestamp, sequence, body };
-      messages.set(id, { ...this.#shown(piece, before), isPartial: true });
+      messages.set(id, { ...this.#withKey(piece, before), isPartial: true });
     }
     this.emit("messages", { chat: chatId });
   }
@@ -136,7 +136,7 @@ export class ChatStore extends Store {
     if (this.known.get(chat)?.messages.delete(id)) this.emit("messages", { chat });
   }
 
-  /** What was said at the place where one is, oldest first, and then what is still on its way there. */
+  /** Return the messages of the open chat, oldest first, and then those that are not sent yet. */
   messagesHere() {
     const { kind, id } = this.place;
     const stored = kind === "chat" ? [...(this.known.get(id)?.messages.values() ?? [])] : [];
@@ -153,7 +153,7 @@ export class ChatStore extends Store {
     return [...(this.known.get(chat)?.messages.keys() ?? [])];
   }
 
-  /** The time stamp of the newest message of a chat that the platform has told of, 0 if there is none. */
+  /** Return the time stamp of the newest stored message of a chat, 0 if there is none. */
   newestIn(chat) {
     const stored = [...(this.known.get(chat)?.messages.values() ?? [])].filter((message) => !message.isPartial);
     return Math.max(0, ...stored.map((message) => message.timestamp));
@@ -177,7 +177,7 @@ export class ChatStore extends Store {
     if (this.unread.delete(chat)) this.emit("chats");
   }
 
-  #news(message) {
+  #addNew(message) {
     const isSeen = this.place.kind === "chat" && this.place.id === message.chatId && !document.hidden;
     if (isSeen) return this.markSeen(message.chatId);
     this.unread.set(message.chatId, (this.unread.get(message.chatId) ?? 0) + 1);
@@ -197,12 +197,12 @@ export class ChatStore extends Store {
     return this.known.get(chat);
   }
 
-  #keep(known, message) {
+  #setMessage(known, message) {
     if (message.streamId) known.messages.delete(message.streamId);
-    known.messages.set(message.id, this.#shown(message, known.messages.get(message.id)));
+    known.messages.set(message.id, this.#withKey(message, known.messages.get(message.id)));
   }
 
-  #shown(message, before) {
+  #withKey(message, before) {
     // What was on its way, or being written, stays the same element once it is there.
     const key = before?.key ?? (message.clientId || message.streamId || message.id);
     return { ...message, key, sender: message.senderId, sentAt: message.timestamp / 1000 };

@@ -1,6 +1,6 @@
 // Puts the page together: who one is, the address that names where one is, and what can be done there.
 
-import { h, fill } from "./dom.js";
+import { decodeUrlPart, h, fill } from "./dom.js";
 import * as api from "./api.js";
 import { Chat } from "./chat.js";
 import { openForm, openConfirmation } from "./dialog.js";
@@ -13,10 +13,10 @@ import { showToast } from "./toasts.js";
 import { t, setLanguage } from "./i18n.js";
 import { home, keepsCookies, welcome } from "./welcome.js";
 
-const AGAIN = 3000;
-const LONGEST_TITLE = 64;
+const RETRY_DELAY = 3000;
+const MAX_TITLE_LENGTH = 64;
 const LEAVING = "webchat.leaving";
-const LEAVING_AT_MOST = 25_000;
+const LEAVING_TIMEOUT = 25_000;
 const byId = (id) => document.getElementById(id);
 
 let isMade = false;
@@ -52,7 +52,7 @@ async function begin() {
     now = await api.start();
   } catch (error) {
     fill(byId("app"), h("main.welcome.vstack", h("div.sheet.vstack", h("p", { role: "status" }, error.message))));
-    setTimeout(begin, AGAIN);
+    setTimeout(begin, RETRY_DELAY);
     return;
   }
   store.restore(now);
@@ -99,7 +99,7 @@ function signedOut() {
 
 /** Be where the address says. */
 function settle() {
-  const [, page, id = ""] = location.pathname.split("/").map(decoded);
+  const [, page, id = ""] = location.pathname.split("/").map(decodeUrlPart);
   const kind = page === "conversation" ? "chat" : page;
   const isKnown = { bot: store.bots, chat: store.chats }[kind]?.has(id);
   if (kind && !isKnown) {
@@ -122,7 +122,7 @@ async function openChat(id) {
   if (store.place.id !== id) return;
   if (!fault) store.markSeen(id);
   else if (fault.isTransient) {
-    setTimeout(() => store.place.id === id && !store.known.get(id)?.isBegun && openChat(id), AGAIN);
+    setTimeout(() => store.place.id === id && !store.known.get(id)?.isBegun && openChat(id), RETRY_DELAY);
   }
 }
 
@@ -161,7 +161,7 @@ function opened(bot, made) {
 
 async function rename(shown) {
   const field = { name: "title", label: t("rename.label"), value: shown.title, hint: t("rename.hint") };
-  const fields = [{ ...field, isOptional: true, longest: LONGEST_TITLE }];
+  const fields = [{ ...field, isOptional: true, longest: MAX_TITLE_LENGTH }];
   const changed = await openForm(t("rename.title"), fields, t("save"), ({ title }) => api.renameChat(shown.id, title));
   if (changed) store.updateChat(changed);
 }
@@ -203,7 +203,7 @@ function otherTabLeaves({ key, newValue }) {
   if (key !== LEAVING || !store.user) return;
   if (newValue === null) return location.reload();
   suspend();
-  setTimeout(() => location.reload(), LEAVING_AT_MOST);
+  setTimeout(() => location.reload(), LEAVING_TIMEOUT);
 }
 
 /** What was written here is nobody else's business: who comes next at this browser is somebody else. */
@@ -219,7 +219,7 @@ store.on("chats", (detail) => {
   }
 });
 
-/** Do it, say what was wrong, and return that; `ignoreTransient` shows nothing where a retry may help. */
+/** Call `work`, show its error, and return it; `ignoreTransient` shows nothing where a retry may help. */
 async function attempt(work, { ignoreTransient = false } = {}) {
   try {
     await work();
@@ -236,12 +236,4 @@ function showTitle() {
   const unread = [...store.unread.values()].reduce((sum, count) => sum + count, 0);
   const where = store.bot ? `${store.bot.name} – ${store.service.name}` : store.service.name;
   document.title = unread ? `(${unread}) ${where}` : where;
-}
-
-function decoded(part) {
-  try {
-    return decodeURIComponent(part);
-  } catch {
-    return part;
-  }
 }

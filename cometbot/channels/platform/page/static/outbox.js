@@ -1,12 +1,12 @@
-// What was written and is not with the platform yet. It is sent in order, again if need be, and survives a reload; the
-// platform knows each by the id that it has from here, so that none is there twice.
+// Messages that the platform does not have yet. They are sent in order, retried, and survive a reload. The platform knows
+// each by the id that it gets here, so that none is stored twice.
 
-import { openChat, post } from "./api.js";
+import { openChat, parseJson, post } from "./api.js";
 import { storage } from "./store.js";
 
 const FIRST_PAUSE = 1000;
-const LONGEST_PAUSE = 30_000;
-const MOST_TRIES = 8;
+const MAX_PAUSE = 30_000;
+const MAX_TRIES = 8;
 
 /** `arrived(item, message)` is called with what the platform stored; `opened(bot, chat)` when a chat was begun. */
 export class Outbox {
@@ -22,11 +22,11 @@ export class Outbox {
     Object.assign(this, { arrived, opened, signedOut });
   }
 
-  /** Take up what an earlier visit, or another tab that is closed by now, has left. */
+  /** Load what an earlier visit, or a closed tab, has not sent. */
   restore() {
     this.#prefix = `webchat.unsent.${this.#store.user.id}.`;
     this.#isClosed = false;
-    const left = storage.names(this.#prefix).map((name) => read(storage.get(name)));
+    const left = storage.names(this.#prefix).map((name) => parseJson(storage.get(name)));
     this.#store.unsent = left
       .filter((item) => item?.clientId && (this.#store.chats.has(item.chatId) || this.#store.bots.has(item.draftOf)))
       .map((item) => (item.state === "failed" ? item : { ...item, state: "waiting" }))
@@ -34,7 +34,7 @@ export class Outbox {
     this.flush();
   }
 
-  /** Send and keep nothing more, until `restore`. */
+  /** Send and store nothing more, until `restore`. */
   close() {
     clearTimeout(this.#timer);
     this.#isClosed = true;
@@ -56,7 +56,7 @@ export class Outbox {
       at: Date.now(),
     };
     this.#store.unsent = [...this.#store.unsent, item];
-    this.#keep(item);
+    this.#save(item);
     this.#store.emit("messages");
     this.flush();
   }
@@ -87,7 +87,7 @@ export class Outbox {
     }
   }
 
-  /** The oldest that nothing before it in its chat holds up: what was refused does not. */
+  /** Return the oldest message that can be sent. A rejected message does not delay the others. */
   #next() {
     return this.#store.unsent.find((item) => item.state !== "failed");
   }
@@ -116,7 +116,7 @@ export class Outbox {
     return chat.id;
   }
 
-  /** Throws the milliseconds after which it is worth another try, where it is. */
+  /** Throws the milliseconds to wait before another attempt, if there will be one. */
   #failed(item, error) {
     if (error.status === undefined) throw error;
     if (error.status === 401) {
@@ -124,18 +124,18 @@ export class Outbox {
       return this.signedOut();
     }
     const tries = (this.#store.unsent.find((other) => other.clientId === item.clientId)?.tries ?? 0) + 1;
-    const isWorthIt = error.isTransient && (error.status === 0 || tries < MOST_TRIES);
+    const isWorthIt = error.isTransient && (error.status === 0 || tries < MAX_TRIES);
     this.#set(item.clientId, { state: isWorthIt ? "waiting" : "failed", reason: error.message, tries });
     if (!isWorthIt) return undefined;
     const pause = Math.max(error.retryAfter * 1000, this.#pause * (0.8 + Math.random() * 0.4));
-    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+    this.#pause = Math.min(this.#pause * 2, MAX_PAUSE);
     throw pause;
   }
 
   #set(id, changes) {
     this.#store.unsent = this.#store.unsent.map((item) => (item.clientId === id ? { ...item, ...changes } : item));
     const item = this.#store.unsent.find((other) => other.clientId === id);
-    if (item) this.#keep(item);
+    if (item) this.#save(item);
     this.#store.emit("messages");
   }
 
@@ -144,16 +144,8 @@ export class Outbox {
     storage.remove(this.#prefix + id);
   }
 
-  #keep(item) {
+  #save(item) {
     if (!this.#isClosed) storage.set(this.#prefix + item.clientId, JSON.stringify(item));
-  }
-}
-
-function read(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
   }
 }
 

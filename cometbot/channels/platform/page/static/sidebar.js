@@ -9,7 +9,7 @@ import { summary } from "./content.js";
 import { t } from "./i18n.js";
 import { shortTime } from "./time.js";
 
-/** The left pane. `go(path)` opens what is at this address, `leave()` is asked for by whoever wants to. */
+/** The left pane. `go(path)` opens an address, `leave()` signs the user out. */
 export class Sidebar {
   constructor(store, { go, leave }) {
     Object.assign(this, { store, go, leave });
