@@ -13,6 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CODE = sorted((ROOT / "cometbot").rglob("*.py"))
+SCRIPTS = sorted((ROOT / "cometbot").rglob("*.js"))
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 METAPHORS = "absolve bell bury crew door house mend neighbour nap rehearsal storm"
@@ -72,6 +73,13 @@ def test_docstrings_and_comments_have_no_metaphors() -> None:
         for word in forbidden(re.findall(r"[a-z]+", re.sub(r"``.*?``", "", text.lower(), flags=re.DOTALL)), METAPHORS)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_in_scripts_are_the_terms_of_the_field(path: Path) -> None:
+    code = re.sub(r'"[^"\n]*"|//[^\n]*|/\*.*?\*/', "", path.read_text(), flags=re.DOTALL)
+    names = set(re.findall(r"[A-Za-z]\w*", code))
+    assert {name for name in names if forbidden(words_of(name), f"{METAPHORS} {PRIVATE}")} == set()
 
 
 def test_pages_have_no_metaphors() -> None:

@@ -68,8 +68,8 @@ class EventStream:
         self._is_closed = True
 
     def _new_frames(self) -> Iterator[bytes]:
-        for name, look in self._panels.items():
-            shown = orjson.dumps(look(), default=to_json_value)
+        for name, load in self._panels.items():
+            shown = orjson.dumps(load(), default=to_json_value)
             if self._sent_panels.get(name) != shown:
                 self._sent_panels[name] = shown
                 yield frame(shown, name)

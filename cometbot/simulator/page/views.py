@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
 
 import orjson
 from flask import Blueprint, Response, request
@@ -61,8 +60,9 @@ class _PageViews:
         """Return older messages of the conversation of ``uid`` with another user, or of a group."""
         query = load(EarlierQuery(), request.args)
         kind, other = ("group", query["group"]) if query["group"] else ("user", query["user"])
-        place = f"group_{other.lower()}" if kind == "group" else conversation_id("user", uid.lower(), other.lower())
-        return data_response(page_data.earlier_messages(self._simulator.world, place, query["before"]))
+        other = other.lower()
+        conversation = f"group_{other}" if kind == "group" else conversation_id("user", uid.lower(), other)
+        return data_response(page_data.earlier_messages(self._simulator.world, conversation, query["before"]))
 
     def events(self) -> Response:
         """Return server-sent events after ``Last-Event-ID``, or after the query's ``after``.
@@ -83,18 +83,18 @@ class _PageViews:
         message = self._simulator.message(body["message"])
         with self._simulator.world.condition:
             self._simulator.world.directory.user(uid)
-        wanted = button_request(message, body["element"], body["values"])
-        came = press_button(wanted.method, wanted.url, wanted.headers, _to_json_bytes(wanted.body))
-        return data_response({"url": wanted.url, "status": came.status, "text": came.text[:2000], "error": came.error})
+        button = button_request(message, body["element"], body["values"])
+        sent = None if button.body is None else orjson.dumps(button.body)
+        answer = press_button(button.method, button.url, button.headers, sent)
+        shown = {"status": answer.status, "text": answer.text[:2000], "error": answer.error}
+        return data_response({"url": button.url, **shown})
 
     def settle_dead_letter(self, name: str, act: str) -> Response:
         """Retry or discard a dead letter and return a confirmation."""
         bench = self._simulator.workbench
         acts = {"retry": bench.retry, "discard": bench.discard}
         if act not in acts or not acts[act](name):
-            raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"There is no dead letter {name}: it may be done by now.")
+            raise Refusal(
+                "ERR_MESSAGE_ID_NOT_FOUND", f"There is no dead letter {name}. It may have been retried or discarded."
+            )
         return data_response({"success": True})
-
-
-def _to_json_bytes(value: Any) -> bytes | None:
-    return None if value is None else orjson.dumps(value)

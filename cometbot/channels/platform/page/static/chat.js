@@ -1,7 +1,7 @@
 // The middle: one chat with its head, its messages and the box to write in; or, where none is open, the bots.
 
 import { h, fill, oncePerFrame } from "./dom.js";
-import { icon, iconButton } from "./icons.js";
+import { iconButton } from "./icons.js";
 import { avatar } from "./avatar.js";
 import { upload } from "./api.js";
 import { Composer } from "./composer.js";
