@@ -9,9 +9,19 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from cometbot.simulator import Simulator
+from cometbot.simulator.workbench import NullWorkbench
 from tests.browser.engine import TIMEOUT_MS, Need, expect, needs
 from tests.browser.notices import record_notices, wait_for_notice
 from tests.ports import free_port
+
+
+class StartingBot(NullWorkbench):
+    def __init__(self) -> None:
+        self.starts = 0
+
+    def status(self) -> dict[str, object]:
+        return {"state": "running", "bot": f"start {self.starts}", "starts": self.starts}
+
 
 STREAM = re.compile(r"/simulator/events\?after=\d+$")
 
@@ -118,3 +128,13 @@ def test_eight_tabs_share_one_stream(page: Page, simulator: Simulator) -> None:
     for tab in tabs:
         expect(tab.locator("#chat .bubble")).to_have_text([*said, "After"])
     assert len(streams) == 1
+
+
+def test_first_start_of_the_bot_is_no_restart(page: Page, simulator: Simulator) -> None:
+    simulator.workbench = bot = StartingBot()
+    page.reload()
+    for bot.starts in (0, 1):
+        expect(page.locator("#people .state")).to_have_text(f"start {bot.starts} is running")
+    assert page.evaluate("window.told") == []
+    bot.starts = 2
+    wait_for_notice(page, "The bot runs again.", "notice good")
