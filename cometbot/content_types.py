@@ -6,7 +6,7 @@ import io
 import mimetypes
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import BinaryIO
 
 from cometbot import media_tracks
@@ -15,70 +15,62 @@ SNIFFED_BYTES = 4096
 """The bytes at the beginning of a file that :func:`sniff` reads."""
 
 _FALLBACK = "application/octet-stream"
-_SIGNATURES: tuple[tuple[bytes, str], ...] = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"\xff\x0a", "image/jxl"),
-    (b"\0\0\0\x0cJXL \r\n\x87\n", "image/jxl"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
-    (b"8BPS\0\x01", "image/vnd.adobe.photoshop"),
-    (b"II*\0\x10\0\0\0CR", "image/x-canon-cr2"),
-    (b"II\x1a\0\0\0HEAPCCDR", "image/x-canon-crw"),
-    (b"FUJIFILMCCD-RAW", "image/x-fuji-raf"),
-    (b"IIRO\x08\0", "image/x-olympus-orf"),
-    (b"IIRS\x08\0", "image/x-olympus-orf"),
-    (b"MMOR\0\0\0\x08", "image/x-olympus-orf"),
-    (b"IIU\0", "image/x-panasonic-rw2"),
-    (b"\0MRM", "image/x-minolta-mrw"),
-    (b"FOVb", "image/x-sigma-x3f"),
-    (b"II*\0", "image/tiff"),
-    (b"MM\0*", "image/tiff"),
-    (b"fLaC", "audio/flac"),
-    (b"#!AMR-WB\n", "audio/amr-wb"),
-    (b"#!AMR\n", "audio/amr"),
-    (b"MThd\0\0\0\x06", "audio/midi"),
-    (b"caff\0\x01", "audio/x-caf"),
-    (b"wvpk", "audio/x-wavpack"),
-    (b"FLV\x01", "video/x-flv"),
-    (b"\0\0\x01\xba", "video/mpeg"),
-    (b"\0\0\x01\xb3", "video/mpeg"),
-    (b"%PDF-", "application/pdf"),
-    (b"PK\x03\x04", "application/zip"),
-    (b"\x1f\x8b\x08", "application/gzip"),
-    (b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed"),
-)
-_CHUNKED_SIGNATURES = {
-    b"RIFFWEBP": "image/webp",
-    b"RIFFWAVE": "audio/wav",
-    b"RF64WAVE": "audio/wav",
-    b"BW64WAVE": "audio/wav",
-    b"RIFFRMID": "audio/midi",
-    b"RIFFAVI ": "video/x-msvideo",
-    b"FORMAIFF": "audio/aiff",
-    b"FORMAIFC": "audio/aiff",
+_SIGNATURES: dict[str, tuple[bytes, ...]] = {
+    "image/png": (b"\x89PNG\r\n\x1a\n",),
+    "image/jpeg": (b"\xff\xd8\xff",),
+    "image/gif": (b"GIF87a", b"GIF89a"),
+    "image/jxl": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    "image/jp2": (b"\0\0\0\x0cjP  \r\n\x87\n",),
+    "image/vnd.adobe.photoshop": (b"8BPS\0\x01",),
+    "image/x-canon-cr2": (b"II*\0\x10\0\0\0CR",),
+    "image/x-canon-crw": (b"II\x1a\0\0\0HEAPCCDR",),
+    "image/x-fuji-raf": (b"FUJIFILMCCD-RAW",),
+    "image/x-olympus-orf": (b"IIRO\x08\0", b"IIRS\x08\0", b"MMOR\0\0\0\x08"),
+    "image/x-panasonic-rw2": (b"IIU\0",),
+    "image/x-minolta-mrw": (b"\0MRM",),
+    "image/x-sigma-x3f": (b"FOVb",),
+    "image/tiff": (b"II*\0", b"MM\0*"),
+    "audio/flac": (b"fLaC",),
+    "audio/amr-wb": (b"#!AMR-WB\n",),
+    "audio/amr": (b"#!AMR\n",),
+    "audio/midi": (b"MThd\0\0\0\x06",),
+    "audio/x-caf": (b"caff\0\x01",),
+    "audio/x-wavpack": (b"wvpk",),
+    "video/x-flv": (b"FLV\x01",),
+    "video/mpeg": (b"\0\0\x01\xba", b"\0\0\x01\xb3"),
+    "application/pdf": (b"%PDF-",),
+    "application/zip": (b"PK\x03\x04",),
+    "application/gzip": (b"\x1f\x8b\x08",),
+    "application/x-7z-compressed": (b"7z\xbc\xaf\x27\x1c",),
 }
+
+
+def _by_value(types: Mapping[str, tuple[bytes, ...]]) -> dict[bytes, str]:
+    return {mark: mime_type for mime_type, marks in types.items() for mark in marks}
+
+
+_CHUNKED_SIGNATURES = _by_value(
+    {
+        "image/webp": (b"RIFFWEBP",),
+        "audio/wav": (b"RIFFWAVE", b"RF64WAVE", b"BW64WAVE"),
+        "audio/midi": (b"RIFFRMID",),
+        "video/x-msvideo": (b"RIFFAVI ",),
+        "audio/aiff": (b"FORMAIFF", b"FORMAIFC"),
+    }
+)
 """Types by the first four bytes and the four at offset 8. The four in between are a length."""
 
-_TYPES_BY_BRAND = {
-    b"avif": "image/avif",
-    b"avis": "image/avif",
-    b"heic": "image/heic",
-    b"heix": "image/heic",
-    b"heim": "image/heic",
-    b"heis": "image/heic",
-    b"hevc": "image/heic-sequence",
-    b"hevx": "image/heic-sequence",
-    b"mif1": "image/heif",
-    b"msf1": "image/heif-sequence",
-    b"crx ": "image/x-canon-cr3",
-    b"M4A ": "audio/mp4",
-    b"M4B ": "audio/mp4",
-    b"M4P ": "audio/mp4",
-    b"F4A ": "audio/mp4",
-    b"F4B ": "audio/mp4",
-}
+_TYPES_BY_BRAND = _by_value(
+    {
+        "image/avif": (b"avif", b"avis"),
+        "image/heic": (b"heic", b"heix", b"heim", b"heis"),
+        "image/heic-sequence": (b"hevc", b"hevx"),
+        "image/heif": (b"mif1",),
+        "image/heif-sequence": (b"msf1",),
+        "image/x-canon-cr3": (b"crx ",),
+        "audio/mp4": (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "),
+    }
+)
 """Types by the first brand of an ISO container. Audio types may have chapter pictures as a video track."""
 
 _GENERAL_BRANDS = (b"mif1", b"msf1")
@@ -190,8 +182,8 @@ def media_family(mime_type: str) -> str:
 def _by_signature(head: bytes, file: BinaryIO) -> str:
     if found := _CHUNKED_SIGNATURES.get(head[:4] + head[8:12]):
         return found
-    for signature, mime_type in _SIGNATURES:
-        if head.startswith(signature):
+    for mime_type, signatures in _SIGNATURES.items():
+        if head.startswith(signatures):
             return mime_type
     if head.startswith((b"ID3\x02", b"ID3\x03", b"ID3\x04")):
         return _by_id3_tag(head, file)

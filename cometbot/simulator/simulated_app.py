@@ -17,7 +17,7 @@ from cometbot.simulator.misbehaviour import Misbehaviour
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookRecord
 from cometbot.simulator.relay import Relay
 from cometbot.simulator.server import HOST
-from cometbot.simulator.workbench import NullWorkbench, Workbench
+from cometbot.simulator.workbench import Workbench
 from cometbot.simulator.world import World, conversation_id
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class SimulatedApp:
         self.api_key = api_key
         self.world = world
         self.misbehave = Misbehaviour()
-        self.workbench: Workbench = NullWorkbench()
+        self.workbench = Workbench()
         """The source of the page's data about the bots: their process, output and dead letters."""
         self._port = port
         self._relay = Relay(world, self.misbehave)

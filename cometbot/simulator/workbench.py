@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 
-class Workbench(Protocol):
-    """The process that runs the bots beside the simulator.
+class Workbench:
+    """The process that runs the bots beside the simulator. This base class knows nothing about the bots.
 
     Called often and from any thread. All values are JSON values.
     """
@@ -20,11 +20,11 @@ class Workbench(Protocol):
         newest code does not run: ``text``, ``place`` (file and line), ``code`` (that line) and ``trace``; None if it
         runs. ``commands`` lists for each bot's uid its commands: ``name`` with the slash, ``usage``, ``description``.
         """
-        ...
+        return {"state": "unknown"}
 
     def output(self) -> Sequence[Mapping[str, Any]]:
         """Return the newest lines that the bot printed or logged, oldest first: ``id``, ``at``, ``level``, ``text``."""
-        ...
+        return ()
 
     def handled(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the state of the newest messages, by bot and message (``helpdesk/17``).
@@ -33,41 +33,19 @@ class Workbench(Protocol):
         ``seconds``, and ``event``: the bot's id of the message (``m12``), which the ``muid`` of its replies contains
         too.
         """
-        ...
+        return {}
 
     def dead_letters(self) -> Sequence[Mapping[str, Any]]:
         """Return the dead letters, newest first.
 
         The fields are those of :class:`cometbot.delivery.dead_letters.DeadLetter`.
         """
-        ...
+        return ()
 
     def retry(self, name: str) -> bool:
         """Retry the dead letter ``name``. Return False if there is none."""
-        ...
-
-    def discard(self, name: str) -> bool:
-        """Discard the dead letter ``name``. Return False if there is none."""
-        ...
-
-
-class NullWorkbench(Workbench):
-    """The workbench of a simulator that runs alone: it knows nothing about the bots."""
-
-    def status(self) -> Mapping[str, Any]:
-        return {"state": "unknown"}
-
-    def output(self) -> Sequence[Mapping[str, Any]]:
-        return ()
-
-    def handled(self) -> Mapping[str, Mapping[str, Any]]:
-        return {}
-
-    def dead_letters(self) -> Sequence[Mapping[str, Any]]:
-        return ()
-
-    def retry(self, name: str) -> bool:
         return False
 
     def discard(self, name: str) -> bool:
+        """Discard the dead letter ``name``. Return False if there is none."""
         return False

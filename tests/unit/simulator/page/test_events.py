@@ -11,12 +11,12 @@ import pytest
 
 from cometbot.simulator import Simulator
 from cometbot.simulator.page.events import EventStream
-from cometbot.simulator.workbench import NullWorkbench
+from cometbot.simulator.workbench import Workbench
 
 Frame = tuple[str, str, Any]
 
 
-class Workbench(NullWorkbench):
+class RecordingWorkbench(Workbench):
     def __init__(self) -> None:
         self.took: dict[str, Mapping[str, Any]] = {}
 
@@ -98,7 +98,7 @@ def test_panel_is_sent_again_only_if_changed(simulator: Simulator, stopping: thr
 
 
 def test_only_newly_handled_messages_are_sent(simulator: Simulator, stopping: threading.Event) -> None:
-    bench = Workbench()
+    bench = RecordingWorkbench()
     simulator.workbench = bench
     bench.took["helpdesk/1"] = {"state": "done", "handler": "greet"}
     stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))

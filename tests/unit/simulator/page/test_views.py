@@ -13,7 +13,7 @@ import cometbot.http.page
 import cometbot.simulator.page
 from cometbot.simulator import Simulator
 from cometbot.simulator.page import page_data
-from cometbot.simulator.workbench import NullWorkbench
+from cometbot.simulator.workbench import Workbench
 
 FILES = [
     file
@@ -27,7 +27,7 @@ def client(simulator: Simulator) -> FlaskClient:
     return simulator.app.test_client()
 
 
-class Workbench(NullWorkbench):
+class RecordingWorkbench(Workbench):
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
@@ -153,7 +153,7 @@ def test_a_snapshot_has_another_run_name_after_a_reset(client: FlaskClient, simu
 
 @pytest.mark.parametrize("act", ["retry", "discard"])
 def test_a_dead_letter_is_settled_by_the_workbench(client: FlaskClient, simulator: Simulator, act: str) -> None:
-    bench = Workbench()
+    bench = RecordingWorkbench()
     simulator.workbench = bench
     assert client.post(f"/simulator/dead/m1/{act}", json={}).status_code == 200
     assert client.post(f"/simulator/dead/m2/{act}", json={}).status_code == 404
@@ -161,7 +161,7 @@ def test_a_dead_letter_is_settled_by_the_workbench(client: FlaskClient, simulato
 
 
 def test_an_unknown_act_does_nothing_to_a_dead_letter(client: FlaskClient, simulator: Simulator) -> None:
-    bench = Workbench()
+    bench = RecordingWorkbench()
     simulator.workbench = bench
     assert client.post("/simulator/dead/m1/burn", json={}).status_code == 404
     assert bench.asked == []
