@@ -1,12 +1,16 @@
-"""The shutdown event of a process without gunicorn."""
+"""Signal handlers of the processes without gunicorn, and the event that requests their shutdown."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import FrameType
+from typing import TypeAlias
+
+SignalHandler: TypeAlias = Callable[[int, FrameType | None], object] | signal.Handlers
 
 POLL_INTERVAL = 0.05
 """The seconds within which :meth:`ShutdownEvent.wait` notices that the event is set."""
@@ -34,8 +38,28 @@ class ShutdownEvent:
         return self._is_set
 
 
-_restorers: list[Callable[[], None]] = []
-"""Functions that a forked child calls first to restore its signal handlers."""
+@contextmanager
+def handle_signals(handlers: Mapping[int, SignalHandler], wakeup_fd: int | None = None) -> Iterator[None]:
+    """Handle signals with ``handlers`` and write their numbers to ``wakeup_fd``, until the block ends.
+
+    The handlers from before are restored then, and first of all in a forked child. Call it in the main thread.
+    """
+    previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    previous_fd = None if wakeup_fd is None else signal.set_wakeup_fd(wakeup_fd, warn_on_full_buffer=False)
+
+    def restore() -> None:
+        if previous_fd is not None:
+            signal.set_wakeup_fd(previous_fd)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    _restorers.append(restore)
+    try:
+        yield
+    finally:
+        if restore in _restorers:
+            _restorers.remove(restore)
+            restore()
 
 
 @contextmanager
@@ -45,22 +69,12 @@ def shutdown_on_signals(*signals: signal.Signals) -> Iterator[ShutdownEvent]:
     Call it in the main thread.
     """
     event = ShutdownEvent()
-    previous = {
-        number: signal.signal(number, lambda number, frame: event.set())
-        for number in signals or (signal.SIGTERM, signal.SIGINT)
-    }
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    _restorers.append(restore)
-    try:
+    with handle_signals(dict.fromkeys(signals or (signal.SIGTERM, signal.SIGINT), lambda number, frame: event.set())):
         yield event
-    finally:
-        if restore in _restorers:
-            _restorers.remove(restore)
-            restore()
+
+
+_restorers: list[Callable[[], None]] = []
+"""Functions that a forked child calls first to restore its signal handlers."""
 
 
 def _restore_after_fork() -> None:

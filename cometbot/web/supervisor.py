@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from cometbot.backoff import Backoff
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
+from cometbot.shutdown import handle_signals
 from cometbot.web.logs import configure_logging
 from cometbot.web.preflight import RELOAD_REFUSED_MESSAGE, check_reload
 from cometbot.web.server import (
@@ -235,8 +236,8 @@ class SignalQueue:
         self._reader, self._writer = os.pipe()
         for end in (self._reader, self._writer):
             os.set_blocking(end, False)
-        self._previous_handlers = {number: signal.signal(number, _ignore) for number in self._HANDLED}
-        self._previous_wakeup_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._handlers = ExitStack()
+        self._handlers.enter_context(handle_signals(dict.fromkeys(self._HANDLED, _ignore), self._writer))
 
     def wait(self, seconds: float | None, *more: int) -> bool:
         """Sleep until a signal arrives, one of the files ``more`` can be read, or ``seconds`` have passed.
@@ -255,9 +256,7 @@ class SignalQueue:
 
     def close(self) -> None:
         """Restore the previous signal handlers."""
-        signal.set_wakeup_fd(self._previous_wakeup_fd)
-        for number, handler in self._previous_handlers.items():
-            signal.signal(number, handler)
+        self._handlers.close()
         os.close(self._reader)
         os.close(self._writer)
 

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from cometbot.shutdown import ShutdownEvent, shutdown_on_signals
+from cometbot.shutdown import ShutdownEvent, handle_signals, shutdown_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -107,3 +107,20 @@ def test_forked_child_that_leaves_the_block_exits_normally() -> None:
             os._exit(7 if isinstance(error, SystemExit) else 1)
         raise
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_handlers_are_restored_at_the_end_and_in_a_child() -> None:
+    before = signal.getsignal(signal.SIGUSR2)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with handle_signals({signal.SIGUSR2: lambda number, frame: None}, writer):
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert os.read(reader, 1) == bytes([signal.SIGUSR2])
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if signal.getsignal(signal.SIGUSR2) == before and signal.set_wakeup_fd(-1) == -1 else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert signal.getsignal(signal.SIGUSR2) == before
+    assert signal.set_wakeup_fd(-1) == -1
+    os.close(reader)
+    os.close(writer)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from types import FrameType
 
+from cometbot.shutdown import SignalHandler, handle_signals
+
 SHUTDOWN_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 _WAKE_SIGNAL = signal.SIGUSR1
@@ -26,25 +28,22 @@ def interrupt_on_signals() -> Iterator[None]:
     has handled it.
     """
     _requested_at[0] = float("inf")
-    before = {number: signal.signal(number, _interrupt) for number in SHUTDOWN_SIGNALS}
-    before[_WAKE_SIGNAL] = signal.signal(_WAKE_SIGNAL, _handle_wake)
+    handlers: dict[int, SignalHandler] = {**dict.fromkeys(SHUTDOWN_SIGNALS, _interrupt), _WAKE_SIGNAL: _handle_wake}
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    earlier = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     is_finished = threading.Event()
     arguments = (reading, threading.get_ident(), is_finished)
     waker = threading.Thread(target=_wake_main_thread, args=arguments, name="cometbot-dev-signals", daemon=True)
-    waker.start()
-    try:
-        yield
-    finally:
-        is_finished.set()
-        signal.set_wakeup_fd(earlier)
-        os.close(writing)
-        waker.join()
-        os.close(reading)
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with handle_signals(handlers, writing):
+        waker.start()
+        try:
+            yield
+        finally:
+            is_finished.set()
+            signal.set_wakeup_fd(-1)
+            os.close(writing)
+            waker.join()
+            os.close(reading)
 
 
 def ignore_signals() -> None:

@@ -19,6 +19,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.loading import load_bots_or_explain
 from cometbot.models import Attachment, User
 from cometbot.settings import Settings
+from cometbot.shutdown import handle_signals
 from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.fakes.base import Actor
 from cometbot.web.logs import configure_logging
@@ -50,7 +51,8 @@ def run_demo(settings: Settings, spec: str) -> None:
     bots = load_bots_or_explain(spec)
     if len(bots) != 1:
         raise ConfigurationError(f"a SimpleX profile is one bot, got {len(bots)}; name one")
-    with _interrupt_on_sigterm(), _run_bot(bots[0]) as (fake, delivery), DemoScreen(fake) as screen:
+    stop_like_ctrl_c = handle_signals({signal.SIGTERM: signal.default_int_handler})
+    with stop_like_ctrl_c, _run_bot(bots[0]) as (fake, delivery), DemoScreen(fake) as screen:
         click.echo(f"{bots[0].name} is connected to a fake SimpleX. You are its only contact.\n{_HELP}\n")
         user = DemoUser(fake, screen)
         with suppress(KeyboardInterrupt):
@@ -67,16 +69,6 @@ def _handle_line(user: DemoUser, text: str, wait: Callable[[], None]) -> None:
     click.echo(f"you: {text}")
     user.handle_line(text)
     wait()
-
-
-@contextmanager
-def _interrupt_on_sigterm() -> Iterator[None]:
-    """Raise ``KeyboardInterrupt`` on SIGTERM, so that it cleans up like Ctrl-C."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
