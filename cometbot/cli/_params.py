@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -11,6 +12,20 @@ from cometbot.cli import CommandError
 
 GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 """The choices of CometChat's ``groupChatSetting``."""
+
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def shared_options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return a decorator that adds these arguments and options of click to a command, in this order."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
 
 
 class IntegerParam(click.IntRange):

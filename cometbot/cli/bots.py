@@ -10,7 +10,7 @@ import click
 
 from cometbot.cli import CommandGroup
 from cometbot.cli._output import make_table, print_json, print_table, to_cell
-from cometbot.cli._params import GROUP_SETTINGS
+from cometbot.cli._params import GROUP_SETTINGS, shared_options
 from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -31,13 +31,26 @@ _url_option = click.option(
     default="",
     help="Base URL of your server, https://host (default: COMETBOT_PUBLIC_URL).",
 )
-_webhook_url_option = click.option(
-    "--webhook-url", metavar="URL", default="", help="Complete callback URL, for a bot that is not served by cometbot."
+_registration_options = shared_options(
+    click.argument("uid", metavar="UID"),
+    _url_option,
+    click.option(
+        "--webhook-url",
+        metavar="URL",
+        default="",
+        help="Complete callback URL, for a bot that is not served by cometbot.",
+    ),
+    click.option("--name", metavar="NAME", default="", help="Name of its user; create uses it for a new user only."),
+    click.option("--avatar", metavar="URL", default="", help="URL of its user's picture; likewise."),
+    _group_setting_option,
+    click.option("--username", metavar="NAME", default="", help="User name for CometChat's callbacks."),
+    click.option(
+        "--password", metavar="TEXT", default="", help="Password for CometChat's callbacks. Default: a generated one."
+    ),
+    click.option("--no-login", is_flag=True, help="Let CometChat call without credentials."),
+    _json_option,
 )
-_username_option = click.option("--username", metavar="NAME", default="", help="User name for CometChat's callbacks.")
-_password_option = click.option(
-    "--password", metavar="TEXT", default="", help="Password for CometChat's callbacks. Default: a generated one."
-)
+"""The argument and the options that create and update share."""
 
 
 @click.group(cls=CommandGroup)
@@ -68,17 +81,8 @@ def list_bots(search: str, ai: bool, as_json: bool) -> None:
 
 
 @bots.command()
-@click.argument("uid", metavar="UID")
-@_url_option
-@_webhook_url_option
-@click.option("--name", metavar="NAME", default="", help="Name of the user, if it is created.")
-@click.option("--avatar", metavar="URL", default="", help="Picture of the user, if it is created.")
-@_group_setting_option
-@_username_option
-@_password_option
-@click.option("--no-login", is_flag=True, help="Let CometChat call without credentials.")
+@_registration_options
 @click.option("--disabled", is_flag=True, help="Register the bot without enabling it.")
-@_json_option
 def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **options: Any) -> None:
     """Register a user as a bot; create the user if necessary.
 
@@ -112,18 +116,9 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
 
 
 @bots.command()
-@click.argument("uid", metavar="UID")
-@_url_option
-@_webhook_url_option
-@click.option("--name", metavar="NAME", default="", help="New name of the user.")
-@click.option("--avatar", metavar="URL", default="", help="New picture of the user.")
-@_group_setting_option
+@_registration_options
 @click.option("--enable/--disable", "enabled", default=None, help="Let CometChat call the bot, or not.")
-@_username_option
-@_password_option
 @click.option("--new-password", is_flag=True, help="Generate a new password and show it once.")
-@click.option("--no-login", is_flag=True, help="Let CometChat call without credentials.")
-@_json_option
 def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool, **options: Any) -> None:
     """Change a bot's registration on CometChat. Options that are not given stay unchanged."""
     from cometbot.channels.cometchat import provision

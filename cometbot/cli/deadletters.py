@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandError, CommandGroup, _output
-from cometbot.cli._params import IntegerParam
+from cometbot.cli._params import IntegerParam, shared_options
 from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from cometbot.delivery import DeadLetter, Delivery
 
 _ALL_LIMIT = 1_000_000
+
+_selection = shared_options(
+    click.argument("id", required=False, metavar="[ID]"),
+    click.option("--all", "everything", is_flag=True, help="All dead letters."),
+    click.option("--bot", default="", metavar="NAME", help="With --all: only of this bot."),
+)
 
 
 @click.group(cls=CommandGroup)
@@ -67,9 +73,7 @@ def show(id: str, as_json: bool) -> None:
 
 
 @deadletters.command()
-@click.argument("id", required=False, metavar="[ID]")
-@click.option("--all", "everything", is_flag=True, help="All dead letters.")
-@click.option("--bot", default="", metavar="NAME", help="With --all: only of this bot.")
+@_selection
 def retry(id: str | None, everything: bool, bot: str) -> None:
     """Handle a message again, or send a reply again.
 
@@ -82,9 +86,7 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
 
 
 @deadletters.command()
-@click.argument("id", required=False, metavar="[ID]")
-@click.option("--all", "everything", is_flag=True, help="All dead letters.")
-@click.option("--bot", default="", metavar="NAME", help="With --all: only of this bot.")
+@_selection
 def discard(id: str | None, everything: bool, bot: str) -> None:
     """Discard dead letters. This cannot be undone."""
     with _open_delivery() as delivery:

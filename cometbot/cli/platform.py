@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cometbot.cli._output import format_time, make_table, print_json, print_table, to_cell
-from cometbot.cli._params import IntegerParam
+from cometbot.cli._params import IntegerParam, shared_options
 from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
@@ -21,15 +21,14 @@ ConnectionAndScope = tuple[Any, "Scope"]
 """A database connection, and the scope of a query."""
 
 Row = dict[str, Any]
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _list_options(command: F) -> F:
-    """Add the options of all list commands to ``command``."""
-    command = click.option(
+_list_options = shared_options(
+    click.option("--json", "as_json", is_flag=True, help="Print a JSON array."),
+    click.option(
         "--limit", default=100, show_default=True, type=IntegerParam(example=100), help="Maximum number of rows."
-    )(command)
-    return click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")(command)
+    ),
+)
 
 
 @click.group()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,14 @@ def add_echo_handler(bot: Bot) -> None:
     @bot.fallback
     def answer(ctx: Context) -> str:
         return f"echo {ctx.text}"
+
+
+def reply_with(bot: Bot, result: Any) -> None:
+    """Add a fallback handler to ``bot`` that returns ``result``."""
+
+    @bot.fallback
+    def answer(ctx: Context) -> Any:
+        return result
 
 
 def require_groups(capabilities: Capabilities) -> None:

@@ -19,7 +19,7 @@ from cometbot.messages import Capabilities
 from cometbot.models import User
 from cometbot.store.factory import database_from_url
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with, require_groups
 from cometbot.testing.fakes.base import Actor, Fake, Unsupported
 
 TRANSIENT_FAULTS: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = (
@@ -98,10 +98,7 @@ class FailureContract(ContractBase):
     ) -> None:
         words = [f"wörd{number}👍" for number in range(capabilities.text_limit * 5 // 2 // 13)]
 
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return " ".join(words)
-
+        reply_with(bot, " ".join(words))
         replies = client.send("tell me all")
 
         assert " ".join(replies.texts).split() == words
@@ -113,10 +110,7 @@ class FailureContract(ContractBase):
     ) -> None:
         text = "é" * capabilities.text_limit
 
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return text
-
+        reply_with(bot, text)
         assert "".join(client.send("tell me all").texts) == text
 
     def test_a_nul_in_a_text_harms_nobody(self, bot: Bot, client: BotClient) -> None:

@@ -34,7 +34,7 @@ from cometbot.messages import (
 )
 from cometbot.models import User
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import ContractBase, add_echo_handler, require_groups
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with, require_groups
 from cometbot.testing.fakes.base import Unsupported
 from cometbot.testing.replies import Replies, SentMessage
 
@@ -91,10 +91,7 @@ class MessagingContract(ContractBase):
     def test_every_kind_of_message_is_shown_or_falls_back_to_text(
         self, bot: Bot, client: BotClient, capabilities: Capabilities, message: Message, parts: tuple[str, ...]
     ) -> None:
-        @bot.fallback
-        def answer(ctx: Context) -> Message:
-            return message
-
+        reply_with(bot, message)
         replies = client.send("show me")
 
         assert replies, "nothing arrived"
@@ -104,10 +101,7 @@ class MessagingContract(ContractBase):
 
     @pytest.mark.parametrize("message", [_TEA, Carousel([_TEA, _CAKE]), _COLOURS, _FORM])
     def test_fallback_text_is_readable_without_markdown(self, bot: Bot, client: BotClient, message: Message) -> None:
-        @bot.fallback
-        def answer(ctx: Context) -> Message:
-            return message
-
+        reply_with(bot, message)
         text = client.send("show me").text
 
         assert not re.search(r"[*_]", text)
@@ -377,10 +371,7 @@ class MessagingContract(ContractBase):
     ) -> None:
         flag = "🇩🇪"
 
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return flag * (capabilities.text_limit // 5)
-
+        reply_with(bot, flag * (capabilities.text_limit // 5))
         texts = client.send("tell me all").texts
 
         assert len(texts) >= 2
@@ -389,10 +380,7 @@ class MessagingContract(ContractBase):
     def test_code_block_over_the_limit_is_closed_and_opened_again(
         self, bot: Bot, client: BotClient, capabilities: Capabilities
     ) -> None:
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return "```python\n" + "    return 1\n" * (capabilities.text_limit // 8) + "```"
-
+        reply_with(bot, "```python\n" + "    return 1\n" * (capabilities.text_limit // 8) + "```")
         texts = client.send("tell me all").texts
 
         assert len(texts) >= 2
