@@ -56,8 +56,7 @@ def find_group(name: str) -> int:
         gid = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise ConfigurationError(
-            f"COMETBOT_SOCKET_GROUP is wrong: there is no group {name!r}; set the group of your proxy, "
-            "for example www-data"
+            f"COMETBOT_SOCKET_GROUP: there is no group {name!r}; set the group of your proxy, for example www-data"
         ) from None
     if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
         raise ConfigurationError(

@@ -44,10 +44,10 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
     if settings.chat_api_webhook_url:
         secret = settings.chat_api_webhook_secret.reveal()
         if not (secret.isascii() and secret.isprintable()):
-            raise ConfigurationError("CHAT_API_WEBHOOK_SECRET is wrong: expected printable ASCII, for a header")
+            raise ConfigurationError("CHAT_API_WEBHOOK_SECRET: expected printable ASCII, for a header")
         webhooks = WebhookClient(allow_private=settings.allow_private_webhooks)
         if problem := webhooks.check_url(settings.chat_api_webhook_url):
-            raise ConfigurationError(f"CHAT_API_WEBHOOK_URL is wrong: {problem}")
+            raise ConfigurationError(f"CHAT_API_WEBHOOK_URL: {problem}")
         channels.append(
             ChatApiWebhookChannel(settings.chat_api_webhook_url, settings.chat_api_webhook_secret, webhooks)
         )

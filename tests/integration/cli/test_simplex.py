@@ -119,7 +119,11 @@ def test_demo_prints_its_usage() -> None:
         (["nowhere:bot"], {}, "there is no module 'nowhere'"),
         (["shop_on_simplex.py:bot"], {"SIMPLEX_URL": "ws://chat.example.com:5225"}, "uses unencrypted ws://"),
         (["shop_on_simplex.py:bot"], {"SIMPLEX_URL": "http://localhost"}, "SIMPLEX_URL: expected a ws or wss URL"),
-        (["shop_on_simplex.py:bot"], {"SIMPLEX_GROUP_MESSAGES": "some"}, "SIMPLEX_GROUP_MESSAGES is wrong"),
+        (
+            ["shop_on_simplex.py:bot"],
+            {"SIMPLEX_GROUP_MESSAGES": "some"},
+            "SIMPLEX_GROUP_MESSAGES: expected addressed or all",
+        ),
         (["shop_on_simplex.py:bot,shop_on_simplex.py:other"], {}, "one bot"),
         (["--bind", "nowhere", "shop_on_simplex.py:bot"], {}, "--bind is wrong"),
         (["--demo", "--no-handlers", "shop_on_simplex.py:bot"], {}, "--demo goes alone"),

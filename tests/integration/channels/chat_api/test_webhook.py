@@ -183,7 +183,7 @@ def make(tmp_path: Any) -> Make:
     ["http://127.0.0.1/hook", "http://localhost/", "https://10.0.0.7/x", "http://[::1]/", "https://a:b@e.example/"],
 )
 def test_a_webhook_that_must_not_be_called_is_a_wrong_setting(make: Make, url: str) -> None:
-    with pytest.raises(ConfigurationError, match="CHAT_API_WEBHOOK_URL is wrong"):
+    with pytest.raises(ConfigurationError, match="CHAT_API_WEBHOOK_URL: "):
         make(chat_api_webhook_url=url)
 
 
