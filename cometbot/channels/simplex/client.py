@@ -57,11 +57,8 @@ class SimplexClient:
         folder: SharedFolder | NoSharedFolder,
         limit: int,
     ) -> None:
-        self._connection = connection
-        self._user_id = user_id
-        self._downloads = downloads
-        self._folder = folder
-        self._limit = limit
+        self._connection, self._user_id, self._downloads = connection, user_id, downloads
+        self._folder, self._limit = folder, limit
 
     def command(self, command: Command | str, *, timeout: float | None = None) -> Mapping[str, Any]:
         """Send any command and return the CLI's raw answer.

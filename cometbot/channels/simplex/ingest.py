@@ -57,13 +57,8 @@ class Ingester:
         send_command: SendCommand,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._channel = channel
-        self._router = router
-        self._enqueue = enqueue
-        self._database = database
-        self._profile = profile
-        self._address = address
-        self._clock = clock
+        self._channel, self._router, self._enqueue, self._database = channel, router, enqueue, database
+        self._profile, self._address, self._clock = profile, address, clock
         self._metadata_key = f"simplex/{channel.account}/seen"
         self._watermark: Watermark | None = None
         self._saved_watermark = -1

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import orjson
 
+from cometbot import events
 from cometbot.channels.simplex import ids
 from cometbot.channels.simplex.models import Deletion, GroupInfo, Item, Member, Reaction
 from cometbot.channels.simplex.models import Quote as SimplexQuote
@@ -18,16 +19,6 @@ from cometbot.channels.simplex.protocol.frames import Record
 from cometbot.channels.simplex.protocol.objects import find, find_list, is_object
 from cometbot.channels.simplex.schemas import read_field, require_field
 from cometbot.errors import PayloadError
-from cometbot.events import (
-    ContactEvent,
-    DeleteEvent,
-    EditEvent,
-    Event,
-    MembershipEvent,
-    MessageEvent,
-    ReactionEvent,
-    UnknownEvent,
-)
 from cometbot.models import Attachment, Conversation, Mention, Quote, User
 from cometbot.text import clean_file_name
 
@@ -76,7 +67,7 @@ def read_record(body: bytes) -> Record:
     return record
 
 
-def parse(record: Record, context: EventContext) -> Event:
+def parse(record: Record, context: EventContext) -> events.Event:
     """Return the event for a record. Raises :class:`PayloadError` if the record does not have the required shape."""
     if record.type in _MEMBERSHIP:
         return _parse_membership(record, context)
@@ -89,12 +80,12 @@ def has_event_type(record: Record) -> bool:
     return record.type in _PARSERS or record.type in _MEMBERSHIP
 
 
-def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> MessageEvent:
+def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> events.MessageEvent:
     """Return the event for a message, received or the bot's own."""
     content = item.content
     kind = content.type if content else "unknown"
     tag = content.tag if content else item.kind
-    return MessageEvent(
+    return events.MessageEvent(
         key=context.key,
         conversation=context.conversation,
         sender=find_sender(item, context),
@@ -235,30 +226,30 @@ def _data(item: Item) -> dict[str, Any]:
     return data
 
 
-def _parse_message(record: Record, context: EventContext) -> Event:
+def _parse_message(record: Record, context: EventContext) -> events.Event:
     return make_message(require_field(record, "chatItems"), context, record.raw)
 
 
-def _parse_update(record: Record, context: EventContext) -> Event:
+def _parse_update(record: Record, context: EventContext) -> events.Event:
     """Return an edit, or the message if the key is a message's: that was a live message, which has now ended."""
     item: Item = require_field(record, "chatItem")
     message = make_message(item, context, record.raw)
     if context.key.startswith("message:"):
         return message
-    return EditEvent(
+    return events.EditEvent(
         **_common_fields(context, record, message.sender, item.chat.group), sent_at=item.sent_at, message=message
     )
 
 
-def _parse_deletion(record: Record, context: EventContext) -> Event:
+def _parse_deletion(record: Record, context: EventContext) -> events.Event:
     deletion: Deletion = require_field(record, "chatItemDeletions")
     item = deletion.item
     message = make_message(item, context, record.raw)
     common = _common_fields(context, record, message.sender, item.chat.group)
-    return DeleteEvent(**common, message_id=str(item.item_id), message=message)
+    return events.DeleteEvent(**common, message_id=str(item.item_id), message=message)
 
 
-def _parse_group_deletion(record: Record, context: EventContext) -> Event:
+def _parse_group_deletion(record: Record, context: EventContext) -> events.Event:
     """Parse a deletion in a group, of which the CLI reports only item ids."""
     item_ids = find_list(record.raw, "chatItemIDs")
     if not item_ids or isinstance(item_ids[0], bool) or not isinstance(item_ids[0], int):
@@ -266,17 +257,17 @@ def _parse_group_deletion(record: Record, context: EventContext) -> Event:
     group: GroupInfo | None = read_field(record, "groupInfo")
     member: Member | None = read_field(record, "member_")
     sender = ids.make_member_user(member, group) if member else User("")
-    return DeleteEvent(**_common_fields(context, record, sender, group), message_id=str(item_ids[0]))
+    return events.DeleteEvent(**_common_fields(context, record, sender, group), message_id=str(item_ids[0]))
 
 
-def _parse_reaction(record: Record, context: EventContext) -> Event:
+def _parse_reaction(record: Record, context: EventContext) -> events.Event:
     reaction: Reaction = require_field(record, "reaction")
     chat = reaction.chat
     if reaction.member is not None:
         sender = ids.make_member_user(reaction.member, chat.group)
     else:
         sender = ids.make_contact_user(chat.contact) if chat.contact else User("")
-    return ReactionEvent(
+    return events.ReactionEvent(
         **_common_fields(context, record, sender, chat.group),
         sent_at=reaction.sent_at,
         message_id=str(reaction.item.item_id),
@@ -285,42 +276,42 @@ def _parse_reaction(record: Record, context: EventContext) -> Event:
     )
 
 
-def _parse_membership(record: Record, context: EventContext) -> Event:
+def _parse_membership(record: Record, context: EventContext) -> events.Event:
     action, by, whom = _MEMBERSHIP[record.type]
     group: GroupInfo | None = read_field(record, "groupInfo")
     actor = ids.make_member_user(require_field(record, by), group)
     member = ids.make_member_user(require_field(record, whom), group) if whom else context.bot_user
     scope, before = (str(record.raw.get(name) or "") for name in ("toRole", "fromRole"))
     common = _common_fields(context, record, actor, group)
-    return MembershipEvent(**common, action=action, members=(member,), scope=scope, old_scope=before)
+    return events.MembershipEvent(**common, action=action, members=(member,), scope=scope, old_scope=before)
 
 
-def _parse_block(record: Record, context: EventContext) -> Event:
+def _parse_block(record: Record, context: EventContext) -> events.Event:
     group: GroupInfo | None = read_field(record, "groupInfo")
     action = "unbanned" if record.raw.get("blocked") is False else "banned"
     actor, member = (ids.make_member_user(require_field(record, name), group) for name in ("byMember", "member"))
-    return MembershipEvent(**_common_fields(context, record, actor, group), action=action, members=(member,))
+    return events.MembershipEvent(**_common_fields(context, record, actor, group), action=action, members=(member,))
 
 
-def _parse_connected_contact(record: Record, context: EventContext) -> Event:
+def _parse_connected_contact(record: Record, context: EventContext) -> events.Event:
     sender = ids.make_contact_user(require_field(record, "contact"))
-    return ContactEvent(**_common_fields(context, record, sender, None), action="connected")
+    return events.ContactEvent(**_common_fields(context, record, sender, None), action="connected")
 
 
-def _parse_business_contact(record: Record, context: EventContext) -> Event:
+def _parse_business_contact(record: Record, context: EventContext) -> events.Event:
     """Parse the connection of a customer through the business address, for whom the CLI created a group."""
     group: GroupInfo = require_field(record, "groupInfo")
     customer = group.business.customer_id if group.business else ""
     sender = User(f"{ids.MEMBER_PREFIX}{customer}", name=group.profile.display_name or group.name, role="customer")
-    return ContactEvent(**_common_fields(context, record, sender, group), action="connected")
+    return events.ContactEvent(**_common_fields(context, record, sender, group), action="connected")
 
 
-def _parse_contact_request(record: Record, context: EventContext) -> Event:
+def _parse_contact_request(record: Record, context: EventContext) -> events.Event:
     sender = ids.make_request_user(require_field(record, "contactRequest"))
-    return ContactEvent(**_common_fields(context, record, sender, None), action="request")
+    return events.ContactEvent(**_common_fields(context, record, sender, None), action="request")
 
 
-def _parse_unknown(record: Record, context: EventContext) -> Event:
+def _parse_unknown(record: Record, context: EventContext) -> events.Event:
     """Parse any other event of a chat."""
     contact, group = _read_or_none(record, "contact"), _read_or_none(record, "groupInfo")
     item = _read_or_none(record, "chatItem") or _read_or_none(record, "chatItem_")
@@ -331,7 +322,7 @@ def _parse_unknown(record: Record, context: EventContext) -> Event:
         sender = ids.make_member_user(member, group)
     else:
         sender = ids.make_contact_user(contact) if contact else User("")
-    return UnknownEvent(**_common_fields(context, record, sender, group), kind=record.type)
+    return events.UnknownEvent(**_common_fields(context, record, sender, group), kind=record.type)
 
 
 def _read_or_none(record: Record, name: str) -> Any:
@@ -346,7 +337,7 @@ def _common_fields(context: EventContext, record: Record, sender: User, group: G
     return {**common, "group": ids.make_group(group) if group is not None else None}
 
 
-_PARSERS: Mapping[str, Callable[[Record, EventContext], Event]] = {
+_PARSERS: Mapping[str, Callable[[Record, EventContext], events.Event]] = {
     "newChatItems": _parse_message,
     "chatItemUpdated": _parse_update,
     "chatItemsDeleted": _parse_deletion,

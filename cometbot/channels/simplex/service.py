@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from cometbot.bot import Bot
@@ -15,7 +16,7 @@ from cometbot.channels.simplex.files import SharedFolder, get_shared_folder
 from cometbot.channels.simplex.group_menu_sync import GroupMenuSync
 from cometbot.channels.simplex.ingest import Ingester
 from cometbot.channels.simplex.outgoing_files import FileFetcher, OutgoingFiles
-from cometbot.channels.simplex.protocol import Command, Record, SendCommand
+from cometbot.channels.simplex.protocol import Record, SendCommand
 from cometbot.channels.simplex.recovery import RECOVERY_COMMAND_TIMEOUT, RECOVERY_PERIOD
 from cometbot.channels.simplex.startup import AddressConfig, BotProfile, Session
 from cometbot.delivery import Delivery
@@ -51,7 +52,6 @@ class SimplexService:
         self._on_status_change = on_status_change
         self._recovery_timer = RecoveryTimer(self._recover_missed)
         self._profile = BotProfile.from_bot(bot, settings)
-        self._group_menu_sync = GroupMenuSync(self._profile.menu, self._send_menu_command)
         self.connection = Connection(
             Endpoint.from_settings(settings),
             on_event=self.handle_event,
@@ -60,6 +60,8 @@ class SimplexService:
             recovery_period=RECOVERY_PERIOD + 2 * RECOVERY_COMMAND_TIMEOUT,
             **connection,
         )
+        send_command = partial(self.connection.command, wait=_CONNECTION_TIMEOUT)
+        self._group_menu_sync = GroupMenuSync(self._profile.menu, send_command)
         folder = get_shared_folder(settings)
         outgoing = None
         if isinstance(folder, SharedFolder):
@@ -79,7 +81,7 @@ class SimplexService:
             delivery.database,
             profile=self._profile,
             address=AddressConfig.from_settings(settings),
-            send_command=self._send_recovery_command,
+            send_command=partial(self.connection.command, timeout=RECOVERY_COMMAND_TIMEOUT),
         )
         self.channel.add_callbacks(on_refresh=self._recover_missed, on_close=self._close)
         self._recovery_timer.start()
@@ -102,12 +104,6 @@ class SimplexService:
         """Recover missed events if the connection is ready."""
         if self._ingester is not None and self.connection.status.state == "ready":
             self._ingester.recover_missed(self.connection.command)
-
-    def _send_recovery_command(self, command: Command | str) -> Record:
-        return self.connection.command(command, timeout=RECOVERY_COMMAND_TIMEOUT)
-
-    def _send_menu_command(self, command: Command | str) -> Record:
-        return self.connection.command(command, wait=_CONNECTION_TIMEOUT)
 
     def _run_startup(self, send_command: SendCommand) -> Session:
         assert self._ingester is not None

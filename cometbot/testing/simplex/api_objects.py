@@ -41,6 +41,10 @@ def encode_base64(text: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
+def _dates(at: str) -> JsonObject:
+    return {"createdAt": at, "updatedAt": at}
+
+
 def local_profile(profile_id: int, profile: Mapping[str, Any]) -> JsonObject:
     """Return a profile as stored in this database."""
     return {**profile, "profileId": profile_id, "localAlias": ""}
@@ -107,8 +111,7 @@ def contact(contact_id: int, name: str, profile_id: int, at: str, *, is_bot: boo
         "chatSettings": {"enableNtfs": "all", "favorite": False},
         "userPreferences": {},
         "mergedPreferences": {feature: _merged(feature) for feature in _FEATURES},
-        "createdAt": at,
-        "updatedAt": at,
+        **_dates(at),
         "chatTs": at,
         "contactGrpInvSent": False,
         "chatTags": [],
@@ -154,8 +157,7 @@ def member(
         "memberProfile": local_profile(member_id, shown),
         "memberContactProfileId": member_id,
         "memberChatVRange": {"minVersion": 1, "maxVersion": 16},
-        "createdAt": at,
-        "updatedAt": at,
+        **_dates(at),
     }
 
 
@@ -173,8 +175,7 @@ def group_info(group_id: int, profile: Mapping[str, Any], membership: JsonObject
         "fullGroupPreferences": {**features, "commands": [], **(profile.get("groupPreferences") or {})},
         "membership": membership,
         "chatSettings": {"enableNtfs": "all", "favorite": False},
-        "createdAt": at,
-        "updatedAt": at,
+        **_dates(at),
         "chatTs": at,
         "chatTags": [],
         "groupSummary": {"currentMembers": 1},
@@ -204,27 +205,20 @@ def link_kind(text: str) -> str:
     return "group" if is_group else {"contact": "address"}.get(match["full"], match["full"])
 
 
+def _published_link(kind: str, number: int) -> JsonObject:
+    flags = {"shortLinkDataSet": True, "shortLinkLargeDataSet": False}
+    return {"userContactLinkId": number, "connLinkContact": link(kind, number), **flags}
+
+
 def user_contact_link(number: int, settings: Mapping[str, Any]) -> JsonObject:
     """Return the address of a profile."""
-    return {
-        "userContactLinkId": number,
-        "connLinkContact": link("address", number),
-        "shortLinkDataSet": True,
-        "shortLinkLargeDataSet": False,
-        "addressSettings": dict(settings),
-    }
+    return {**_published_link("address", number), "addressSettings": dict(settings)}
 
 
 def group_link(number: int, group_id: int, role: str) -> JsonObject:
     """Return the link for joining a group."""
-    return {
-        "userContactLinkId": number,
-        "connLinkContact": link("group", number),
-        "shortLinkDataSet": True,
-        "shortLinkLargeDataSet": False,
-        "groupLinkId": encode_base64(f"link{group_id}"),
-        "acceptMemberRole": role,
-    }
+    group_link_id = encode_base64(f"link{group_id}")
+    return {**_published_link("group", number), "groupLinkId": group_link_id, "acceptMemberRole": role}
 
 
 def contact_request(request_id: int, name: str, profile_id: int, at: str) -> JsonObject:
@@ -237,8 +231,7 @@ def contact_request(request_id: int, name: str, profile_id: int, at: str) -> Jso
         "localDisplayName": name,
         "profileId": profile_id,
         "profile": local_profile(profile_id, {"displayName": name, "fullName": ""}),
-        "createdAt": at,
-        "updatedAt": at,
+        **_dates(at),
         "xContactId": encode_base64(f"request{request_id}"),
         "pqSupport": True,
     }
@@ -252,8 +245,7 @@ def pending_connection(conn_id: int, at: str, *, via_contact_uri: bool) -> JsonO
         "pccConnStatus": {"type": "new"},
         "viaContactUri": via_contact_uri,
         "localAlias": "",
-        "createdAt": at,
-        "updatedAt": at,
+        **_dates(at),
     }
 
 
@@ -274,8 +266,7 @@ def chat_item(item_id: int, direction: Mapping[str, Any], content: Mapping[str, 
             "deletable": is_own,
             "editable": is_own,
             "showGroupAsSender": False,
-            "createdAt": at,
-            "updatedAt": at,
+            **_dates(at),
         },
         "content": {"type": "sndMsgContent" if is_own else "rcvMsgContent", "msgContent": dict(content)},
         "mentions": {},

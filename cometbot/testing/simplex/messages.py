@@ -180,11 +180,8 @@ class MessageCommands(CommandHandlerBase):
             raise unparsable_command()
         item = self.state.item(ref, request.number("id"))
         added = request.is_on()
-        kept = [entry for entry in item["reactions"] if entry["reaction"] != reaction or not entry["userReacted"]]
-        if (len(kept) < len(item["reactions"])) == added:
+        if not set_reaction(item, reaction, by_bot=True, added=added):
             raise chat_refusal("commandError", message="reaction already added" if added else "reaction not added")
-        new = [{"reaction": reaction, "userReacted": True, "totalReacted": 1}] if added else []
-        item["reactions"] = kept + new
         direction = {"type": "directSnd" if ref[0] == "@" else "groupSnd"}
         change = reaction_of(self.state.full_item(ref, item), direction, reaction, self.state.now())
         return self.reply("chatItemReaction", added=added, reaction=change)
@@ -198,6 +195,14 @@ def mention_of(member: JsonObject) -> JsonObject:
         "memberRole": member["memberRole"],
     }
     return {"memberId": member["memberId"], "memberRef": reference}
+
+
+def set_reaction(item: JsonObject, reaction: JsonObject, *, by_bot: bool, added: bool) -> bool:
+    """Add or remove a reaction of the bot or of others, and return True if that changes the item."""
+    entry = {"reaction": reaction, "userReacted": by_bot, "totalReacted": 1}
+    is_changed = (entry not in item["reactions"]) == added
+    item["reactions"] = [other for other in item["reactions"] if other != entry] + ([entry] if added else [])
+    return is_changed
 
 
 def reaction_of(whole: JsonObject, direction: JsonObject, reaction: JsonObject, at: str) -> JsonObject:

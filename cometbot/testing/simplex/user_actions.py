@@ -12,7 +12,7 @@ from cometbot.testing.simplex import api_objects
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_handlers import CommandHandlers
 from cometbot.testing.simplex.files import complete_upload
-from cometbot.testing.simplex.messages import mention_of, reaction_of
+from cometbot.testing.simplex.messages import mention_of, reaction_of, set_reaction
 from cometbot.testing.simplex.state import FakeState, Table
 
 _PIXEL = "data:image/jpg;base64,/9j/4AAQ"
@@ -261,8 +261,7 @@ class UserActions:
         """Add a person's reaction to a message, or remove it."""
         item = self.state.item(chat, item_id)
         reaction = {"type": "emoji", "emoji": emoji}
-        kept = [entry for entry in item["reactions"] if entry["reaction"] != reaction or entry["userReacted"]]
-        item["reactions"] = kept + ([{"reaction": reaction, "userReacted": False, "totalReacted": 1}] if added else [])
+        set_reaction(item, reaction, by_bot=False, added=added)
         change = reaction_of(self.state.full_item(chat, item), self._direction(chat, name), reaction, self.state.now())
         self.state.emit_event("chatItemReaction", added=added, reaction=change)
 
