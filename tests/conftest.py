@@ -22,16 +22,27 @@ TESTS = Path(__file__).parent
 LONG_FILES = [
     "acceptance/docs/test_commands.py",
     "acceptance/faults/test_faults.py",
+    "acceptance/test_simplex.py",
     "acceptance/installed/test_commands.py",
     "acceptance/docs/test_new_project.py",
-    "acceptance/test_simplex.py",
-    "acceptance/test_dev_public.py",
+    "acceptance/web/test_shutdown.py",
     "acceptance/test_dev.py",
+    "browser/webchat/test_chatting.py",
     "integration/store/test_query_plans.py",
+    "contract/channels/test_cometchat.py",
     "acceptance/installed/test_installed.py",
+    "integration/channels/platform/test_removal.py",
     "acceptance/test_crashes.py",
+    "browser/webchat/test_chats.py",
+    "browser/webchat/test_connection.py",
+    "integration/channels/cometchat/test_mutations.py",
+    "contract/delivery/test_mailbox_and_order.py",
+    "acceptance",
+    "browser",
+    "contract",
+    "integration",
 ]
-"""Files that take half a minute and more, those that take longest first."""
+"""Files that take long, those that take longest first, and the folders whose other files follow."""
 MEMORY = Path("/dev/shm")
 NEEDED_MEMORY = 4 * 1024**3
 
@@ -73,7 +84,12 @@ compile_url_builders_on_demand()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that no worker of pytest-xdist is left alone with one at the end."""
     order = {TESTS / name: number for number, name in enumerate(LONG_FILES)}
-    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+    @functools.cache
+    def place(file: Path) -> int:
+        return next((order[path] for path in (file, *file.parents) if path in order), len(order))
+
+    items.sort(key=lambda item: place(item.path))
 
 
 # How long an example takes says nothing on a machine that does something else as well.

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONG_FILES
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "cometbot").rglob("*.py"))
 TOP_LEVEL = {
@@ -114,6 +116,10 @@ def test_tests_create_folders_that_a_later_run_removes() -> None:
     calls = re.compile(r"\bmkdtemp\(|\bTemporaryDirectory\((?!dir=)")
     files = [file for file in (ROOT / "tests").rglob("*.py") if file != Path(__file__)]
     assert [str(file.relative_to(ROOT)) for file in files if calls.search(file.read_text())] == []
+
+
+def test_files_that_tests_begin_with_exist() -> None:
+    assert [name for name in LONG_FILES if not (ROOT / "tests" / name).exists()] == []
 
 
 def test_tests_stand_in_folders_without_packages() -> None:
