@@ -26,11 +26,7 @@ from cometbot.store.tables import (
 PURGE_BATCH_LIMIT = 500
 _IDS_PER_QUERY = 300
 
-_key = (
-    chat_conversations.c.channel == bound("ch"),
-    chat_conversations.c.id == bound("conv"),
-    chat_conversations.c.bot == bound("b"),
-)
+_key = queries.bound_key(chat_conversations.c.id)
 _advance = (
     sa.update(chat_conversations)
     .where(*_key)
@@ -43,26 +39,17 @@ _advance = (
     )
     .returning(chat_conversations.c.last_at, chat_conversations.c.position)
 )
-_in_conversation = (
-    chat_feed.c.channel == bound("ch"),
-    chat_feed.c.bot == bound("b"),
-    chat_feed.c.conversation == bound("conv"),
-)
 _read = (
     sa.select(chat_feed.c.position, chat_feed.c.kind, chat_feed.c.subject, chat_feed.c.data, chat_feed.c.at)
-    .where(*_in_conversation, chat_feed.c.position > bound("after"))
+    .where(*queries.bound_key(chat_feed.c.conversation), chat_feed.c.position > bound("after"))
     .order_by(chat_feed.c.position)
     .limit(bound("most"))
 )
 MESSAGE_COLUMNS = queries.columns_of(chat_messages, ChatMessage)
 EVENT_COLUMNS = queries.columns_of(chat_events, ChatEvent)
 _select_created_at = sa.select(chat_conversations.c.created_at).where(*_key)
-_select_message = sa.select(*MESSAGE_COLUMNS).where(
-    chat_messages.c.channel == bound("ch"), chat_messages.c.id == bound("id"), chat_messages.c.bot == bound("b")
-)
-_select_event = sa.select(*EVENT_COLUMNS).where(
-    chat_events.c.channel == bound("ch"), chat_events.c.id == bound("id"), chat_events.c.bot == bound("b")
-)
+_select_message = sa.select(*MESSAGE_COLUMNS).where(*queries.bound_key(chat_messages.c.id))
+_select_event = sa.select(*EVENT_COLUMNS).where(*queries.bound_key(chat_events.c.id))
 
 
 class FeedPosition(NamedTuple):
@@ -100,13 +87,7 @@ class FeedTable:
         The row of the conversation is locked until the end of the transaction, so that positions are committed in
         order. Raises :class:`NotFound` if there is no such conversation.
         """
-        now = queries.now_ms(self._database)
-        values = {
-            "ch": queries.replace_unstorable(scope.channel),
-            "conv": queries.replace_unstorable(conversation),
-            "b": queries.replace_unstorable(scope.bot),
-            "now": now,
-        }
+        values = {**queries.key_values(scope, conversation), "now": queries.now_ms(self._database)}
         found = self._advance(connection, values).fetchall()
         if not found:
             raise NotFound("there is no such conversation")
@@ -141,7 +122,7 @@ class FeedTable:
 
         Signals about a message that was deleted since are left out; a later signal reports its deletion.
         """
-        values = {"ch": topic.channel, "b": topic.bot, "conv": topic.id, "after": after, "most": limit}
+        values = {"ch": topic.channel, "b": topic.bot, "key": topic.id, "after": after, "most": limit}
         signals = []
         for position, kind, subject, data, at in self._read(connection, values).fetchall():
             after = position
@@ -154,7 +135,7 @@ class FeedTable:
         return signals, after
 
     def _complete(self, connection: Connection, signal: Signal, subject: str) -> Signal | None:
-        values = {"ch": signal.topic.channel, "id": subject, "b": signal.topic.bot}
+        values = {"ch": signal.topic.channel, "b": signal.topic.bot, "key": subject}
         kind, at = signal.kind, signal.at
         if kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
             row = self._select_message(connection, values).fetchone()
@@ -170,7 +151,7 @@ class FeedTable:
         A deleted conversation never comes back. If this returns the time of a known conversation, everything read
         before this call belongs to that one.
         """
-        found = self._select_created_at(connection, {"ch": topic.channel, "b": topic.bot, "conv": topic.id}).fetchall()
+        found = self._select_created_at(connection, {"ch": topic.channel, "b": topic.bot, "key": topic.id}).fetchall()
         return int(found[0][0]) if found else 0
 
     def get_positions(self, connection: Connection, topics: Collection[Topic]) -> dict[Topic, FeedPosition]:

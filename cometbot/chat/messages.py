@@ -40,11 +40,9 @@ UNCHANGED: Final[Data] = {}
 """The value of ``metadata`` with which :meth:`Messages.update` keeps the metadata."""
 
 _STORED_COLUMNS = ("channel", "bot", "conversation", "at", "id", "sender", "is_bot", "payload", "metadata", "client_id")
-_select_by_client_id = sa.select(*MESSAGE_COLUMNS).where(
-    chat_messages.c.channel == bound("ch"),
-    chat_messages.c.bot == bound("b"),
-    chat_messages.c.conversation == bound("conv"),
-    chat_messages.c.client_id == bound("client"),
+_select_messages = sa.select(*MESSAGE_COLUMNS)
+_select_by_client_id = _select_messages.where(
+    *queries.bound_key(chat_messages.c.conversation), chat_messages.c.client_id == bound("client")
 )
 
 
@@ -106,18 +104,13 @@ class Messages:
         """Return the message posted under ``client_id``, or None."""
         if not client_id:
             return None
-        values = {
-            "ch": queries.replace_unstorable(scope.channel),
-            "b": queries.replace_unstorable(scope.bot),
-            "conv": queries.replace_unstorable(conversation),
-            "client": queries.replace_unstorable(client_id),
-        }
+        values = {**queries.key_values(scope, conversation), "client": queries.replace_unstorable(client_id)}
         found = self._select_by_client_id(connection, values).fetchall()
         return to_message(found[0]) if found else None
 
     def find_by_owner(self, connection: Connection, scope: Scope, owner: str, client_id: str) -> ChatMessage | None:
         """Return the message posted under ``client_id`` in any conversation of ``owner``, or None."""
-        query = _select_messages().select_from(chat_conversations).join(chat_messages, queries.in_same_conversation())
+        query = _select_messages.select_from(chat_conversations).join(chat_messages, queries.in_same_conversation())
         query = query.where(
             *queries.in_scope(chat_conversations, scope),
             chat_conversations.c.owner == queries.replace_unstorable(owner),
@@ -137,7 +130,7 @@ class Messages:
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatMessage | None:
         """Return the message with this id, or None."""
-        row = connection.execute(_select_messages().where(*queries.by_id(chat_messages, scope, id))).first()
+        row = connection.execute(_select_messages.where(*queries.by_id(chat_messages, scope, id))).first()
         return to_message(row) if row else None
 
     def update(
@@ -179,7 +172,7 @@ class Messages:
 
         Raises :class:`BadCursor`.
         """
-        query = _select_messages().where(*queries.in_conversation(chat_messages, scope, conversation))
+        query = _select_messages.where(*queries.in_conversation(chat_messages, scope, conversation))
         return queries.load_page(
             connection, query, (chat_messages.c.at,), to_message, cursor=cursor, limit=limit, newest_first=True
         )
@@ -196,7 +189,7 @@ class Messages:
         self, connection: Connection, scope: Scope, conversation: str, at: int, limit: int = 20
     ) -> Page[ChatMessage]:
         """List the oldest messages after a time, oldest first. ``next`` is empty if there are no newer ones."""
-        query = _select_messages().where(
+        query = _select_messages.where(
             *queries.in_conversation(chat_messages, scope, conversation), chat_messages.c.at > min(at, _MAX_TIME)
         )
         return queries.load_page(connection, query, (chat_messages.c.at,), to_message, cursor="", limit=limit)
@@ -227,7 +220,7 @@ class Messages:
         skipped = (max(page, 1) - 1) * limit
         if not limit or skipped >= total:
             return NumberedPage([], total)
-        query = _select_messages().where(*matching).order_by(chat_messages.c.at.desc()).limit(limit).offset(skipped)
+        query = _select_messages.where(*matching).order_by(chat_messages.c.at.desc()).limit(limit).offset(skipped)
         return NumberedPage([to_message(row) for row in reversed(connection.execute(query).all())], total)
 
     def get_newest(self, connection: Connection, conversations: Iterable[ChatConversation]) -> dict[str, ChatMessage]:
@@ -277,7 +270,3 @@ class Events:
 
 
 _MAX_TIME = 2**62
-
-
-def _select_messages() -> sa.Select[Any]:
-    return sa.select(*MESSAGE_COLUMNS)

@@ -78,6 +78,21 @@ def by_id(table: sa.Table, scope: Scope, id: str) -> list[sa.ColumnElement[bool]
     return [*in_scope(table, scope), table.c.id == replace_unstorable(id)]
 
 
+def bound_key(column: sa.Column[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    """Return the condition of a prepared statement that a row has the :func:`key_values`; ``column`` is the last."""
+    columns = column.table.c
+    return columns.channel == sa.bindparam("ch"), columns.bot == sa.bindparam("b"), column == sa.bindparam("key")
+
+
+def key_values(scope: Scope, key: str) -> dict[str, Any]:
+    """Return the values for the parameters of :func:`bound_key`."""
+    return {
+        "ch": replace_unstorable(scope.channel),
+        "b": replace_unstorable(scope.bot),
+        "key": replace_unstorable(key),
+    }
+
+
 def row_values(scope: Scope, conversation: str = "") -> dict[str, str]:
     """Return the columns ``channel``, ``bot`` and, if it is given, ``conversation`` of a new row."""
     values = {"channel": replace_unstorable(scope.channel), "bot": replace_unstorable(scope.bot)}

@@ -82,6 +82,12 @@ class ChatService:
             raise bot_not_found()
         return bot
 
+    def list_commands(self, bot_id: str) -> list[JsonObject]:
+        """List the commands of a bot. Raises :class:`ApiError` if there is no such bot."""
+        with self.database.read() as connection:
+            self.find_bot(connection, bot_id)
+            return [serializers.command_json(one) for one in self.directory.list_commands(connection, bot_id)]
+
     def list_chats(self, connection: Transaction, bot_id: str, user_id: str) -> list[JsonObject]:
         """List the chats of a user with a bot, oldest first."""
         owned = self.chat.conversations.list_owned(

@@ -63,8 +63,7 @@ class BotApi:
 
     def list_commands(self, bot: ListedBot) -> list[JsonObject]:
         """List the bot's commands."""
-        with self.service.database.read() as connection:
-            return [serializers.command_json(one) for one in self.service.directory.list_commands(connection, bot.id)]
+        return self.service.list_commands(bot.id)
 
     def add_commands(self, bot: ListedBot) -> tuple[JsonObject, int]:
         """Store commands: all of them, or none if one is invalid.

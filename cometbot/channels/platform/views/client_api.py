@@ -70,9 +70,7 @@ class ClientApi:
 
     def list_commands(self, user: ChatUser, bot_id: str) -> list[JsonObject]:
         """List a bot's commands."""
-        with self.service.database.read() as connection:
-            bot = self.service.find_bot(connection, bot_id)
-            return [serializers.command_json(one) for one in self.service.directory.list_commands(connection, bot.id)]
+        return self.service.list_commands(bot_id)
 
     def create_chat(self, user: ChatUser) -> tuple[JsonObject, int]:
         """Create a chat with a bot."""

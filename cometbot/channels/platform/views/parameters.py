@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 
 import flask
 import orjson
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException
 from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
@@ -107,7 +108,7 @@ def _read_form(body: bytes) -> dict[str, Any]:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
     except ValueError as error:
         raise ApiError(400, "Invalid form in the body: expected UTF-8 and at most 1000 fields.") from error
-    return _group_fields(pairs)
+    return _to_fields(MultiDict(pairs))
 
 
 def _read_multipart(body: bytes, options: dict[str, str]) -> dict[str, Any]:
@@ -116,17 +117,9 @@ def _read_multipart(body: bytes, options: dict[str, str]) -> dict[str, Any]:
         _, form, _ = parser.parse(io.BytesIO(body), _MULTIPART, len(body), options)
     except (ValueError, HTTPException) as error:
         raise ApiError(400, "Invalid multipart form in the body: expected at most 1000 parts.") from error
-    return _group_fields(list(form.items(multi=True)))
+    return _to_fields(form)
 
 
-def _group_fields(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+def _to_fields(form: MultiDict[str, str]) -> dict[str, Any]:
     """Return the fields by name. A field that occurs several times is a list."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        if name not in found:
-            found[name] = value
-        elif isinstance(found[name], list):
-            found[name].append(value)
-        else:
-            found[name] = [found[name], value]
-    return found
+    return {name: values[0] if len(values) == 1 else values for name, values in form.lists()}
