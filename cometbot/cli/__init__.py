@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 from cometbot.errors import CometbotError, StoreBusy
 
 _COMMAND_MODULES = {

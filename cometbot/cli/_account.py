@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandError
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot

@@ -1,4 +1,4 @@
-"""Output of commands: tables for people, JSON for programs."""
+"""Output of commands: tables for people, JSON for programs, and sanitizing of untrusted text."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cometbot.cli._sanitize import sanitize
-
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
 _WIDTH_WITHOUT_TERMINAL = 200
+_REPLACEMENTS = {"\t": "    ", "\r": "", "\N{ZERO WIDTH JOINER}": "\N{ZERO WIDTH JOINER}", "\N{NO-BREAK SPACE}": " "}
 
 
 def make_table(*titles: str, last_column: str) -> Table:
@@ -27,6 +26,14 @@ def make_table(*titles: str, last_column: str) -> Table:
         table.add_column(title, no_wrap=True)
     table.add_column(last_column, overflow="fold", ratio=1)
     return table
+
+
+def sanitize(text: str) -> str:
+    """Replace the characters of ``text`` that could control a terminal. Line breaks stay."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else _REPLACEMENTS.get(char, "\N{REPLACEMENT CHARACTER}")
+        for char in text
+    )
 
 
 def to_cell(text: str) -> Text:

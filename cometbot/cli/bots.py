@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandGroup
-from cometbot.cli._output import make_table, print_json, print_table, to_cell
+from cometbot.cli._output import make_table, print_json, print_table, sanitize, to_cell
 from cometbot.cli._params import GROUP_SETTINGS, shared_options
-from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
     from rich.table import Table

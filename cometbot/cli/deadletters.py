@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandError, CommandGroup, _output
+from cometbot.cli._output import sanitize
 from cometbot.cli._params import IntegerParam, shared_options
-from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cometbot.cli._output import print_json
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import print_json, sanitize
 
 if TYPE_CHECKING:
     from cometbot.cli.checks import CheckResult

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cometbot.cli._output import format_time, make_table, print_json, print_table, to_cell
+from cometbot.cli._output import format_time, make_table, print_json, print_table, sanitize, to_cell
 from cometbot.cli._params import IntegerParam, shared_options
-from cometbot.cli._sanitize import sanitize
 
 if TYPE_CHECKING:
     from cometbot.chat import Chat, ChatConversation, ChatFile, ChatUser, Page, Scope, Signal

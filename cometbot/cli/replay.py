@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cometbot.cli._output import format_time, print_json
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import format_time, print_json, sanitize
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot

@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from cometbot.cli import CommandGroup
-from cometbot.cli._output import print_json
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import print_json, sanitize
 
 
 @click.group(cls=CommandGroup)

@@ -19,8 +19,16 @@ from cometbot.bot import Bot
 from cometbot.channels.cometchat.group_setting import group_setting_needed
 from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli.dev.bot_process import REAL_COMETCHAT_ARGUMENT, STOP_TIMEOUT
-from cometbot.cli.dev.reports import BotInfo, CommandInfo, Failed, Ready, Reporter
-from cometbot.cli.dev.traffic import CLIENT_LOGGER, CallbackReporter, RestCallReporter
+from cometbot.cli.dev.reports import (
+    CLIENT_LOGGER,
+    BotInfo,
+    CallbackReporter,
+    CommandInfo,
+    Failed,
+    Ready,
+    Reporter,
+    RestCallReporter,
+)
 from cometbot.errors import ConfigurationError
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings, variable_suffix

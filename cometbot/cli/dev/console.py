@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 from cometbot.cli.dev.rendering import is_background_call, render_fault, render_http_call, render_log
 from cometbot.cli.dev.reports import Failed, HttpCall, Logged, Printed, Report
 from cometbot.cli.dev.screen import Screen

@@ -24,7 +24,7 @@ from cometbot.channels.cometchat.provision import (
 from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
 from cometbot.cli import CommandError
 from cometbot.cli._account import explain_errors, make_account_client
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 from cometbot.cli.checks.callback import CallbackTarget, check_callback
 from cometbot.cli.checks.http_client import CheckClient
 from cometbot.cli.checks.registration import covers_need

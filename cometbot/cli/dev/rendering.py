@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cometbot.author_error import ErrorReport
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 from cometbot.cli.dev.reports import HttpCall, Logged
 from cometbot.simulator import CallbackEntry, RequestEntry
 

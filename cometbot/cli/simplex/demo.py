@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from cometbot.bot import Bot
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.loading import load_bots_or_explain

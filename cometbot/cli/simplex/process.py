@@ -11,7 +11,7 @@ import click
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 from cometbot.errors import ConfigurationError
 from cometbot.observer import Observer
 from cometbot.settings import Settings

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot.cli._sanitize import sanitize
+from cometbot.cli._output import sanitize
 
 
 @pytest.mark.parametrize(
