@@ -121,7 +121,7 @@ class BotClient:
     def message_id(self) -> str:
         """The platform's id of this user's last message. Raises :class:`BotError` if there is none."""
         if not self._last_id:
-            raise BotError(f"{self.user.uid} has written nothing yet; send() something first")
+            raise BotError(f"{self.user.uid} has sent no message yet. Call send() first.")
         return self._last_id
 
     @property
@@ -224,7 +224,7 @@ class BotClient:
         """React to the message ``to``, by default the bot's last one here, and return the bot's replies."""
         said = self.said()
         if to is None and not said:
-            raise BotError("the bot has said nothing here that one could react to")
+            raise BotError("the bot has sent no message here to react to")
         return self._act(partial(self.fake.react, self._actor, (to or said[-1]).id, reaction, added=added))
 
     def join(self, group: str = "") -> Replies:
@@ -294,7 +294,7 @@ class BotClient:
     def _change_membership(self, group: str, act: Callable[[Actor], None]) -> Replies:
         client = self.in_group(group or self._actor.group)
         if not client._actor.group:
-            raise BotError("name the group: client.join('ops')")
+            raise BotError("missing group. Pass it, as in client.join('ops').")
         return client._act(partial(act, client._actor))
 
     def _attachment(self, file: str | Path | bytes, name: str) -> Attachment:
@@ -310,7 +310,7 @@ def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabiliti
     if channel == "fake":
         return MemoryFake if capabilities is None else partial(MemoryFake, capabilities=capabilities)
     if capabilities is not None:
-        raise ConfigurationError("only the fake platform takes capabilities; other channels have their own")
+        raise ConfigurationError("capabilities: only the fake platform accepts them; other channels have their own")
     if callable(channel):
         return channel
     if channel not in _FAKE_CLASSES:

@@ -108,7 +108,7 @@ class FakeChannel(Channel):
             while not condition():
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise AssertionError(f"did not come about within {timeout} s; said so far: {self.texts()}")
+                    raise AssertionError(f"the condition was not met within {timeout} s; sent so far: {self.texts()}")
                 self._changed.wait(min(left, 0.05))
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:

@@ -32,9 +32,9 @@ class OpenQuickReplies:
                 if wanted in (offer.number, offer.label):
                     return said, offer
         if wanted in self._links:
-            raise BotError(f"the button {wanted!r} opens {self._links[str(wanted)]} and tells the bot nothing")
+            raise BotError(f"the button {wanted!r} opens {self._links[str(wanted)]} and sends the bot nothing")
         labels = [f"{offer.number} {offer.label!r}" for offer in self._offers[0][1]] if self._offers else []
-        raise BotError(f"nothing here is called {wanted!r}; on offer is: {', '.join(labels) or 'nothing'}")
+        raise BotError(f"no button or choice {wanted!r}; available: {', '.join(labels) or 'none'}")
 
 
 def fill_form(
@@ -46,7 +46,7 @@ def fill_form(
         return message, _field_values(values, message.message.fields)
     fields = next((item["fields"] for item in reversed(stored or ()) if "fields" in item), None)
     if fields is None:
-        raise BotError("there is no form here to fill in")
+        raise BotError("there is no form here")
     return None, _field_values(values, [_parse_field(field) for field in fields])
 
 
@@ -58,7 +58,7 @@ def _field_values(values: Mapping[str, Answer], fields: Iterable[Field]) -> dict
     answers = {name: _field_value(field, values.get(name, field.default)) for name, field in known.items()}
     missing = [name for name, field in known.items() if not answers[name] and not field.optional]
     if missing:
-        raise BotError(f"the form needs {', '.join(missing)} as well")
+        raise BotError(f"missing form fields: {', '.join(missing)}")
     return answers
 
 

@@ -118,7 +118,7 @@ class _FailureRecorder(Observer):
             raise errors[0]
         if refused:
             letter = next((letter for letter in delivery.dead_letters.list() if letter.is_reply), None)
-            raise DeliveryError(f"a reply could not be sent: {letter.error if letter else 'for a cause unknown'}")
+            raise DeliveryError(f"cannot send a reply: {letter.error if letter else 'unknown cause'}")
 
 
 class StoredState(MutableMapping[str, Any]):

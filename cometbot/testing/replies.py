@@ -98,7 +98,7 @@ class Replies(Sequence[SentMessage]):
         if isinstance(index, slice):
             return Replies(self._said[index], self._shown_as_text)
         if not -len(self._said) <= index < len(self._said):
-            raise IndexError(f"there is no reply {index}; the bot said {self.texts or 'nothing'}")
+            raise IndexError(f"no reply {index}; the bot sent {self.texts or 'nothing'}")
         return self._said[index]
 
     def __len__(self) -> int:

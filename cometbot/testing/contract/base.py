@@ -19,7 +19,7 @@ class ContractBase:
 
     def make_fake(self, bot: Bot) -> Fake:
         """Return a new platform without users, groups or messages. It is closed at the end of the test."""
-        raise NotImplementedError("say what is tested: def make_fake(self, bot): return MyFake(bot)")
+        raise NotImplementedError("define what is tested: def make_fake(self, bot): return MyFake(bot)")
 
     @pytest.fixture
     def bot(self) -> Bot:

@@ -47,7 +47,7 @@ class FailureContract(ContractBase):
         try:
             client.fake.repeat()
         except Unsupported:
-            pytest.skip("this platform tells nothing twice")
+            pytest.skip("this platform never delivers twice")
 
         assert client.said().texts == ["echo hello"]
         assert client.send("next").texts == ["echo next"]
@@ -182,7 +182,7 @@ def _misbehave(client: BotClient, *faults: Any) -> None:
     try:
         client.fake.misbehave(*faults)
     except Unsupported:
-        pytest.skip("this fake cannot misbehave like that")
+        pytest.skip("this fake does not support the fault")
 
 
 def _texts(fake: Fake, actor: Actor) -> list[str]:
@@ -193,5 +193,5 @@ def _texts(fake: Fake, actor: Actor) -> list[str]:
 def _wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "did not come about in time"
+        assert time.monotonic() < end, "the condition was not met in time"
         time.sleep(0.01)

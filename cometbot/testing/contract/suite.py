@@ -40,12 +40,12 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     """Return one channel's column: how it shows each type of message, and its other capabilities."""
     rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_TYPES}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
-    rows["edit"] = "yes" if capabilities.edit else "says it anew"
+    rows["edit"] = "yes" if capabilities.edit else "sends it again"
     for name in ("delete", "react", "threads", "history", "groups"):
         rows[name] = "yes" if getattr(capabilities, name) else "no"
-    rows["finds what it sent"] = "yes" if capabilities.look_up else "no"
+    rows["finds sent messages"] = "yes" if capabilities.look_up else "no"
     is_live = (capabilities.edit or capabilities.deltas) and capabilities.stream_interval is not None
-    rows["stream"] = f"live, every {capabilities.stream_interval:g} s" if is_live else "when whole"
+    rows["stream"] = f"live, every {capabilities.stream_interval:g} s" if is_live else "when complete"
     return rows
 
 

@@ -168,7 +168,7 @@ class Fake(ABC):
 
     def deliver(self, event: Event) -> None:
         """Deliver an event that was created outside the fake."""
-        raise Unsupported(f"{type(self).__name__} takes no events from elsewhere; let a user do what causes one")
+        raise Unsupported(f"{type(self).__name__} does not accept events; use a user's action that causes the event")
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
         """Return the URL for downloading a user's file. Its content is in ``files`` under that URL."""

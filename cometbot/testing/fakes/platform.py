@@ -110,7 +110,7 @@ class PlatformFake(ChatFake[_FaultyChannel]):
 
     def misbehave(self, *faults: Fault) -> None:
         if "rate_limited" in faults:
-            raise Unsupported("nobody limits how often the platform writes into its own database")
+            raise Unsupported("the platform has no rate limit for the bot")
         self.channel.faults += faults
 
     def _to_sent_message(self, message: ChatMessage, conversation: ChatConversation) -> SentMessage:

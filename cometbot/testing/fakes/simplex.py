@@ -70,7 +70,7 @@ class SimplexFake(Fake):
     def attach(self, delivery: Delivery) -> None:
         self.service.open(delivery)
         if not self.service.connection.wait_ready(_IDLE_TIMEOUT):
-            raise BotError(f"the stand-in was not reached: {self.service.connection.status.error}")
+            raise BotError(f"cannot reach the fake CLI: {self.service.connection.status.error}")
 
     def person(self, user: User) -> Person:
         """Return the person for a user, connected with the bot."""
@@ -150,7 +150,7 @@ class SimplexFake(Fake):
             self.cli.emit({"type": _MARKER_TYPE, "number": self._marker})
             if self.service.wait_for_marker(self._marker, 1.0):
                 return
-            assert time.monotonic() < ends_at, "the stand-in's events were not heard in time"
+            assert time.monotonic() < ends_at, "the fake CLI's events were not handled in time"
 
     def close(self) -> None:
         self.cli.close()

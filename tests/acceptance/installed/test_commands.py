@@ -116,7 +116,7 @@ def test_platform_lists_removes_and_replays(installation: Installation, project:
     assert "Hello Zoe!" in run("replay", "m1", "bot:bot")
     for what, id in (("files", file["id"]), ("chats", chat), ("users", user)):
         assert id in run("platform", what, "list")
-        assert f"{id} is removed" in run("platform", what, "remove", id)
+        assert f"Removed the {what.removesuffix('s')} {id}." in run("platform", what, "remove", id)
 
 
 def make_dead_letters(file: Path, count: int) -> list[str]:

@@ -58,7 +58,7 @@ def test_replies_are_a_sequence_and_a_text() -> None:
 
 def test_empty_replies_are_false_and_index_fails() -> None:
     assert not Replies()
-    with pytest.raises(IndexError, match="there is no reply 0; the bot said nothing"):
+    with pytest.raises(IndexError, match="no reply 0; the bot sent nothing"):
         Replies()[0]
-    with pytest.raises(IndexError, match="there is no reply 1; the bot said \\['one'\\]"):
+    with pytest.raises(IndexError, match="no reply 1; the bot sent \\['one'\\]"):
         Replies([said(Text("one"))])[1]

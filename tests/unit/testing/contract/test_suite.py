@@ -19,7 +19,7 @@ def test_capability_rows_of_a_text_only_channel() -> None:
     rows = capability_rows(TEXT_ONLY)
 
     assert (rows["Text"], rows["Card"], rows["text in one message"]) == ("shown", "as text", "4000 bytes")
-    assert (rows["edit"], rows["delete"], rows["stream"]) == ("says it anew", "no", "when whole")
+    assert (rows["edit"], rows["delete"], rows["stream"]) == ("sends it again", "no", "when complete")
 
 
 def test_the_table_is_markdown_with_a_column_a_channel() -> None:
