@@ -82,7 +82,7 @@ class ConnectionPool(Generic[C]):
             if self._is_closed:
                 raise StoreBusy("the database is closed")
             if not is_available:
-                raise StoreBusy(f"all {self._size} database connections are in use; try again in a moment")
+                raise StoreBusy(f"all {self._size} database connections are in use. Try again in a moment.")
             self._ordinary_count += not is_urgent
             return self._pop_idle(is_preferred)
 

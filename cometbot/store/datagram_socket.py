@@ -63,7 +63,7 @@ class DatagramSocket:
         except OSError as error:
             receiver.close()
             self._release_folder()
-            log.info("cannot listen to other processes (%s); what they do is found a little later", error)
+            log.info("cannot listen to other processes: %s. Their changes are found by polling.", error)
             return
         self._receiver = receiver
         threading.Thread(

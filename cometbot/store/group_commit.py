@@ -116,7 +116,7 @@ class GroupCommit:
                 self._hand_on_after_interrupt(queued)
             raise
         if not is_woken and self._cancel(queued) and not queued.is_done:
-            raise StoreBusy("the database is busy writing for others; try again in a moment")
+            raise StoreBusy("the database is busy with other writes. Try again in a moment.")
 
     def _cancel(self, queued: _QueuedWrite) -> bool:
         """Stop waiting, and return True unless the thread has been woken already."""

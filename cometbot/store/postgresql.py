@@ -79,8 +79,8 @@ class PostgreSQL(Database):
         self._url = url.set(drivername="postgresql+psycopg")
         if problem := _find_option_problem(self._url):
             raise ConfigurationError(
-                f"COMETBOT_DATABASE_URL: {problem}; leave out what stands after the ?, or set what "
-                "PostgreSQL's manual lists as parameter key words, such as ?sslmode=require"
+                f"COMETBOT_DATABASE_URL: {problem}. Leave out the options after the ?, or set parameter "
+                "key words of PostgreSQL's manual, such as ?sslmode=require."
             )
         self._size = size
         self._is_closed = False
@@ -245,8 +245,8 @@ class PostgreSQL(Database):
         if all(allowed):
             return ""
         return (
-            f"the user {user} of COMETBOT_DATABASE_URL may not read and write the tables: name their owner there, or "
-            f"let that one GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES and USAGE ON ALL SEQUENCES IN SCHEMA "
+            f"the user {user} of COMETBOT_DATABASE_URL may not read and write the tables. Name their owner there, or "
+            f"let the owner GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES and USAGE ON ALL SEQUENCES IN SCHEMA "
             f"public TO {user}"
         )
 
@@ -263,8 +263,8 @@ class PostgreSQL(Database):
         except (StoreBusy, sa.exc.DBAPIError) as error:
             reason = _first_line(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
             raise ConfigurationError(
-                f"cannot {verb} the PostgreSQL database of COMETBOT_DATABASE_URL: {reason}; check that the URL is "
-                "right, that the server runs, and what its user may do"
+                f"cannot {verb} the PostgreSQL database of COMETBOT_DATABASE_URL: {reason}. Check the URL, that the "
+                "server runs, and the rights of its user."
             ) from error
 
     def problem(self) -> str:

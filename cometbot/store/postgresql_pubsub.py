@@ -67,7 +67,7 @@ class PostgreSQLPubSub(PubSub):
             try:
                 self._publish_batch([text for text in texts if text != _STOP])
             except (StoreBusy, sa.exc.DatabaseError) as error:
-                log.debug("could not tell other processes what happened: %s", error)
+                log.debug("cannot notify other processes: %s", error)
 
     def _publish_batch(self, texts: list[str]) -> None:
         if not texts:
@@ -80,7 +80,7 @@ class PostgreSQLPubSub(PubSub):
             try:
                 self._listen_until_disconnected(callback)
             except psycopg.Error as error:
-                log.info("cannot hear other processes until the database is back: %s", type(error).__name__)
+                log.info("cannot listen to other processes: %s. Trying again every second.", type(error).__name__)
                 self._closed.wait(_RECONNECT_INTERVAL)
 
     def _listen_until_disconnected(self, callback: Callable[[str], None]) -> None:

@@ -120,7 +120,7 @@ class SQLite(Database):
     def _write(self, deadline: float) -> Iterator[Connection]:
         """Open a write transaction, in turn with the threads of this process and with the other processes."""
         if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
-            raise StoreBusy("the database is busy writing for others; try again in a moment")
+            raise StoreBusy("the database is busy with other writes. Try again in a moment.")
         try:
             assert self._writer is not None
             self._write_lock.acquire(deadline)
@@ -222,7 +222,7 @@ class SQLite(Database):
             self._identity_lock.close()
             reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
             raise ConfigurationError(
-                f"cannot use the database {self.path}: {reason}; check COMETBOT_DATABASE_URL"
+                f"cannot use the database {self.path}: {reason}. Check COMETBOT_DATABASE_URL."
             ) from error
         return self._engine, self._writer
 
@@ -238,7 +238,7 @@ class SQLite(Database):
         if self.path and not os.access(folder, os.W_OK | os.X_OK):
             reason = "cannot be written to" if folder.is_dir() else "does not exist"
             raise ConfigurationError(
-                f"the folder {folder} of the database {reason}; make it, or set COMETBOT_DATABASE_URL"
+                f"the folder {folder} of the database {reason}. Create it, or set COMETBOT_DATABASE_URL."
             )
 
     def _acquire_identity_lock(self) -> None:
@@ -251,7 +251,7 @@ class SQLite(Database):
             private_files.create_file(self.path)
         except OSError as error:
             raise ConfigurationError(
-                f"cannot create the database {self.path}: {error.strerror}; check COMETBOT_DATABASE_URL"
+                f"cannot create the database {self.path}: {error.strerror}. Check COMETBOT_DATABASE_URL."
             ) from error
 
     def _connect(self) -> sqlite3.Connection:

@@ -158,7 +158,7 @@ def load_app(settings: Settings | None = None) -> Flask:
     try:
         return create_app_from_settings(settings)
     except ConfigurationError as error:
-        _log.debug("could not make the application", exc_info=error)
+        _log.debug("cannot create the application", exc_info=error)
         exit_with_error(error)
 
 
@@ -234,11 +234,11 @@ def exit_with_error(error: ConfigurationError) -> NoReturn:
 def _check_names(bots: Sequence[Bot], settings: Settings) -> None:
     names = [bot.name for bot in bots]
     if not names:
-        raise ConfigurationError("there is no bot to serve; give create_app() one, or several in a list")
+        raise ConfigurationError("create_app(): expected a bot or a list of bots, got none")
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
         raise ConfigurationError(
-            f"two bots have the name {duplicates[0]!r}; rename one, since callbacks find a bot by it"
+            f"two bots have the name {duplicates[0]!r}. Rename one: callbacks find a bot by its name."
         )
     settings.check_bots(names)
 
@@ -278,9 +278,9 @@ def _add_channel_views(
 def _to_json(error: HTTPException) -> Response:
     """Return an HTTP error as JSON, in CometChat's envelope, which the errors of callbacks have too."""
     texts = {
-        404: f"there is nothing at {quote_value(request.path)}; callbacks go to /cometchat/NAME-OF-THE-BOT",
-        405: f"{request.method} is not possible here; the header Allow says what is",
-        500: "something went wrong here; the log says what",
+        404: f"no route for {quote_value(request.path)}. Callbacks go to /cometchat/NAME-OF-THE-BOT.",
+        405: f"the method {request.method} is not allowed here. The header Allow lists those that are.",
+        500: "internal server error. The log has the traceback.",
     }
     refusal = to_http_error(error)
     body = {"error": {"code": refusal.code, "message": texts.get(refusal.status, error.description)}}

@@ -39,8 +39,9 @@ def channels_from_settings(
     }
     unknown = [name for name in settings.channels if name not in makers]
     if unknown or not settings.channels:
-        named = f"names {', '.join(unknown)}, which does not exist" if unknown else "names no channel"
-        raise ConfigurationError(f"COMETBOT_CHANNELS {named}; there is: {', '.join(makers)}")
+        raise ConfigurationError(
+            f"COMETBOT_CHANNELS: expected some of {', '.join(makers)}, got {', '.join(unknown) or 'none'}"
+        )
     return [channel for name in settings.channels for channel in makers[name]()]
 
 
@@ -74,7 +75,7 @@ def _explain_missing_package() -> Iterator[None]:
         yield
     except ImportError as error:
         raise ConfigurationError(
-            f"COMETBOT_CHANNELS names a channel that needs {error.name}, which is not installed: "
+            f"COMETBOT_CHANNELS names a channel that needs {error.name}, which is not installed. Run: "
             "pip install 'cometbot[chat]'"
         ) from error
 

@@ -136,7 +136,7 @@ def is_readable(connection: socket.socket, timeout: float) -> bool:
 
 def refuse(client: socket.socket, status: HTTPStatus, message: str) -> None:
     """Send an error in the JSON form of all refusals, for a request that no application can get."""
-    _log.info("refused a request that cannot be read: %s", message)
+    _log.info("refused a malformed request: %s", message)
     body = dumps({"error": {"code": f"ERR_{status.name}", "message": message}})
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\nConnection: close\r\n"

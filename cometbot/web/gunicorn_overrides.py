@@ -121,13 +121,16 @@ _TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 _REFUSALS: dict[type[Exception], tuple[HTTPStatus, str]] = {
     errors.LimitRequestLine: (HTTPStatus.REQUEST_URI_TOO_LONG, "the request line is too long"),
     errors.LimitRequestHeaders: (_TOO_LARGE, "there are too many headers, or one of them is too long"),
-    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "the only Expect that is understood is 100-continue"),
-    errors.UnsupportedTransferCoding: (HTTPStatus.BAD_REQUEST, "the only Transfer-Encoding understood is chunked"),
-    errors.InvalidHeader: (HTTPStatus.BAD_REQUEST, "a header cannot be read"),
-    errors.InvalidHeaderName: (HTTPStatus.BAD_REQUEST, "a header has a name that cannot be read"),
-    errors.ObsoleteFolding: (HTTPStatus.BAD_REQUEST, "a header goes on in the next line"),
+    errors.ExpectationFailed: (HTTPStatus.EXPECTATION_FAILED, "Expect: only 100-continue is supported"),
+    errors.UnsupportedTransferCoding: (HTTPStatus.BAD_REQUEST, "Transfer-Encoding: only chunked is supported"),
+    errors.InvalidHeader: (HTTPStatus.BAD_REQUEST, "a header is malformed"),
+    errors.InvalidHeaderName: (HTTPStatus.BAD_REQUEST, "the name of a header is malformed"),
+    errors.ObsoleteFolding: (
+        HTTPStatus.BAD_REQUEST,
+        "a header continues on the next line",
+    ),
 }
-_NOT_HTTP = (HTTPStatus.BAD_REQUEST, "this cannot be read as an HTTP request")
+_NOT_HTTP = (HTTPStatus.BAD_REQUEST, "this is no valid HTTP request")
 _NAME = re.compile(r"[A-Za-z0-9-]{1,40}")
 _log = logging.getLogger(__name__)
 
@@ -417,7 +420,7 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         status, message = next((said for kind, said in _REFUSALS.items() if isinstance(exc, kind)), _NOT_HTTP)
         name = str(getattr(exc, "hdr", ""))
         if isinstance(exc, errors.InvalidHeader) and _NAME.fullmatch(name):
-            message = f"the header {name} cannot be read"
+            message = f"the header {name} is malformed"
         refuse(client, status, message)
 
 

@@ -64,7 +64,7 @@ def _run_checks(checks: Checks) -> tuple[bool, dict[str, str]]:
     except Exception:
         # The caller gets "not ready" with a reason instead of a bare 500.
         _log.exception("cannot check the delivery")
-        return False, {"delivery": "failed: it could not be checked; the log says why"}
+        return False, {"delivery": "failed: the check raised an error; see the log"}
     texts = {check.name: ": ".join(filter(None, (_STATUS_TEXTS[check.ok], check.detail))) for check in results}
     failures = [f"{check.name}: {check.detail}" for check in results if check.ok is False]
     if failures:

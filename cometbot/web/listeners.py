@@ -56,11 +56,12 @@ def find_group(name: str) -> int:
         gid = int(name) if name.isascii() and name.isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
         raise ConfigurationError(
-            f"COMETBOT_SOCKET_GROUP: there is no group {name!r}; set the group of your proxy, for example www-data"
+            f"COMETBOT_SOCKET_GROUP: expected a group of this system, got {name!r}. Set the group of your proxy, "
+            "for example www-data."
         ) from None
     if os.geteuid() != 0 and gid not in {os.getegid(), *os.getgroups()}:
         raise ConfigurationError(
-            f"cannot give the socket to the group {name!r}: this user is not in it; add the user with "
-            f"usermod -aG {name} USER, or set SupplementaryGroups={name} in systemd"
+            f"cannot give the socket to the group {name!r}: this user is not in it. Add the user with "
+            f"usermod -aG {name} USER, or set SupplementaryGroups={name} in systemd."
         )
     return gid

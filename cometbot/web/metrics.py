@@ -65,36 +65,36 @@ class Metrics(Observer):
         self._is_multiprocess = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self._registry = CollectorRegistry()
         self._bots = frozenset(bots)
-        received = self._counter("cometbot_events_received", "Events that came in", RECEIVED)
+        received = self._counter("cometbot_events_received", "Events received", RECEIVED)
         self._received_counter: Callable[[str, str], Counter] = functools.cache(received.labels)
-        self._handled = self._counter("cometbot_events_handled", "Events that were worked on", HANDLED)
-        self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are tried again", SENT)
+        self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
+        self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._recovered = Counter(
             "cometbot_conversations_recovered",
-            "Conversations taken over from the dead",
+            "Conversations taken over from processes that died",
             ("bot",),
             registry=self._registry,
         )
         self._uploads_without_room = Counter(
             "cometbot_uploads_without_room",
-            "Files refused because all files together, or the disk, have no room",
+            "Files refused because the file storage or the disk is full",
             registry=self._registry,
         )
         self._writes_without_room = Counter(
             "cometbot_writes_without_room",
-            "Writes of users refused because the database, or its disk, has no room",
+            "Writes of users refused because the database or its disk is full",
             registry=self._registry,
         )
         self._store_failures = Counter(
             "cometbot_database_failures",
-            "Refusals of the database that need a repair",
+            "Database errors that need a repair",
             ("kind",),
             registry=self._registry,
         )
         for kind in KINDS:
             self._store_failures.labels(kind)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
-        self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a send was answered or given up")
+        self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a request was answered or given up")
 
     def received(self, bot: str, outcome: str) -> None:
         """Count a received event."""
@@ -181,7 +181,9 @@ class _BacklogCollector(Collector):
         oldest = GaugeMetricFamily("cometbot_oldest_waiting_seconds", "Age of the oldest of them", labels=["bot"])
         dead = GaugeMetricFamily("cometbot_dead_letters", "Messages and replies that failed for good", labels=["bot"])
         stuck = GaugeMetricFamily(
-            "cometbot_stuck_conversations", "Something to do for a minute, and nobody at work on it", labels=["bot"]
+            "cometbot_stuck_conversations",
+            "Conversations whose work waits for a worker for a minute",
+            labels=["bot"],
         )
         for bot, bot_backlog in backlog.items():
             waiting.add_metric([bot], bot_backlog.waiting)

@@ -45,15 +45,15 @@ class MonitoringServer:
     def __init__(self, app: Flask, bind: str) -> None:
         host, _, port = bind.rpartition(":")
         if not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-            raise ConfigurationError(f"--bind is wrong: {bind!r}; give HOST:PORT, for example 127.0.0.1:9100")
+            raise ConfigurationError(f"--bind: expected HOST:PORT, for example 127.0.0.1:9100, got {bind!r}")
         try:
             self._server = make_server(
                 host.strip("[]"), int(port), app, _IPv6Server if ":" in host else _Server, _Handler
             )
         except OSError as error:
-            raise ConfigurationError(f"cannot listen on {bind} ({error.strerror}); give another --bind") from error
+            raise ConfigurationError(f"cannot listen at {bind}: {error.strerror}. Choose another --bind.") from error
         close_in_children(self._server.socket)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="cometbot-desk", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="cometbot-monitoring", daemon=True)
         self._thread.start()
 
     @property

@@ -53,7 +53,7 @@ def check_reload(load: Callable[[], object], timeout: float) -> None:
     """
     result = _run_in_child(functools.partial(_load_application, load), timeout)
     if not result:
-        raise ConfigurationError(f"the application ended its process or was not loaded within {timeout:g} s")
+        raise ConfigurationError(f"the application was not loaded within {timeout:g} s, or ended its process")
     if problem := result.get("problem") or result.get("error"):
         raise ConfigurationError(problem)
 
@@ -74,11 +74,11 @@ def check_bind(settings: Settings) -> None:
             probe.bind((host.strip("[]"), int(port)))
             probe.listen(1)
         except OSError as error:
-            remedy = f"stop the server that listens there, or choose another address: {_BIND_OPTIONS}"
+            remedy = f"Stop the server that listens there, or choose another address: {_BIND_OPTIONS}."
             if error.errno != errno.EADDRINUSE:
-                remedy = f"choose another address: {_BIND_OPTIONS}"
+                remedy = f"Choose another address: {_BIND_OPTIONS}."
             cause = "the address is in use" if error.errno == errno.EADDRINUSE else error.strerror
-            raise ConfigurationError(f"cannot listen at {settings.bind}: {cause}; {remedy}") from error
+            raise ConfigurationError(f"cannot listen at {settings.bind}: {cause}. {remedy}") from error
 
 
 def check_database(settings: Settings, *, allow_unreachable: bool = False) -> None:
@@ -95,7 +95,7 @@ def check_database(settings: Settings, *, allow_unreachable: bool = False) -> No
         if not (allow_unreachable and opened.server_url and isinstance(error.__cause__, StoreBusy)):
             raise
     except StoreUnavailable as error:  # a server that still runs uses another file of this name
-        raise ConfigurationError(f"cannot use the database: {error}; stop the processes that use it") from error
+        raise ConfigurationError(f"cannot use the database: {error}. Stop the processes that use it.") from error
     finally:
         opened.close()
 
@@ -107,7 +107,7 @@ def _run_in_child(work: Callable[[], Sequence[str]], timeout: float) -> dict[str
     """
     reader, writer = os.pipe()
     # The application's metrics would count as those of a worker.
-    with TemporaryFolder("trial") as folder:
+    with TemporaryFolder("preflight") as folder:
         child = os.fork()
         if child == 0:
             os.close(reader)

@@ -112,7 +112,7 @@ class ChildProcess:
         try:
             self._process.wait(max(0.0, seconds))
         except subprocess.TimeoutExpired:
-            _log.error("killed the %s process, which did not end within its time", self.name)
+            _log.error("killed the %s process, which did not end in time", self.name)
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
@@ -170,7 +170,7 @@ class Supervisor:
             exit_status = self._worker.reap()
             if exit_status is not None:
                 return exit_status if exit_status > 0 else 1
-        _log.error("the worker was not ready after %.0f s", START_TIMEOUT)
+        _log.error("cannot start the worker: it was not ready after %.0f s", START_TIMEOUT)
         return 1
 
     def _wait_and_handle_events(self) -> int | None:
@@ -186,7 +186,7 @@ class Supervisor:
                     return exit_status
                 is_expected = child.is_stop_requested and exit_status in (0, -signal.SIGTERM)
                 level = logging.INFO if is_expected else logging.WARNING
-                _log.log(level, "the %s process ended (%s) and is started again", child.name, _describe(exit_status))
+                _log.log(level, "the %s process ended (%s); restarting it", child.name, _describe(exit_status))
             if not child.is_running and time.monotonic() >= child.restart_at:
                 child.start()
         return None

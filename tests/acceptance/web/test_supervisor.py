@@ -121,8 +121,8 @@ def test_killed_child_is_restarted_alone(served_bot: ServedBot) -> None:
     os.kill(after["web"], signal.SIGKILL)
     wait_for(lambda: served_bot.children().get("web", after["web"]) != after["web"])
     assert served_bot.wait_up()["worker"] == after["worker"]
-    assert "the worker process ended (SIGKILL) and is started again" in served_bot.log
-    assert "the web process ended (SIGKILL) and is started again" in served_bot.log
+    assert "the worker process ended (SIGKILL); restarting it" in served_bot.log
+    assert "the web process ended (SIGKILL); restarting it" in served_bot.log
 
 
 def test_children_exit_when_the_supervisor_is_killed(served_bot: ServedBot) -> None:

@@ -51,14 +51,14 @@ def run(cometbot: Call, environ: pytest.MonkeyPatch, write_bot: Callable[[], str
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("postgresql://u:s3cret@127.0.0.1:1/d?pgbouncer=true", 'invalid connection option "pgbouncer"; leave out'),
+        ("postgresql://u:s3cret@127.0.0.1:1/d?pgbouncer=true", 'invalid connection option "pgbouncer". Leave out'),
         ("postgresql://u:p@s3cret@127.0.0.1:1/d", "write @ in the password as %40"),
         ("sqlite:///:memory:", "set one with three slashes"),
     ],
 )
 def test_a_url_that_cannot_be_right_is_told(run: Callable[..., str], words: list[str], url: str, says: str) -> None:
     if words == ["serve", "--no-handlers"] and url.startswith("sqlite"):
-        says = "leave out --no-handlers"
+        says = "Leave it out"
     said = run(words, url)
     assert says in said
     assert "s3cret" not in said
@@ -77,11 +77,11 @@ def test_tables_that_are_not_ours_are_told(run: Callable[..., str], words: list[
         connection.execute(
             "DROP TABLE alembic_version" if words[0] == "db" else "ALTER TABLE mailbox RENAME TO letters"
         )
-    assert "check that the URL is right" in run(words, postgres_url)
+    assert "Check the URL" in run(words, postgres_url)
 
 
 @pytest.mark.parametrize("words", [words for words in COMMANDS if "--no-handlers" not in words and words != ["worker"]])
 def test_a_file_that_is_no_database_is_told(run: Callable[..., str], words: list[str], tmp_path: Path) -> None:
     (tmp_path / "list.db").write_text("this is a shopping list, not a database " * 100)
     said = run(words, f"sqlite:///{tmp_path / 'list.db'}")
-    assert "list.db: file is not a database; check COMETBOT_DATABASE_URL" in said
+    assert "list.db: file is not a database. Check COMETBOT_DATABASE_URL" in said

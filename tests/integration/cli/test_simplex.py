@@ -125,7 +125,7 @@ def test_demo_prints_its_usage() -> None:
             "SIMPLEX_GROUP_MESSAGES: expected addressed or all",
         ),
         (["shop_on_simplex.py:bot,shop_on_simplex.py:other"], {}, "one bot"),
-        (["--bind", "nowhere", "shop_on_simplex.py:bot"], {}, "--bind is wrong"),
+        (["--bind", "nowhere", "shop_on_simplex.py:bot"], {}, "--bind: expected HOST:PORT"),
         (["--demo", "--no-handlers", "shop_on_simplex.py:bot"], {}, "--demo goes alone"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_server_that_cannot_be_reached_is_told(
     environ.setenv("COMETBOT_DATABASE_URL", url)
     said = last_line(cometbot(*words, bot), status=75)
     assert "cannot use the PostgreSQL database of COMETBOT_DATABASE_URL" in said
-    assert "check that the URL is right" in said
+    assert "Check the URL" in said
     assert "s3cret" not in said
 
 
@@ -125,10 +125,10 @@ def test_a_concurrency_that_is_no_count_is_told(cometbot: Call, bot: str, number
 @pytest.mark.parametrize(
     ("bind", "sentence"),
     [
-        ("9100", "--bind is wrong: '9100'; give HOST:PORT"),
-        ("localhost:http", "--bind is wrong"),
-        ("localhost:99999", "--bind is wrong"),
-        ("192.0.2.1:9100", "cannot listen on 192.0.2.1:9100"),
+        ("9100", "--bind: expected HOST:PORT, for example 127.0.0.1:9100, got '9100'"),
+        ("localhost:http", "--bind: expected HOST:PORT"),
+        ("localhost:99999", "--bind: expected HOST:PORT"),
+        ("192.0.2.1:9100", "cannot listen at 192.0.2.1:9100"),
     ],
 )
 def test_an_address_that_cannot_be_listened_on_is_told(

@@ -68,7 +68,7 @@ def test_silent_client_times_out_and_blocks_nobody(
 
 
 def test_port_in_use_is_reported_with_a_remedy(monitoring_server: MonitoringServer, delivery: Delivery) -> None:
-    with pytest.raises(ConfigurationError, match=r"cannot listen on 127\.0\.0\.1:\d+ \(.*\); give another --bind"):
+    with pytest.raises(ConfigurationError, match=r"cannot listen at 127\.0\.0\.1:\d+: .*\. Choose another --bind"):
         MonitoringServer(make_monitoring_app(delivery, Metrics([])), f"127.0.0.1:{monitoring_server.port}")
 
 

@@ -63,7 +63,10 @@ def test_readyz_is_503_where_the_checks_themselves_break(caplog: pytest.LogCaptu
 
     answer = client(fail).get("/readyz")
     assert answer.status_code == 503
-    assert answer.json == {"ready": False, "checks": {"delivery": "failed: it could not be checked; the log says why"}}
+    assert answer.json == {
+        "ready": False,
+        "checks": {"delivery": "failed: the check raised an error; see the log"},
+    }
     assert "the disk of /secret/path is gone" in caplog.text
 
 
