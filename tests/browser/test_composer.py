@@ -34,7 +34,8 @@ def test_confirming_a_candidate_takes_no_suggestion(visitor: Visitor, safari: bo
 def test_commands_that_come_late_are_suggested(visitor: Visitor) -> None:
     held: list[Route] = []
     visitor.page.route("**/events?*", lambda route: held.append(route))
-    visitor.page.reload()
+    with visitor.page.expect_request("**/events?*"):
+        visitor.page.reload()
     visitor.composer.press_sequentially("/tr")
     expect(visitor.page.locator(".completion li")).to_have_count(0)
     for route in held:
