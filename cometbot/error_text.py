@@ -31,5 +31,5 @@ def describe_error(error: BaseException, name: str = "") -> str:
     try:
         error_text = str(error)
     except BaseException:  # str(error) is the author's code, which may fail too
-        error_text = "(its text cannot be read)"
+        error_text = "(its text is not available)"
     return storable_text(f"{name or type(error).__name__}: {error_text}")

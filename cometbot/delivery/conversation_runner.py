@@ -150,7 +150,7 @@ class ConversationRunner:
                     return
                 lease, work = claimed
                 if lease.is_recovered:
-                    log.warning("took over a conversation whose worker had died", extra=extra)
+                    log.warning("took over the conversation of a dead worker", extra=extra)
                     self._observer.recovered(lease.conversation.bot)
                 with self._release_on_error(lease):
                     bot, channel = self._bots[lease.conversation.bot], self._channels[lease.conversation.channel]

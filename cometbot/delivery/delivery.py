@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from cometbot.delivery.sending import SendPolicy
 from cometbot.delivery.stored_messages import StoredMessage, replay
 from cometbot.delivery.worker import Worker
 from cometbot.errors import BotError, ConfigurationError, StoreBusy
+from cometbot.forking import PerProcess
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
@@ -103,8 +103,7 @@ class Delivery:
         self._policy = policy or SendPolicy()
         self._stop_timeout = stop_timeout
         self._handles = handles
-        self._worker: Worker | None = None
-        self._pid = 0
+        self._workers = PerProcess(self._make_worker)
         self._start_lock = threading.Lock()
         self._notifier = self._make_notifier()
         self.database.failures.on_failure = self.observer.store_failed
@@ -119,9 +118,13 @@ class Delivery:
         return {**own, **self.bots}
 
     @property
+    def _worker(self) -> Worker | None:
+        return self._workers.existing
+
+    @property
     def is_running(self) -> bool:
         """True if this process handles messages."""
-        return self._worker is not None and self._pid == os.getpid()
+        return self._worker is not None
 
     def enqueue(self, incoming: IncomingEvent) -> bool:
         """Store the event durably, and return True if it is new.
@@ -173,8 +176,7 @@ class Delivery:
 
         With ``to_send`` the work is replies, which only one process can send in some channels.
         """
-        worker = self._worker
-        if worker is not None and self._pid == os.getpid():
+        if (worker := self._worker) is not None:
             worker.notify(conversation_key, to_send=to_send)
         else:
             self._notify_others(conversation_key, to_send=to_send)
@@ -283,9 +285,7 @@ class Delivery:
             if self.is_running:
                 return
             self.database.open()
-            self._pid = os.getpid()
-            self._worker = self._make_worker()
-            self._worker.start()
+            self._workers.get().start()
 
     def _make_notifier(self) -> JobPublisher | LocalNotifier:
         """Return the notifier with which this process reports stored work to the processes that handle it."""
@@ -320,8 +320,7 @@ class Delivery:
     def stop(self, timeout: float | None = None) -> None:
         """End handling in this process: start no new work, and give running handlers ``timeout`` seconds."""
         with self._start_lock:
-            worker, self._worker = self._worker, None
-            if worker is not None and self._pid == os.getpid():
+            if (worker := self._workers.clear()) is not None:
                 worker.stop(self._stop_timeout if timeout is None else timeout)
 
     def close(self) -> None:
@@ -361,15 +360,17 @@ class Delivery:
 
     def _engine_checks(self, alive_workers: int | None) -> list[Check]:
         """Return the checks of the worker processes; ``alive_workers`` is None if their number is unknown."""
-        if self._worker is not None and self._pid == os.getpid():
-            return self._worker.checks()
+        if (worker := self._worker) is not None:
+            return worker.checks()
         if not self.database.server_url:
-            detail = "this process does not handle messages yet; it begins with its first request"
-            return [Check("lanes", False, detail)]
+            detail = "this process does not handle messages yet; it starts with its first request"
+            return [Check("threads", False, detail)]
         if alive_workers is None:
             return [Check("workers", None)]
         detail = (
-            f"{alive_workers} workers alive" if alive_workers else "no worker is alive; start one with cometbot worker"
+            f"{alive_workers} workers alive"
+            if alive_workers
+            else "no worker is running; start one with cometbot worker"
         )
         return [Check("workers", alive_workers > 0, detail)]
 
@@ -392,9 +393,7 @@ class Delivery:
         for bot, backlog in sorted(self.backlog().items()):
             if backlog.stuck or backlog.oldest_seconds > STUCK_TIMEOUT:
                 extra = {"bot": bot, "waiting": backlog.waiting, "oldest_seconds": round(backlog.oldest_seconds)}
-                log.warning(
-                    "messages wait long: %d conversations have nobody at work on them", backlog.stuck, extra=extra
-                )
+                log.warning("backlog: no process works on %d conversations", backlog.stuck, extra=extra)
 
     @property
     def is_idle(self) -> bool:

@@ -208,7 +208,7 @@ class ThreadEngine(Engine):
     def _start_threads(self) -> None:
         """Start the missing threads. Raises Python's own exception if no thread can be started."""
         while self._is_started and not self._is_stopping and len(self._threads) < self._size:
-            thread = threading.Thread(target=self._run, name="cometbot-lane", daemon=True)
+            thread = threading.Thread(target=self._run, name="cometbot-runner", daemon=True)
             thread.start()
             self._threads.add(thread)
 
@@ -216,7 +216,7 @@ class ThreadEngine(Engine):
         try:
             self._start_threads()
         except (RuntimeError, MemoryError):
-            log.exception("could not start a thread; it is tried again with the next conversation")
+            log.exception("cannot start a thread; the next conversation tries again")
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
         with self._guard:
@@ -236,7 +236,7 @@ class ThreadEngine(Engine):
         try:
             self._process_queue()
         except BaseException:
-            log.exception("a thread died; another one takes its place")
+            log.exception("a thread died and is replaced")
         finally:
             self._remove_thread(threading.current_thread())
 
@@ -253,7 +253,7 @@ class ThreadEngine(Engine):
                 self._process_conversation(conversation_key)
             except BaseException:
                 log.exception(
-                    "could not work on a conversation; the sweep wakes it again",
+                    "cannot process a conversation; the sweep notifies it again",
                     extra={"conversation": conversation_key},
                 )
             if self._is_replaced():
@@ -295,6 +295,6 @@ class ThreadEngine(Engine):
             stuck = sum(thread.is_alive() for thread in self._stuck_threads)
         detail = f"{alive} of {self._size} threads alive, {self.queue_size} conversations queued"
         return [
-            Check("lanes", alive >= self._size, detail),
+            Check("threads", alive >= self._size, detail),
             Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
         ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -17,6 +16,7 @@ from procrastinate import exceptions
 from procrastinate.jobs import Status
 
 from cometbot.delivery.engine import Check, Engine, ProcessRoles, SharedTasks, queue_for_conversation
+from cometbot.forking import PerProcess
 from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 DEFAULT_QUEUE = "cometbot"
 """The queue of tasks that any worker may run; notifications have one queue for each channel (``roles.queue_name``)."""
 
-TASK_NAME = "cometbot.lane"
+TASK_NAME = "cometbot.process_conversation"
 HEARTBEAT_INTERVAL = 5.0
 STALLED_WORKER_TIMEOUT = 15.0
 """Seconds without a heartbeat after which the jobs of a worker are finished on its behalf."""
@@ -53,83 +53,88 @@ def max_connections(web_processes: int) -> int:
 
 
 class JobPublisher:
-    """Defers a job for each conversation that is notified, from one background thread.
+    """Defers a job for each conversation that is notified, from one background thread of each process.
 
     A conversation whose job is queued already is not deferred again. A job that cannot be deferred is dropped; the
     sweep finds its conversation.
     """
 
     def __init__(self, url: str, owned: Collection[str] = ()) -> None:
-        self._url = url
         self._owned = frozenset(owned)
-        self._pending: dict[tuple[str, str], None] = {}
-        self._cond = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._pid = 0
-        self._closed = False
+        self._thread = PerProcess(lambda: _PublisherThread(url))
+        self._is_closed = False
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
         """Request that ``conversation_key`` is processed soon, on any machine.
 
         With ``to_send``, a process that can send does it. Never blocks.
         """
-        if self._pid != os.getpid():
-            self._start_thread()
-        with self._cond:
-            self._pending[queue_for_conversation(conversation_key, self._owned, to_send=to_send), conversation_key] = (
-                None
-            )
-            self._cond.notify()
+        if not self._is_closed:
+            queue = queue_for_conversation(conversation_key, self._owned, to_send=to_send)
+            self._thread.get().add(queue, conversation_key)
 
-    def _start_thread(self) -> None:
-        """Start the thread in this process: a thread that was started before a fork does not exist in the child."""
-        self._pid = os.getpid()
+    def close(self) -> None:
+        """Stop deferring; the sweep finds what is still pending."""
+        self._is_closed = True
+        if (thread := self._thread.existing) is not None:
+            thread.close()
+
+
+class _PublisherThread:
+    """The thread of one process that defers jobs."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pending: dict[tuple[str, str], None] = {}
         self._cond = threading.Condition()
-        self._thread = threading.Thread(target=self._publish_forever, name="cometbot-wakes", daemon=True)
+        self._is_closed = False
+        self._thread = threading.Thread(target=self._publish_forever, name="cometbot-publisher", daemon=True)
         self._thread.start()
 
+    def add(self, queue: str, conversation_key: str) -> None:
+        """Defer a job soon."""
+        with self._cond:
+            self._pending[queue, conversation_key] = None
+            self._cond.notify()
+
+    def close(self) -> None:
+        """Stop, and wait for the end of the thread."""
+        with self._cond:
+            self._is_closed = True
+            self._cond.notify()
+        self._thread.join(5)
+
     def _publish_forever(self) -> None:
-        while not self._closed:
+        while not self._is_closed:
             connector = procrastinate.SyncPsycopgConnector(conninfo=self._url, min_size=0, max_size=1, **_POOL_OPTIONS)
             try:
                 with _make_app(connector).open() as app:
                     self._publish_pending(app)
             except (exceptions.ConnectorException, psycopg.Error) as error:
-                log.debug("cannot wake workers now, the sweep does it: %s", error)
+                log.debug("cannot notify workers: %s; the sweep does it", error)
             except BaseException:
-                log.exception("waking workers failed in an unforeseen way and goes on")
-            time.sleep(0 if self._closed else 0.5)
+                log.exception("cannot notify workers: unexpected error; the thread continues")
+            time.sleep(0 if self._is_closed else 0.5)
 
     def _publish_pending(self, app: procrastinate.App) -> None:
         while True:
             with self._cond:
-                while not self._pending and not self._closed:
+                while not self._pending and not self._is_closed:
                     self._cond.wait()
-                if self._closed:
+                if self._is_closed:
                     return
                 pending, self._pending = self._pending, {}
-            jobs_by_lock = {
-                f"{queue} {conversation_key}": (queue, conversation_key) for queue, conversation_key in pending
-            }
+            jobs_by_lock = {f"{queue} {key}": (queue, key) for queue, key in pending}
             if len(jobs_by_lock) > 1:
                 # A sweep also names conversations whose job is queued already; each of those would log an error in the
                 # server.
-                for row in app.connector.get_sync_connector().execute_query_all(
-                    _QUEUED_LOCKS, locks=list(jobs_by_lock)
-                ):
+                connection = app.connector.get_sync_connector()
+                for row in connection.execute_query_all(_QUEUED_LOCKS, locks=list(jobs_by_lock)):
                     del jobs_by_lock[row["queueing_lock"]]
-            for lock, (queue, lane) in jobs_by_lock.items():
+            for lock, (queue, key) in jobs_by_lock.items():
                 job = app.configure_task(TASK_NAME, queue=queue, queueing_lock=lock)
                 with suppress(exceptions.AlreadyEnqueued):
-                    job.defer(lane=lane)
-
-    def close(self) -> None:
-        """Stop deferring; the sweep finds what is still pending."""
-        with self._cond:
-            self._closed = True
-            self._cond.notify()
-        if self._thread is not None and self._pid == os.getpid():
-            self._thread.join(5)
+                    job.defer(lane=key)
 
 
 class ProcrastinateEngine(Engine):
@@ -176,7 +181,7 @@ class ProcrastinateEngine(Engine):
             try:
                 asyncio.run(self._supervise())
             except BaseException:
-                log.exception("the worker ended in an unforeseen way and begins anew")
+                log.exception("the worker failed: unexpected error; it is restarted")
                 self._is_connected = False
                 time.sleep(_RESTART_INTERVAL)
 
@@ -195,7 +200,7 @@ class ProcrastinateEngine(Engine):
                 # Warn once for each outage.
                 level = logging.WARNING if self._is_connected else logging.DEBUG
                 cause = str(error.__cause__ or error).strip()
-                log.log(level, "the worker lost its database and goes on when it is back: %s", cause)
+                log.log(level, "the worker lost its database connection: %s; it reconnects", cause)
             self._is_connected = False
             if not self._is_stopping:
                 await asyncio.sleep(_RESTART_INTERVAL)
@@ -243,7 +248,7 @@ class ProcrastinateEngine(Engine):
         if self._is_stopping:
             return
         run = ConversationJob()
-        thread = threading.Thread(target=self._process_in_thread, args=(run, lane), name="cometbot-lane", daemon=True)
+        thread = threading.Thread(target=self._process_in_thread, args=(run, lane), name="cometbot-runner", daemon=True)
         thread.start()
         await run.ended.wait()
 
@@ -255,7 +260,7 @@ class ProcrastinateEngine(Engine):
             self._process_conversation(conversation_key)
         except BaseException:
             log.exception(
-                "could not work on a conversation; the sweep wakes it again", extra={"conversation": conversation_key}
+                "cannot process a conversation; the sweep notifies it again", extra={"conversation": conversation_key}
             )
         finally:
             with self._guard:
@@ -292,12 +297,9 @@ class ProcrastinateEngine(Engine):
     def checks(self) -> list[Check]:
         alive = self._thread is not None and self._thread.is_alive() and self._is_connected
         stuck = sum(thread.is_alive() for thread in list(self._stuck_threads))
+        running = f"{len(self._runs)} of {self._size} conversations are processed"
         return [
-            Check(
-                "lanes",
-                alive,
-                f"{len(self._runs)} of {self._size} lanes at work" if alive else "the worker has no database now",
-            ),
+            Check("threads", alive, running if alive else "the worker is not connected to the database"),
             Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
         ]
 

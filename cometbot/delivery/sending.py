@@ -122,7 +122,7 @@ class ReplySender:
         except BaseException as error:
             if not isinstance(error, ChannelError):
                 log.error(
-                    "a channel's look failed in an unforeseen way",
+                    "a channel failed: unexpected error while it verified a reply",
                     exc_info=error,
                     extra={"conversation": reply.conversation_key},
                 )
@@ -173,10 +173,10 @@ class ReplySender:
         if isinstance(error, OutcomeUnknown | StoreBusy) or (is_verifying and not isinstance(error, Rejected)):
             return self._make_uncertain(reply, error, text)
         if is_verifying:
-            return SendResult(reply, DEAD, error=f"could not look whether it had arrived: {text}")
+            return SendResult(reply, DEAD, error=f"cannot verify whether it arrived: {text}")
         if not isinstance(error, Rejected):
             log.error(
-                "a channel failed in an unforeseen way", exc_info=error, extra={"conversation": reply.conversation_key}
+                "a channel failed: unexpected error", exc_info=error, extra={"conversation": reply.conversation_key}
             )
         return SendResult(reply, DEAD, error=text)
 

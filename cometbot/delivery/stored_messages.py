@@ -149,12 +149,9 @@ def list_recent_events(database: Database, limit: int = 200) -> list[RecentEvent
 
 def _describe_invalid_id(message_id: str) -> str:
     if re.fullmatch(r"[rR]\d+", message_id, re.ASCII):
-        return (
-            f"{message_id} is a reply, and what can be replayed is a message such as m12; "
-            "see cometbot deadletters retry"
-        )
+        return f"{message_id} is a reply, only messages such as m12 can be replayed; see cometbot deadletters retry"
     return (
-        f"{message_id!r} is no id of a message; one looks like m12 (cometbot deadletters list and the page show them)"
+        f"{message_id!r} is not a message id: expected one like m12 (cometbot deadletters list and the page show them)"
     )
 
 

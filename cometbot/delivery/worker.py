@@ -85,7 +85,7 @@ class Worker:
         )
         self._purge = purge
         self._log_statistics = log_statistics
-        self._maintenance = threading.Thread(target=self._run_maintenance, name="cometbot-keeper", daemon=True)
+        self._maintenance = threading.Thread(target=self._run_maintenance, name="cometbot-maintenance", daemon=True)
 
     def _make_transactions(self, send_timeout: float) -> Transactions:
         kind = SingleStatementTransactions if self._database.supports_writable_ctes else Transactions
@@ -149,7 +149,7 @@ class Worker:
         with self._cond:
             self._cond.notify()
         if not self._engine.stop(timeout):
-            log.warning("stopped while handlers still ran; their messages are handled again by whoever starts next")
+            log.warning("stopped while handlers were running; the next process handles their messages again")
         if self._maintenance.ident is not None:  # it was never started if the database was unavailable
             self._maintenance.join(5)
         for thread in (thread for threads in self._background for thread in threads):
@@ -158,14 +158,14 @@ class Worker:
         try:
             self._process.deregister()
         except StoreBusy:
-            log.warning("could not give up leases; they run out by themselves")
+            log.warning("cannot release the leases; they expire by themselves")
 
     def checks(self) -> list[Check]:
         """Return the checks of the engine and the maintenance thread."""
         if not self._engine.needs_maintenance_thread:
             return self._engine.checks()
         maintenance = Check(
-            "keeper",
+            "maintenance",
             self._maintenance.is_alive(),
             "the thread that renews leases" + ("" if self._maintenance.is_alive() else " has died; restart"),
         )
@@ -228,7 +228,7 @@ class Worker:
             addresses = list(connection.execute(query).scalars())
         dead = self._socket.send(addresses, "") if addresses else []
         if dead:
-            log.warning("ended the leases of %d processes that have died", len(dead))
+            log.warning("ended the leases of %d dead processes", len(dead))
             with self._database.write(durable=False) as connection:
                 connection.execute(sa.delete(processes).where(processes.c.address.in_(dead)))
 
@@ -239,7 +239,9 @@ class Worker:
 
         def start() -> None:
             if not threads or not threads[0].is_alive():
-                threads[:] = [threading.Thread(target=_log_exceptions(function), name="cometbot-house", daemon=True)]
+                threads[:] = [
+                    threading.Thread(target=_log_exceptions(function), name="cometbot-background", daemon=True)
+                ]
                 threads[0].start()
 
         return start
@@ -297,6 +299,6 @@ def _log_exceptions(function: Callable[[], object]) -> Callable[[], None]:
         except StoreUnavailable as error:
             log.debug("skipped a periodic task: %s", error)  # the database has logged what to repair
         except BaseException:  # such as SystemExit, which would end this thread only
-            log.exception("a regular duty failed; it is done again at its next time")
+            log.exception("a periodic task failed; it runs again after its interval")
 
     return run

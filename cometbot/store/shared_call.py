@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from concurrent.futures import TimeoutError as Late
 from typing import Generic, TypeVar
 
 from cometbot.errors import StoreBusy
+from cometbot.forking import PerProcess
 
 T = TypeVar("T")
 
@@ -25,27 +25,27 @@ class SharedCall(Generic[T]):
         self._function = function
         self._timeout = timeout
         self._guard = threading.Lock()
-        self._pid = 0
-        self._deadline = 0.0
-        self._pending: Future[T] = Future()
+        self._call = PerProcess(self._start)
 
     def result(self) -> T:
         """Return the result. Raises :class:`StoreBusy` ``timeout`` seconds after the call was started."""
         with self._guard:
-            # A thread that was started before a fork does not exist in the child.
-            if self._pid != os.getpid() or self._pending.done():
-                self._start()
-            pending, ends_at = self._pending, self._deadline
+            running = self._call.existing
+            if running is not None and running[0].done():
+                self._call.clear()
+            pending, ends_at = self._call.get()
         try:
             return pending.result(max(ends_at - time.monotonic(), 0.0))
         except Late as error:
             if pending.done():
                 raise
-            raise StoreBusy(f"it has not answered for {self._timeout:g} s") from error
+            raise StoreBusy(f"no result within {self._timeout:g} s") from error
 
-    def _start(self) -> None:
-        self._pid, self._deadline, self._pending = os.getpid(), time.monotonic() + self._timeout, Future()
-        threading.Thread(target=self._run, args=(self._pending,), name="cometbot-checks", daemon=True).start()
+    def _start(self) -> tuple[Future[T], float]:
+        """Start a call, and return it with the time at which its callers give up."""
+        pending: Future[T] = Future()
+        threading.Thread(target=self._run, args=(pending,), name="cometbot-checks", daemon=True).start()
+        return pending, time.monotonic() + self._timeout
 
     def _run(self, pending: Future[T]) -> None:
         try:

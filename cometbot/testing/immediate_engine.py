@@ -53,7 +53,7 @@ class ImmediateEngine(Engine):
         return True
 
     def checks(self) -> list[Check]:
-        return [Check("lanes", True, f"{len(self._pending)} conversations queued")]
+        return [Check("threads", True, f"{len(self._pending)} conversations queued")]
 
 
 def _pytest_outcomes() -> ErrorClasses:

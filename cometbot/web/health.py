@@ -41,7 +41,7 @@ _STATUS_TEXTS = {True: "ok", False: "failed", None: "unknown"}
 def make_health_views(checks: Checks) -> Blueprint:
     """Create the views ``/healthz`` (200 as long as the process answers) and ``/readyz`` (503 if a check is not ok).
 
-    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "lanes": "failed: …"}}``: one text for each check,
+    ``/readyz`` answers ``{"ready": …, "checks": {"database": "ok", "threads": "failed: …"}}``: one text for each check,
     "unknown" where the result is not known. Failed checks are also logged.
     """
     blueprint = Blueprint("health", __name__)

@@ -116,7 +116,7 @@ def test_numbers_of_both_processes_add_up_after_forty_messages(
     assert (answer.status_code, answer.json()) == (200, {"alive": True})
     ready = server.get("/readyz").json()
     assert ready["ready"] is True
-    assert {"database", "schema", "lanes", "handlers", "keeper"} <= ready["checks"].keys()
+    assert {"database", "schema", "threads", "handlers", "maintenance"} <= ready["checks"].keys()
 
 
 def test_a_callback_without_credentials_stores_nothing(server: Server, platform: CometChatDriver) -> None:

@@ -42,4 +42,4 @@ def test_error_with_a_failing_str_is_described(raised: type[BaseException]) -> N
         def __str__(self) -> str:
             raise raised
 
-    assert describe_error(Unreadable()) == "Unreadable: (its text cannot be read)"
+    assert describe_error(Unreadable()) == "Unreadable: (its text is not available)"

@@ -52,7 +52,7 @@ def test_conversation_of_a_killed_worker_is_taken_over(system: PostgreSQLSystem,
     seconds = time.monotonic() - killed
     print(f"\nthe conversation of a worker that was killed went on after {seconds:.1f} s")
     assert seconds < 2 * LEASE_TTL, "it waited for more than one lease"
-    assert "took over a conversation whose worker had died" in system.log
+    assert "took over the conversation of a dead worker" in system.log
     assert system.query(f"SELECT count(*) FROM conversations WHERE process = '{token}'") == [(0,)]
 
 
@@ -85,7 +85,7 @@ def test_worker_serves_health_and_metrics(system: PostgreSQLSystem, platform: Co
 
     def is_at_work() -> bool:
         with suppress(requests.RequestException):
-            return str(get("/readyz").json()["checks"].get("lanes")).startswith("ok")
+            return str(get("/readyz").json()["checks"].get("threads")).startswith("ok")
         return False
 
     system.wait_until(is_at_work)

@@ -222,7 +222,7 @@ def test_error_of_any_text_is_stored_and_answered(harness: Harness, retries: int
     assert harness.channel.texts().count(harness.bot.error_text or "") == 4
     assert len(runs) == 4 * (1 + retries)
     found = {letter.error for letter in wait_for_dead_letters(delivery, 4)}
-    assert {"ValueError: a\ufffdb", "Unreadable: (its text cannot be read)"} < found
+    assert {"ValueError: a\ufffdb", "Unreadable: (its text is not available)"} < found
     assert max(map(len, found)) < error_text.MAX_TEXT_LENGTH + 100
     assert any("ValueError: xxx" in error and "more characters" in error for error in found)
 

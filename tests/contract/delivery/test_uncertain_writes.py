@@ -110,7 +110,7 @@ def test_handler_timeout_is_stored_when_the_database_is_back(harness: Harness, m
     try:
         harness.enqueue(delivery, "hang")
         assert began.wait(60)
-        keeper = "cometbot-keeper"
+        keeper = "cometbot-maintenance"
         outage.fail_once(lambda returned: returned == "durable write" and threading.current_thread().name == keeper)
         wait_until(lambda: outage.failures == 1)
         harness.enqueue(delivery, "hi")
@@ -151,7 +151,7 @@ def test_stuck_conversation_is_counted_and_logged(
     monkeypatch.setattr("cometbot.delivery.delivery.STUCK_TIMEOUT", 0.2)
     wait_until(lambda: delivery.backlog()["helpdesk"].stuck == 1)
     delivery.log_backlog()
-    assert "messages wait long: 1 conversations have nobody at work on them" in caplog.text
+    assert "backlog: no process works on 1 conversations" in caplog.text
     harness.bot.fallback(lambda ctx: "yes")
     worker = harness.start_process()
     wait_until(lambda: worker.is_idle)
@@ -192,7 +192,7 @@ def test_reply_survives_a_database_outage_before_it_is_sent(harness: Harness, mo
     refused: list[str] = []
 
     def refuse_once() -> None:
-        if not refused and threading.current_thread().name == "cometbot-lane":
+        if not refused and threading.current_thread().name == "cometbot-runner":
             refused.append("once")
             raise StoreBusy("the connection broke")
         heartbeat()

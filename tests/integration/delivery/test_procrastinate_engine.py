@@ -21,7 +21,7 @@ CREATE TABLE deferred (lane text);
 CREATE FUNCTION count_job() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN INSERT INTO deferred VALUES (NEW.args->>'lane'); RETURN NEW; END $$;
 CREATE TRIGGER count_jobs AFTER INSERT ON procrastinate_jobs FOR EACH ROW
-WHEN (NEW.task_name = 'cometbot.lane') EXECUTE FUNCTION count_job();
+WHEN (NEW.task_name = 'cometbot.process_conversation') EXECUTE FUNCTION count_job();
 """
 
 
@@ -154,6 +154,6 @@ def test_jobs_of_workers_that_died_are_ended(cluster: Cluster) -> None:
     )
     cluster.query(
         "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status, worker_id) "
-        f"VALUES ('cometbot', 'cometbot.lane', '{{\"lane\": \"fake/a/helpdesk/1\"}}', 'doing', {dead})"
+        f"VALUES ('cometbot', 'cometbot.process_conversation', '{{\"lane\": \"fake/a/helpdesk/1\"}}', 'doing', {dead})"
     )
     wait_until(lambda: cluster.query("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(0,)], 40)

@@ -136,7 +136,7 @@ def test_concurrent_first_requests_start_delivery_once(
     for thread in threads:
         thread.join(60)
     started = [thread.name for thread in threading.enumerate() if thread.ident not in others]
-    assert started.count("cometbot-keeper") == 1
+    assert started.count("cometbot-maintenance") == 1
 
 
 def test_an_app_that_does_not_handle_stores_for_others(

@@ -57,7 +57,7 @@ def test_unreachable_database_is_logged_in_one_line(
         postgres.pg_ctl_start()
     answers = (probe() for _ in itertools.count())
     ready = next(answer for answer in answers if answer.json["checks"]["database"] == "ok: reachable")
-    assert ready.json["checks"]["workers"] == "failed: no worker is alive; start one with cometbot worker"
+    assert ready.json["checks"]["workers"] == "failed: no worker is running; start one with cometbot worker"
 
 
 def test_silent_database_is_waited_for_until_the_timeout(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
@@ -72,12 +72,12 @@ def test_silent_database_is_waited_for_until_the_timeout(monkeypatch: pytest.Mon
             assert client.get("/readyz").json == {
                 "ready": False,
                 "checks": {
-                    "database": "failed: cannot be read: it has not answered for 0.5 s",
+                    "database": "failed: cannot be read: no result within 0.5 s",
                     "schema": "unknown",
                     "workers": "unknown",
                 },
             }
         busy.rollback()
         monkeypatch.setattr(made._database_check, "_timeout", 60.0)
-        made._database_check._pending.result(60)
+        made._database_check._call.get()[0].result(60)
         assert client.get("/readyz").json["checks"]["database"] == "ok: reachable"

@@ -45,7 +45,7 @@ def get(monitoring_server: MonitoringServer, path: str) -> requests.Response:
 def test_readyz_shows_whether_the_worker_runs(monitoring_server: MonitoringServer, delivery: Delivery) -> None:
     assert get(monitoring_server, "/readyz").status_code == 503
     delivery.start()
-    assert get(monitoring_server, "/readyz").json()["checks"]["lanes"].startswith("ok")
+    assert get(monitoring_server, "/readyz").json()["checks"]["threads"].startswith("ok")
     assert get(monitoring_server, "/healthz").json() == {"alive": True}
 
 

@@ -112,7 +112,7 @@ def wait_until(condition: Callable[[], Any]) -> None:
 
 
 def get_thread_check(engine: ThreadEngine) -> Check:
-    return next(check for check in engine.checks() if check.name == "lanes")
+    return next(check for check in engine.checks() if check.name == "threads")
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_work_that_raises_anything_ends_no_thread(engine: ThreadEngine, error: t
     engine.notify("good")
 
     wait_until(lambda: "good" in worked)
-    assert get_thread_check(engine) == Check("lanes", True, "2 of 2 threads alive, 0 conversations queued")
+    assert get_thread_check(engine) == Check("threads", True, "2 of 2 threads alive, 0 conversations queued")
     assert set(threading.enumerate()) == before
 
 
@@ -168,7 +168,7 @@ def test_a_thread_that_dies_is_replaced(engine: ThreadEngine, monkeypatch: pytes
     engine.notify("next")
 
     wait_until(lambda: "next" in worked)
-    assert get_thread_check(engine) == Check("lanes", True, "2 of 2 threads alive, 0 conversations queued")
+    assert get_thread_check(engine) == Check("threads", True, "2 of 2 threads alive, 0 conversations queued")
 
 
 def test_check_fails_while_a_thread_cannot_be_replaced(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +220,7 @@ def test_stuck_thread_is_replaced_once(engine: ThreadEngine) -> None:
 
 def test_notify_before_start_only_queues(engine: ThreadEngine) -> None:
     engine.notify("early")
-    assert get_thread_check(engine) == Check("lanes", False, "0 of 2 threads alive, 1 conversations queued")
+    assert get_thread_check(engine) == Check("threads", False, "0 of 2 threads alive, 1 conversations queued")
     worked: list[str] = []
     engine.start(worked.append)
     wait_until(lambda: worked == ["early"])

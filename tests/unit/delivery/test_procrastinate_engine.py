@@ -76,7 +76,7 @@ def test_exception_of_a_conversation_ends_its_job_only(
     engine.start(work)
     wait_until(lambda: ended == ["bad", "good"])
     assert engine.stop(30)
-    assert caplog.text.count("could not work on a conversation") == 1
+    assert caplog.text.count("cannot process a conversation") == 1
 
 
 @pytest.mark.parametrize("error", [Panic, ValueError, exceptions.ConnectorException])

@@ -26,17 +26,17 @@ def test_healthz_answers_without_looking_at_anything() -> None:
 
 
 def test_readyz_is_200_where_every_check_is_fine() -> None:
-    answer = client(lambda: [FINE, Check("lanes", True)]).get("/readyz")
+    answer = client(lambda: [FINE, Check("threads", True)]).get("/readyz")
     assert answer.status_code == 200
-    assert answer.json == {"ready": True, "checks": {"database": "ok: reachable", "lanes": "ok"}}
+    assert answer.json == {"ready": True, "checks": {"database": "ok: reachable", "threads": "ok"}}
 
 
 def test_readyz_is_503_with_the_reason_where_one_check_fails() -> None:
-    answer = client(lambda: [FINE, Check("lanes", False, "3 handlers hang")]).get("/readyz")
+    answer = client(lambda: [FINE, Check("threads", False, "3 handlers hang")]).get("/readyz")
     assert answer.status_code == 503
     assert answer.json == {
         "ready": False,
-        "checks": {"database": "ok: reachable", "lanes": "failed: 3 handlers hang"},
+        "checks": {"database": "ok: reachable", "threads": "failed: 3 handlers hang"},
     }
 
 
@@ -53,8 +53,8 @@ def test_readyz_logs_nothing_if_all_checks_pass(caplog: pytest.LogCaptureFixture
 
 
 def test_readyz_has_one_line_for_each_check() -> None:
-    text = client(lambda: [FINE, Check("lanes", False, "3 handlers hang")]).get("/readyz").text
-    assert '    "lanes": "failed: 3 handlers hang"\n' in text
+    text = client(lambda: [FINE, Check("threads", False, "3 handlers hang")]).get("/readyz").text
+    assert '    "threads": "failed: 3 handlers hang"\n' in text
 
 
 def test_readyz_is_503_where_the_checks_themselves_break(caplog: pytest.LogCaptureFixture) -> None:
