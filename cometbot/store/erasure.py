@@ -10,17 +10,30 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
 from cometbot.store.database import Database, Transaction
-from cometbot.store.tables import DEAD, DISCARDED, SENDING, WAITING, conversations, mailbox, outbox
+from cometbot.store.tables import (
+    DEAD,
+    DISCARDED,
+    KEPT_MESSAGE,
+    KEPT_REPLY,
+    PENDING_MESSAGE,
+    PENDING_REPLY,
+    SENDING,
+    WAITING,
+    conversations,
+    in_state,
+    mailbox,
+    outbox,
+)
 
 Body = Mapping[str, Any]
 
 _EMPTY = "{}"
 
 # Literally the conditions of the indexes by conversation key, or SQLite does not use them.
-_unfinished_messages = sa.text("state IN ('waiting', 'running')")
-_finished_messages = sa.text("state IN ('done', 'discarded', 'dead')")
-_unfinished_replies = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
-_finished_replies = sa.text("state IN ('sent', 'discarded', 'dead')")
+_unfinished_messages = in_state(mailbox, PENDING_MESSAGE)
+_finished_messages = in_state(mailbox, KEPT_MESSAGE)
+_unfinished_replies = in_state(outbox, PENDING_REPLY)
+_finished_replies = in_state(outbox, KEPT_REPLY)
 
 
 def _discarded_values(table: sa.Table, of: str) -> dict[str, Any]:

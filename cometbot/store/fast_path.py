@@ -23,16 +23,15 @@ from cometbot.store.database import Database
 from cometbot.store.leases import Lease, to_conversation
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import SENDING, Draft, Outbox, OutboxMessage, SendResult
+from cometbot.store.tables import PENDING_MESSAGE, PENDING_REPLY
 from cometbot.store.throttles import account_key
 
-_MAILBOX_PENDING = "state IN ('waiting', 'running')"
-_OUTBOX_PENDING = "state IN ('ready', 'sending', 'held', 'unknown')"
 _HELD_LEASE = "SELECT FROM conversations WHERE lane = :key AND token = :held FOR UPDATE"
 _OTHER_MESSAGE = (
-    f"SELECT seq FROM mailbox WHERE lane = :key AND {_MAILBOX_PENDING} AND seq IS DISTINCT FROM CAST(:row AS bigint)"
+    f"SELECT seq FROM mailbox WHERE lane = :key AND {PENDING_MESSAGE} AND seq IS DISTINCT FROM CAST(:row AS bigint)"
 )
 _OTHER_REPLY = (
-    f"SELECT FROM outbox WHERE lane = :key AND {_OUTBOX_PENDING} AND id IS DISTINCT FROM CAST(:reply AS bigint)"
+    f"SELECT FROM outbox WHERE lane = :key AND {PENDING_REPLY} AND id IS DISTINCT FROM CAST(:reply AS bigint)"
 )
 _FINISH_MESSAGE = """
     UPDATE mailbox SET state = 'done', ended_at = CAST(:now AS float8), handler = CAST(:by AS text), error = NULL,
@@ -42,7 +41,7 @@ _FINISH_MESSAGE = """
 _START_NEXT_MESSAGE = f"""
     UPDATE mailbox SET state = 'running', attempts = attempts + 1, due_at = NULL
     WHERE CAST(:begins AS boolean) AND EXISTS (SELECT FROM held) AND seq = ({_OTHER_MESSAGE} ORDER BY seq LIMIT 1)
-        AND {_MAILBOX_PENDING} AND attempts = failures AND (due_at IS NULL OR due_at <= CAST(:now AS float8))
+        AND {PENDING_MESSAGE} AND attempts = failures AND (due_at IS NULL OR due_at <= CAST(:now AS float8))
         AND NOT EXISTS ({_OTHER_REPLY})
     RETURNING seq, event_key, sender, body, received_at, attempts - 1, failures, generation, due_at,
         (SELECT coalesce(json_object_agg(name, value), '{{}}') FROM state WHERE scope = 'conversation' AND owner = :key)
@@ -76,7 +75,7 @@ _finish_with_reply = sa.text(f"""
         )
         SELECT :event, CAST(:generation AS integer), CAST(:ordinal AS integer), CAST(:part AS integer), :key, :payload,
             :client_id, CAST(:target AS integer), :state, CAST(:created_at AS float8), CAST(:began_at AS float8)
-        WHERE EXISTS (SELECT FROM held) AND NOT EXISTS (SELECT FROM outbox WHERE lane = :key AND {_OUTBOX_PENDING})
+        WHERE EXISTS (SELECT FROM held) AND NOT EXISTS (SELECT FROM outbox WHERE lane = :key AND {PENDING_REPLY})
             AND NOT EXISTS (SELECT FROM pauses WHERE account = :account)
         ON CONFLICT DO NOTHING
         RETURNING id, event, generation, ordinal, part, lane, payload, client_id, target, state, attempts, created_at,

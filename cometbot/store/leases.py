@@ -17,7 +17,7 @@ from cometbot.errors import LeaseLost
 from cometbot.models import Conversation
 from cometbot.store.clock import LEASE_TTL, seconds_since_boot
 from cometbot.store.database import Database
-from cometbot.store.tables import conversations, mailbox, outbox, processes
+from cometbot.store.tables import PENDING_MESSAGE, PENDING_REPLY, conversations, in_state, mailbox, outbox, processes
 
 HEARTBEAT_INTERVAL = 5.0
 """Seconds between two heartbeats."""
@@ -94,9 +94,7 @@ _abandoned = (
     .limit(bound("most"))
 )
 _abandoned_in_channels = _abandoned.where(conversations.c.channel.in_(bound("channels", expanding=True)))
-_has_replies = sa.exists().where(
-    outbox.c.lane == conversations.c.lane, sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')")
-)
+_has_replies = sa.exists().where(outbox.c.lane == conversations.c.lane, in_state(outbox, PENDING_REPLY))
 _abandoned_by_role = _abandoned.where(
     sa.or_(
         conversations.c.channel.in_(bound("channels", expanding=True)),
@@ -107,12 +105,12 @@ _abandoned_by_role = _abandoned.where(
 _any_pending = sa.select(conversations.c.lane).where(_has_pending_work).limit(1)
 _old_message = sa.exists().where(
     mailbox.c.lane == conversations.c.lane,
-    sa.text("mailbox.state IN ('waiting', 'running')"),
+    in_state(mailbox, PENDING_MESSAGE),
     mailbox.c.received_at < bound("before"),
 )
 _old_reply = sa.exists().where(
     outbox.c.lane == conversations.c.lane,
-    sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')"),
+    in_state(outbox, PENDING_REPLY),
     outbox.c.created_at < bound("before"),
 )
 _is_late = sa.or_(

@@ -13,7 +13,21 @@ from sqlalchemy.engine import Connection
 from cometbot.channels.base import IncomingEvent
 from cometbot.error_text import storable_text
 from cometbot.store.database import Database
-from cometbot.store.tables import DEAD, DISCARDED, DONE, RUNNING, WAITING, conversations, mailbox, outbox
+from cometbot.store.tables import (
+    DEAD,
+    DISCARDED,
+    DONE,
+    ENDED_MESSAGE,
+    IS_DEAD,
+    PENDING_MESSAGE,
+    PENDING_REPLY,
+    RUNNING,
+    WAITING,
+    conversations,
+    in_state,
+    mailbox,
+    outbox,
+)
 
 MAX_CRASH_COUNT = 5
 """The number of times that a message may crash its process before it becomes a dead letter."""
@@ -32,7 +46,7 @@ _get_oldest = (
         mailbox.c.generation,
         mailbox.c.due_at,
     )
-    .where(mailbox.c.lane == bound("key"), sa.text("state IN ('waiting', 'running')"))
+    .where(mailbox.c.lane == bound("key"), in_state(mailbox, PENDING_MESSAGE))
     .order_by(mailbox.c.seq)
     .limit(1)
 )
@@ -43,14 +57,12 @@ _start = (
 )
 _oldest_seq = (
     sa.select(mailbox.c.seq)
-    .where(mailbox.c.lane == bound("key"), sa.text("state IN ('waiting', 'running')"))
+    .where(mailbox.c.lane == bound("key"), in_state(mailbox, PENDING_MESSAGE))
     .order_by(mailbox.c.seq)
     .limit(1)
     .scalar_subquery()
 )
-_has_pending_reply = sa.exists().where(
-    outbox.c.lane == bound("key"), sa.text("outbox.state IN ('ready', 'sending', 'held', 'unknown')")
-)
+_has_pending_reply = sa.exists().where(outbox.c.lane == bound("key"), in_state(outbox, PENDING_REPLY))
 _start_oldest = (
     sa.update(mailbox)
     .where(
@@ -224,7 +236,7 @@ class Mailbox:
 
     def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
         """Return the newest dead letters."""
-        query = sa.select(mailbox).where(sa.text("state = 'dead'")).order_by(mailbox.c.seq.desc()).limit(limit)
+        query = sa.select(mailbox).where(in_state(mailbox, IS_DEAD)).order_by(mailbox.c.seq.desc()).limit(limit)
         return list(connection.execute(query.where(mailbox.c.bot == bot) if bot else query).mappings())
 
     def requeue(self, connection: Connection, seq: int) -> str | None:
@@ -243,7 +255,7 @@ class Mailbox:
 
     def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
         """Delete at most ``limit`` rows that ended before ``before``; return their number."""
-        ended = sa.text("state IN ('done', 'discarded')")
+        ended = in_state(mailbox, ENDED_MESSAGE)
         old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before).order_by(mailbox.c.ended_at)
         # Two statements: for a single one, PostgreSQL would choose to read the whole table.
         rows = list(connection.execute(old.limit(limit)).scalars())
@@ -253,7 +265,7 @@ class Mailbox:
         """Return for each bot the number of waiting events, and the seconds for which the oldest has waited."""
         query = (
             sa.select(mailbox.c.bot, sa.func.count(), sa.func.min(mailbox.c.received_at))
-            .where(sa.text("state IN ('waiting', 'running')"))
+            .where(in_state(mailbox, PENDING_MESSAGE))
             .group_by(mailbox.c.bot)
         )
         now = self._database.clock()
@@ -261,5 +273,5 @@ class Mailbox:
 
     def count_dead_letters(self, connection: Connection) -> dict[str, int]:
         """Return the number of dead letters of each bot."""
-        query = sa.select(mailbox.c.bot, sa.func.count()).where(sa.text("state = 'dead'")).group_by(mailbox.c.bot)
+        query = sa.select(mailbox.c.bot, sa.func.count()).where(in_state(mailbox, IS_DEAD)).group_by(mailbox.c.bot)
         return dict(connection.execute(query).all())

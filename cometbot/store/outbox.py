@@ -20,12 +20,16 @@ from cometbot.store.tables import (
     DEAD,
     DISCARDED,
     DONE,
+    ENDED_REPLY,
     HELD,
+    IS_DEAD,
+    PENDING_REPLY,
     READY,
     SENDING,
     SENT,
     UNKNOWN,
     conversations,
+    in_state,
     mailbox,
     outbox,
 )
@@ -62,7 +66,7 @@ _columns = (
     outbox.c.due_at,
     outbox.c.platform_id,
 )
-_is_pending = sa.text("state IN ('ready', 'sending', 'held', 'unknown')")
+_is_pending = in_state(outbox, PENDING_REPLY)
 _get_next = sa.select(*_columns).where(outbox.c.lane == bound("key"), _is_pending).order_by(outbox.c.id).limit(1)
 _list_for_event = (
     sa.select(*_columns)
@@ -96,12 +100,12 @@ _conversation_of_sent = sa.select(conversations).where(
     conversations.c.channel == bound("ch"),
     conversations.c.account == bound("acc"),
 )
-_count_dead = sa.select(outbox.c.lane, sa.func.count()).where(sa.text("outbox.state = 'dead'")).group_by(outbox.c.lane)
+_count_dead = sa.select(outbox.c.lane, sa.func.count()).where(in_state(outbox, IS_DEAD)).group_by(outbox.c.lane)
 
 _dead = (
     sa.select(outbox, conversations.c.bot, conversations.c.channel, conversations.c.conversation)
     .join(conversations, conversations.c.lane == outbox.c.lane)
-    .where(sa.text("outbox.state = 'dead'"))
+    .where(in_state(outbox, IS_DEAD))
 )
 
 # A scalar subquery by primary key: PostgreSQL would turn an EXISTS into a join with all of the mailbox.
@@ -349,7 +353,7 @@ class OldReplyPurge:
         """Delete at most ``limit`` rows; return their number."""
         ended_at, id = outbox.c.ended_at, outbox.c.id
         query = sa.select(ended_at, id).where(
-            sa.text("outbox.state IN ('sent', 'discarded')"),
+            in_state(outbox, ENDED_REPLY),
             ended_at < self._before,
             ended_at >= self._ended_at,
             sa.or_(ended_at > self._ended_at, id > self._id),

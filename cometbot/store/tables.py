@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     false,
     text,
@@ -29,6 +30,15 @@ _Milliseconds = BigInteger
 
 WAITING, RUNNING, DONE, DEAD, DISCARDED = "waiting", "running", "done", "dead", "discarded"
 READY, SENDING, SENT, HELD, UNKNOWN = "ready", "sending", "sent", "held", "unknown"
+
+# The conditions of the indexes. Queries repeat them literally, with the table's name, or SQLite does not use the index.
+PENDING_MESSAGE = f"state IN ('{WAITING}', '{RUNNING}')"
+ENDED_MESSAGE = f"state IN ('{DONE}', '{DISCARDED}')"
+KEPT_MESSAGE = f"state IN ('{DONE}', '{DISCARDED}', '{DEAD}')"
+PENDING_REPLY = f"state IN ('{READY}', '{SENDING}', '{HELD}', '{UNKNOWN}')"
+ENDED_REPLY = f"state IN ('{SENT}', '{DISCARDED}')"
+KEPT_REPLY = f"state IN ('{SENT}', '{DISCARDED}', '{DEAD}')"
+IS_DEAD = f"state = '{DEAD}'"
 
 
 def _key(*names: str) -> Iterator[Column[str]]:
@@ -50,6 +60,11 @@ def _index(name: str, table: Table, *columns: str, where: str = "", unique: bool
     Index(name, *(table.c[column] for column in columns), unique=unique, **options)
 
 
+def in_state(table: Table, condition: str) -> TextClause:
+    """Return one of the conditions above for the rows of ``table``."""
+    return text(f"{table.name}.{condition}")
+
+
 mailbox = Table(
     "mailbox",
     metadata,
@@ -68,10 +83,10 @@ mailbox = Table(
     UniqueConstraint("channel", "account", "bot", "event_key", name="mailbox_event"),
     sqlite_autoincrement=True,
 )
-_index("mailbox_undone", mailbox, "lane", "seq", where="state IN ('waiting', 'running')")
-_index("mailbox_dead", mailbox, "seq", where="state = 'dead'")
-_index("mailbox_ended", mailbox, "ended_at", where="state IN ('done', 'discarded')")
-_index("mailbox_kept", mailbox, "lane", where="state IN ('done', 'discarded', 'dead')")
+_index("mailbox_undone", mailbox, "lane", "seq", where=PENDING_MESSAGE)
+_index("mailbox_dead", mailbox, "seq", where=IS_DEAD)
+_index("mailbox_ended", mailbox, "ended_at", where=ENDED_MESSAGE)
+_index("mailbox_kept", mailbox, "lane", where=KEPT_MESSAGE)
 
 conversations = Table(
     "conversations",
@@ -108,10 +123,10 @@ outbox = Table(
     UniqueConstraint("event", "generation", "ordinal", "part", name="outbox_ordinal"),
     sqlite_autoincrement=True,
 )
-_index("outbox_undone", outbox, "lane", "id", where="state IN ('ready', 'sending', 'held', 'unknown')")
-_index("outbox_dead", outbox, "id", where="state = 'dead'")
-_index("outbox_ended", outbox, "ended_at", where="state IN ('sent', 'discarded')")
-_index("outbox_kept", outbox, "lane", where="state IN ('sent', 'discarded', 'dead')")
+_index("outbox_undone", outbox, "lane", "id", where=PENDING_REPLY)
+_index("outbox_dead", outbox, "id", where=IS_DEAD)
+_index("outbox_ended", outbox, "ended_at", where=ENDED_REPLY)
+_index("outbox_kept", outbox, "lane", where=KEPT_REPLY)
 _index("outbox_platform_id", outbox, "platform_id", where="platform_id IS NOT NULL")
 
 pauses = Table(
