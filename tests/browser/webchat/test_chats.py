@@ -99,7 +99,7 @@ def test_chat_deletion_is_confirmed_and_reaches_all_tabs(guest: Guest, visit: Vi
     for one in (guest, other):
         expect(one.chats).to_have_count(0)
         expect(one.page.get_by_role("heading", name="Whom do you want to talk to?")).to_be_visible()
-    other.expect_notice("This chat is not there any more.")
+    other.expect_notice("This chat no longer exists.")
 
 
 def test_the_address_of_somebody_elses_chat_opens_nothing(guest: Guest, visit: Visit) -> None:
@@ -107,7 +107,7 @@ def test_the_address_of_somebody_elses_chat_opens_nothing(guest: Guest, visit: V
     guest.expect_text("Order 1 is on its way")
     stranger = visit().sign_up()
     stranger.goto(f"/conversation/{guest.chat_id}")
-    stranger.expect_notice("This chat is not there any more.")
+    stranger.expect_notice("This chat no longer exists.")
     expect(stranger.page.locator(".message")).to_have_count(0)
 
 
@@ -229,7 +229,7 @@ def test_whoever_cannot_leave_now_stays(guest: Guest, visit: Visit) -> None:
 def test_deleted_user_is_notified_and_can_sign_up(guest: Guest) -> None:
     guest.page.context.clear_cookies()
     guest.send_text("/track 1")
-    expect(guest.page.get_by_text("are not known here any more")).to_be_visible()
+    expect(guest.page.get_by_text("have been signed out")).to_be_visible()
     guest.sign_up().open_chat().send_text("/track 2")
     guest.expect_text("Order 2 is on its way")
 
@@ -275,7 +275,7 @@ def test_quick_replies_work_until_the_bot_is_gone(guest: Guest) -> None:
     expect(offers).to_have_count(9)
     for offer in offers.all():
         expect(offer).to_be_disabled()
-        expect(offer).to_have_accessible_description("This bot is not here any more.")
+        expect(offer).to_have_accessible_description("This bot is no longer available.")
     guest.page.unroute("**/start")
     guest.reload()
     guest.page.get_by_role("button", name="Blue").click()

@@ -91,8 +91,8 @@ def test_a_card_in_a_row_of_cards_is_chosen(guest: Guest) -> None:
 def test_carousel_is_moved_by_its_arrows(guest: Guest) -> None:
     guest.send_text("many cards")
     guest.expect_text("Tea 8")
-    on = guest.page.get_by_role("button", name="More cards")
-    back = guest.page.get_by_role("button", name="Cards before these")
+    on = guest.page.get_by_role("button", name="Next cards")
+    back = guest.page.get_by_role("button", name="Previous cards")
     expect(back).to_be_hidden()
     expect(guest.page.get_by_text("Tea 8", exact=True)).not_to_be_in_viewport()
     for _ in range(8):
@@ -110,7 +110,7 @@ def test_carousel_is_moved_by_its_arrows(guest: Guest) -> None:
 def test_carousel_that_fits_has_no_arrows(guest: Guest) -> None:
     guest.send_text("cards")
     guest.expect_text("Nepal")
-    expect(guest.page.get_by_role("button", name="More cards")).to_be_hidden()
+    expect(guest.page.get_by_role("button", name="Next cards")).to_be_hidden()
 
 
 def test_a_choice_is_taken_by_a_click(guest: Guest) -> None:

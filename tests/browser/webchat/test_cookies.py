@@ -20,7 +20,7 @@ def click_twice(guest: Guest) -> None:
     for _ in range(2):
         button.click()
         expect(button).to_be_enabled()
-        expect(guest.page.get_by_role("alert")).to_contain_text("keeps no cookies")
+        expect(guest.page.get_by_role("alert")).to_contain_text("blocks cookies")
 
 
 def users_made(guest: Guest) -> int:

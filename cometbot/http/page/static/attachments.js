@@ -67,7 +67,7 @@ export class Attachments {
     this.done();
   }
 
-  /** What the server has of each file, when all are there; null if one did not get there. */
+  /** Wait for the uploads and return what the server stored of each file; null if one failed. */
   async settled() {
     const items = this.#items;
     const stored = await Promise.all(items.map((item) => item.stored));
@@ -75,7 +75,7 @@ export class Attachments {
     return isWhole ? stored : null;
   }
 
-  /** Take files that are dropped anywhere on `zone`. */
+  /** Attach files that are dropped on `zone`. */
   dropOn(zone) {
     const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
     zone.append(h("div.drop-hint", { "aria-hidden": "true" }, icon("attach"), t("dropHere")));

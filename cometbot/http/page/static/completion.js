@@ -34,7 +34,7 @@ export class Completion {
     text.addEventListener("click", () => this.#update());
   }
 
-  /** Whether the list took this key. */
+  /** Handle a key and return whether it was one for the list. */
   key(event) {
     if (this.element.hidden) return false;
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -108,13 +108,13 @@ export class Completion {
     return this.#kind === "/" && this.#found[this.#chosen].value === this.text.value.trim();
   }
 
-  #choose(place) {
-    this.#chosen = place;
+  #choose(index) {
+    this.#chosen = index;
     fill(
       this.element,
       this.#found.map((offer, number) => this.#option(offer, number)),
     );
-    this.text.setAttribute("aria-activedescendant", `${this.element.id}-${place}`);
+    this.text.setAttribute("aria-activedescendant", `${this.element.id}-${index}`);
   }
 
   #option(offer, number) {
@@ -136,8 +136,8 @@ export class Completion {
     );
   }
 
-  #accept(place) {
-    const offer = this.#found[place];
+  #accept(index) {
+    const offer = this.#found[index];
     const taken = this.#kind === "@" ? `@${offer.label} ` : `${offer.value} `;
     const end = this.text.selectionStart;
     this.text.setRangeText(taken, this.#start, end, "end");

@@ -10,10 +10,10 @@ import { t } from "./i18n.js";
 const HIGHEST = 220;
 const COMPOSING = 229;
 
-/** Whether a key belongs to an input method. Safari ends the composition before the Enter that confirms it. */
+/** Return whether a key belongs to an input method. Safari ends the composition before the Enter that confirms it. */
 export const isComposing = (event) => event.isComposing || event.keyCode === COMPOSING;
 
-/** Whether the primary pointer is a finger: then Enter of the keyboard on the screen makes a new line. */
+/** Return whether the primary pointer is a finger: then Enter of the screen keyboard makes a new line. */
 const hasTouch = () => matchMedia("(pointer: coarse)").matches;
 
 /**
@@ -56,12 +56,12 @@ export class Composer {
     this.text.addEventListener("paste", (event) => this.#paste(event));
   }
 
-  /** Take files that are dropped anywhere on `zone`. */
+  /** Attach files that are dropped on `zone`. */
   dropOn(zone) {
     this.attachments.dropOn(zone);
   }
 
-  /** Let what is written now take the place of a message's text, by `save(text)`. */
+  /** Edit the text of a message; `save(text)` is called with the new one. */
   edit(text, save) {
     this.#edits = save;
     this.text.value = text;
@@ -80,14 +80,14 @@ export class Composer {
     this.text.focus({ preventScroll: true });
   }
 
-  /** Put a text there, as if it had been written. */
+  /** Replace the text, as if the user had written it. */
   write(text) {
     this.text.value = text;
     this.text.dispatchEvent(new Event("input", { bubbles: true }));
     this.focus();
   }
 
-  /** Put a text there without showing completions for it. */
+  /** Replace the text without showing completions for it. */
   suggest(text) {
     this.write(text);
     this.completion.close();
@@ -98,7 +98,7 @@ export class Composer {
     this.text.setAttribute("aria-label", text);
   }
 
-  /** What is written and not sent, for another time: give it back by `draft = …`. */
+  /** The unsent text and files. Assign it to restore them. */
   get draft() {
     return { text: this.text.value, items: this.attachments.items };
   }
@@ -212,7 +212,7 @@ export class Composer {
 
 const sends = ({ shiftKey, ctrlKey, metaKey }) => ctrlKey || metaKey || !(shiftKey || hasTouch());
 
-/** Whether a text says no more than which files there are; spreadsheets give a picture of the text beside it. */
+/** Return whether a text only names the files. Spreadsheets put a picture beside the text of cells. */
 function namesOnly(text, files) {
   const names = new Set(files.map((file) => file.name));
   const lines = text.split(/[\r\n]+/).filter((line) => line.trim());

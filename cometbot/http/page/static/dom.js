@@ -14,7 +14,7 @@ export function h(selector, ...children) {
 
 const isPlainObject = (value) => value?.constructor === Object;
 
-/** `parent` with these children in place of those it had. */
+/** Replace the children of `parent`, and return it. */
 export function fill(parent, ...children) {
   parent.replaceChildren();
   append(parent, children);

@@ -5,29 +5,29 @@ const FIELDS = "input, select, textarea";
 /** Copy the values of fields and the used buttons (`data-used`) from `before` to `next`, the same message rendered again. */
 export function copyFormState(before, next) {
   const buttons = [...next.querySelectorAll(".bubble button")];
-  [...before.querySelectorAll(".bubble button")].forEach((button, place) => {
-    if ("used" in button.dataset && buttons[place]?.textContent === button.textContent) {
-      buttons[place].disabled = true;
-      buttons[place].dataset.used = "";
+  [...before.querySelectorAll(".bubble button")].forEach((button, index) => {
+    if ("used" in button.dataset && buttons[index]?.textContent === button.textContent) {
+      buttons[index].disabled = true;
+      buttons[index].dataset.used = "";
     }
   });
   const fields = [...before.querySelectorAll(FIELDS)];
   const successors = [...next.querySelectorAll(FIELDS)];
-  const isSame = (field, place) =>
-    field.tagName === successors[place]?.tagName && field.type === successors[place].type;
+  const isSame = (field, index) =>
+    field.tagName === successors[index]?.tagName && field.type === successors[index].type;
   if (fields.length !== successors.length || !fields.every(isSame)) return;
-  fields.forEach((field, place) => {
+  fields.forEach((field, index) => {
     if (field.type === "file") return;
-    if (field.type === "checkbox" || field.type === "radio") successors[place].checked = field.checked;
-    else successors[place].value = field.value;
+    if (field.type === "checkbox" || field.type === "radio") successors[index].checked = field.checked;
+    else successors[index].value = field.value;
   });
 }
 
 /** Return the element of `next` that stands for the focused one of `before`, or `next`, with the position of the caret. */
 export function findCounterpart(before, next) {
   const controls = (element) => [...element.querySelectorAll(`${FIELDS}, button, a`)];
-  const place = controls(before).indexOf(document.activeElement);
-  const found = controls(next)[place];
+  const index = controls(before).indexOf(document.activeElement);
+  const found = controls(next)[index];
   if (!found || found.tagName !== document.activeElement.tagName) return { element: next, caret: null };
   return { element: found, caret: caretOf(document.activeElement) };
 }

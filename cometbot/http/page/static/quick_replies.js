@@ -1,4 +1,4 @@
-// What a bot offers to answer with: choices to click, and forms to fill in.
+// Quick replies: choices to click, and forms to fill in.
 
 import { h } from "./dom.js";
 import { field } from "./fields.js";

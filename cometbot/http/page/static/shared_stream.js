@@ -28,7 +28,7 @@ export class SharedStream {
     Object.assign(this, options);
   }
 
-  /** Whether tabs can share a stream: the browser has locks over HTTPS, and on the own machine. */
+  /** Return whether tabs can share a stream: browsers have locks over HTTPS and on localhost. */
   static get isShared() {
     return Boolean(navigator.locks && window.BroadcastChannel);
   }
@@ -134,7 +134,7 @@ export class SharedStream {
     this.#channel?.postMessage(what);
   }
 
-  /** What another tab tells: the one with the stream, or one that asks how it stands. */
+  /** Handle the message of another tab: the one with the stream, or one that asks for its state. */
   #onBroadcast({ asks, to = this.#id, isOpen, hello, fault, name, data }) {
     if (asks) return this.#release && this.#broadcast({ ...this.#state, to: asks });
     if (this.#release || to !== this.#id) return undefined;

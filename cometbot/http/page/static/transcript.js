@@ -154,8 +154,8 @@ export class Transcript {
     const current = event.target.closest?.(".message");
     if (!current || event.target !== current) return;
     const all = [...this.#list.querySelectorAll(".message")];
-    const place = all.indexOf(current);
-    const target = { ArrowUp: all[place - 1], ArrowDown: all[place + 1], Home: all[0], End: all.at(-1) }[event.key];
+    const index = all.indexOf(current);
+    const target = { ArrowUp: all[index - 1], ArrowDown: all[index + 1], Home: all[0], End: all.at(-1) }[event.key];
     if (!target) return;
     event.preventDefault();
     target.focus();

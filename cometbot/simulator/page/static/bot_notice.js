@@ -22,7 +22,7 @@ export class BotNotice extends Notice {
     if (status.fault) return this.#showError(status);
     if (status.state === "failed") return warn("bad", "The bot is not running.", "It is started again.");
     if (before && status.starts > before) return this.#showReload(status);
-    if (connection === "polling") return warn("warn", "No live connection.", "News appear some seconds late.");
+    if (connection === "polling") return warn("warn", "No live connection.", "Messages appear a few seconds late.");
     return this.hide();
   }
 

@@ -1,4 +1,4 @@
-// What a message says, as elements, for every kind of message of CometChat.
+// The content of a message as elements, for every kind of message of CometChat.
 
 import { h } from "./dom.js";
 import { card } from "./card.js";

@@ -91,7 +91,7 @@ function become(uid) {
   closeThread();
   const talked = store.isBot(uid) ? lastPartner(uid) : null;
   const isSelf = store.place?.kind === "user" && store.place.id === uid;
-  // Who becomes the bot of the open chat wants to answer the user of before.
+  // A user who becomes the bot of the open chat wants to answer as the bot.
   remember(uid, isSelf ? { kind: "user", id: store.me } : (talked ?? placeOf(uid)));
 }
 

@@ -8,7 +8,7 @@ const PICKER_HEIGHT = 96;
 const EMOJI = ["👍", "❤️", "😂", "🎉", "😮", "🙏", "👀", "✅"];
 
 /**
- * What a transcript needs to know. `messageActions` has `facts(message, more)` with `replies`, `reactions` ([{emoji, names,
+ * Return the view of a transcript. `messageActions` has `facts(message, more)` with `replies`, `reactions` ([{emoji, names,
  * isMine}]) and `receipts`; `actions(message)` for the buttons in a message; `nameOf(uid)`; and the `acts` react, reply,
  * edit, remove and inspect.
  */

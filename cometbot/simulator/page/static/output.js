@@ -1,4 +1,4 @@
-// What the bot prints and logs.
+// The output and log of the bot.
 
 import { h, fill } from "./dom.js";
 import { clock } from "./time.js";

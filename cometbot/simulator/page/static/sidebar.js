@@ -98,7 +98,7 @@ export class Sidebar {
     return last;
   }
 
-  /** What is on the screen counts as seen. */
+  /** Count the messages of a conversation as read. */
   markSeen(place) {
     const newest = Math.max(0, ...this.store.messagesAt(place).map((message) => Number(message.id)));
     this.#seen.set(`${this.store.me} ${place.kind}/${place.id}`, newest);

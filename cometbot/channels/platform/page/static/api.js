@@ -4,7 +4,7 @@ import { t } from "./i18n.js";
 
 const TIMEOUT = 20_000;
 
-/** What the platform refused, or was not there to answer: then `status` is 0. `retryAfter` is in seconds, or 0. */
+/** The error of a request; `status` is 0 without a response. `retryAfter` is in seconds, or 0. */
 export class RequestError extends Error {
   constructor(message, status, retryAfter = 0) {
     super(message);
@@ -12,7 +12,7 @@ export class RequestError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether the same request may well go through a little later. */
+  /** Return whether the same request may succeed a little later. */
   get isTransient() {
     return this.status === 0 || this.status === 408 || this.status === 429 || this.status >= 500;
   }

@@ -48,7 +48,7 @@ export class Chat {
     );
   }
 
-  /** Let one write; a phone is left alone, where that would bring up the keyboard. */
+  /** Focus the composer, except on a phone, where that would open the keyboard. */
   focus() {
     if (matchMedia("(min-width: 761px)").matches) this.composer.focus();
     else this.head.querySelector("h2")?.focus({ preventScroll: true });
@@ -89,7 +89,7 @@ export class Chat {
     this.#show();
   }
 
-  /** What was begun as a chat that did not exist now goes on in one that does. */
+  /** Keep the draft when the first message creates the chat. */
   moved(from, to) {
     if (this.#at !== from) return;
     this.#at = to;
@@ -122,7 +122,7 @@ export class Chat {
     return this.#once("typing", name, () => typingIndicator(t("typing", { name })));
   }
 
-  /** What stands above the oldest message: a way to those before it, or that there are none. */
+  /** Return what is above the oldest message: a button that loads earlier ones, or that there are none. */
   #edge(known) {
     const button = { onclick: () => this.#earlier() };
     return this.#once("edge", Boolean(known?.hasEarlier), () =>

@@ -56,7 +56,7 @@ export class ChatFeed extends Feed {
     this.#isPaused = true;
   }
 
-  /** Let the store have the newest messages of a chat, and all since those that it has. */
+  /** Load the newest messages of a chat, and all since those that the store has. */
   async load(chat) {
     const since = this.store.newestIn(chat);
     const before = this.store.idsIn(chat); // what comes by the stream meanwhile may be too new for the answer
@@ -68,7 +68,7 @@ export class ChatFeed extends Feed {
     this.store.addPage(chat, messages, { before, ...(isFirst && !isGap && { hasEarlier: more }) });
   }
 
-  /** Let the store have a page of earlier messages of a chat, once, however often it is asked meanwhile. */
+  /** Load a page of earlier messages of a chat; once, however often this is called meanwhile. */
   loadEarlier(chat) {
     const known = this.store.known.get(chat);
     if (!known?.isBegun || !known.hasEarlier) return Promise.resolve();

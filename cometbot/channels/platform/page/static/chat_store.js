@@ -23,7 +23,7 @@ export class ChatStore extends Store {
     this.place = { kind: "home", id: "" }; // home, bot (a chat that does not exist yet) or chat
   }
 
-  /** What was known of the chats when the platform was asked, for `restore`. */
+  /** The last message of each chat, for `restore`. */
   get lastMessages() {
     return new Map([...this.chats].map(([id, chat]) => [id, chat.last]));
   }
@@ -170,7 +170,7 @@ export class ChatStore extends Store {
     if (was !== on) this.emit("typing");
   }
 
-  /** What is in this chat has been looked at. */
+  /** Count the messages of a chat as read. */
   markSeen(chat) {
     const newest = Math.max(this.newestIn(chat), this.chats.get(chat)?.last?.timestamp ?? 0);
     storage.set(`webchat.seen.${chat}`, String(newest));
@@ -203,7 +203,7 @@ export class ChatStore extends Store {
   }
 
   #withKey(message, before) {
-    // What was on its way, or being written, stays the same element once it is there.
+    // A message that was being sent or streamed keeps its element once it is stored.
     const key = before?.key ?? (message.clientId || message.streamId || message.id);
     return { ...message, key, sender: message.senderId, sentAt: message.timestamp / 1000 };
   }

@@ -1,4 +1,4 @@
-// What a message says, as elements: text, files, cards, choices, forms and places.
+// The content of a message as elements: text, files, cards, choices, forms and places.
 
 import { h, safeUrl } from "./dom.js";
 import { icon, iconButton } from "./icons.js";

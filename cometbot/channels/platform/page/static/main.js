@@ -97,7 +97,7 @@ function signedOut() {
   showWelcome(t("signedOut"));
 }
 
-/** Be where the address says. */
+/** Open what the address names. */
 function settle() {
   const [, page, id = ""] = location.pathname.split("/").map(decodeUrlPart);
   const kind = page === "conversation" ? "chat" : page;
@@ -191,7 +191,7 @@ async function leave() {
   feed.connect();
 }
 
-/** Ask for nothing, and keep nothing, while somebody leaves. */
+/** Send and store nothing while the user is signed out. */
 function suspend() {
   feed.pause();
   outbox.close();
@@ -206,7 +206,7 @@ function otherTabLeaves({ key, newValue }) {
   setTimeout(() => location.reload(), LEAVING_TIMEOUT);
 }
 
-/** What was written here is nobody else's business: who comes next at this browser is somebody else. */
+/** Remove what the browser stores: the next user of this browser must not see it. */
 function forgetVisitor() {
   outbox.close();
   for (const prefix of ["webchat.unsent.", "webchat.seen."]) storage.names(prefix).forEach(storage.remove);

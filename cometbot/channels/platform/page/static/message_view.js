@@ -5,7 +5,7 @@ import { icon } from "./icons.js";
 import { content, isBare, summary } from "./content.js";
 import { t } from "./i18n.js";
 
-/** What a transcript needs to know; `press(message, label, action)`, `again(id)` and `discard(id)` are for buttons. */
+/** Return the view of a transcript; `press(message, label, action)`, `again(id)` and `discard(id)` are for buttons. */
 export function messageView(store, { press, again, discard }) {
   return {
     facts: (message, { follows }) => {

@@ -1,4 +1,4 @@
-// Where one says who one is, and where one sees which bots there are.
+// The page to choose a name on, and the list of bots.
 
 import { h, fill } from "./dom.js";
 import { avatar } from "./avatar.js";
@@ -7,7 +7,7 @@ import { linkTo, serviceMark, socials } from "./sidebar.js";
 import { t } from "./i18n.js";
 
 const COOKIE = "webchat.probe=1";
-// As the platform has it: letters of any script, and what stands between those of a name.
+// The platform's rule: letters of any script, and the characters between them in a name.
 const NAME = /^[\p{L}\p{M}\p{N}\p{Zs}\p{So}\p{Sk}'\u2019.\u00b7\u30fb,&_\u200c\u200d-]*$/u;
 const LETTER = /[\p{L}\p{N}]/u;
 
