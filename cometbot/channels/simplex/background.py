@@ -71,7 +71,8 @@ class RecoveryTimer(BackgroundThread):
         with self._changed:
             left = self._due_times[0] - time.monotonic() if self._due_times else None
             if left is None or left > 0:
-                self._changed.wait(left)
+                if not self._is_closed:
+                    self._changed.wait(left)
                 return
             self._due_times.pop(0)
         self._action()
