@@ -223,7 +223,7 @@ def test_no_bot_at_all_says_how_to_name_one(folder: Path) -> None:
 def test_dev_without_terminal_and_pipe_says_what_to_do(folder: Path) -> None:
     done = pipe(folder)
     assert done.returncode == 2
-    assert done.stderr.startswith("cometbot: there is no terminal to talk in")
+    assert done.stderr.startswith("cometbot: cannot start the chat: ")
     assert "--no-chat" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -239,7 +239,7 @@ def test_a_port_that_is_taken_gives_way_to_the_next_free_one(folder: Path) -> No
 def test_dev_survives_a_handler_that_kills_its_process(folder: Path) -> None:
     # CometChat tells once, and waits for 10 s: a busy machine may need longer to start the bot again.
     done = pipe(folder, "die", "hi", "hi", "hi", ":dead")
-    assert "✗ the bot's process ended with the status 3; another one is started" in done.stdout
+    assert "✗ the bot's process exited with status 3; restarting" in done.stdout
     assert "Hello, version one!" in done.stdout
     assert "died 5 times" in " ".join(done.stdout.split())
 
