@@ -35,6 +35,7 @@ from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Draft, OldReplyPurge
 from cometbot.store.purge import Purge
 from cometbot.store.shared_call import SharedCall
+from cometbot.store.tables import CONVERSATION_COLUMNS
 
 if TYPE_CHECKING:
     from cometbot.delivery.procrastinate_engine import JobPublisher
@@ -257,8 +258,7 @@ class Delivery:
             row = self.store.outbox.find_sent(connection, channel, account, platform_id)
         if row is None:
             return None
-        names = ("channel", "account", "bot", "conversation", "target", "is_group")
-        return to_conversation([row[name] for name in names])
+        return to_conversation([row[name] for name in CONVERSATION_COLUMNS])
 
     def find_received_conversation(self, channel: str, account: str, bot: str, key: str) -> Conversation | None:
         """Return the conversation of the event that is stored under ``key``, or None if it is not known (any more)."""

@@ -12,7 +12,16 @@ from cometbot.models import Conversation
 from cometbot.store.database import Database
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import to_conversation
-from cometbot.store.tables import DEAD, DISCARDED, DONE, WAITING, conversations, mailbox, processes
+from cometbot.store.tables import (
+    CONVERSATION_COLUMNS,
+    DEAD,
+    DISCARDED,
+    DONE,
+    WAITING,
+    conversations,
+    mailbox,
+    processes,
+)
 
 _MESSAGE_ID = re.compile(r"[mM](\d{1,18})", re.ASCII)
 _FINAL_STATES = (DONE, DEAD, DISCARDED)
@@ -156,10 +165,9 @@ def _describe_invalid_id(message_id: str) -> str:
 
 
 def _from_row(row: sa.RowMapping) -> StoredMessage:
-    names = ("channel", "account", "bot", "conversation", "target", "is_group")
     return StoredMessage(
         id=f"m{row['seq']}",
-        conversation=to_conversation([row[name] for name in names]),
+        conversation=to_conversation([row[name] for name in CONVERSATION_COLUMNS]),
         event=row["event_key"],
         sender=row["sender"],
         body=bytes(row["body"]),

@@ -17,7 +17,17 @@ from cometbot.errors import LeaseLost
 from cometbot.models import Conversation
 from cometbot.store.clock import LEASE_TTL, seconds_since_boot
 from cometbot.store.database import Database
-from cometbot.store.tables import PENDING_MESSAGE, PENDING_REPLY, conversations, in_state, mailbox, outbox, processes
+from cometbot.store.tables import (
+    CONVERSATION_COLUMNS,
+    PENDING_MESSAGE,
+    PENDING_REPLY,
+    conversation_columns,
+    conversations,
+    in_state,
+    mailbox,
+    outbox,
+    processes,
+)
 
 HEARTBEAT_INTERVAL = 5.0
 """Seconds between two heartbeats."""
@@ -33,15 +43,6 @@ _has_pending_work = sa.text(
     "(conversations.mail OR conversations.token IS NOT NULL OR conversations.due_at IS NOT NULL)"
 )
 
-_columns = (
-    conversations.c.lane,
-    conversations.c.channel,
-    conversations.c.account,
-    conversations.c.bot,
-    conversations.c.conversation,
-    conversations.c.target,
-    conversations.c.is_group,
-)
 _lease_values = {
     "token": bound("new_token", type_=sa.Text),
     "process": bound("new_process", type_=sa.Text),
@@ -52,13 +53,13 @@ _claim_free = (
     sa.update(conversations)
     .where(conversations.c.lane == bound("key"), conversations.c.token.is_(None))
     .values(_lease_values)
-    .returning(*_columns[1:])
+    .returning(*conversation_columns)
 )
 _find_dead_holder = sa.select(conversations.c.token).where(
     conversations.c.lane == bound("key"), conversations.c.token.is_not(None), sa.not_(_holder_is_alive)
 )
 # By its token: a statement that waits for the row would apply the old result of `_holder_is_alive` to a newer holder.
-_claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).returning(*_columns[1:])
+_claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).returning(*conversation_columns)
 _clear_mail = sa.update(conversations).where(*_is_held).values(mail=False)
 _check = sa.select(conversations.c.lane).where(*_is_held).with_for_update()
 _select_held = sa.select(conversations.c.lane).where(*_is_held)
@@ -120,8 +121,8 @@ _is_late = sa.or_(
 _stuck = sa.select(conversations.c.bot).where(_has_pending_work, _is_free, _is_late).limit(bound("most")).subquery()
 _count_stuck = sa.select(_stuck.c.bot, sa.func.count()).group_by(_stuck.c.bot)
 _delete_expired = sa.delete(processes).where(processes.c.lease_until < bound("before"))
-_conversation = sa.select(*_columns[1:]).where(conversations.c.lane == bound("key"))
-_by_target = sa.select(*_columns[1:]).where(
+_conversation = sa.select(*conversation_columns).where(conversations.c.lane == bound("key"))
+_by_target = sa.select(*conversation_columns).where(
     conversations.c.bot == bound("b"),
     conversations.c.target == bound("t"),
     conversations.c.channel == bound("ch"),
@@ -233,7 +234,7 @@ class Leases:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        names = ("lane", "channel", "account", "bot", "conversation", "target", "is_group")
+        names = ("lane", *CONVERSATION_COLUMNS)
         row: dict[str, Any] = {name: bound(name) for name in names}
         insert = database.insert(conversations).values(**row, mail=True)
         # If the conversation is known and marked, its row is locked (on PostgreSQL) and not written again.

@@ -23,6 +23,7 @@ from cometbot.store.tables import (
     PENDING_REPLY,
     RUNNING,
     WAITING,
+    conversation_columns,
     conversations,
     in_state,
     mailbox,
@@ -100,14 +101,7 @@ _postpone = (
     )
 )
 _find_conversation = (
-    sa.select(
-        conversations.c.channel,
-        conversations.c.account,
-        conversations.c.bot,
-        conversations.c.conversation,
-        conversations.c.target,
-        conversations.c.is_group,
-    )
+    sa.select(*conversation_columns)
     .join(mailbox, mailbox.c.lane == conversations.c.lane)
     .where(
         mailbox.c.channel == bound("channel"),

@@ -102,6 +102,11 @@ conversations = Table(
 _index("conversations_undone", conversations, "lane", where="mail OR token IS NOT NULL OR due_at IS NOT NULL")
 _index("conversations_target", conversations, "bot", "target")
 
+CONVERSATION_COLUMNS = ("channel", "account", "bot", "conversation", "target", "is_group")
+"""The columns that hold a :class:`cometbot.models.Conversation`, in the order of its fields."""
+
+conversation_columns = [conversations.c[name] for name in CONVERSATION_COLUMNS]
+
 outbox = Table(
     "outbox",
     metadata,

@@ -63,7 +63,13 @@ def test_what_is_not_done_yet_is_not_replayed(greeted: Any, undone: str) -> None
 
 @pytest.mark.parametrize(
     ("name", "word"),
-    [("m9", "no message m9"), ("r1", "deadletters retry"), ("seven", "is not a message id"), ("m", "is not a message id"), ("m-1", "is not a message id")],
+    [
+        ("m9", "no message m9"),
+        ("r1", "deadletters retry"),
+        ("seven", "is not a message id"),
+        ("m", "is not a message id"),
+        ("m-1", "is not a message id"),
+    ],
 )
 def test_an_id_that_is_none_says_what_one_looks_like(greeted: Any, name: str, word: str) -> None:
     with pytest.raises(DeliveryError, match=word):
