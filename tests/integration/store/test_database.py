@@ -204,7 +204,7 @@ def test_a_full_disk_is_busy_and_not_a_crash(opened: Database) -> None:
     [
         ("not a url", "is not a database URL"),
         ("mysql://localhost/x", "names a mysql database"),
-        ("sqlite:////nowhere/at/all/cometbot.db", "does not exist; make it, or set COMETBOT_DATABASE_URL"),
+        ("sqlite:////nowhere/at/all/cometbot.db", "does not exist. Create it, or set COMETBOT_DATABASE_URL"),
     ],
 )
 def test_a_database_that_cannot_be_used_says_what_to_set(url: str, says: str) -> None:
