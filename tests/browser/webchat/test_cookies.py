@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Route
 
-from tests.browser.engine import CHROMIUM, TIMEOUT_MS, Need, arguments, expect, needs
+from tests.browser.engine import CHROMIUM_WITH_PROFILE, TIMEOUT_MS, Need, arguments, expect, needs
 from tests.browser.webchat.conftest import Guest, Platform, Visit
 
 BLOCKED = {"profile": {"default_content_setting_values": {"cookies": 2}}}
@@ -32,7 +32,7 @@ def test_blocked_cookies_are_named_and_no_user_is_made(browser: Browser, platfor
     (tmp_path / "Default").mkdir()
     (tmp_path / "Default" / "Preferences").write_text(json.dumps(BLOCKED))
     context = browser.browser_type.launch_persistent_context(
-        str(tmp_path), executable_path=CHROMIUM, args=arguments(), locale="en-GB"
+        str(tmp_path), executable_path=CHROMIUM_WITH_PROFILE, args=arguments(), locale="en-GB"
     )
     context.set_default_timeout(TIMEOUT_MS)
     try:
