@@ -48,7 +48,7 @@ def settings() -> str:
     template = re.findall(r"^(?:# )?[A-Z_]+=.*", (ROOT / ".env.example").read_text(), re.MULTILINE)
     lines += [f".env.example {line}" for line in template]
     for path in sorted((ROOT / "cometbot" / "channels").rglob("*.py")):
-        if path.name in ("settings.py", "fields.py"):
+        if path.name == "config.py" or "Settings:" in path.read_text():
             lines += _fields(".".join(path.relative_to(ROOT).with_suffix("").parts))
     return to_text(sorted(lines))
 
@@ -64,7 +64,9 @@ def _problems(name: str) -> Iterator[str]:
 
 def _fields(module: str) -> Iterator[str]:
     for kind in vars(importlib.import_module(module)).values():
-        if inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind.__module__ == module:
+        if not (inspect.isclass(kind) and dataclasses.is_dataclass(kind) and kind.__module__ == module):
+            continue
+        if kind.__name__.endswith("Settings") or module.endswith(".config"):
             for field in dataclasses.fields(kind):
                 yield f"{kind.__name__}.{field.name}: {field.type}, default {_default(field)}"
 
