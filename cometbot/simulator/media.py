@@ -68,7 +68,8 @@ class MediaServer:
             if not is_good or int(expires) < self._world.now():
                 raise Refusal("AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "The file access token is wrong or has expired.")
             return self._file_response(file_id)
-        if request.headers.get("appId") != self._world.app_id or request.headers.get("apiKey") != self._api_key:
+        has_key = _is_equal(request.headers.get("apiKey", ""), self._api_key)
+        if request.headers.get("appId") != self._world.app_id or not has_key:
             raise Refusal("AUTH_ERR_EMPTY_AUTH_TOKEN", "A GET of this file needs the headers appId and apiKey.")
         expires = str(self._world.now() + TOKEN_LIFETIME)
         return {"data": {"url": f"{request.base_url}?fat={expires}.{self._sign(f'{file_id}:{expires}')}"}}
