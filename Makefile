@@ -32,9 +32,17 @@ endef
 # Bytecode is kept, because tests start hundreds of processes.
 test: export PYTHONDONTWRITEBYTECODE :=
 
-# More files at a time than there are processors: those that start servers and browsers mostly wait.
+# More files at a time than there are processors: those that start servers mostly wait. The browser's tests run alone,
+# because Playwright keeps an event loop and child processes in the process of the tests.
+PARALLEL := --dist loadfile --no-loadscope-reorder
+
 test: .venv/installed-test test-packages
-	$(BIN)/pytest $(or $(PYTEST_ARGS),-n 4 --dist loadfile --no-loadscope-reorder)
+ifdef PYTEST_ARGS
+	$(BIN)/pytest $(PYTEST_ARGS)
+else
+	$(BIN)/pytest -n 4 $(PARALLEL) --ignore=tests/browser
+	$(BIN)/pytest -n 3 $(PARALLEL) tests/browser
+endif
 
 # What tests need beside Python packages: a browser for the pages, a PostgreSQL and a PgBouncer to start, node for the
 # official chat client.

@@ -57,7 +57,7 @@ def test_another_publisher_hears_the_news(pauses: list[float]) -> None:
 def test_a_reader_who_cannot_be_reached_is_not_counted(pauses: list[float]) -> None:
     bot = broadcast.make_bot({"paul"}, lambda ctx: ["maria", "tom"])
     client = BotClient(bot, user="paul", raise_errors=False)
-    client.double.misbehave("refused")
+    client.fake.misbehave("refused")
 
     assert not client.send("We open on Monday")
     assert client.advance(120).text == "Sent to 1 of 2; the others could not be reached yet."

@@ -361,8 +361,9 @@ def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, termi
         return str(said.json()["data"]["id"])
 
     message = post("maria", "say", to="shop", text="hi")
-    run.wait_for("Hello!")
-    post("maria", "act", act="react", message=message, reaction="👍")
+    answer = re.search(r"shop #(\d+)", run.wait_for("Hello!"))
+    assert answer is not None
+    post("maria", "act", act="react", message=answer[1], reaction="👍")
     run.wait_for("reacted 👍")
     post("maria", "act", act="edit", message=message, text="ho")
     run.wait_for("edited to ho")

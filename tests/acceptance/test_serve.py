@@ -158,7 +158,7 @@ def test_a_stop_while_a_process_is_still_starting_is_no_failure(start: Start, tm
             {"COMETBOT_DATABASE_URL": "sqlite:////nowhere/bot.db"},
             "cometbot: the folder /nowhere of the database does not exist. Create it, or set COMETBOT_DATABASE_URL.",
         ),
-        (["served:bot"], {"COMETBOT_DATABASE_URL": "sqlite:///served.py"}, "served.py: file is not a database; check"),
+        (["served:bot"], {"COMETBOT_DATABASE_URL": "sqlite:///served.py"}, "served.py: file is not a database. Check"),
         (["served:bot"], {"COMETBOT_DATABASE_URL": "sqlite:///:memory:"}, "set one with three slashes"),
         (["needy:bot"], {}, "needy.py, line 1: ModuleNotFoundError: No module named 'nonesuch'"),
     ],

@@ -9,13 +9,13 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from cometbot.simulator import Simulator
-from cometbot.simulator.workbench import NullWorkbench
+from cometbot.simulator.workbench import Workbench
 from tests.browser.engine import TIMEOUT_MS, Need, expect, needs
 from tests.browser.notices import record_notices, wait_for_notice
 from tests.ports import free_port
 
 
-class StartingBot(NullWorkbench):
+class StartingBot(Workbench):
     def __init__(self) -> None:
         self.starts = 0
 

@@ -12,6 +12,7 @@ from cometbot.chat import Chat
 from cometbot.cli.dev.undo_journal import UndoEntry, UndoJournal, journal_path
 from cometbot.store.datagram_socket import DatagramSocket
 from cometbot.store.factory import database_from_url
+from cometbot.temporary_folders import TemporaryFolder
 from tests.file_modes import find_open_paths, get_mode
 
 pytestmark = pytest.mark.usefixtures("open_umask")
@@ -48,11 +49,12 @@ def test_the_undo_journal_and_its_folder_are_closed(tmp_path: Path) -> None:
         assert find_open_paths(tmp_path) == []
 
 
-def test_the_sockets_between_processes_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_the_sockets_between_processes_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = TemporaryFolder("sockets")  # not tmp_path: the address of a socket has 107 bytes at most
+    monkeypatch.setattr("tempfile.tempdir", str(parent.path))
     datagrams = DatagramSocket("bot.db", "a")
     datagrams.listen(lambda text: None)
     folder = Path(datagrams.address).parent
-    assert folder.parent == tmp_path
+    assert folder.parent == parent.path
     assert get_mode(folder) == 0o700
     datagrams.close()

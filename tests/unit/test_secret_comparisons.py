@@ -39,13 +39,16 @@ ALLOWED = {
     ("channels/cometchat/settings.py", "bot not in self.credentials"): "names of bots",
     ("settings.py", "variable_suffix(bot_name) not in self.bot_credentials"): "names of bots",
     ("cli/bots.py", "variable_suffix(name) in settings.bot_credentials"): "names of bots",
-    ("channels/cometchat/provision.py", "now.password != credentials.password"): "both are Secret, which is constant-time",
+    ("channels/cometchat/provision.py", "now.password != credentials.password"): "both are Secret: constant-time",
     ("cli/checks/registration.py", "found.password != given.password"): "both are Secret, which is constant-time",
     ("store/leases.py", "token not in self._active_tokens"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "lease.token in self._abandoned"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == lease.token"): "names a lease; opens nothing",
     ("delivery/handler_registry.py", "self._isolated == run.lease.token"): "names a lease; opens nothing",
-    ("channels/simplex/channel.py", "_hash_content(item.content.type, item.content.text) == content_hash"): "a text's hash",
+    (
+        "channels/simplex/channel.py",
+        "_hash_content(item.content.type, item.content.text) == content_hash",
+    ): "a text's hash",
     ("store/postgresql_pubsub.py", "token != self._token"): "names a connection; opens nothing",
     ("simulator/membership.py", "password != group.password"): "the simulator protects nothing",
 }

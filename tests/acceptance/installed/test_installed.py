@@ -108,12 +108,12 @@ def test_a_unix_socket_is_open_to_its_group(installation: Installation, project:
     [
         (("db", "upgrade"), 0, ""),
         (("deadletters", "list"), 0, ""),
-        (("doctor", "bot:bot"), 1, "other users of this machine cannot open them"),
+        (("doctor", "bot:bot"), 1, "other users of this machine cannot read private files"),
         (("worker", "bot:bot"), 2, "COMETBOT_DATABASE_URL=postgresql://"),
         (("bots", "list"), 2, "COMETCHAT_APP_ID"),
         (("send", "maria", "Hello", "--bot", "bot:bot"), 2, ""),
         (("replay", "--all"), 2, ""),
-        (("simplex", "bot:bot", "--demo"), 0, "is connected to a stand-in"),
+        (("simplex", "bot:bot", "--demo"), 0, "is connected to a fake SimpleX"),
     ],
 )
 def test_every_command_works_once(

@@ -218,7 +218,7 @@ def test_send_to_whom_the_channel_does_not_know_says_so(
 
 def test_send_knows_the_channels_that_the_settings_know(environ: pytest.MonkeyPatch) -> None:
     settings = replace(Settings.from_environment(), channels=("nix",))
-    with pytest.raises(ConfigurationError, match=f"there is: {', '.join(CHANNELS)}$"):
+    with pytest.raises(ConfigurationError, match=f"expected some of {', '.join(CHANNELS)}, got nix"):
         channels_from_settings(settings, [], Observer())
 
 

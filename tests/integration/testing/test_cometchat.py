@@ -111,7 +111,7 @@ def test_an_edit_shows_both_versions(bot: Bot, client: BotClient) -> None:
 
 
 def test_an_event_that_cometchat_does_not_send_cannot_be_made(client: BotClient) -> None:
-    with pytest.raises(Unsupported, match="let a user do what causes one"):
+    with pytest.raises(Unsupported, match="use a user's action that causes the event"):
         client.event(ContactEvent, action="request")
 
 

@@ -250,7 +250,7 @@ def test_incomplete_search_resends_the_reply(caplog: pytest.LogCaptureFixture, h
     assert channel.find_sent(sending(thread_id="7" if history.replies else "", reply_to="712"), timeout=3) is None
     assert len(client.asked) <= 20
     (record,) = caplog.records
-    assert "cannot be told" in record.message
+    assert "cannot verify whether a reply arrived" in record.message
     assert record.levelno == logging.WARNING
 
 
