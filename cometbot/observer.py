@@ -18,7 +18,8 @@ class Observer:
     def handled(self, bot: str, seconds: float, outcome: str) -> None:
         """Record that an event was processed.
 
-        ``outcome``: ``done``, ``unhandled``, ``stopped``, ``retried``, ``failed`` or ``dead``.
+        ``outcome``: ``done``, ``unhandled``, ``stopped``, ``retried``, ``failed`` (an error was raised, and the message
+        is a dead letter) or ``dead`` (it was given up for its deadline, or because it ended its process too often).
         """
 
     def failed(self, bot: str, event: str, error: BaseException) -> None:

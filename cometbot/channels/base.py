@@ -118,7 +118,7 @@ class DeliveryService(Protocol):
 class Channel(ABC):
     """The base class of all channels. A channel is the adapter to one platform.
 
-    ``parse`` and ``render`` are pure. ``send`` and ``find_sent`` call the platform and raise the :class:`ChannelError`
+    ``render`` is pure. ``send`` and ``find_sent`` call the platform and raise the :class:`ChannelError`
     that fits; delivery decides what follows. Many threads use a channel at once.
     """
 
@@ -155,7 +155,11 @@ class Channel(ABC):
 
     @abstractmethod
     def parse(self, incoming: IncomingEvent) -> Event:
-        """Return the event in a stored body. Raises :class:`PayloadError` if the body does not have the right shape."""
+        """Return the event in a stored body.
+
+        Raises :class:`PayloadError` if the body does not have the right shape. Raises a :class:`ChannelError` or
+        :class:`StoreBusy` if the event cannot be fetched from its platform now; delivery then tries again.
+        """
 
     @abstractmethod
     def render(self, operation: Operation) -> list[dict[str, Any]]:

@@ -52,12 +52,11 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
 
 def _requeue(id: str, as_json: bool) -> None:
     from cometbot.cli._database import open_delivery
-    from cometbot.delivery.stored_messages import count_handling_processes
     from cometbot.settings import Settings
 
     with open_delivery(Settings.from_environment()) as delivery:
         message = delivery.replay(id)
-        is_handled = count_handling_processes(delivery.store) > 0
+        is_handled = delivery.count_handling_processes() > 0
     if as_json:
         print_json({**_message_json(message), "is_running": is_handled})
     elif is_handled:

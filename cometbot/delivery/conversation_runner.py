@@ -21,6 +21,7 @@ from cometbot.delivery.transactions import (
     MessageEnd,
     Released,
     ReplyBatch,
+    SendReplies,
     Transactions,
     Work,
 )
@@ -38,8 +39,10 @@ from cometbot.store.tables import DEAD, WAITING
 log = logging.getLogger(__name__)
 
 MAX_MESSAGES_PER_RUN = 20
+"""The number of messages after which a runner yields to other conversations."""
+
 RUN_TIME_LIMIT = 2.0
-"""The number of messages, and the seconds, after which a runner yields to other conversations."""
+"""The seconds after which a runner yields to other conversations."""
 
 _FETCH_BACKOFF = Backoff(initial=1.0, maximum=60.0)
 _MAX_FETCH_ATTEMPTS = 12
@@ -49,13 +52,13 @@ _RETRY_DELAY = 5.0
 
 @dataclass(slots=True)
 class Run:
-    """The processing of one conversation under one lease; ``count`` messages were handled."""
+    """The processing of one conversation under one lease; ``handled_count`` messages were handled."""
 
     lease: Lease
     bot: Bot
     channel: Channel
     limits: Limits
-    count: int = 0
+    handled_count: int = 0
     started_at: float = field(default_factory=time.monotonic)
 
     def log_extra(self, message: MailboxMessage) -> dict[str, str]:
@@ -126,14 +129,18 @@ class ConversationRunner:
                     work = self._transactions.finish_message(run.lease, handled.end, self._limits(run), durable=True)
                     self._report(run, handled)
                 else:
-                    results = self._sender.send_all(run.lease, work.attempts)
+                    attempts = work.attempts if isinstance(work, SendReplies) else ()
+                    results = self._sender.send_all(run.lease, attempts)
                     self._handlers.release_isolation(run.lease)
-                    work = self._transactions.take_next(run.lease, results, self._limits(run), durable=False)
+                    work = self._transactions.start_next(run.lease, results, self._limits(run), durable=False)
             self._continue_later(run, work)
 
     @contextmanager
     def _claim(self, conversation_key: str) -> Iterator[tuple[Run, Work] | None]:
-        """Claim the lease, and release it if the block fails. Yield None if this process has nothing to do there."""
+        """Claim the lease, and release it if the block fails. Yield None if this process has nothing to do there.
+
+        After an error in ``reraise``, ``ProcessRegistration.release_lost`` releases it.
+        """
         extra = {"conversation": conversation_key}
         limits = Limits(
             can_handle=self._roles.can_process(conversation_key, to_send=False),
@@ -186,7 +193,7 @@ class ConversationRunner:
             log.info("a conversation was released already", extra={"conversation": lease.conversation_key})
 
     def _limits(self, run: Run) -> Limits:
-        is_over_limit = run.count >= MAX_MESSAGES_PER_RUN or time.monotonic() - run.started_at > RUN_TIME_LIMIT
+        is_over_limit = run.handled_count >= MAX_MESSAGES_PER_RUN or time.monotonic() - run.started_at > RUN_TIME_LIMIT
         return replace(run.limits, must_yield=is_over_limit or self._is_stopping())
 
     def _continue_later(self, run: Run, released: Released) -> None:
@@ -205,8 +212,8 @@ class ConversationRunner:
             self._observer.failed(bot, handled.end.message.key, handled.error)
 
     def _handle(self, run: Run, message: MailboxMessage) -> HandledMessage:
-        """Run the handler of a message. Only what the handler posted meanwhile is stored."""
-        run.count += 1
+        """Run the handler of a message, and return its end. Replies of ``ctx.reply`` are stored while it runs."""
+        run.handled_count += 1
         started_at, outcome = time.monotonic(), Outcome()
         if message.crash_count >= MAX_CRASH_COUNT:
             return self._give_up(run, message, f"its process died {message.crash_count} times while it was handled")

@@ -62,8 +62,8 @@ class DeadLetters:
     def retry(self, letter_id: str) -> str | None:
         """Queue ``letter_id`` again and return the key of the conversation to notify, or None if it is no dead letter.
 
-        A message is handled again, but its replies that are already stored are not sent again. A reply is sent before
-        anything newer.
+        A message is handled again, but its replies that are already stored are not sent again. A reply is verified and,
+        if it had not arrived, sent before anything newer.
         """
         kind, number = _parse_id(letter_id)
         table = self._store.mailbox if kind == "m" else self._store.outbox

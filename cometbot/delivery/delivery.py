@@ -7,7 +7,6 @@ import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -31,7 +30,6 @@ from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.factory import database_from_url
 from cometbot.store.leases import to_conversation
 from cometbot.store.local_notifier import LocalNotifier
-from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Draft, OldReplyPurge
 from cometbot.store.purge import Purge
 from cometbot.store.shared_call import SharedCall
@@ -124,7 +122,7 @@ class Delivery:
 
     @property
     def is_running(self) -> bool:
-        """True if this process handles messages."""
+        """True between :meth:`start` and :meth:`stop` in this process."""
         return self._worker is not None
 
     def enqueue(self, incoming: IncomingEvent) -> bool:
@@ -173,7 +171,7 @@ class Delivery:
         return bool(self.store.outbox.add(transaction, [draft])) and not is_leased
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        """Notify a worker that a conversation has pending work: this process, or another one of this machine.
+        """Request that a conversation is processed soon, here or in another process.
 
         With ``to_send`` the work is replies, which only one process can send in some channels.
         """
@@ -197,7 +195,10 @@ class Delivery:
         conversation: Conversation | None = None,
         channel: str | None = None,
     ) -> str:
-        """Store a message to be sent after the conversation's earlier replies, and return its id.
+        """Store a message to be sent after the conversation's earlier replies.
+
+        Return its id, the value of the reply's column ``event``. Without ``conversation`` and ``channel``, the first
+        configured channel is used.
 
         Raises :class:`MessageError` if the platform would never accept the message, :class:`BotError` if the channel is
         unknown.
@@ -280,7 +281,7 @@ class Delivery:
         return message
 
     def start(self) -> None:
-        """Begin handling in this process; do nothing if it already does."""
+        """Start the worker of this process; do nothing if it runs."""
         with self._start_lock:
             if self.is_running:
                 return
@@ -355,8 +356,12 @@ class Delivery:
         problem = self.database.schema_problem()
         if problem or self.is_running or not self.database.server_url:
             return problem, None
+        return "", self.count_handling_processes()
+
+    def count_handling_processes(self) -> int:
+        """Return the number of live processes that handle messages, on all machines that share the database."""
         with self.database.read() as connection:
-            return "", self.store.leases.count_alive(connection)
+            return self.store.leases.count_alive(connection)
 
     def _engine_checks(self, alive_workers: int | None) -> list[Check]:
         """Return the checks of the worker processes; ``alive_workers`` is None if their number is unknown."""
@@ -392,8 +397,10 @@ class Delivery:
         """Log a warning for each bot that has stuck conversations or a message that waits longer than a minute."""
         for bot, backlog in sorted(self.backlog().items()):
             if backlog.stuck or backlog.oldest_seconds > STUCK_TIMEOUT:
-                extra = {"bot": bot, "waiting": backlog.waiting, "oldest_seconds": round(backlog.oldest_seconds)}
-                log.warning("backlog: no process works on %d conversations", backlog.stuck, extra=extra)
+                oldest = round(backlog.oldest_seconds)
+                extra = {"bot": bot, "waiting": backlog.waiting, "oldest_seconds": oldest}
+                text = "backlog: %d messages wait, the oldest for %d s; no process works on %d conversations"
+                log.warning(text, backlog.waiting, oldest, backlog.stuck, extra=extra)
 
     @property
     def is_idle(self) -> bool:
@@ -408,13 +415,10 @@ class Delivery:
         """
         before = self.database.clock() - self._retention
         removed = self._purge.run(
-            partial(_purge_mailbox, self.store.mailbox, before), OldReplyPurge(before).delete_batch
+            lambda connection, limit: self.store.mailbox.purge(connection, before, limit),
+            OldReplyPurge(before).delete_batch,
         )
         with self.database.write(durable=False) as connection:
             self.store.leases.delete_expired(connection, self.database.clock() - DEAD_PROCESS_RETENTION)
         self.database.shrink_wal()
         return removed
-
-
-def _purge_mailbox(mailbox: Mailbox, before: float, connection: Transaction, limit: int) -> int:
-    return mailbox.purge(connection, before, limit)

@@ -200,11 +200,21 @@ def _plan_replies(sink: DryRunSink, outcome: Outcome, bot: Bot, event: Event) ->
         raise
     except BaseException as error:
         outcome = Outcome(handler=outcome.handler, error=error)
-        error_message = Text(bot.error_text) if bot.error_text is not None else None
-        error_operation = Operation(conversation=event.conversation, message=error_message)
-        planned = [sink.plan(error_operation)] if error_message else []
+        planned = _plan_error_reply(sink, bot, event)
     sink.planned.extend(planned)
     return outcome
+
+
+def _plan_error_reply(sink: DryRunSink, bot: Bot, event: Event) -> list[PlannedOperation]:
+    """Return the bot's error text as a reply; nothing if it has none or its channel cannot render it."""
+    if not bot.error_text:
+        return []
+    try:
+        return [sink.plan(Operation(conversation=event.conversation, message=Text(bot.error_text)))]
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return []
 
 
 def _written_values(change: StateChange, stored: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:

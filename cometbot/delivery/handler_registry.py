@@ -126,6 +126,3 @@ class HandlerRegistry:
         """Register an overdue handler again that could not be given up yet."""
         with self._guard:
             self._runs.setdefault(run.lease.token, run)
-
-    def __len__(self) -> int:
-        return len(self._runs)

@@ -22,10 +22,10 @@ from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 log = logging.getLogger(__name__)
 
 DEFAULT_QUEUE = "cometbot"
-"""The queue of tasks that any worker may run; notifications have one queue for each channel (``roles.queue_name``)."""
+"""The queue of tasks that any worker may run. Notifications have one queue per channel (``engine.queue_name``)."""
 
 TASK_NAME = "cometbot.process_conversation"
-HEARTBEAT_INTERVAL = 5.0
+JOB_HEARTBEAT_INTERVAL = 5.0
 STALLED_WORKER_TIMEOUT = 15.0
 """Seconds without a heartbeat after which the jobs of a worker are finished on its behalf."""
 
@@ -221,7 +221,7 @@ class ProcrastinateEngine(Engine):
                 concurrency=self._size + 2,
                 install_signal_handlers=False,
                 delete_jobs="always",
-                update_heartbeat_interval=HEARTBEAT_INTERVAL,
+                update_heartbeat_interval=JOB_HEARTBEAT_INTERVAL,
                 stalled_worker_timeout=STALLED_WORKER_TIMEOUT,
                 fetch_job_polling_interval=2.0,
             )

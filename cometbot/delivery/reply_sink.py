@@ -115,24 +115,21 @@ class OutboxReplySink(ReplySink):
 
     def post(self, operation: Operation) -> int:
         """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
-        draft = self.draft(operation)
-        if draft is None:
-            return self._next_ordinal - 1
+        ordinal = self._assign_ordinal()
+        if ordinal in self._stored_ordinals:
+            return ordinal
+        draft = self._render(operation, ordinal)
         batch = self.batch([draft])
         attempts = self._transactions.store_replies(self._lease, batch, durable=True)
         self._discard_saved(batch.results)
         if attempts:
             self._add_results(self._send_all(self._lease, attempts))
-        return draft.ordinal
+        return ordinal
 
     def draft(self, operation: Operation) -> Draft | None:
         """Return the rendered operation under the next ordinal, or None if that ordinal is stored already."""
-        with self._guard:
-            ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
-        if ordinal in self._stored_ordinals:
-            return None
-        message, payloads = self._message, self._channel.render(operation)
-        return Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
+        ordinal = self._assign_ordinal()
+        return None if ordinal in self._stored_ordinals else self._render(operation, ordinal)
 
     def batch(self, drafts: Sequence[Draft]) -> ReplyBatch:
         """Return ``drafts`` with everything else that the next commit must store. Raises :class:`LeaseLost`."""
@@ -149,6 +146,15 @@ class OutboxReplySink(ReplySink):
     def close(self) -> None:
         """Refuse further operations: the conversation continues without this handler."""
         self._is_closed = True
+
+    def _assign_ordinal(self) -> int:
+        with self._guard:
+            ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
+            return ordinal
+
+    def _render(self, operation: Operation, ordinal: int) -> Draft:
+        message, payloads = self._message, self._channel.render(operation)
+        return Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
 
     def _check_open(self) -> None:
         if self._is_closed:

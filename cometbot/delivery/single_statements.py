@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from cometbot.delivery.transactions import HandleMessage, Limits, MessageEnd, Released, SendReplies, Transactions, Work
+from cometbot.delivery.transactions import (
+    HandleMessage,
+    Limits,
+    MessageEnd,
+    Released,
+    SendReplies,
+    StartNext,
+    Transactions,
+    Work,
+)
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease
@@ -40,11 +49,11 @@ class SingleStatementTransactions(Transactions):
         if claimed is None:
             return super().claim(conversation_key, token, limits, durable=durable)
         lease, message = claimed
-        return lease, SendReplies() if message is None else HandleMessage(message)
+        return lease, StartNext() if message is None else HandleMessage(message)
 
-    def take_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
+    def start_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
         if len(results) != 1 or not results[0].is_plain_success:
-            return super().take_next(lease, results, limits, durable=durable)
+            return super().start_next(lease, results, limits, durable=durable)
         return self._advance(lease, limits, durable, result=results[0])
 
     def finish_message(self, lease: Lease, end: MessageEnd, limits: Limits, *, durable: bool) -> Work:
@@ -99,4 +108,4 @@ class SingleStatementTransactions(Transactions):
         advanced = self._retry_while_busy(partial(self._store.database.autocommit, advance, durable=durable))
         if advanced.message is not None:
             return HandleMessage(advanced.message)
-        return Released() if advanced.is_released else SendReplies()
+        return Released() if advanced.is_released else StartNext()

@@ -20,7 +20,6 @@ from cometbot.store.tables import (
     WAITING,
     conversations,
     mailbox,
-    processes,
 )
 
 _MESSAGE_ID = re.compile(r"[mM](\d{1,18})", re.ASCII)
@@ -126,14 +125,6 @@ def replay(store: DeliveryStore, message_id: str) -> StoredMessage:
     if not is_changed:
         raise DeliveryError(f"cannot replay {message.id}: it is not done yet. Wait until it is handled.")
     return find_message(store, message.id)
-
-
-def count_handling_processes(store: DeliveryStore) -> int:
-    """Return the number of live processes that handle messages, on all machines that share the database."""
-    now = store.database.clock()
-    query = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > now)
-    with store.database.read() as connection:
-        return int(connection.execute(query).scalar_one())
 
 
 def list_recent_events(database: Database, limit: int = 200) -> list[RecentEvent]:

@@ -1,8 +1,8 @@
 """The transactions of a conversation runner and of a running handler.
 
-Each public method of :class:`Transactions` is one commit, and checks that the lease still holds. ``durable`` says if
-the commit is on disk when the method returns (see ``store.database``). The first message is started with the claim,
-each next one with the commit before it.
+Each public method of :class:`Transactions` that writes is one commit; all but ``claim`` check that the lease still
+holds. ``durable`` says if the commit is on disk when the method returns (see ``store.database``). The first message is
+started with the claim if nothing precedes it, each next one with the commit before it.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ class HandleMessage:
 
 @dataclass(frozen=True, slots=True)
 class SendReplies:
-    """Replies to send now, in order, which are marked as being sent.
+    """Replies to send now, in order, which are marked as being sent."""
 
-    Without any, the next work is to be taken in a transaction of its own.
-    """
+    attempts: Sequence[SendAttempt]
 
-    attempts: Sequence[SendAttempt] = ()
+
+@dataclass(frozen=True, slots=True)
+class StartNext:
+    """The next step is to be chosen in a transaction of its own (``Transactions.start_next``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,13 @@ class Released:
     to_send: bool = False
 
 
-Work: TypeAlias = HandleMessage | SendReplies | Released
-"""What a runner must do next, as it is committed."""
+Work: TypeAlias = HandleMessage | SendReplies | StartNext | Released
+"""The next step of a runner, which is already committed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a runner may begin: handle messages, send replies; nothing if it ``must_yield`` to other conversations."""
+    """The steps that a runner may begin; none if it ``must_yield`` to other conversations."""
 
     can_handle: bool
     can_send: bool
@@ -106,9 +108,10 @@ class MessageEnd:
 class Transactions:
     """The transactions of all runners and handlers of a process, as statements that every database understands.
 
-    While the database does not accept a transaction, it is repeated: a handler that has run must not run again because
-    the database was unavailable. A process that is stopping repeats it only as long as its leases hold; then
-    :class:`StoreBusy` is raised. All methods raise :class:`LeaseLost`.
+    ``start_next``, ``finish_message``, ``store_replies`` and the two reads of a handler are repeated while the database
+    does not accept them: a handler that has run must not run again because the database was unavailable. A process that
+    is stopping repeats them only as long as its leases hold, and then raises :class:`StoreBusy`. All other methods
+    raise it at once. Methods that write under a lease raise :class:`LeaseLost`.
 
     ``notify(conversation_key, to_send=…)`` is called for other conversations that received something. ``isolate``: see
     ``HandlerRegistry``. A request takes up to ``send_timeout`` seconds.
@@ -142,12 +145,12 @@ class Transactions:
         work = partial(self._claim, conversation_key=conversation_key, token=token, limits=limits)
         return self._store.database.group_commit(work, durable=durable)
 
-    def take_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
+    def start_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
         """Save the results of sends, and start the next work or release the lease."""
-        return self._commit(partial(self._save_and_take, lease=lease, results=results, limits=limits), durable)
+        return self._commit(partial(self._save_and_start, lease=lease, results=results, limits=limits), durable)
 
     def finish_message(self, lease: Lease, end: MessageEnd, limits: Limits, *, durable: bool) -> Work:
-        """Store the end of a message with its replies and state changes; then work as :meth:`take_next` does."""
+        """Store the end of a message with its replies and state changes; then work as :meth:`start_next` does."""
         work = self._commit(partial(self._finish, lease=lease, end=end, limits=limits), durable)
         self._notify_recipients(lease, end.replies.drafts)
         return work
@@ -249,16 +252,16 @@ class Transactions:
         if lease is None:
             return None
         message = self._store.mailbox.start_oldest(connection, conversation_key) if limits.can_handle else None
-        return lease, SendReplies() if message is None else HandleMessage(message)
+        return lease, StartNext() if message is None else HandleMessage(message)
 
-    def _save_and_take(
+    def _save_and_start(
         self, connection: Transaction, lease: Lease, results: Sequence[SendResult], limits: Limits
     ) -> Work:
         # The check locks the conversation's row: what was marked before is visible now, and later work waits until this
         # transaction has ended.
         self._store.leases.check(connection, lease)
         self._store.save_results(connection, lease, results)
-        return self._take(connection, lease, limits)
+        return self._choose_next(connection, lease, limits)
 
     def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits) -> Work:
         attempts = self._store_batch(connection, lease, end.replies)
@@ -267,8 +270,8 @@ class Transactions:
             self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
         if attempts or end.message.crash_count:
             # A message that crashed a process must have ended before the next such one may run.
-            return SendReplies(attempts)
-        return self._take(connection, lease, limits)
+            return SendReplies(attempts) if attempts else StartNext()
+        return self._choose_next(connection, lease, limits)
 
     def _end_message(self, connection: Transaction, end: MessageEnd) -> bool:
         """Return False if an earlier commit, whose outcome was unknown, or another thread has ended the message."""
@@ -307,7 +310,7 @@ class Transactions:
         stored = self._store.outbox.add(connection, drafts, READY if must_wait else SENDING)
         return () if must_wait else [SendAttempt(reply, is_trial=is_trial) for reply in stored]
 
-    def _take(self, connection: Transaction, lease: Lease, limits: Limits) -> Work:
+    def _choose_next(self, connection: Transaction, lease: Lease, limits: Limits) -> Work:
         """Start the next work, or release a lease that was checked in the same transaction."""
         store, key = self._store, lease.conversation_key
         if limits.can_handle and not limits.must_yield:
@@ -323,15 +326,15 @@ class Transactions:
         if limits.must_yield or not (limits.can_send if to_send else limits.can_handle):
             return self._release(connection, lease, 0.0, to_send=to_send)
         if reply is not None:
-            return self._take_reply(connection, lease, reply)
+            return self._start_reply(connection, lease, reply)
         assert message is not None
-        return self._take_message(connection, lease, message)
+        return self._start_message(connection, lease, message)
 
-    def _take_reply(self, connection: Transaction, lease: Lease, reply: OutboxMessage) -> SendReplies | Released:
+    def _start_reply(self, connection: Transaction, lease: Lease, reply: OutboxMessage) -> SendReplies | Released:
         now, due_at = self._store.database.clock(), reply.due_at or 0.0
         if reply.state == SENDING:
             due_at = (reply.began_at or now) + self._send_timeout
-            error = "its worker died while it was sent"
+            error = "sending was interrupted, so its outcome is unknown"
             result = SendResult(reply, UNKNOWN, error=error, due_at=due_at, counted_attempts=1)
             self._store.save_results(connection, lease, [result])
         if due_at > now:
@@ -344,7 +347,9 @@ class Transactions:
         may_have_arrived = reply.state in (SENDING, UNKNOWN)
         return SendReplies([SendAttempt(reply, verify_first=may_have_arrived, is_trial=throttle.is_trial)])
 
-    def _take_message(self, connection: Transaction, lease: Lease, message: MailboxMessage) -> HandleMessage | Released:
+    def _start_message(
+        self, connection: Transaction, lease: Lease, message: MailboxMessage
+    ) -> HandleMessage | Released:
         now = self._store.database.clock()
         if message.due_at is not None and message.due_at > now:
             return self._release(connection, lease, message.due_at)

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import sqlalchemy as sa
-
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery.conversation_runner import ConversationRunner
@@ -25,7 +23,6 @@ from cometbot.observer import Observer
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import HEARTBEAT_INTERVAL, ProcessRegistration
 from cometbot.store.local_notifier import NotificationSocket
-from cometbot.store.tables import processes
 
 log = logging.getLogger(__name__)
 
@@ -221,16 +218,15 @@ class Worker:
 
     def _delete_dead_processes(self) -> None:
         """Delete the processes of this machine whose socket cannot be reached, so that their leases end at once."""
+        if not self._database_path:
+            return
         with self._database.read() as connection:
-            query = sa.select(processes.c.address).where(
-                processes.c.token != self._process.token, processes.c.address != ""
-            )
-            addresses = list(connection.execute(query).scalars())
+            addresses = self._store.leases.list_addresses(connection, other_than=self._process.token)
         dead = self._socket.send(addresses, "") if addresses else []
         if dead:
-            log.warning("ended the leases of %d dead processes", len(dead))
             with self._database.write(durable=False) as connection:
-                connection.execute(sa.delete(processes).where(processes.c.address.in_(dead)))
+                self._store.leases.delete_processes(connection, dead)
+            log.warning("ended the leases of %d dead processes", len(dead))
 
     def _in_background(self, function: Callable[[], object]) -> Callable[[], None]:
         """Return a function that runs ``function`` in its own thread, unless the last run has not ended."""

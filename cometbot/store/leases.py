@@ -360,6 +360,15 @@ class Leases:
         values |= {"only_handled": list(only_handled), "only_sent": list(only_sent)}
         return list(connection.execute(_abandoned_by_role, values).scalars())
 
+    def list_addresses(self, connection: Connection, other_than: str) -> list[str]:
+        """Return the addresses of all processes that have one, without the process with the token ``other_than``."""
+        query = sa.select(processes.c.address).where(processes.c.token != other_than, processes.c.address != "")
+        return list(connection.execute(query).scalars())
+
+    def delete_processes(self, connection: Connection, addresses: Collection[str]) -> None:
+        """Delete the processes with these addresses, so that their leases end."""
+        connection.execute(sa.delete(processes).where(processes.c.address.in_(addresses)))
+
     def count_alive(self, connection: Connection) -> int:
         """Return the number of live processes that handle messages."""
         alive = sa.select(sa.func.count()).where(processes.c.handles, processes.c.lease_until > self._database.clock())

@@ -117,6 +117,9 @@ _get = sa.select(mailbox).where(mailbox.c.seq == bound("row"))
 class MailboxMessage:
     """One row of the mailbox, as a conversation runner sees it.
 
+    ``attempts`` counts the starts before this one, ``failures`` those of them that ended with a retry. The difference
+    is the number of starts that ended their process.
+
     ``conversation_state`` is the state of its conversation, if that was read in the same statement.
     """
 

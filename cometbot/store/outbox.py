@@ -34,8 +34,6 @@ from cometbot.store.tables import (
     outbox,
 )
 
-PURGE_BATCH = 500
-
 _STORED_COLUMNS = (
     "event",
     "generation",
@@ -330,13 +328,6 @@ class Outbox:
         """Discard a dead reply for good. Return False if it is none."""
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         return connection.execute(change.values(state=DISCARDED, ended_at=self._database.clock())).rowcount > 0
-
-    def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
-        """Delete at most ``limit`` rows that ended before ``before``; return their number.
-
-        Replies to an event that can be retried are kept, so that a retry does not send them again.
-        """
-        return OldReplyPurge(before).delete_batch(connection, limit)
 
 
 class OldReplyPurge:

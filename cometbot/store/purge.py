@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from cometbot.store.database import Database
 from cometbot.store.tables import facts
 
-LEASE_TTL = 60.0
+PURGE_LEASE_TTL = 60.0
 """Seconds after which another process purges instead of one that has died."""
 
 MIN_BATCH_ROWS, MAX_BATCH_ROWS = 10, 500
@@ -89,9 +89,9 @@ class Purge:
         owner, _, expires_at = value.partition(" ")
         now = self._database.clock()
         # A lease from before a correction of the clock may seem to last for years.
-        if owner not in ("", self._owner) and now < float(expires_at) <= now + LEASE_TTL:
+        if owner not in ("", self._owner) and now < float(expires_at) <= now + PURGE_LEASE_TTL:
             return False
-        connection.execute(sa.update(facts).where(own_row).values(value=f"{self._owner} {now + LEASE_TTL!r}"))
+        connection.execute(sa.update(facts).where(own_row).values(value=f"{self._owner} {now + PURGE_LEASE_TTL!r}"))
         return True
 
     def _release(self, connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""Retry intervals of replies, and throttles of whole accounts."""
+"""Throttles: accounts that no process may send to for a while."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
 from cometbot.delivery import Delivery
-from cometbot.delivery.stored_messages import count_handling_processes
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.settings import Settings
 from cometbot.store.database import Database
@@ -202,7 +201,7 @@ def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
         return _skip(5, "the schema is outdated")
     delivery = Delivery([], [], settings.database_url)
     try:
-        alive, backlog = count_handling_processes(delivery.store), delivery.backlog()
+        alive, backlog = delivery.count_handling_processes(), delivery.backlog()
         sizes = [_check_size(settings, delivery.database)] if settings.has_chat_channel else []
     except CometbotError as error:
         return [

@@ -64,7 +64,7 @@ def test_only_one_thread_and_process_purges_at_a_time(
 def test_purge_of_a_dead_process_is_taken_over(processes: tuple[Delivery, Delivery]) -> None:
     first, second = processes
     leases = {
-        "running out": lambda now: now + purge.LEASE_TTL,
+        "running out": lambda now: now + purge.PURGE_LEASE_TTL,
         "over": lambda now: now - 1,
         "absurd": lambda now: now * 2,
     }

@@ -151,7 +151,7 @@ def test_stuck_conversation_is_counted_and_logged(
     monkeypatch.setattr("cometbot.delivery.delivery.STUCK_TIMEOUT", 0.2)
     wait_until(lambda: delivery.backlog()["helpdesk"].stuck == 1)
     delivery.log_backlog()
-    assert "backlog: no process works on 1 conversations" in caplog.text
+    assert "no process works on 1 conversations" in caplog.text
     harness.bot.fallback(lambda ctx: "yes")
     worker = harness.start_process()
     wait_until(lambda: worker.is_idle)

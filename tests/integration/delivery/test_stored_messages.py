@@ -11,7 +11,7 @@ import pytest
 from cometbot import Context
 from cometbot.channels.base import IncomingEvent
 from cometbot.delivery import Delivery
-from cometbot.delivery.stored_messages import count_handling_processes, find_message, list_recent_events
+from cometbot.delivery.stored_messages import find_message, list_recent_events
 from cometbot.errors import DeliveryError
 from cometbot.models import Conversation
 from cometbot.store.tables import mailbox
@@ -83,9 +83,9 @@ def test_a_message_whose_body_is_gone_is_none_any_more(greeted: Any) -> None:
 
 
 def test_only_processes_that_live_and_handle_count(greeted: Any) -> None:
-    assert count_handling_processes(greeted.delivery.store) == 1
+    assert greeted.delivery.count_handling_processes() == 1
     greeted.delivery.stop()
-    assert count_handling_processes(greeted.delivery.store) == 0
+    assert greeted.delivery.count_handling_processes() == 0
 
 
 MARIA = Conversation("cometchat", "app1", "shop", "maria_user_shop", "maria")

@@ -23,6 +23,7 @@ from cometbot.store.erasure import Erasure
 from cometbot.store.factory import database_from_url
 from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease
+from cometbot.store.outbox import OldReplyPurge
 from cometbot.testing.fake_channel import FakeChannel
 
 BIG_TABLES = ("mailbox", "outbox", "conversations")
@@ -231,7 +232,7 @@ FREQUENT_QUERIES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "what is held": (lambda store, c: store.leases.list_held_by(c, "me"), "conversations_undone"),
     "what is stuck": (lambda store, c: store.leases.count_stuck(c, 60.0), "conversations_undone"),
     "purge of mail": (lambda store, c: store.mailbox.purge(c, 50000.0), "mailbox_ended"),
-    "purge of replies": (lambda store, c: store.outbox.purge(c, 50000.0), "outbox_ended"),
+    "purge of replies": (lambda store, c: OldReplyPurge(50000.0).delete_batch(c, 500), "outbox_ended"),
     "whose is a reply": (lambda store, c: store.outbox.find_sent(c, "fake", "old", "p77"), "outbox_platform_id"),
 }
 

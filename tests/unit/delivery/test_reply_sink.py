@@ -1,0 +1,42 @@
+"""The reply sink of a running handler, without a database."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from cometbot.delivery.reply_sink import OutboxReplySink
+from cometbot.messages import Operation, Text
+from cometbot.models import Conversation
+from cometbot.store.leases import Lease
+from cometbot.store.mailbox import MailboxMessage
+
+MARIA = Conversation("fake", "a", "shop", "1", "maria")
+RERUN = MailboxMessage(1, "message:1", "maria", b"{}", 0.0, attempts=1, failures=1, generation=0, due_at=None)
+
+
+def make_sink(stored_ordinals: tuple[int, ...]) -> OutboxReplySink:
+    replies = [SimpleNamespace(ordinal=ordinal, part=0, platform_id=f"p{ordinal}") for ordinal in stored_ordinals]
+    transactions: Any = SimpleNamespace(list_replies=lambda message: replies)
+    unused: Any = None
+    return OutboxReplySink(
+        transactions, unused, unused, Lease("fake/a/shop/1", "token", MARIA), RERUN, send_all=lambda lease, attempts: []
+    )
+
+
+def test_posts_at_the_same_time_return_their_own_stored_ordinals() -> None:
+    sink = make_sink((0, 1))
+    operation = Operation(conversation=MARIA, message=Text("hello"))
+    others: list[int] = []
+
+    class Interleaved(set[int]):
+        """Another thread posts between the assignment of an ordinal and its use."""
+
+        def __contains__(self, ordinal: object) -> bool:
+            if ordinal == 0 and not others:
+                others.append(sink.post(operation))
+            return super().__contains__(ordinal)
+
+    sink._stored_ordinals = Interleaved({0, 1})
+    assert (sink.post(operation), others) == (0, [1])
+    assert (sink.platform_id(0), sink.platform_id(1)) == ("p0", "p1")
