@@ -85,7 +85,7 @@ class Handler:
 
     @property
     def reserved(self) -> tuple[str, ...]:
-        """The names that no other handler of this kind may have: command names, or action names without patterns."""
+        """The names that this handler alone may have: its command names, or its action names without patterns."""
         if self.command is not None:
             return self.command.names
         return tuple(self.prefix + item for item in self.actions if isinstance(item, str))

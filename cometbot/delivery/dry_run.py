@@ -147,7 +147,7 @@ class DryRunSink(ReplySink):
         return None
 
     def preview(self, ordinal: int, text: str) -> None:
-        """Do nothing: only the whole text counts."""
+        """Do nothing: a dry run records only complete messages."""
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
         """Do nothing, like :meth:`preview`."""

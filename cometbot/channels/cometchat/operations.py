@@ -277,7 +277,10 @@ class Operations(ABC):
         return self._request_record("DELETE", _user_path(uid), body={"permanent": permanent})
 
     def create_auth_token(self, uid: str, *, force: bool = False) -> Record:
-        """Create a token with which a client logs in as ``uid``, and return it; the repr masks it."""
+        """Create and return a token with which a client logs in as ``uid``. Its repr is masked.
+
+        With ``force``, CometChat creates another one although the user has a token.
+        """
         return self._request_record("POST", f"{_user_path(uid)}/auth_tokens", body={"force": force})
 
     def create_group(

@@ -66,7 +66,7 @@ class DownloadTracker:
 
 
 def make_download_result(file: File) -> DownloadResult | None:
-    """Return the result of a transfer according to the file's current status, or None while it goes on."""
+    """Return the result of a download from the file's status, or None if it has not ended."""
     if file.status == "rcvComplete" and file.path:
         return DownloadResult(file)
     return DownloadResult(reason=_FAILED_STATES[file.status]) if file.status in _FAILED_STATES else None

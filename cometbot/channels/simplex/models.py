@@ -344,7 +344,7 @@ class Address(CliObject):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileTransfer(CliObject):
-    """A file transfer, in or out, as errors and warnings about it name it."""
+    """The part of a file transfer that error and warning events contain."""
 
     file_id: Id
     name: Annotated[str, "fileName", "fileInvitation.fileName"] = field(default="", repr=False)

@@ -100,7 +100,7 @@ class CommandMultiplexer:
         return record
 
     def resolve(self, frame: Frame) -> bool:
-        """Pass the answer in ``frame`` to its command. Return False if no command waits for it."""
+        """Pass the response in ``frame`` to the command that waits for it. Return False if none does."""
         with self._lock:
             pending = self._pending.pop(frame.corr_id, None)
             if pending is None:

@@ -43,13 +43,13 @@ class UserActions:
         return self._handlers.add_connected_contact(name, "acceptingContactRequest", is_bot=is_bot)
 
     def request(self, name: str) -> str:
-        """Follow the bot's address as a new person.
+        """Request a connection to the bot's address as a new person.
 
-        Returns the chat, or the id of a request if requests are not accepted automatically.
+        Return the chat, or the id of the request if requests are not accepted automatically.
         """
         address = self.state.addresses.get(str(self.state.user["userId"]))
         if address is None:
-            raise ValueError("the bot has no address that one could follow")
+            raise ValueError("the bot has no address")
         settings = address["addressSettings"]
         if "autoAccept" not in settings:
             number = self.state.next_number("request")
