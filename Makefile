@@ -40,7 +40,7 @@ test: .venv/installed-test test-packages
 ifdef PYTEST_ARGS
 	$(BIN)/pytest $(PYTEST_ARGS)
 else
-	$(BIN)/pytest -n 4 $(PARALLEL) --ignore=tests/browser
+	$(BIN)/pytest -n 4 $(PARALLEL) tests/unit tests/contract tests/integration tests/acceptance examples
 	$(BIN)/pytest -n 3 $(PARALLEL) tests/browser
 endif
 
