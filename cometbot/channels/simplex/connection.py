@@ -172,8 +172,8 @@ class Connection:
             self._event_queue.close()
             self._delivery_thread.join(max(0.1, ends_at - time.monotonic()))
             self._abandoned.set()
-            if self._delivery_thread.is_alive():
-                log.warning("stopped with %d SimpleX events that were not stored", len(self._event_queue))
+            if self._delivery_thread.is_alive() and (count := self._event_queue.unstored_count):
+                log.warning("stopped with %d SimpleX events that were not stored", count, extra={"events": count})
         self._set_status("closed")
 
     def _default_timeout(self, command: Command) -> float:

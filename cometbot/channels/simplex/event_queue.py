@@ -41,8 +41,11 @@ class EventQueue:
         self._is_paused = self._is_busy = self._is_closed = False
         self._changed = threading.Condition()
 
-    def __len__(self) -> int:
-        return len(self._events)
+    @property
+    def unstored_count(self) -> int:
+        """The number of events that are not stored, the one from :meth:`dequeue` included."""
+        with self._changed:
+            return len(self._events) + self._is_busy
 
     def pause(self) -> None:
         """Stop delivering events to the reader."""

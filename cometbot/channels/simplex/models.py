@@ -37,6 +37,16 @@ def _read_content_type(value: object) -> str:
     return tag if tag in CONTENT_TYPES else "unknown"
 
 
+def _read_sender_type(content: Raw) -> str:
+    """Return the sender's own type: a ``tag`` counts only in content of an unknown type."""
+    kind, tag = read_tag(content.get("type")), content.get("tag")
+    return tag if kind not in CONTENT_TYPES and isinstance(tag, str) and tag else kind
+
+
+def _is_present(value: object) -> bool:
+    return value is not None
+
+
 def _is_support(value: object) -> bool:
     return value == "memberSupport"
 
@@ -204,7 +214,7 @@ class Content(CliObject):
     """
 
     type: Annotated[str, _read_content_type]
-    tag: Annotated[Tag, "tag", "type"] = ""
+    tag: Annotated[str, _read_sender_type, ""] = ""
     text: str = field(default="", repr=False)
     image: str = field(default="", repr=False)
     seconds: Annotated[int | None, "duration"] = None
@@ -244,7 +254,7 @@ class File(CliObject):
     size: Annotated[int, "fileSize"] = 0
     status: Annotated[Tag, "fileStatus.type"] = ""
     path: Annotated[str, "fileSource.filePath"] = field(default="", repr=False)
-    is_encrypted: Annotated[bool, is_object, "fileSource.cryptoArgs"] = False
+    is_encrypted: Annotated[bool, _is_present, "fileSource.cryptoArgs"] = False
     protocol: Annotated[str, "fileProtocol"] = ""
 
 

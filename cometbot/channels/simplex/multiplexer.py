@@ -102,9 +102,10 @@ class CommandMultiplexer:
     def resolve(self, frame: Frame) -> bool:
         """Pass the response in ``frame`` to the command that waits for it. Return False if none does."""
         with self._lock:
-            pending = self._pending.pop(frame.corr_id, None)
-            if pending is None:
+            pending = self._pending.get(frame.corr_id)
+            if pending is None or not pending.answer.running():  # an answer to a command that was not sent yet
                 return False
+            del self._pending[frame.corr_id]
         if frame.record is None:
             text = f"the SimpleX CLI's answer to {pending.command.keyword} cannot be read: {frame.problem}"
             pending.answer.set_exception(AnswerMissing(text))

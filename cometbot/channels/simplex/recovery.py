@@ -62,7 +62,9 @@ class GapRecovery:
         if record.type != "newChatItems" or time.monotonic() >= self._ends_at:
             return True
         try:
-            for item in filter(None, map(read_item_or_none, find_list(record.raw, "chatItems"))):
+            # The event router reads the items too, and warns of those that cannot be read.
+            items = (read_item_or_none(raw, logging.DEBUG) for raw in find_list(record.raw, "chatItems"))
+            for item in filter(None, items):
                 self._recover_before(item)
         except (NotConnected, ConnectionLost):
             return False

@@ -80,12 +80,12 @@ def read_item(raw: object) -> models.Item:
     return read_object(models.Item, raw)
 
 
-def read_item_or_none(raw: object) -> models.Item | None:
-    """Return the item in an ``AChatItem``, or None for one that cannot be read, which is logged."""
+def read_item_or_none(raw: object, level: int = logging.WARNING) -> models.Item | None:
+    """Return the item in an ``AChatItem``, or None for one that cannot be read, which is logged at ``level``."""
     try:
         return read_item(raw)
     except (PayloadError, RecursionError) as error:
-        _log.warning("skipped an unreadable chat item: %s", error)
+        _log.log(level, "skipped an unreadable chat item: %s", error)
         return None
 
 

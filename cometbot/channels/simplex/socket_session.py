@@ -205,6 +205,9 @@ class SocketSession:
             self.finish(_describe_close(error))
         except (OSError, WebSocketException):
             self.finish("the connection to the SimpleX CLI broke")
+        except Exception as error:
+            log.exception("cannot write to the SimpleX CLI: unexpected error")
+            self.finish(f"writing to the SimpleX CLI failed ({type(error).__name__})")
 
     def _run_watchdog(self) -> None:
         """Break the connection if the peer sends nothing or reads nothing; the other threads then end."""

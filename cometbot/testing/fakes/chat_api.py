@@ -110,7 +110,7 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
 
 
 def _conversation_id(actor: Actor) -> str:
-    """Return the id of a actor's conversation."""
+    """Return the id of an actor's conversation."""
     return actor.group or f"chat-{actor.user.uid}"
 
 

@@ -112,7 +112,9 @@ class CometChatFake(Fake):
         return [item.reaction for item in given if item.uid == self._uid.lower()]
 
     def upload(self, name: str, content: bytes, mime_type: str) -> str:
-        return self.simulator.add_file(name, content, mime_type)
+        url = self.simulator.add_file(name, content, mime_type)
+        self.files[url] = content
+        return url
 
     def repeat(self) -> None:
         """Deliver the bot's last callback again."""

@@ -1,4 +1,4 @@
-"""The stand-in for the SimpleX CLI in a process of its own: ``python -m cometbot.testing.simplex --port 5225``."""
+"""The fake SimpleX CLI in a process of its own: ``python -m cometbot.testing.simplex --port 5225``."""
 
 from __future__ import annotations
 

@@ -263,7 +263,7 @@ def read_command(text: str) -> Request:
         return Request(name, texts, None if json is None else orjson.loads(json))
     other = _UNSUPPORTED_PATTERN.match(trimmed)
     if other:
-        raise UnsupportedCommand(f"the stand-in does not implement {other[0]}, which a SimpleX CLI may take")
+        raise UnsupportedCommand(f"the fake CLI does not implement {other[0]}, which a SimpleX CLI may accept")
     raise ValueError(PARSE_ERROR_TEXT)
 
 

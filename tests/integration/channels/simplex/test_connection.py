@@ -609,7 +609,7 @@ def test_a_close_does_not_wait_for_ever_for_the_store(cli: FakeSimplexCLI, caplo
     began = time.monotonic()
     bot.connection.close(0.5)
     assert time.monotonic() - began < LIMIT
-    assert "events that were not stored" in caplog.text
+    assert "stopped with 1 SimpleX events that were not stored" in caplog.text
 
 
 def test_a_connection_that_never_began_can_be_closed() -> None:

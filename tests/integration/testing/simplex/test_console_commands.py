@@ -115,7 +115,7 @@ def test_help_names_its_section(command: str, section: str, client: Client) -> N
 
 def test_unsupported_cli_command_has_its_own_error(client: Client) -> None:
     message = client("/_hide user 1")["chatError"]["errorType"]["message"]
-    assert message == "the stand-in does not implement /_hide user, which a SimpleX CLI may take"
+    assert message == "the fake CLI does not implement /_hide user, which a SimpleX CLI may accept"
 
 
 def test_options_that_are_off_count_as_left_out(client: Client, cli: FakeSimplexCLI) -> None:

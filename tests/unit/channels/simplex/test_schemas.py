@@ -191,6 +191,7 @@ def test_note_and_unknown_chats_are_read_only() -> None:
         ({"type": "poll"}, "unknown", "poll", ""),
         ({"type": "unknown", "tag": "poll", "text": "?", "json": {}}, "unknown", "poll", "?"),
         ({"type": "voice", "text": "", "duration": 5}, "voice", "voice", ""),
+        ({"type": "chat", "tag": "image"}, "chat", "chat", ""),
         ({"type": "text", "text": None}, "text", "text", ""),
         ({"type": "text", "text": 5}, "text", "text", ""),
     ],

@@ -185,7 +185,7 @@ def test_console_spellings_are_read(spelling: str, name: str) -> None:
 def test_commands_of_the_cli_alone_are_named(text: str, words: str) -> None:
     with pytest.raises(UnsupportedCommand) as refused:
         read_command(text)
-    assert str(refused.value) == f"the stand-in does not implement {words}, which a SimpleX CLI may take"
+    assert str(refused.value) == f"the fake CLI does not implement {words}, which a SimpleX CLI may accept"
 
 
 @pytest.mark.parametrize(
