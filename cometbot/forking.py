@@ -31,7 +31,6 @@ class PerProcess(Generic[T]):
         self._create = create
         self._lock = threading.RLock()
         self._value: T | None = None
-        self._inherited: list[T | None] = []
         _values.add(self)
 
     @property
@@ -57,12 +56,13 @@ class PerProcess(Generic[T]):
 
     def _reset_after_fork(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
-        self._inherited.append(self._value)  # garbage collection could close the parent's connections
+        if self._value is not None:
+            _inherited.append(self._value)  # garbage collection would close the parent's connections
         self._value = None
 
 
 def close_in_children(resource: SupportsClose) -> None:
-    """Close ``resource`` in the next child that this process forks.
+    """Close ``resource`` in every child that this process forks from now on.
 
     ``os.fork`` and ``multiprocessing`` copy all file descriptors. A child that outlives the server would hold its port
     open, and clients whose connections the server closed would still wait for an answer.
@@ -70,6 +70,7 @@ def close_in_children(resource: SupportsClose) -> None:
     _resources.add(resource)
 
 
+_inherited: list[Any] = []
 _values: WeakSet[PerProcess[Any]] = WeakSet()
 _resources: WeakSet[SupportsClose] = WeakSet()
 

@@ -572,7 +572,8 @@ def _unknown_region_warning(values: Mapping[str, Any]) -> tuple[str, ...]:
     if not region or region in _KNOWN_REGIONS or values.get("cometchat_api_url"):
         return ()
     return (
-        f"COMETCHAT_REGION: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}{_suggest(region, _KNOWN_REGIONS)} "
+        f"COMETCHAT_REGION: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}"
+        f"{_suggest(region, _KNOWN_REGIONS) or '.'} "
         "With a wrong region CometChat cannot be reached, and replies wait.",
     )
 

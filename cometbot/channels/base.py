@@ -119,7 +119,8 @@ class Channel(ABC):
     """The base class of all channels. A channel is the adapter to one platform.
 
     ``render`` is pure. ``send`` and ``find_sent`` call the platform and raise the :class:`ChannelError`
-    that fits; delivery decides what follows. Many threads use a channel at once.
+    that fits; delivery decides what follows. Many threads use a channel at once. Its routes, if it has any, are passed
+    to ``create_app`` as ``blueprints``.
     """
 
     name: ClassVar[str]

@@ -52,7 +52,7 @@ class StorageQuota:
             return
         if now - self._logged_at >= _LOG_INTERVAL:
             self._logged_at = now
-            _log.error("cannot store messages of users: %s", self._problem)
+            _log.error("cannot store data of users: %s", self._problem)
         raise StorageFull(self._problem)
 
     def _measure(self, connection: Connection) -> str:

@@ -113,7 +113,7 @@ def remove_chat(id: str) -> None:
     with _open_chat() as chat:
         with chat.database.write() as connection:
             found = chat.conversations.get(connection, ALL_BOTS, id)
-            signals = chat.delete_conversations(connection, [found], delivery_records) if found else None
+            signals = (chat.delete_conversations(connection, [found], delivery_records) or None) if found else None
         _finish_removal(chat, signals, "chat", id)
 
 

@@ -38,8 +38,8 @@ from cometbot.store.tables import DEAD, WAITING
 
 log = logging.getLogger(__name__)
 
-MAX_MESSAGES_PER_RUN = 20
-"""The number of messages after which a runner yields to other conversations."""
+MAX_STEPS_PER_RUN = 20
+"""The number of messages and waiting replies after which a runner yields to other conversations."""
 
 RUN_TIME_LIMIT = 2.0
 """The seconds after which a runner yields to other conversations."""
@@ -52,13 +52,16 @@ _RETRY_DELAY = 5.0
 
 @dataclass(slots=True)
 class Run:
-    """The processing of one conversation under one lease; ``handled_count`` messages were handled."""
+    """The processing of one conversation under one lease.
+
+    ``step_count`` counts the messages handled and the waiting replies sent.
+    """
 
     lease: Lease
     bot: Bot
     channel: Channel
     limits: Limits
-    handled_count: int = 0
+    step_count: int = 0
     started_at: float = field(default_factory=time.monotonic)
 
     def log_extra(self, message: MailboxMessage) -> dict[str, str]:
@@ -122,7 +125,9 @@ class ConversationRunner:
         with self._claim(conversation_key) as claimed:
             if claimed is None:
                 return
-            run, work = claimed
+            lease, limits, work = claimed
+            bot, channel = self._bots[lease.conversation.bot], self._channels[lease.conversation.channel]
+            run = Run(lease, bot, channel, limits)
             while not isinstance(work, Released):
                 if isinstance(work, HandleMessage):
                     handled = self._handle(run, work.message)
@@ -133,10 +138,11 @@ class ConversationRunner:
                     results = self._sender.send_all(run.lease, attempts)
                     self._handlers.release_isolation(run.lease)
                     work = self._transactions.start_next(run.lease, results, self._limits(run), durable=False)
+                    run.step_count += isinstance(work, SendReplies)
             self._continue_later(run, work)
 
     @contextmanager
-    def _claim(self, conversation_key: str) -> Iterator[tuple[Run, Work] | None]:
+    def _claim(self, conversation_key: str) -> Iterator[tuple[Lease, Limits, Work] | None]:
         """Claim the lease, and release it if the block fails. Yield None if this process has nothing to do there.
 
         After an error in ``reraise``, ``ProcessRegistration.release_lost`` releases it.
@@ -160,8 +166,7 @@ class ConversationRunner:
                     log.warning("took over the conversation of a dead worker", extra=extra)
                     self._observer.recovered(lease.conversation.bot)
                 with self._release_on_error(lease):
-                    bot, channel = self._bots[lease.conversation.bot], self._channels[lease.conversation.channel]
-                    yield Run(lease, bot, channel, limits), work
+                    yield lease, limits, work
         except StoreBusy as error:
             log.warning("cannot process a conversation now: %s", error, extra=extra)
 
@@ -193,7 +198,7 @@ class ConversationRunner:
             log.info("a conversation was released already", extra={"conversation": lease.conversation_key})
 
     def _limits(self, run: Run) -> Limits:
-        is_over_limit = run.handled_count >= MAX_MESSAGES_PER_RUN or time.monotonic() - run.started_at > RUN_TIME_LIMIT
+        is_over_limit = run.step_count >= MAX_STEPS_PER_RUN or time.monotonic() - run.started_at > RUN_TIME_LIMIT
         return replace(run.limits, must_yield=is_over_limit or self._is_stopping())
 
     def _continue_later(self, run: Run, released: Released) -> None:
@@ -213,7 +218,7 @@ class ConversationRunner:
 
     def _handle(self, run: Run, message: MailboxMessage) -> HandledMessage:
         """Run the handler of a message, and return its end. Replies of ``ctx.reply`` are stored while it runs."""
-        run.handled_count += 1
+        run.step_count += 1
         started_at, outcome = time.monotonic(), Outcome()
         if message.crash_count >= MAX_CRASH_COUNT:
             return self._give_up(run, message, f"its process died {message.crash_count} times while it was handled")

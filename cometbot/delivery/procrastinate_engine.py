@@ -297,7 +297,7 @@ class ProcrastinateEngine(Engine):
     def checks(self) -> list[Check]:
         alive = self._thread is not None and self._thread.is_alive() and self._is_connected
         stuck = sum(thread.is_alive() for thread in list(self._stuck_threads))
-        running = f"{len(self._runs)} of {self._size} conversations are processed"
+        running = f"{len(self._runs)} of {self._size} threads are in use"
         return [
             Check("threads", alive, running if alive else "the worker is not connected to the database"),
             Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),

@@ -21,7 +21,7 @@ from cometbot.delivery.transactions import (
     Work,
 )
 from cometbot.store.delivery_store import DeliveryStore
-from cometbot.store.fast_path import FastPath
+from cometbot.store.fast_path import AdvanceResult, FastPath
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import SendAttempt, SendResult
@@ -97,14 +97,13 @@ class SingleStatementTransactions(Transactions):
         result: SendResult | None = None,
     ) -> Work:
         """Mark ``message`` as done or save ``result``, and start the next message or release the lease."""
-        advance = partial(
-            self.fast_path.advance,
-            lease=lease,
-            message=message,
-            handler=handler,
-            result=result,
-            begin_next=limits.can_handle and not limits.must_yield,
-        )
+
+        def advance(connection: Any) -> AdvanceResult:
+            begin_next = limits.can_handle and not (limits.must_yield or self._is_stopping())
+            return self.fast_path.advance(
+                connection, lease, message=message, handler=handler, result=result, begin_next=begin_next
+            )
+
         advanced = self._retry_while_busy(partial(self._store.database.autocommit, advance, durable=durable))
         if advanced.message is not None:
             return HandleMessage(advanced.message)

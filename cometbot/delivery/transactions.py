@@ -313,7 +313,8 @@ class Transactions:
     def _choose_next(self, connection: Transaction, lease: Lease, limits: Limits) -> Work:
         """Start the next work, or release a lease that was checked in the same transaction."""
         store, key = self._store, lease.conversation_key
-        if limits.can_handle and not limits.must_yield:
+        must_yield = limits.must_yield or self._is_stopping()  # it may have begun to stop while this commit waited
+        if limits.can_handle and not must_yield:
             started = store.mailbox.start_oldest(connection, key)
             if started is not None:
                 return HandleMessage(started)
@@ -323,7 +324,7 @@ class Transactions:
         if reply is None and message is None:
             return self._release(connection, lease)
         to_send = reply is not None
-        if limits.must_yield or not (limits.can_send if to_send else limits.can_handle):
+        if must_yield or not (limits.can_send if to_send else limits.can_handle):
             return self._release(connection, lease, 0.0, to_send=to_send)
         if reply is not None:
             return self._start_reply(connection, lease, reply)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -139,8 +139,7 @@ class HttpClient:
                     url = _resolve_redirect(url, location, request_name)
                     continue
                 if response.status_code != 200:
-                    body = next(response.iter_content(_CHUNK_SIZE), b"")
-                    raise to_error(HttpResponse(response.status_code, response.headers, body), request_name)
+                    raise to_error(read_error_response(response), request_name)
                 text = f"{request_name}: the file is larger than {limit} bytes, the limit"
                 file.writelines(_limit_size(response, limit, Rejected(text, code="file_too_large", status=200)))
                 return url, response.headers
@@ -224,6 +223,17 @@ def _limit_size(response: requests.Response, limit: int, error: ChannelError) ->
         if size > limit:
             raise error
         yield chunk
+
+
+def read_error_response(response: requests.Response) -> HttpResponse:
+    """Return a refusal with the beginning of its body, as far as that arrives: the status alone decides."""
+    body = bytearray()
+    with suppress(requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+        for chunk in response.iter_content(_CHUNK_SIZE):
+            body += chunk
+            if len(body) >= _CHUNK_SIZE:
+                break
+    return HttpResponse(response.status_code, response.headers, bytes(body))
 
 
 def is_public(address: str) -> bool:

@@ -171,9 +171,12 @@ def _validate_id(value: str, field: str, code: str) -> str:
     return text
 
 
+_READ_ONLY_KEYS = {"uid", "guid", "status", "createdAt", "updatedAt", "lastActiveAt", "deactivatedAt"}
+
+
 def _assign(record: Any, body: Mapping[str, Any], keys: Mapping[str, str]) -> None:
-    """Set the fields that ``body`` names, except the id."""
-    for key in body.keys() & keys.keys() - {"uid", "guid"}:
+    """Set the fields that ``body`` names, except those that only the simulator sets."""
+    for key in body.keys() & keys.keys() - _READ_ONLY_KEYS:
         setattr(record, keys[key], tuple(body[key]) if key == "tags" else body[key])
 
 

@@ -261,7 +261,7 @@ class PostgreSQL(Database):
         try:
             yield
         except (StoreBusy, sa.exc.DBAPIError) as error:
-            reason = _first_line(error.orig if isinstance(error, sa.exc.DBAPIError) else error)
+            reason = _first_line(error.orig if isinstance(error, sa.exc.DBAPIError) else error).rstrip(".")
             raise ConfigurationError(
                 f"cannot {verb} the PostgreSQL database of COMETBOT_DATABASE_URL: {reason}. Check the URL, that the "
                 "server runs, and the rights of its user."

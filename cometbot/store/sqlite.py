@@ -128,8 +128,10 @@ class SQLite(Database):
             with _transaction(self._writer, deadline, self._write_lock, self._to_error):
                 yield self._writer
         finally:
-            self._write_lock.release()
-            self._lock.release()
+            try:
+                self._write_lock.release()
+            finally:
+                self._lock.release()
 
     def _sync(self) -> None:
         try:
@@ -220,7 +222,7 @@ class SQLite(Database):
             self._file_guard = FileGuard(self.path, self._configured_path) if self.path else None
         except (sa.exc.DatabaseError, sqlite3.DatabaseError, OSError, StoreBusy) as error:
             self._identity_lock.close()
-            reason = error.orig if isinstance(error, sa.exc.DatabaseError) else error
+            reason = str(error.orig if isinstance(error, sa.exc.DatabaseError) else error).rstrip(".")
             raise ConfigurationError(
                 f"cannot use the database {self.path}: {reason}. Check COMETBOT_DATABASE_URL."
             ) from error

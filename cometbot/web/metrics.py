@@ -182,7 +182,7 @@ class _BacklogCollector(Collector):
         dead = GaugeMetricFamily("cometbot_dead_letters", "Messages and replies that failed for good", labels=["bot"])
         stuck = GaugeMetricFamily(
             "cometbot_stuck_conversations",
-            "Conversations whose work waits for a worker for a minute",
+            "Conversations whose work has waited for more than a minute without a worker",
             labels=["bot"],
         )
         for bot, bot_backlog in backlog.items():

@@ -154,6 +154,7 @@ class ChatApiChannel(Channel):
                 topic.bot,
                 lambda c, effects: self._publisher.enqueue_webhook(c, topic.bot, signals, effects),
                 durable=False,
+                timeout=None,  # a handler's thread waits like all other work, and needs no connection kept for requests
             )
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:

@@ -17,13 +17,12 @@ from cometbot.channels.chat_api.listener import Listener, OpenStream
 from cometbot.channels.chat_api.models import ApiConversation, ApiEvent, ApiMessage, ApiUser, Page
 from cometbot.channels.chat_api.routes import ROUTES
 from cometbot.errors import ChannelError, ConfigurationError, MessageError, OutcomeUnknown, PayloadError
-from cometbot.http.client import HttpClient, make_session
+from cometbot.http.client import HttpClient, make_session, read_error_response
 from cometbot.http.responses import HttpResponse, describe_refusal, error_for_status
 
 T = TypeVar("T")
 
 _MAX_RESPONSE_SIZE = 16 * 1024 * 1024
-_MAX_ERROR_SIZE = 64 * 1024
 _STREAM_READ_TIMEOUT = 75.0
 """Seconds without data after which a stream counts as broken: the server sends a ping every 30 s."""
 _ROUTES_BY_NAME = {route.name: (route.method, route.path, route.response) for route in ROUTES}
@@ -246,8 +245,7 @@ class ChatClient:
             sockets: list[socket.socket] = list(deadline.sockets)
             if response.status_code != 200:
                 with response:
-                    body = next(response.iter_content(_MAX_ERROR_SIZE), b"")
-                error = HttpResponse(response.status_code, response.headers, body)
+                    error = read_error_response(response)
                 raise _to_error(error, request_name, self._key)
         return OpenStream(response.raw, sockets)
 

@@ -195,7 +195,7 @@ class CallbackViews:
         """Log that wrong credentials were sent, with the settings to check, at most once a minute for each target."""
         if not self._warning_limiter.acquire(f"{settings} {call_target}"):
             _log.warning(
-                "refused a call %s: expected the user name and password in %s, got others. "
+                "refused a callback %s: expected the user name and password in %s, got others. "
                 "Set the same ones here and in CometChat's dashboard; `cometbot doctor` compares them.",
                 call_target,
                 settings,

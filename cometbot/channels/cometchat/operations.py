@@ -27,7 +27,7 @@ class ApiRequest:
 
     method: str
     path: str
-    body: Mapping[str, Any] | bytes | None = None
+    body: Mapping[str, Any] | bytes | None = field(default=None, repr=False)
     params: Params = field(default_factory=dict)
     on_behalf_of: str = ""
     timeout: float | None = None
@@ -400,7 +400,7 @@ class Operations(ABC):
 def _read_records(answer: Mapping[str, Any]) -> list[Record]:
     data = answer.get("data")
     if not isinstance(data, list):
-        raise OutcomeUnknown("data: expected a list, got something else")
+        raise OutcomeUnknown("GET (list): expected a list in data, got something else from CometChat")
     return [Record(entry) for entry in data if isinstance(entry, dict)]
 
 

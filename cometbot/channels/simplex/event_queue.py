@@ -41,6 +41,9 @@ class EventQueue:
         self._is_paused = self._is_busy = self._is_closed = False
         self._changed = threading.Condition()
 
+    def __len__(self) -> int:
+        return len(self._events)
+
     @property
     def unstored_count(self) -> int:
         """The number of events that are not stored, the one from :meth:`dequeue` included."""

@@ -198,7 +198,7 @@ def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
     if found.is_locked:
         return _skip(5, "the database is locked")
     if found.schema_problem:
-        return _skip(5, "the schema is outdated")
+        return _skip(5, "the schema does not fit this version, see above")
     delivery = Delivery([], [], settings.database_url)
     try:
         alive, backlog = delivery.count_handling_processes(), delivery.backlog()

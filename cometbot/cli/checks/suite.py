@@ -59,7 +59,7 @@ class CheckSuite:
             return [*lines, *_skip((*registration.CHECK_NAMES, *callback.CHECK_NAMES), "no bot can be loaded")]
         registered: Mapping[str, RegisteredBot] = {}
         if found.client is None:
-            lines += _skip(registration.CHECK_NAMES, "CometChat was not reached, see above")
+            lines += _skip(registration.CHECK_NAMES, "CometChat cannot be queried, see above")
         else:
             try:
                 registered, more = check_registration(found.client, list(self._expected_bots(settings, bots, logins)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from flask import Blueprint, Response, request
 
 from cometbot.http.errors import HttpError
 from cometbot.http.page import PageFiles
-from cometbot.http.sse import Streams, stream
+from cometbot.http.sse import PING_INTERVAL, Streams, stream
 from cometbot.simulator.client import press_button
 from cometbot.simulator.control import check_caller, data_response, load_body
 from cometbot.simulator.errors import Refusal
@@ -45,12 +46,19 @@ def page_blueprint(simulator: SimulatedApp, stopping: threading.Event) -> Bluepr
     return blueprint
 
 
+_STREAMS = Streams(MAX_STREAMS)
+"""The open event streams of the pages of all simulators of this process."""
+
+_STREAMS.address_limit = 0  # all pages are on this machine
+
+_PING_INTERVAL = PING_INTERVAL if hasattr(select, "epoll") else 2.0
+"""Seconds between pings: without epoll, only a write finds out that a page was closed."""
+
+
 class _PageViews:
     def __init__(self, simulator: SimulatedApp, stopping: threading.Event) -> None:
         self._simulator = simulator
         self._stopping = stopping
-        self._streams = Streams(MAX_STREAMS)
-        self._streams.address_limit = 0  # all pages are on this machine
 
     def snapshot(self) -> Response:
         """Return the data of a page's first load."""
@@ -73,7 +81,13 @@ class _PageViews:
         after = int(last) if last.isascii() and last.isdigit() and len(last) < 19 else 0
         events = EventStream(self._simulator, after, self._stopping, once="once" in request.args)
         try:
-            return stream(lambda: events, lambda frames: [frames], first=b"retry: 1000\n\n", streams=self._streams)
+            return stream(
+                lambda: events,
+                lambda frames: [frames],
+                first=b"retry: 1000\n\n",
+                interval=_PING_INTERVAL,
+                streams=_STREAMS,
+            )
         except HttpError as error:
             return Response(error.message, error.status, error.headers, mimetype="text/plain")
 

@@ -8,13 +8,13 @@ import { t } from "./i18n.js";
  * text, select, radio or checkbox, whose value is a list.
  */
 export function field(item, attributes = {}) {
-  const { name, label, kind, optional, options = [] } = item;
+  const { name, label, kind, optional, options = [], trims = true } = item;
   const words = [label, optional && h("small", ` ${t("optional")}`)];
   if (kind === "checkbox" || kind === "radio") return { name, ...group(item, words, attributes) };
   const control = kind === "select" ? select(options, attributes) : textInput(item, attributes);
   control.required = !optional;
   control.value = item.default ?? "";
-  return { name, row: h("label.field", h("span", words), control), read: () => control.value.trim() };
+  return { name, row: h("label.field", h("span", words), control), read: () => (trims ? control.value.trim() : control.value) };
 }
 
 function select(options, attributes) {

@@ -32,7 +32,7 @@ export function findCounterpart(before, next) {
   return { element: found, caret: caretOf(document.activeElement) };
 }
 
-/** Give the focus to what `counterpart` found, or to its message where that takes nothing any more. */
+/** Give the focus to what `findCounterpart` returned, or to its message where that takes nothing any more. */
 export function restoreFocus({ element, caret }) {
   const isOver = element.disabled;
   (isOver ? element.closest(".message") : element).focus({ preventScroll: true });

@@ -211,7 +211,7 @@ export function setLanguage(languages) {
   document.documentElement.lang = language;
 }
 
-/** The language that is getLanguage, as a tag for dates and numbers. */
+/** Return the language in use, as a tag for dates and numbers. */
 export const getLanguage = () => language;
 
 /** The text of this name, with its {words} filled in; a `count` chooses between `name.one` and `name.other`. */

@@ -23,7 +23,7 @@ export function messageElement(message, facts, view) {
     tabindex: "0",
     class: [facts.isOwn ? "own" : "other", facts.follows && "follows", isGone && "gone"].filter(Boolean).join(" "),
     "aria-label": `${who}, ${timeOf(message.sentAt)}: ${said}`,
-    "aria-busy": facts.isBusy ? "true" : null, // a screen messageActions reads it once, when it is whole
+    "aria-busy": facts.isBusy ? "true" : null, // a screen reader reads it once, when it is whole
     dataset: { id: message.id },
   });
   element.append(

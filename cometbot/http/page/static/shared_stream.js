@@ -21,7 +21,7 @@ export class SharedStream {
   #watchdog = 0;
   #timer = 0;
   #failures = 0;
-  #state = {}; // the reply to a tab that asks: {isOpen, hello} or {failure}
+  #state = {}; // the reply to a tab that asks: {isOpen, hello} or {fault}
   #id = Math.random();
 
   constructor(options) {

@@ -21,7 +21,7 @@ export class BotNotice extends Notice {
     if (connection === "lost") return warn("bad", "Not connected.", "Trying again: is cometbot dev still running?");
     if (status.fault) return this.#showError(status);
     if (status.state === "failed") return warn("bad", "The bot is not running.", "It is started again.");
-    if (before && status.starts > before) return this.#showReload(status);
+    if (before !== null && status.starts > before && (before || status.files?.length)) return this.#showReload(status);
     if (connection === "polling") return warn("warn", "No live connection.", "Messages appear a few seconds late.");
     return this.hide();
   }

@@ -28,10 +28,7 @@ const ELEMENTS = {
   markdown: (item, { actions }) => prose(item.html, "", actions.nameOf),
   image: (item) => picture(item.url, item.altText ?? item.alt ?? "", "wide"),
   icon: ({ url, name = "" }) => (url ? picture(url, name, "small") : h("span.badge", name)),
-  avatar: ({ url, imageUrl = url, name = "", fallbackInitials = name || "?" }) =>
-    imageUrl
-      ? picture(imageUrl, name, "round")
-      : h("span.initials.center", String(fallbackInitials).slice(0, 2).toUpperCase()),
+  avatar,
   badge: (item) => h("span.badge", item.text),
   chip: (item) => h("span.chip", item.text),
   codeBlock: (item) => h("pre", { tabindex: "0" }, h("code", item.content)),
@@ -69,11 +66,19 @@ function progressBar({ label, value }) {
   return h("label.progress.vstack", label && h("span", label), h("progress", { max: 100, value: share }));
 }
 
-function accordion({ header, body, defaultOpen = false, expanded = defaultOpen }, place) {
-  return h("details", { open: expanded }, h("summary", within(header, place)), within(body, place));
+// What a bot left out may be null, as Python's None: no default of a parameter replaces that.
+function avatar({ url, imageUrl, name, fallbackInitials }) {
+  const source = url ?? imageUrl;
+  if (source) return picture(source, name ?? "", "round");
+  return h("span.initials.center", String(fallbackInitials ?? (name || "?")).slice(0, 2).toUpperCase());
 }
 
-function table({ columns = [], rows = [] }) {
+function accordion({ header, body, defaultOpen, expanded }, place) {
+  return h("details", { open: expanded ?? defaultOpen ?? false }, h("summary", within(header, place)), within(body, place));
+}
+
+function table(item) {
+  const [columns, rows] = [item.columns ?? [], item.rows ?? []];
   const keys = columns.map((column) => (typeof column === "object" ? (column.key ?? column.id) : column));
   const headers = columns.map((column) => column?.label ?? column?.header ?? column?.key ?? column);
   const cells = (row) => keys.map((key, index) => h("td", Array.isArray(row) ? row[index] : row?.[key]));
@@ -119,11 +124,11 @@ function perform(item, { message, actions }) {
 const ACTIONS = {
   openUrl: open,
   downloadFile: open,
-  sendMessage: ({ text = "", receiverUid, receiverGuid }, actions) =>
-    actions.send(text, { user: receiverUid, group: receiverGuid }),
+  sendMessage: ({ text, receiverUid, receiverGuid }, actions) =>
+    actions.send(text ?? "", { user: receiverUid, group: receiverGuid }),
   chatWithUser: ({ uid }, actions) => actions.openChat("user", uid),
   chatWithGroup: ({ guid }, actions) => actions.openChat("group", guid),
-  copyToClipboard: ({ value = "" }) => copyText(value),
+  copyToClipboard: ({ value }) => copyText(value ?? ""),
   apiCall: (action, actions, callUrl) => callUrl(),
   initiateCall: () => showToast("The simulator makes no calls."),
   customCallback: () => showToast("A custom callback is for the app's own code. The simulator has none."),

@@ -95,22 +95,23 @@ function elementOf(item, message, actions) {
   const {
     elementId: name,
     elementType,
-    label = name,
+    label,
     defaultValue,
-    maxLines = 1,
+    maxLines,
     placeholder,
     optional,
     options,
   } = item;
   return field({
     name,
-    label,
+    label: label ?? name,
     kind: KINDS[elementType] ?? "text",
     default: defaultValue,
-    rows: Math.min(maxLines, 6),
+    rows: Math.min(maxLines ?? 1, 6),
     placeholder: placeholder?.text ?? "",
     optional,
-    options,
+    options: options ?? [],
     validate: false,
+    trims: false,
   });
 }

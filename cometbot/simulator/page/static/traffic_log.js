@@ -111,7 +111,7 @@ export class TrafficLog {
     const facts = [
       ["Request", line],
       ["Answer", `${entry.status || "no answer"} ${after(entry.seconds)}${error}`],
-      isCallback && ["Attempt", `${entry.attempt}${entry.copy ? `, deliberate double ${entry.copy}` : ""}`],
+      isCallback && ["Attempt", `${entry.attempt}${entry.copy ? `, simulated duplicate ${entry.copy}` : ""}`],
       entry.misbehaviour?.length > 0 && ["Failures", entry.misbehaviour.join(", ")],
       handled && ["Handler", `${handled.handler || "none"} · ${work}`],
       handled?.error && ["Error", handled.error],
@@ -148,7 +148,7 @@ function head(entry, handled) {
     clock(entry.at),
     handled?.handler && h("b", { class: handled.state }, handled.handler),
     entry.misbehaviour?.length > 0 && h("b.dead", entry.misbehaviour.join(", ")),
-    entry.copy > 0 && h("b", "double"),
+    entry.copy > 0 && h("b", "duplicate"),
     entry.attempt > 1 && `attempt ${entry.attempt}`,
     isCallback && `to ${entry.target}`,
     said && `“${said.length > 60 ? `${said.slice(0, 60)}…` : said}”`,

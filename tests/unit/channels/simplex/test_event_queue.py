@@ -82,7 +82,7 @@ def test_waiting_writer_is_cancelled(queue: EventQueue) -> None:
     for number in range(3):
         queue.enqueue(event(number), 1, never)
     assert not queue.enqueue(event(3), 1, lambda: True)
-    assert queue.unstored_count == 3
+    assert len(queue) == 3
 
 
 def test_paused_events_come_after_resume(queue: EventQueue) -> None:
