@@ -122,53 +122,48 @@ class ConversationRunner:
         send or a handler, belongs to another process. An unexpected error is logged, and the conversation continues a
         little later; only the exceptions in ``reraise`` are raised.
         """
-        with self._claim(conversation_key) as claimed:
-            if claimed is None:
-                return
-            lease, limits, work = claimed
-            bot, channel = self._bots[lease.conversation.bot], self._channels[lease.conversation.channel]
-            run = Run(lease, bot, channel, limits)
-            while not isinstance(work, Released):
-                if isinstance(work, HandleMessage):
-                    handled = self._handle(run, work.message)
-                    work = self._transactions.finish_message(run.lease, handled.end, self._limits(run), durable=True)
-                    self._report(run, handled)
-                else:
-                    attempts = work.attempts if isinstance(work, SendReplies) else ()
-                    results = self._sender.send_all(run.lease, attempts)
-                    self._handlers.release_isolation(run.lease)
-                    work = self._transactions.start_next(run.lease, results, self._limits(run), durable=False)
-                    run.step_count += isinstance(work, SendReplies)
-            self._continue_later(run, work)
-
-    @contextmanager
-    def _claim(self, conversation_key: str) -> Iterator[tuple[Lease, Limits, Work] | None]:
-        """Claim the lease, and release it if the block fails. Yield None if this process has nothing to do there.
-
-        After an error in ``reraise``, ``ProcessRegistration.release_lost`` releases it.
-        """
-        extra = {"conversation": conversation_key}
         limits = Limits(
             can_handle=self._roles.can_process(conversation_key, to_send=False),
             can_send=self._roles.can_process(conversation_key, to_send=True),
         )
         if not (limits.can_handle or limits.can_send):
-            yield None
             return
+        with self._transactions.process.lease_token() as token:
+            claimed = self._claim(conversation_key, token, limits)
+            if claimed is not None:
+                with self._release_on_error(claimed[0]):
+                    self._process_claimed(*claimed, limits)
+
+    def _process_claimed(self, lease: Lease, work: Work, limits: Limits) -> None:
+        """Handle messages and send replies until a transaction has released the lease."""
+        bot, channel = self._bots[lease.conversation.bot], self._channels[lease.conversation.channel]
+        run = Run(lease, bot, channel, limits)
+        while not isinstance(work, Released):
+            if isinstance(work, HandleMessage):
+                handled = self._handle(run, work.message)
+                work = self._transactions.finish_message(lease, handled.end, self._limits(run), durable=True)
+                self._report(run, handled)
+            else:
+                attempts = work.attempts if isinstance(work, SendReplies) else ()
+                results = self._sender.send_all(lease, attempts)
+                self._handlers.release_isolation(lease)
+                work = self._transactions.start_next(lease, results, self._limits(run), durable=False)
+                run.step_count += isinstance(work, SendReplies)
+        self._continue_later(run, work)
+
+    def _claim(self, conversation_key: str, token: str, limits: Limits) -> tuple[Lease, Work] | None:
+        """Claim the lease. Return None if this process has nothing to do there, or the database is unavailable."""
+        extra = {"conversation": conversation_key}
         try:
-            with self._transactions.process.lease_token() as token:
-                claimed = self._transactions.claim(conversation_key, token, limits, durable=False)
-                if claimed is None:
-                    yield None
-                    return
-                lease, work = claimed
-                if lease.is_recovered:
-                    log.warning("took over the conversation of a dead worker", extra=extra)
-                    self._observer.recovered(lease.conversation.bot)
-                with self._release_on_error(lease):
-                    yield lease, limits, work
+            claimed = self._transactions.claim(conversation_key, token, limits, durable=False)
         except StoreBusy as error:
+            self._transactions.process.mark_uncertain()  # the claim may have been committed
             log.warning("cannot process a conversation now: %s", error, extra=extra)
+            return None
+        if claimed is not None and claimed[0].is_recovered:
+            log.warning("took over the conversation of a dead worker", extra=extra)
+            self._observer.recovered(claimed[0].conversation.bot)
+        return claimed
 
     @contextmanager
     def _release_on_error(self, lease: Lease) -> Iterator[None]:
@@ -192,10 +187,14 @@ class ConversationRunner:
             self._handlers.release_isolation(lease)
 
     def _release_with_delay(self, lease: Lease) -> None:
+        extra = {"conversation": lease.conversation_key}
         try:
             self._transactions.release(lease, delay=_RETRY_DELAY, durable=False)
         except LeaseLost:
-            log.info("a conversation was released already", extra={"conversation": lease.conversation_key})
+            log.info("a conversation was released already", extra=extra)
+        except StoreBusy as error:
+            self._transactions.process.mark_uncertain()  # the maintenance thread releases it
+            log.warning("cannot release a conversation now: %s", error, extra=extra)
 
     def _limits(self, run: Run) -> Limits:
         is_over_limit = run.step_count >= MAX_STEPS_PER_RUN or time.monotonic() - run.started_at > RUN_TIME_LIMIT
