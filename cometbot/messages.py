@@ -357,6 +357,10 @@ class Operation:
         object.__setattr__(self, "reaction", replace_surrogates(self.reaction))
 
 
+MESSAGE_CLASSES: tuple[type[Message], ...] = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
+"""The classes of messages that a bot can send."""
+
+
 def check_length(length: int) -> None:
     """Raise :class:`MessageError` if a message has too many characters."""
     _require(

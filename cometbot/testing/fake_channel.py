@@ -19,16 +19,14 @@ from cometbot.content_types import media_family
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import (
+    MESSAGE_CLASSES,
     Button,
     Capabilities,
     Card,
     Carousel,
     Choice,
-    Choices,
     Custom,
     Field,
-    Form,
-    Location,
     Media,
     Operation,
     Text,
@@ -37,11 +35,10 @@ from cometbot.models import Attachment, Conversation, Group, Mention, Quote, Use
 from cometbot.splitting import split_text
 from cometbot.testing.replies import SentMessage
 
-MESSAGE_TYPES = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
-_CLASSES = {kind.__name__: kind for kind in (*MESSAGE_TYPES, Button, Choice, Field)}
+_CLASSES = {kind.__name__: kind for kind in (*MESSAGE_CLASSES, Button, Choice, Field)}
 
 EVERYTHING = Capabilities(
-    native=frozenset(MESSAGE_TYPES),
+    native=frozenset(MESSAGE_CLASSES),
     text_limit=4000,
     edit=True,
     delete=True,

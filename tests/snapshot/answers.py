@@ -67,7 +67,8 @@ class RequestRunner:
         return value
 
     def _to_text(self, request: Request, answer: TestResponse) -> str:
-        shown = [f"{name}: {text}" for name, text in sorted(answer.headers) if name not in _HIDDEN]
+        headers = [(name, _sort_methods(text) if name == "Allow" else text) for name, text in sorted(answer.headers)]
+        shown = [f"{name}: {text}" for name, text in headers if name not in _HIDDEN]
         about = " ".join(filter(None, (request.site, request.method, request.path, request.who, request.note)))
         return "\n".join([f"== {about}", answer.status, *map(self.normalise, shown), *self._body(request, answer), ""])
 
@@ -116,3 +117,8 @@ def answers() -> str:
     with make_site() as (app, folder):
         runner = RequestRunner({"app": app, "simulator": simulator.app}, folder, values)
         return "\n".join(map(runner.run, REQUESTS))
+
+
+def _sort_methods(text: str) -> str:
+    """Return the methods of an ``Allow`` header in one order; Flask's is that of a set."""
+    return ", ".join(sorted(text.split(", ")))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cometbot.channels.base import Channel
-from cometbot.messages import Capabilities
+from cometbot.messages import MESSAGE_CLASSES, Capabilities
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.messaging import MessagingContract
-from cometbot.testing.fake_channel import MESSAGE_TYPES
 from cometbot.testing.plugin import CAPABILITIES_PROPERTY, format_table
 
 
@@ -29,7 +28,7 @@ class ChannelContract(MessagingContract, FailureContract):
     def test_capabilities_are_known_and_go_into_the_table(
         self, client: BotClient, capabilities: Capabilities, record_property: Callable[[str, object], None]
     ) -> None:
-        assert capabilities.native <= set(MESSAGE_TYPES)
+        assert capabilities.native <= set(MESSAGE_CLASSES)
         record_property(CAPABILITIES_PROPERTY, [self._title(client), capability_rows(capabilities)])
 
     def _title(self, client: BotClient) -> str:
@@ -38,7 +37,7 @@ class ChannelContract(MessagingContract, FailureContract):
 
 def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     """Return one channel's column: how it shows each type of message, and its other capabilities."""
-    rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_TYPES}
+    rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_CLASSES}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
     rows["edit"] = "yes" if capabilities.edit else "sends it again"
     for name in ("delete", "react", "threads", "history", "groups"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cometbot.channels.platform import schemas, serializers, validators
-from cometbot.channels.platform.chat_service import ChatService, NewMessage
+from cometbot.channels.platform.chat_service import ChatService
 from cometbot.channels.platform.errors import ApiError, name_already_exists
 from cometbot.channels.platform.ids import ALL_BOTS
 from cometbot.channels.platform.serializers import JsonObject
@@ -138,9 +138,7 @@ class BotApi:
 
     def send_message(self, bot: ListedBot) -> tuple[JsonObject, int]:
         """Send a message."""
-        fields = self.bodies.read(schemas.MessageBody)
-        new_message = NewMessage(fields["body"], fields["attachmentIds"], fields["clientId"])
-        posted = self.service.send_as_bot(bot, fields["chatId"], new_message)
+        posted = self.service.send_as_bot(bot, *self.bodies.read_message())
         return serializers.message_json(posted.message), 201
 
     def list_messages(self, bot: ListedBot, chat_id: str) -> JsonObject:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import flask
 
 from cometbot.channels.platform import schemas, serializers, validators
-from cometbot.channels.platform.chat_service import ChatService, NewMessage
+from cometbot.channels.platform.chat_service import ChatService
 from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.channels.platform.views.access import Sessions, client_address
@@ -93,10 +93,9 @@ class ClientApi:
 
     def send_message(self, user: ChatUser) -> tuple[JsonObject, int]:
         """Send a message."""
-        fields = self.bodies.read(schemas.MessageBody)
+        chat_id, new_message = self.bodies.read_message()
         self.service.check_message_rate(user)
-        new_message = NewMessage(fields["body"], fields["attachmentIds"], fields["clientId"])
-        posted = self.service.send_as_user(user, fields["chatId"], new_message)
+        posted = self.service.send_as_user(user, chat_id, new_message)
         return serializers.message_json(posted.message), 201
 
     def list_messages(self, user: ChatUser, chat_id: str) -> JsonObject:

@@ -16,6 +16,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.http import parse_options_header
 
 from cometbot.channels.platform import schemas
+from cometbot.channels.platform.chat_service import NewMessage
 from cometbot.channels.platform.config import ReloadableConfig
 from cometbot.channels.platform.errors import ApiError
 from cometbot.channels.platform.serializers import JsonObject, message_json
@@ -81,6 +82,11 @@ class BodyReader:
         # There is room for the longest text with every character escaped, and for the other fields.
         limit = 6 * self._config.current.limits.message.max_body_length + 64 * 1024
         return schemas.load(schema, self._read_value(limit), many=many)
+
+    def read_message(self) -> tuple[str, NewMessage]:
+        """Return the chat's id and the new message in the request's body. Raises like :meth:`read`."""
+        fields = self.read(schemas.MessageBody)
+        return fields["chatId"], NewMessage(fields["body"], fields["attachmentIds"], fields["clientId"])
 
     def _read_value(self, limit: int) -> Any:
         environ = flask.request.environ

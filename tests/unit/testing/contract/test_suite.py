@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from cometbot.messages import MESSAGE_CLASSES
 from cometbot.testing import EVERYTHING, TEXT_ONLY, FakeChannel
 from cometbot.testing.contract import capability_table
-from cometbot.testing.contract.suite import MESSAGE_TYPES, capability_rows
+from cometbot.testing.contract.suite import capability_rows
 from cometbot.testing.plugin import format_table
 
 
 def test_a_channel_that_shows_everything_says_so() -> None:
     rows = capability_rows(EVERYTHING)
 
-    assert {rows[kind.__name__] for kind in MESSAGE_TYPES} == {"shown"}
+    assert {rows[kind.__name__] for kind in MESSAGE_CLASSES} == {"shown"}
     assert (rows["edit"], rows["threads"], rows["stream"]) == ("yes", "yes", "live, every 0 s")
 
 
