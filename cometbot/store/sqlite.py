@@ -297,9 +297,15 @@ class SQLite(Database):
     def upgrade(self) -> None:
         self._connections.get()
 
+    def _wal_size(self) -> int:
+        try:
+            return os.stat(f"{self.path}-wal").st_size
+        except OSError as error:
+            raise self._to_error(error, "read the size of the log") from error
+
     def shrink_wal(self) -> None:
         self._connections.get()
-        if not self.path or os.stat(f"{self.path}-wal").st_size <= _WAL_SIZE_LIMIT:
+        if not self.path or self._wal_size() <= _WAL_SIZE_LIMIT:
             return
         with self.read() as connection:  # other processes can write while most of it is copied
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")

@@ -66,10 +66,6 @@ def make_blueprint(channel: Channel, delivery: DeliveryService) -> Blueprint | N
 
         if isinstance(channel, PlatformChannel):
             return blueprint.make_blueprint(channel.platform, delivery)
-    if hasattr(channel, "blueprint"):
-        raise ConfigurationError(
-            f"{type(channel).__name__}.blueprint is not called. Pass its function to create_app(blueprints=[…])."
-        )
     return None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from cometbot.errors import StoreUnavailable
 from cometbot.store import metadata, sqlite, wal
 from cometbot.store.factory import database_from_url
 from cometbot.store.wal import WriteAheadLog
@@ -146,3 +147,12 @@ def test_log_within_its_limit_is_left_alone(tmp_path: Path) -> None:
 
 def log_size(file: Path) -> int:
     return os.stat(f"{file}-wal").st_size
+
+
+def test_shrinking_a_removed_log_reports_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "bot.db"
+    with closing(database_from_url(f"sqlite:///{file}")) as opened:
+        metadata.set_metadata(opened, "small", "x")
+        Path(f"{file}-wal").unlink()
+        with pytest.raises(StoreUnavailable, match="was removed or moved while it was in use"):
+            opened.shrink_wal()
