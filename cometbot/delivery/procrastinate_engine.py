@@ -151,7 +151,7 @@ class ProcrastinateEngine(Engine):
         self._url = url
         self._publisher = publisher
         self._size = size
-        self._process_conversation: Callable[[str], None] = lambda lane: None
+        self._process_conversation: Callable[[str], None] = lambda conversation_key: None
         self._tasks: SharedTasks = {}
         self._queues = [DEFAULT_QUEUE]
         self._runs: dict[int, ConversationJob] = {}

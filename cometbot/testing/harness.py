@@ -87,8 +87,8 @@ class BotHarness:
             conversation_keys = self.delivery.store.leases.find_abandoned(
                 connection, self.delivery.active_bots, self.delivery.channels
             )
-        for lane in conversation_keys:
-            self._engine.notify(lane)
+        for conversation_key in conversation_keys:
+            self._engine.notify(conversation_key)
         self.run_until_idle()
 
     def close(self) -> None:
