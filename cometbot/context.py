@@ -270,7 +270,7 @@ class Context:
         self.match: re.Match[str] | None = None
         self.log: logging.LoggerAdapter[logging.Logger] = _LogAdapter(
             logging.getLogger(f"cometbot.bot.{bot.name}"),
-            {"event": event.key, "conversation": str(event.conversation.key)},
+            {"event": event.key, "conversation": event.conversation.key_text},
         )
         self.said: list[Operation] = []
         """The messages sent and edited so far for this event, in order.
@@ -280,8 +280,7 @@ class Context:
         self._sink = sink
         self._bot_ids = bot.ids
         key = event.conversation.key
-        owner = str(key)
-        self.state = State("conversation", owner, sink.load_state)
+        self.state = State("conversation", event.conversation.key_text, sink.load_state)
         """This bot's state of this conversation."""
         person = event.sender.lasting_id or event.sender.uid
         self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{person}", sink.load_state)

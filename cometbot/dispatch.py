@@ -273,8 +273,8 @@ class _Dispatch:
         said: dict[str, list[Message]] = {}
         for operation in (*self._ctx.said, *operations):
             if operation.message is not None:
-                said.setdefault(str(operation.conversation.key), []).append(operation.message)
-        here = said.pop(str(self._ctx.conversation.key), None)
+                said.setdefault(operation.conversation.key_text, []).append(operation.message)
+        here = said.pop(self._ctx.conversation.key_text, None)
         if here is not None and not self._keeps_quick_replies:
             self._ctx.state.pop(QUICK_REPLIES_KEY, None)
             if offers := serialize_quick_replies(here):

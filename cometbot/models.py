@@ -85,11 +85,15 @@ class Conversation:
     id: str
     target: str
     is_group: bool = False
+    key: ConversationKey = field(init=False, repr=False, compare=False)
+    """The key of this conversation among all channels, accounts and bots."""
+    key_text: str = field(init=False, repr=False, compare=False)
+    """``str(key)``, made once."""
 
-    @property
-    def key(self) -> ConversationKey:
-        """The key of this conversation among all channels, accounts and bots."""
-        return ConversationKey(self.channel, self.account, self.bot, self.id)
+    def __post_init__(self) -> None:
+        key = ConversationKey(self.channel, self.account, self.bot, self.id)
+        object.__setattr__(self, "key", key)
+        object.__setattr__(self, "key_text", str(key))
 
     @property
     def is_direct(self) -> bool:

@@ -141,7 +141,7 @@ class Delivery:
         # A retry that finds the event stored finds what the unconfirmed first attempt committed.
         self.database.group_commit(insert, timeout=ACK_TIMEOUT, is_idempotent=True)
         if needs_notify:
-            self.notify(str(incoming.conversation.key))
+            self.notify(incoming.conversation.key_text)
         return is_new
 
     def enqueue_in(self, transaction: Transaction, incoming: IncomingEvent) -> bool:

@@ -404,8 +404,12 @@ class Leases:
 
 
 def _row_values(conversation: Conversation) -> dict[str, Any]:
-    key = conversation.key
-    return {**key._asdict(), "lane": str(key), "target": conversation.target, "is_group": conversation.is_group}
+    return {
+        **conversation.key._asdict(),
+        "lane": conversation.key_text,
+        "target": conversation.target,
+        "is_group": conversation.is_group,
+    }
 
 
 def to_conversation(row: Sequence[Any]) -> Conversation:

@@ -180,7 +180,7 @@ class Mailbox:
             "account": key.account,
             "bot": key.bot,
             "event_key": incoming.key,
-            "lane": str(key),
+            "lane": incoming.conversation.key_text,
             "sender": incoming.sender,
             "body": incoming.body,
             "received_at": self._database.clock(),

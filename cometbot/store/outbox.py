@@ -158,7 +158,7 @@ class Draft:
     @property
     def conversation_key(self) -> str:
         """The key of the conversation that receives the reply."""
-        return str(self.conversation.key)
+        return self.conversation.key_text
 
 
 @dataclass(frozen=True, slots=True)
