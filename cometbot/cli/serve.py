@@ -49,8 +49,9 @@ def serve(no_handlers: bool, **options: str | None) -> None:
 
 def _serve(settings: Settings, *, no_handlers: bool) -> None:
     from cometbot.web.preflight import check_application, check_bind, check_database
-    from cometbot.web.server import is_supervised
+    from cometbot.web.server import import_application, is_supervised
 
+    import_application()
     if not is_supervised():
         bots = check_application(settings)
         check_bind(settings)

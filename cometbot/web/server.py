@@ -47,9 +47,9 @@ _metrics_folders: list[TemporaryFolder] = []
 def gunicorn_config(settings: Settings) -> dict[str, Any]:
     """Return gunicorn's own settings and server hooks, by their names in gunicorn.
 
-    Workers use threads, because a callback waits for the disk and not for the processor. The application is loaded
-    after the fork, because its threads and connections belong to one process. The graceful timeout is as long as open
-    requests and running handlers may take.
+    Workers use threads, because a callback waits for the disk and not for the processor. The application is created
+    after the fork, because its threads and connections belong to one process; cometbot's modules are imported before.
+    The graceful timeout is as long as open requests and running handlers may take.
     """
     connections = connection_limit(settings)
     return {
@@ -116,13 +116,19 @@ def share_metrics() -> None:
     os.environ[_METRICS_VARIABLE] = str(_metrics_folders[-1].path)
 
 
+def import_application() -> None:
+    """Import cometbot's modules before the fork, once for all processes, but nothing of the author's."""
+    share_metrics()
+    import cometbot.web.app  # noqa: F401
+
+
 def serve(settings: Settings, load: Callable[[Settings], Any] | None = None) -> None:
     """Run gunicorn until it is stopped.
 
     ``load`` creates the application in each process, by default from the settings. No module may have imported
-    ``cometbot.web.app`` before, see :func:`share_metrics`.
+    ``cometbot.web.app`` before :func:`share_metrics`.
     """
-    share_metrics()
+    import_application()
     _Server(settings, load or _load).run()
 
 
@@ -178,6 +184,7 @@ def _on_starting(settings: Settings, server: Any) -> None:
     if is_supervised():
         stop_unless(server, is_supervised)  # without the supervisor neither gunicorn nor the worker is restarted
     _first_failure_pipe()
+    import_application()
 
 
 def _check_reload(server: Any) -> None:
