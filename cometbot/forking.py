@@ -30,35 +30,31 @@ class PerProcess(Generic[T]):
     def __init__(self, create: Callable[[], T]) -> None:
         self._create = create
         self._lock = threading.RLock()
-        self._value: T | None = None
-        _values.add(self)
-
-    @property
-    def existing(self) -> T | None:
+        self.existing: T | None = None
         """The value, or None if this process has not created it."""
-        return self._value
+        _values.add(self)
 
     def get(self) -> T:
         """Return the value of this process. Raises any exception of ``create``, which the next call repeats."""
-        value = self._value
+        value = self.existing
         if value is None:
             with self._lock:
-                if self._value is None:
-                    self._value = self._create()
-                value = self._value
+                if self.existing is None:
+                    self.existing = self._create()
+                value = self.existing
         return value
 
     def clear(self) -> T | None:
         """Forget the value, so that :meth:`get` creates another one; return the forgotten one."""
         with self._lock:
-            value, self._value = self._value, None
+            value, self.existing = self.existing, None
             return value
 
     def _reset_after_fork(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
-        if self._value is not None:
-            _inherited.append(self._value)  # garbage collection would close the parent's connections
-        self._value = None
+        if self.existing is not None:
+            _inherited.append(self.existing)  # garbage collection would close the parent's connections
+        self.existing = None
 
 
 def close_in_children(resource: SupportsClose) -> None:

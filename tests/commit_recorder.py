@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.pool import Pool
 
-from cometbot.store import wal
+from cometbot.store import database_files
 from cometbot.store.factory import database_from_url
 from cometbot.store.tables import metadata
 
@@ -168,7 +168,7 @@ def record_commits(url: str) -> Iterator[CommitRecorder]:
     made.close()
     recorder = SQLiteCommitRecorder(str(sa.make_url(url).database))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wal, "_fdatasync", recorder.sync)
+        patch.setattr(database_files, "_fdatasync", recorder.sync)
         sa.event.listen(Pool, "connect", recorder.attach)
         try:
             yield recorder

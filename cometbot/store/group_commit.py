@@ -148,10 +148,12 @@ class GroupCommit:
     def _run_batch(self, queued: _QueuedWrite) -> None:
         batch: list[_QueuedWrite] = []
         try:
-            if queued.durable:
+            if queued.durable and self._last_batch_size > 1:
                 self._wait_for_batch()
             with self._begin(queued.deadline) as connection:
-                batch = self._claim_batch()
+                with self._lock:  # all pending work shares the transaction that was just opened
+                    batch, self._pending = self._pending, []
+                    self._last_batch_size = len(batch)
                 for work in batch:
                     work.result = work.run(connection)
         except BaseException as error:
@@ -176,13 +178,6 @@ class GroupCommit:
                 if not self._is_gathering and not is_woken:
                     self._batch_complete.acquire(blocking=False)  # the last expected thread arrived after the timeout
                 self._is_gathering = False
-
-    def _claim_batch(self) -> list[_QueuedWrite]:
-        """Return all pending work, which shares the transaction that was just opened."""
-        with self._lock:
-            batch, self._pending = self._pending, []
-            self._last_batch_size = len(batch)
-            return batch
 
     def _claim_one(self, queued: _QueuedWrite) -> list[_QueuedWrite]:
         with self._lock:
@@ -219,31 +214,31 @@ class GroupCommit:
                 successor.is_leader = successor.is_woken = True
                 successor.wakeup.release()
 
-    def _finish(self, batch: list[_QueuedWrite], queued: _QueuedWrite) -> None:
+    def _finish(self, batch: list[_QueuedWrite], leader: _QueuedWrite) -> None:
         """Wake the threads of ``batch``: of durable work after the sync, of other work at once."""
         stored, others = list[_QueuedWrite](), list[_QueuedWrite]()
         for work in batch:
             (stored if work.durable and work.error is None else others).append(work)
-        self._wake(others, queued)
+        if others and others != [leader]:
+            self._wake(others, leader)
+        if not stored:
+            return
         try:
-            if stored:
-                self._sync()
+            self._sync()
         except BaseException as error:
             for work in stored:
                 work.error = copy(error) if isinstance(error, StoreBusy) else StoreBusy(*error.args)
             if not isinstance(error, StoreBusy):
                 raise
         finally:
-            self._wake(stored, queued)
+            if stored != [leader]:
+                self._wake(stored, leader)
 
     def _wake(self, finished: list[_QueuedWrite], leader: _QueuedWrite) -> None:
         """Mark the work as done and wake its threads: the first one here, each other one by the previous one."""
-        if leader in finished:
-            finished.remove(leader)
-        if not finished:
-            return
-        for work in finished:
+        waiting = [work for work in finished if work is not leader]
+        for work in waiting:
             work.is_done = True
-        for work, successor in pairwise(finished):
+        for work, successor in pairwise(waiting):
             work.successor = successor
-        self._wake_next(finished[0])
+        self._wake_next(waiting[0] if waiting else None)

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
@@ -24,12 +25,9 @@ from cometbot.forking import PerProcess
 from cometbot.store import migrate, tables
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import WRITE_TIMEOUT, Database, PreparedStatement
+from cometbot.store.database_files import FileGuard, IdentityLock, WriteAheadLog, WriteLock, sleep_randomly
 from cometbot.store.failures import DISK_FULL, FILE_MISSING, classify_error
-from cometbot.store.file_guard import FileGuard
 from cometbot.store.group_commit import GroupCommit
-from cometbot.store.identity_lock import IdentityLock
-from cometbot.store.wal import WriteAheadLog
-from cometbot.store.write_lock import WriteLock, sleep_randomly
 
 _DIALECT = sqlite.dialect()
 _PAGE_SIZE = 1024
@@ -75,7 +73,7 @@ class SQLite(Database):
         self.is_persistent = bool(self.path)
         self._url = url
         self._lock = threading.Lock()
-        self._group_commit = GroupCommit(self._write, self._sync)
+        self._group_commit = GroupCommit(partial(_WriteTransaction, self), self._sync)
         self._connections = PerProcess(self._open)
         self._is_closed = False
         self._clock = Clock()
@@ -84,6 +82,7 @@ class SQLite(Database):
         self._file_guard: FileGuard | None = None
         self._identity_lock = IdentityLock(self.path)
         self._writer: Connection | None = None
+        self._driver: sqlite3.Connection
         self._engine: sa.Engine | None = None
 
     def insert(self, table: sa.Table) -> Any:
@@ -100,7 +99,7 @@ class SQLite(Database):
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
         self._connections.get()
-        with self._write(_deadline(timeout)) as connection:
+        with _WriteTransaction(self, _deadline(timeout)) as connection:
             yield connection
         if durable:
             self._sync()
@@ -113,25 +112,10 @@ class SQLite(Database):
         timeout: float | None = None,
         is_idempotent: bool = False,
     ) -> T:
-        self._connections.get()
-        return self._group_commit.run(work, durable=durable, deadline=_deadline(timeout))
-
-    @contextmanager
-    def _write(self, deadline: float) -> Iterator[Connection]:
-        """Open a write transaction, in turn with the threads of this process and with the other processes."""
-        if not self._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
-            raise StoreBusy("the database is busy with other writes. Try again in a moment.")
-        try:
-            assert self._writer is not None
-            self._write_lock.acquire(deadline)
-            self._check_files()
-            with _transaction(self._writer, deadline, self._write_lock, self._to_error):
-                yield self._writer
-        finally:
-            try:
-                self._write_lock.release()
-            finally:
-                self._lock.release()
+        if self._connections.existing is None:
+            self._connections.get()
+        deadline = time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
+        return self._group_commit.run(work, durable=durable, deadline=deadline)
 
     def _sync(self) -> None:
         try:
@@ -217,6 +201,7 @@ class SQLite(Database):
         self._write_lock = WriteLock(f"{self.path}-turns" if self.path else "")
         try:
             self._writer = self._make_writer()
+            self._driver = cast(sqlite3.Connection, self._writer.connection.dbapi_connection)
             self._initialize_schema_and_clock()
             self._wal = WriteAheadLog(self.path)
             self._file_guard = FileGuard(self.path, self._configured_path) if self.path else None
@@ -231,7 +216,7 @@ class SQLite(Database):
     def _discard_parent_connections(self) -> None:
         if self._writer is not None:  # another thread of the parent may have held the lock
             self._lock = threading.Lock()
-            self._group_commit = GroupCommit(self._write, self._sync)
+            self._group_commit = GroupCommit(partial(_WriteTransaction, self), self._sync)
         self._writer, self._engine, self._file_guard = None, None, None
         self._identity_lock.close()
 
@@ -290,7 +275,7 @@ class SQLite(Database):
         return connection
 
     def _initialize_schema_and_clock(self) -> None:
-        with self._write(time.monotonic() + WRITE_TIMEOUT) as connection:
+        with _WriteTransaction(self, _deadline(None)) as connection:
             migrate.upgrade(connection)
             self._clock = _shared_clock(connection)
 
@@ -339,46 +324,76 @@ def _deadline(timeout: float | None) -> float:
     return time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
 
 
-@contextmanager
-def _transaction(
-    connection: Connection, deadline: float, write_lock: WriteLock, to_error: Callable[[BaseException, str], StoreBusy]
-) -> Iterator[None]:
-    """Begin a transaction that may write, waiting for other processes until ``time.monotonic()`` is ``deadline``.
+class _WriteTransaction:
+    """A write transaction, in turn with the threads of this process and with the other processes.
 
-    Failures of the database are raised as the exception that ``to_error`` returns.
+    It raises :class:`StoreBusy` if it cannot begin before ``time.monotonic()`` is ``deadline``.
     """
-    driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
-    try:
-        _begin(driver, deadline, write_lock)
-        yield
-        driver.execute("COMMIT")
-    except BaseException as error:
-        if driver.in_transaction:
-            with suppress(sqlite3.Error):  # a failing disk may refuse this too; the first error is the cause
-                driver.execute("ROLLBACK")
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
-        if isinstance(cause, sqlite3.OperationalError) or (isinstance(cause, sqlite3.Error) and classify_error(cause)):
-            raise to_error(cause, "store a write") from error
-        raise
 
+    __slots__ = ("_database", "_deadline", "_driver")
 
-def _begin(driver: sqlite3.Connection, deadline: float, write_lock: WriteLock) -> None:
-    """Acquire SQLite's lock on the file.
+    def __init__(self, database: SQLite, deadline: float) -> None:
+        self._database = database
+        self._deadline = deadline
+        self._driver = database._driver
 
-    The holder of ``write_lock`` finds it free, unless another program has the file open. SQLite itself would retry with
-    sleeps that grow to 100 ms, and one of two busy processes would get a fifth of the turns.
-    """
-    while True:
+    def __enter__(self) -> Connection:
+        database, deadline = self._database, self._deadline
+        if not database._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
+            raise StoreBusy("the database is busy with other writes. Try again in a moment.")
         try:
-            driver.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if "database is locked" not in str(error) or time.monotonic() >= deadline:
-                raise
-            write_lock.release()
-            sleep_randomly()
+            writer, driver, write_lock = database._writer, self._driver, database._write_lock
+            assert writer is not None
             write_lock.acquire(deadline)
-        else:
+            if database._file_guard is not None and database._file_guard.problem():
+                database._check_files()
+            while True:
+                try:
+                    # The holder of the write lock finds the file free, unless another program has it open. SQLite
+                    # itself would retry with sleeps that grow to 100 ms, and one of two busy processes would get a
+                    # fifth of the turns.
+                    driver.execute("BEGIN IMMEDIATE")
+                    return writer
+                except sqlite3.OperationalError as error:
+                    if "database is locked" not in str(error) or time.monotonic() >= deadline:
+                        raise
+                write_lock.release()
+                sleep_randomly()
+                write_lock.acquire(deadline)
+        except BaseException as error:
+            self._roll_back(error)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if error is not None:
+            self._roll_back(error)
             return
+        database = self._database
+        try:
+            self._driver.execute("COMMIT")
+        except BaseException as failure:
+            self._roll_back(failure)
+            raise
+        database._write_lock.release()
+        database._lock.release()
+
+    def _roll_back(self, error: BaseException) -> None:
+        """End the transaction because of ``error``; raise a failure of the database as :class:`StoreBusy`."""
+        database = self._database
+        try:
+            if database._writer is not None and self._driver.in_transaction:
+                with suppress(sqlite3.Error):  # a failing disk may refuse this too; the first error is the cause
+                    self._driver.execute("ROLLBACK")
+            cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            if isinstance(cause, sqlite3.OperationalError) or (
+                isinstance(cause, sqlite3.Error) and classify_error(cause)
+            ):
+                raise database._to_error(cause, "store a write") from error
+        finally:
+            try:
+                database._write_lock.release()
+            finally:
+                database._lock.release()
 
 
 def _shared_clock(connection: Connection) -> Clock:

@@ -14,7 +14,7 @@ import pytest
 from cometbot import Bot, Context
 from cometbot.delivery import Delivery, delivery
 from cometbot.errors import StoreBusy
-from cometbot.store import wal
+from cometbot.store import database_files
 from cometbot.testing.fake_channel import FakeChannel
 
 TIMEOUT = 60.0
@@ -31,7 +31,7 @@ def wait_until(condition: Callable[[], Any]) -> None:
 def test_event_refused_during_a_slow_sync_is_handled_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The disk takes longer than the time limit for a commit that two callbacks share."""
     monkeypatch.setattr(delivery, "ACK_TIMEOUT", 3.0)
-    may_continue, to_disk = threading.Event(), wal._fdatasync
+    may_continue, to_disk = threading.Event(), database_files._fdatasync
     bot, channel, handled = Bot("helpdesk"), FakeChannel(), []
 
     @bot.fallback
@@ -55,7 +55,7 @@ def test_event_refused_during_a_slow_sync_is_handled_once(tmp_path: Path, monkey
             for thread in threads:
                 thread.start()
             wait_until(lambda: len(database._group_commit._pending) == 2)
-            monkeypatch.setattr(wal, "_fdatasync", lambda file: may_continue.wait(TIMEOUT) and to_disk(file))
+            monkeypatch.setattr(database_files, "_fdatasync", lambda file: may_continue.wait(TIMEOUT) and to_disk(file))
         wait_until(lambda: outcomes)  # the one that waits for the other's sync gives up
         may_continue.set()
         for thread in threads:

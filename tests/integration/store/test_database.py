@@ -21,13 +21,13 @@ from alembic.script import ScriptDirectory
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.store import clock as clock_module
 from cometbot.store import database as module
-from cometbot.store import migrate, wal
+from cometbot.store import database_files, migrate
 from cometbot.store import sqlite as sqlite_module
 from cometbot.store.clock import Clock, boot_id
 from cometbot.store.database import Database
+from cometbot.store.database_files import WriteLock
 from cometbot.store.factory import check_persistent, database_from_url
 from cometbot.store.tables import conversations, facts, metadata, processes
-from cometbot.store.write_lock import WriteLock
 from cometbot.testing import MemoryDatabase
 
 FIRST_RELEASE = Path(__file__).parents[2] / "data" / "schema_0006.sql"
@@ -62,7 +62,7 @@ def syncs(opened: Database, path: Path, monkeypatch: pytest.MonkeyPatch) -> list
             seen.append(other.execute("SELECT 1 FROM facts WHERE name = 'a'").fetchone() is not None)
         os.fsync(file)
 
-    monkeypatch.setattr(wal, "_fdatasync", sync)
+    monkeypatch.setattr(database_files, "_fdatasync", sync)
     return seen
 
 
@@ -97,7 +97,7 @@ def test_a_log_that_cannot_be_synced_is_busy_and_not_a_success(
     def fail(file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(wal, "_fdatasync", fail)
+    monkeypatch.setattr(database_files, "_fdatasync", fail)
     with pytest.raises(StoreBusy, match="Input/output error"), opened.write():
         pass
     with pytest.raises(StoreBusy, match="Input/output error"):

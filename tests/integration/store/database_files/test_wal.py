@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cometbot.errors import StoreUnavailable
-from cometbot.store import metadata, sqlite, wal
+from cometbot.store import database_files, metadata, sqlite
+from cometbot.store.database_files import WriteAheadLog
 from cometbot.store.factory import database_from_url
-from cometbot.store.wal import WriteAheadLog
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def log(path: str) -> Iterator[WriteAheadLog]:
 @pytest.fixture
 def syncs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
-    monkeypatch.setattr(wal, "_fdatasync", done.append)
+    monkeypatch.setattr(database_files, "_fdatasync", done.append)
     return done
 
 
@@ -55,12 +55,12 @@ def test_a_sync_that_failed_is_tried_again(log: WriteAheadLog, monkeypatch: pyte
     def fail(file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(wal, "_fdatasync", fail)
+    monkeypatch.setattr(database_files, "_fdatasync", fail)
     for _ in range(2):
         with pytest.raises(OSError, match="Input/output"):
             log.sync()
     done: list[int] = []
-    monkeypatch.setattr(wal, "_fdatasync", done.append)
+    monkeypatch.setattr(database_files, "_fdatasync", done.append)
     log.sync()
     assert len(done) == 1
 
@@ -83,7 +83,7 @@ class SlowDisk:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> SlowDisk:
     disk = SlowDisk()
-    monkeypatch.setattr(wal, "_fdatasync", disk.sync)
+    monkeypatch.setattr(database_files, "_fdatasync", disk.sync)
     return disk
 
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from cometbot.errors import StoreUnavailable
 from cometbot.store import failures
+from cometbot.store.database_files import FileGuard
 from cometbot.store.factory import database_from_url
-from cometbot.store.file_guard import FileGuard
 from cometbot.store.sqlite import SQLite
 
 _LOCK = "hhqqi4x"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from cometbot.store.write_lock import WriteLock
+from cometbot.store.database_files import WriteLock
 
 FORK = multiprocessing.get_context("fork")
 TIMEOUT = 60.0
