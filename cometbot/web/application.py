@@ -47,14 +47,13 @@ class Application(flask.Flask):
         return [answer.body]
 
     def _has_flask_hooks(self) -> bool:
-        request_hooks = (
-            self.before_request_funcs,
-            self.after_request_funcs,
-            self.teardown_request_funcs,
-            self.url_value_preprocessors,
-        )
+        for signal in _SIGNALS:
+            if signal.receivers and signal.has_receivers_for(self):
+                return True
         return (
-            any(None in hooks for hooks in request_hooks)
+            None in self.before_request_funcs
+            or None in self.after_request_funcs
+            or None in self.teardown_request_funcs
+            or None in self.url_value_preprocessors
             or bool(self.teardown_appcontext_funcs)
-            or any(signal.receivers and signal.has_receivers_for(self) for signal in _SIGNALS)
         )

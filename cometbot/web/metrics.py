@@ -64,9 +64,8 @@ class Metrics(Observer):
     def __init__(self, bots: Iterable[str]) -> None:
         self._is_multiprocess = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self._registry = CollectorRegistry()
-        self._bots = frozenset(bots)
-        received = self._counter("cometbot_events_received", "Events received", RECEIVED)
-        self._received_counter: Callable[[str, str], Counter] = functools.cache(received.labels)
+        self._labels = {bot: bot for bot in bots}
+        self._received = self._counter("cometbot_events_received", "Events received", RECEIVED)
         self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._recovered = Counter(
@@ -98,17 +97,19 @@ class Metrics(Observer):
 
     def received(self, bot: str, outcome: str) -> None:
         """Count a received event."""
-        self._received_counter(self._bot_label(bot), outcome).inc()
+        self._received(self._labels.get(bot, ""), outcome).inc()
 
     def handled(self, bot: str, seconds: float, outcome: str) -> None:
         """Count a handled event, and observe its ``seconds``."""
-        self._handled.labels(self._bot_label(bot), outcome).inc()
-        self._handler_seconds.labels(self._bot_label(bot)).observe(seconds)
+        label = self._labels.get(bot, "")
+        self._handled(label, outcome).inc()
+        self._handler_seconds(label).observe(seconds)
 
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
         """Count a request to a platform, and observe its ``seconds``."""
-        self._sent.labels(self._bot_label(bot), outcome).inc()
-        self._send_seconds.labels(self._bot_label(bot)).observe(seconds)
+        label = self._labels.get(bot, "")
+        self._sent(label, outcome).inc()
+        self._send_seconds(label).observe(seconds)
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""
@@ -120,7 +121,7 @@ class Metrics(Observer):
 
     def recovered(self, bot: str) -> None:
         """Count a conversation that was taken over from a process that died."""
-        self._recovered.labels(self._bot_label(bot)).inc()
+        self._recovered.labels(self._labels.get(bot, "")).inc()
 
     def store_failed(self, kind: str) -> None:
         """Count a failure of the database that needs a repair."""
@@ -146,19 +147,19 @@ class Metrics(Observer):
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry) + generate_latest(backlog_registry)
 
-    def _bot_label(self, bot: str) -> str:
-        return bot if bot in self._bots else ""
-
-    def _counter(self, name: str, text: str, outcomes: tuple[str, ...]) -> Counter:
+    def _counter(self, name: str, text: str, outcomes: tuple[str, ...]) -> Callable[[str, str], Counter]:
+        """Return a function that finds the series of a label and an outcome, and remembers it."""
         counter = Counter(name, text, ("bot", "outcome"), registry=self._registry)
         # A series that starts at 0 shows its first increase; one that appears with 1 does not.
-        for bot in sorted(self._bots):
+        for bot in sorted(self._labels):
             for outcome in outcomes:
                 counter.labels(bot, outcome)
-        return counter
+        return functools.cache(counter.labels)
 
-    def _histogram(self, name: str, text: str) -> Histogram:
-        return Histogram(name, text, ("bot",), registry=self._registry, buckets=_BUCKETS)
+    def _histogram(self, name: str, text: str) -> Callable[[str], Histogram]:
+        """Return a function that finds the series of a label, and remembers it."""
+        histogram = Histogram(name, text, ("bot",), registry=self._registry, buckets=_BUCKETS)
+        return functools.cache(histogram.labels)
 
 
 class _BacklogCollector(Collector):
