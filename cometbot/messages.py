@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from cometbot.errors import MessageError
 from cometbot.models import Conversation
-from cometbot.text import iter_texts, replace_surrogates
+from cometbot.text import find_texts, replace_surrogates
 
 MAX_MESSAGE_LENGTH = 1_000_000
 """The characters that all texts of one message have together at most, metadata and data included."""
@@ -59,7 +59,8 @@ class Text(Message):
     text: str
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.text, str) and bool(self.text.strip()), "a Text needs some text")
+        if not (isinstance(self.text, str) and self.text.strip()):
+            raise MessageError("a Text needs some text")
 
     def to_text(self) -> str:
         return self.text
@@ -350,11 +351,12 @@ class Operation:
     is_growing: bool = False
 
     def __post_init__(self) -> None:
-        texts = list(iter_texts(self.message))
+        texts = find_texts(self.message)
         check_length(sum(map(len, texts)))
         if not all(map(str.isascii, texts)):
             object.__setattr__(self, "message", replace_surrogates(self.message))
-        object.__setattr__(self, "reaction", replace_surrogates(self.reaction))
+        if self.reaction:
+            object.__setattr__(self, "reaction", replace_surrogates(self.reaction))
 
 
 MESSAGE_CLASSES: tuple[type[Message], ...] = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
@@ -363,10 +365,11 @@ MESSAGE_CLASSES: tuple[type[Message], ...] = (Text, Media, Card, Carousel, Choic
 
 def check_length(length: int) -> None:
     """Raise :class:`MessageError` if a message has too many characters."""
-    _require(
-        length <= MAX_MESSAGE_LENGTH,
-        f"a message has at most {MAX_MESSAGE_LENGTH} characters, this one has {length}; send it as a file, or in parts",
-    )
+    if length > MAX_MESSAGE_LENGTH:
+        raise MessageError(
+            f"a message has at most {MAX_MESSAGE_LENGTH} characters, this one has {length}; send it as a file, or in "
+            "parts"
+        )
 
 
 def to_messages(answer: object) -> list[Message]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -29,19 +29,30 @@ def replace_surrogates(value: T) -> T:
     """
     if isinstance(value, str) and value.isascii():
         return value
-    return _replace(value) if any(map(_has_surrogate, iter_texts(value))) else value
+    return _replace(value) if any(map(_has_surrogate, find_texts(value))) else value
 
 
-def iter_texts(value: object) -> Iterator[str]:
-    """Yield every text in ``value``: itself, or those in lists, tuples, mappings and dataclasses, including keys."""
-    waiting, seen = [value], set()
+def find_texts(value: object) -> list[str]:
+    """Return every text in ``value``: itself, or those in lists, tuples, mappings and dataclasses, including keys."""
+    texts: list[str] = []
+    waiting: list[Any] = [value]
+    seen: dict[int, Any] = {}  # by id; it holds the items, so that no id is used again meanwhile
     while waiting:
         item = waiting.pop()
         if isinstance(item, str):
-            yield item
-        elif item and (parts := _children(item)) and id(item) not in seen:
-            seen.add(id(item))
-            waiting += parts
+            texts.append(item)
+            continue
+        if not item or id(item) in seen:
+            continue
+        seen[id(item)] = item
+        if isinstance(item, dict | Mapping):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple):
+            waiting += item
+        else:
+            for name in _init_fields(item):
+                waiting.append(getattr(item, name))
+    return texts
 
 
 def clean_file_name(name: str) -> str:
@@ -67,14 +78,6 @@ def _has_surrogate(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
-
-
-def _children(item: object) -> list[Any]:
-    if isinstance(item, dict | Mapping):
-        return [part for pair in item.items() for part in pair]
-    if isinstance(item, list | tuple):
-        return list(item)
-    return [getattr(item, name) for name in _init_fields(item)]
 
 
 def _init_fields(item: object) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cometbot import Button, Card, Text
-from cometbot.text import MAX_FILE_NAME_LENGTH, clean_file_name, iter_texts, replace_surrogates
+from cometbot.text import MAX_FILE_NAME_LENGTH, clean_file_name, find_texts, replace_surrogates
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_texts_of_a_value_that_holds_itself_end() -> None:
     value: dict[str, object] = {"a": "b"}
     value["self"] = value
 
-    assert sorted(iter_texts(value)) == ["a", "b", "self"]
+    assert sorted(find_texts(value)) == ["a", "b", "self"]
