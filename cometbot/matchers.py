@@ -318,7 +318,7 @@ def _format_values(values: tuple[object, ...]) -> str:
     return ", ".join(map(repr, values))
 
 
-any_message = _matcher_from_test("any_message", lambda ctx: True, MatcherScope(certain=ALL_PLACES))
+any_message = Matcher("any_message", lambda ctx: MATCHED, scope=MatcherScope(certain=ALL_PLACES))
 """Match every message."""
 direct = _matcher_from_test(
     "direct",

@@ -42,14 +42,14 @@ class HandlerTable:
         for handler in handlers:
             by_kind[handler.kind].append(handler)
         self._actions = tuple(by_kind["action"])
-        self._messages = tuple(by_kind["message"])
         self._events = tuple(by_kind["event"])
-        self._fallbacks = tuple(by_kind["fallback"])
+        self._for_messages = (*by_kind["message"], *by_kind["event"], *by_kind["fallback"])
+        self._for_actions = (*by_kind["action"], *by_kind["event"], *by_kind["fallback"])
         self._commands = {
             name: handler for handler in by_kind["command"] if handler.command for name in handler.command.names
         }
         self._slash_optional = slash_optional
-        self._has_message_handlers = bool(self._actions or self._messages or self._commands or self._fallbacks)
+        self._has_message_handlers = any(kind != "event" and found for kind, found in by_kind.items())
         self._handled_classes: dict[type[Event], bool] = {}
 
     def can_handle(self, event: type[Event]) -> bool:
@@ -64,10 +64,10 @@ class HandlerTable:
     def find_handler(self, ctx: MatchContext) -> HandlerMatch | None:
         """Return the handler for the context's event, or None."""
         if isinstance(ctx.event, MessageEvent):
-            wanted = self._find_command(ctx) or _find_first(self._messages, ctx)
-            return wanted or _find_first(self._events, ctx) or _find_first(self._fallbacks, ctx)
+            command = self._find_command(ctx) if self._commands else None
+            return command or _find_first(self._for_messages, ctx)
         if isinstance(ctx.event, ActionEvent):
-            return self.find_action_handler(ctx) or _find_first(self._events, ctx) or _find_first(self._fallbacks, ctx)
+            return _find_first(self._for_actions, ctx)
         return _find_first(self._events, ctx)
 
     def find_action_handler(self, ctx: MatchContext) -> HandlerMatch | None:
