@@ -169,14 +169,15 @@ class State(MutableMapping[str, Any]):
 
     def changes(self) -> StateChange:
         """Return the changes to be written. Raises :class:`BotError` with the key of a value that is not JSON."""
-        if self._stored is None:
+        if not (self._stored or self._values):
             return StateChange(self._scope, self._owner)
+        stored = self._stored or {}
         written = {
             name: text
             for name, value in self._values.items()
-            if name not in self._increments and (text := to_json(name, value)) != self._stored.get(name)
+            if name not in self._increments and (text := to_json(name, value)) != stored.get(name)
         }
-        removed = frozenset(name for name in self._stored if name not in self._values)
+        removed = frozenset(stored.keys() - self._values.keys())
         return StateChange(self._scope, self._owner, written, removed, dict(self._increments))
 
     def discard_changes(self) -> None:
@@ -402,9 +403,10 @@ class Context:
 
     def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
         """Return the operation that sends ``message`` in reply to this event."""
-        here = to is None or to == self.conversation
+        own = self.event.conversation
+        here = to is None or to == own
         return Operation(
-            conversation=to or self.conversation,
+            conversation=to or own,
             message=message,
             thread_id=self.thread_id if here else "",
             quote_id=quote_id,
@@ -486,14 +488,6 @@ class Context:
             replace(message, text=remove_answer_hint(message.text)) if message.sender.uid.lower() in own else message
             for message in self._sink.history(self.conversation, limit)
         ]
-
-    def begin(self, handler: str, timeout: float | None) -> None:
-        """Record that ``handler`` has the event now, and its limit in seconds. The name is empty during the search."""
-        self._sink.start_handler(handler, timeout)
-
-    def fail(self) -> None:
-        """Record that the handler raised, so that what follows is the reply to its failure."""
-        self._sink.mark_failed()
 
     @property
     def _message_id(self) -> str:

@@ -10,7 +10,6 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from cometbot.backoff import Backoff
@@ -22,7 +21,7 @@ from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, Reactio
 from cometbot.handlers import ErrorHandler, Middleware
 from cometbot.messages import Message, Operation, to_messages
 from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
-from cometbot.routing import HandlerMatch
+from cometbot.routing import HandlerMatch, HandlerTable
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +89,7 @@ def dispatch(
     the user gets the text of a :class:`UsageError`, or the result of the error handler for that class, and the form
     stays open.
     """
-    if event.sender.uid.lower() in (uid.lower() for uid in bot.ids):
+    if event.sender.uid.lower() in map(str.lower, bot.ids):
         return Outcome(stopped_by="own")
     return _Dispatch(bot, event, sink, run, sender_is_bot, reraise).outcome(failures)
 
@@ -112,6 +111,7 @@ class _Dispatch:
         self._reraise: ErrorClasses = (LeaseLost, *reraise)
         self._bot = bot
         self._event = event
+        self._sink = sink
         self._run = run
         self._sender_is_bot = sender_is_bot
         self._bot_count = 0
@@ -128,7 +128,7 @@ class _Dispatch:
         is_text = isinstance(self._event, MessageEvent) and self._ctx.text
         offers = self._ctx.state.get(QUICK_REPLIES_KEY) if is_text else None
         found = None
-        self._ctx.begin("", self._bot.handler_timeout)
+        self._sink.start_handler("", self._bot.handler_timeout)
         try:
             found = self._find_handler(offers)
             return self._run_handler(found)
@@ -138,47 +138,58 @@ class _Dispatch:
             return self._handle_failure(found, error, failures)
 
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
-        if found is None and not self._bot.middlewares:
+        middleware = self._bot.middlewares
+        if found is None and not middleware:
             return Outcome(changes=self._collect_changes(()))
-        if found is not None and isinstance(found.error, self._reraise):
-            raise found.error
-        self._ctx.match = found.match.regex if found else None
-        name = found.handler.name if found else ""
-        timeout = found.handler.timeout if found else None
-        self._ctx.begin(name, self._bot.handler_timeout if timeout is None else timeout)
-        chain = _MiddlewareChain(self._ctx, self._get_middleware(found), lambda: self._call_handler(found), self._run)
-        operations = self._to_operations(chain.call())
+        name, timeout = "", None
+        if found is not None:
+            if isinstance(found.error, self._reraise):
+                raise found.error
+            self._ctx.match = found.match.regex
+            middleware += found.handler.middleware
+            name, timeout = found.handler.name, found.handler.timeout
+        self._sink.start_handler(name, self._bot.handler_timeout if timeout is None else timeout)
+        answer, stopped_by = self._call_inside(middleware, found)
+        operations = self._to_operations(answer)
         changes = self._collect_changes(operations)
-        if chain.stopped_by:
-            logger.info("stopped the event in middleware %s", chain.stopped_by, extra=self._ctx.log.extra)
-        return Outcome("" if chain.stopped_by else name, chain.stopped_by, operations, changes)
+        if stopped_by:
+            logger.info("stopped the event in middleware %s", stopped_by, extra=self._ctx.log.extra)
+        return Outcome("" if stopped_by else name, stopped_by, operations, changes)
 
     def _find_handler(self, offers: Any) -> HandlerMatch | None:
-        ctx, routes = self._ctx, self._bot.routes
-        if isinstance(self._event, MessageEvent) and ctx.text:
-            action = resolve_quick_reply(self._event, ctx.text, offers)
-            if action is not None:
-                ctx.event = action
-                if found := routes.find_action_handler(ctx):
-                    return found
-                ctx.event = self._event
-            if refused := self._find_rejected_form(offers):
-                return refused
-        return routes.find_handler(ctx)
+        routes = self._bot.routes
+        if offers and isinstance(self._event, MessageEvent):
+            found = self._find_quick_reply_handler(routes, self._event, offers)
+            if found is not None:
+                return found
+        return routes.find_handler(self._ctx)
 
-    def _find_rejected_form(self, offers: Any) -> HandlerMatch | None:
-        """Return the handler of a form filled in with an unknown option, together with the text for the user."""
-        ctx, event = self._ctx, self._event
-        problem = find_invalid_option(event, ctx.text, offers) if isinstance(event, MessageEvent) else None
+    def _find_quick_reply_handler(self, routes: HandlerTable, event: MessageEvent, offers: Any) -> HandlerMatch | None:
+        """Return the handler of the quick reply that the text selects, or of the form that it fills in wrongly."""
+        ctx = self._ctx
+        action = resolve_quick_reply(event, ctx.text, offers)
+        if action is not None:
+            ctx.event = action
+            if found := routes.find_action_handler(ctx):
+                return found
+            ctx.event = event
+        problem = find_invalid_option(event, ctx.text, offers)
         if problem is None:
             return None
         ctx.event, text = problem
-        found = self._bot.routes.find_action_handler(ctx)
+        found = routes.find_action_handler(ctx)
         ctx.event = event
         return replace(found, rejection_text=text) if found is not None else None
 
-    def _get_middleware(self, found: HandlerMatch | None) -> tuple[Middleware, ...]:
-        return (*self._bot.middlewares, *(found.handler.middleware if found else ()))
+    def _call_inside(self, middleware: tuple[Middleware, ...], found: HandlerMatch | None) -> tuple[Any, str]:
+        """Return the result of the handler inside ``middleware``, and the name of the one that did not call it."""
+        if not middleware:
+            return self._run_if_coroutine(self._call_handler(found)), ""
+        chain = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found), self._run)
+        return chain.call(), chain.stopped_by
+
+    def _run_if_coroutine(self, value: Any) -> Any:
+        return self._run(value) if inspect.iscoroutine(value) else value
 
     def _call_handler(self, found: HandlerMatch | None) -> Any:
         """Return the handler's result, a coroutine if it is async."""
@@ -205,14 +216,14 @@ class _Dispatch:
         return [], {}
 
     def _to_operations(self, answer: Any) -> tuple[Operation, ...]:
-        return tuple(self._ctx.operation(message) for message in to_messages(answer))
+        return tuple(map(self._ctx.operation, to_messages(answer)))
 
     def _handle_failure(self, found: HandlerMatch | None, error: BaseException, failures: int) -> Outcome:
         name = found.handler.name if found else ""
         self._discard_changes()
         if found is not None and failures < found.handler.retries:
             return Outcome(name, error=error, retry_in=backoff(failures))
-        self._ctx.fail()
+        self._sink.mark_failed()
         before = len(self._ctx.said)
         operations: tuple[Operation, ...] = ()
         try:
@@ -238,7 +249,7 @@ class _Dispatch:
             fitting = [(distance, item) for item in scope if (distance := item.distance(error)) is not None]
             if fitting:
                 nearest = min(fitting, key=lambda pair: pair[0])[1]
-                return _MiddlewareChain(self._ctx, (), partial(nearest.function, self._ctx, error), self._run).call()
+                return self._run_if_coroutine(nearest.function(self._ctx, error))
         return None
 
     def _error_handlers(self, found: HandlerMatch) -> list[ErrorHandler]:
@@ -266,7 +277,7 @@ class _Dispatch:
         elif self._bot.handle_bots:
             state.pop(_BOT_COUNT_KEY, None)
         elsewhere = self._store_quick_replies(operations)
-        return tuple(change for change in (state.changes(), self._ctx.user_state.changes(), *elsewhere) if change)
+        return tuple(filter(None, (state.changes(), self._ctx.user_state.changes(), *elsewhere)))
 
     def _store_quick_replies(self, operations: tuple[Operation, ...]) -> list[StateChange]:
         """Store the quick replies for this conversation in its state. Return the changes for other ones."""
@@ -274,16 +285,17 @@ class _Dispatch:
         for operation in (*self._ctx.said, *operations):
             if operation.message is not None:
                 said.setdefault(operation.conversation.key_text, []).append(operation.message)
-        here = said.pop(self._ctx.conversation.key_text, None)
+        here = said.pop(self._event.conversation.key_text, None)
         if here is not None and not self._keeps_quick_replies:
             self._ctx.state.pop(QUICK_REPLIES_KEY, None)
             if offers := serialize_quick_replies(here):
                 self._ctx.state[QUICK_REPLIES_KEY] = offers
-        return [
-            StateChange("conversation", owner, {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, offers)})
-            for owner, messages in said.items()
-            if (offers := serialize_quick_replies(messages))
-        ]
+        changes: list[StateChange] = []
+        for owner, messages in said.items():
+            if offers := serialize_quick_replies(messages):
+                stored = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, offers)}
+                changes.append(StateChange("conversation", owner, stored))
+        return changes
 
 
 class _MiddlewareChain:
