@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import weakref
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -16,9 +15,6 @@ MAX_FILE_NAME_LENGTH = 255
 _MAX_EXTENSION_LENGTH = 16
 _UNPRINTABLE_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters, line and paragraph separators, and direction overrides."""
-
-
-_fields_by_class: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
 
 
 def replace_surrogates(value: T) -> T:
@@ -49,9 +45,9 @@ def find_texts(value: object) -> list[str]:
             waiting += [*item.keys(), *item.values()]
         elif isinstance(item, list | tuple):
             waiting += item
-        else:
-            for name in _init_fields(item):
-                waiting.append(getattr(item, name))
+        elif dataclasses.is_dataclass(item):
+            for field in dataclasses.fields(item):
+                waiting.append(getattr(item, field.name))
     return texts
 
 
@@ -80,15 +76,6 @@ def _has_surrogate(text: str) -> bool:
     return False
 
 
-def _init_fields(item: object) -> tuple[str, ...]:
-    """Return the names of the fields of a dataclass's constructor; empty for other objects."""
-    kind = type(item)
-    if kind not in _fields_by_class:
-        found = dataclasses.fields(item) if dataclasses.is_dataclass(item) else ()
-        _fields_by_class[kind] = tuple(field.name for field in found if field.init)
-    return _fields_by_class[kind]
-
-
 def _replace(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -96,6 +83,7 @@ def _replace(value: Any) -> Any:
         return {_replace(name): _replace(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(_replace, value)) if type(value) in (list, tuple) else [*map(_replace, value)]
-    if names := _init_fields(value):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value) if field.init]
         return dataclasses.replace(value, **{name: replace_surrogates(getattr(value, name)) for name in names})
     return value
