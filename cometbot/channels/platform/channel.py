@@ -237,16 +237,16 @@ class PlatformChannel(Channel):
         return _target_id(sending), self._update(connection, message, changed, stored)
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        """Delete a message. A message that no longer exists counts as deleted."""
+        """Delete a message. A message that no longer exists counts as deleted, also if it is deleted just now."""
         try:
             message, part = self._load_target(connection, sending)
+            left = MergedReply.from_message(message).with_body(part, "")
+            if left.body:
+                signals = self._update(connection, message, left, {**message.payload, "body": left.body})
+            else:
+                signals = self._chat.messages.delete(connection, message.scope, message.id) or []
         except NotFound:
-            return _target_id(sending), []
-        left = MergedReply.from_message(message).with_body(part, "")
-        if left.body:
-            signals = self._update(connection, message, left, {**message.payload, "body": left.body})
-        else:
-            signals = self._chat.messages.delete(connection, message.scope, message.id) or []
+            signals = []
         return _target_id(sending), signals
 
     def _load_target(self, connection: Transaction, sending: OutgoingRequest) -> tuple[ChatMessage, int]:

@@ -12,7 +12,7 @@ import orjson
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.platform import serializers, validators
 from cometbot.channels.platform.config import Limits
-from cometbot.channels.platform.errors import ApiError, bot_not_found, unauthorized
+from cometbot.channels.platform.errors import ApiError, bot_not_found, chat_not_found, unauthorized
 from cometbot.channels.platform.ids import (
     ACCOUNT,
     ALL_BOTS,
@@ -131,7 +131,7 @@ class ChatService:
             chat = self.get_user_chat(connection, user, chat_id)
             changed = self.chat.conversations.update(connection, chat.scope, chat.id, {"title": title or None})
             if changed is None:
-                raise ApiError(404, "Chat not found.")
+                raise chat_not_found()
             return changed
 
         changed, signals = self.database.group_commit(work, timeout=ACK_TIMEOUT)
@@ -164,7 +164,7 @@ class ChatService:
     def _get_chat(self, connection: Transaction, chat_id: str) -> ChatConversation:
         chat = self.chat.conversations.get(connection, ALL_BOTS, chat_id) if chat_id else None
         if chat is None:
-            raise ApiError(404, "Chat not found.")
+            raise chat_not_found()
         return chat
 
     def send_as_user(self, user: ChatUser, chat_id: str, new_message: NewMessage) -> PostResult:

@@ -19,6 +19,11 @@ def bot_not_found() -> ApiError:
     return ApiError(404, "Bot not found.")
 
 
+def chat_not_found() -> ApiError:
+    """Return the error for an unknown chat."""
+    return ApiError(404, "Chat not found.")
+
+
 def unauthorized() -> ApiError:
     """Return the error for a request without a logged-in user, or from a deleted one."""
     return ApiError(401, "User is unauthorized.")

@@ -13,10 +13,10 @@ import orjson
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, RequestRedirect, Rule
 
-from cometbot.channels.platform.errors import ApiError
+from cometbot import errors
+from cometbot.channels.platform.errors import ApiError, chat_not_found
 from cometbot.channels.platform.views.access import Access, Authenticator, Sessions, client_address
 from cometbot.chat import ChatUser
-from cometbot.errors import StorageFull, StoreBusy
 from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.origins import allow_origins, is_same_origin
 from cometbot.http.rate_limiter import RateLimiter
@@ -92,11 +92,12 @@ class Router:
             caller = self._authenticator.authenticate(route.access)
             response = to_response(route.view(*caller, **values))
         except Exception as error:
-            if isinstance(error, StorageFull):
+            if isinstance(error, errors.StorageFull):
                 self._on_database_full()
-            elif not isinstance(error, HttpError | StoreBusy):
+            elif not isinstance(error, HttpError | errors.StoreBusy | errors.NotFound):
                 _log.exception("a view of the platform failed")
-            response = to_error_response(error)
+            # The chat server finds no conversation if another request deletes the chat after the view has found it.
+            response = to_error_response(chat_not_found() if isinstance(error, errors.NotFound) else error)
         self._renew_cookie(response, caller)
         return response
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import Connection
 
 from cometbot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.platform.ids import conversation_of
+from cometbot.chat import ChatMessage, Scope
 from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.messages import Card, Media, Message, Operation, Text
 from cometbot.models import Conversation
@@ -133,6 +135,35 @@ def test_a_message_of_another_chat_cannot_be_changed(site: Site, maria: Person, 
 
     with pytest.raises(NotFound):
         site.channel.send(OutgoingRequest(other, "e", edit), timeout=1)
+
+
+@pytest.mark.parametrize("vanishing", ["message", "chat"])
+def test_message_deleted_during_an_edit_is_not_found(
+    site: Site, where: Conversation, monkeypatch: pytest.MonkeyPatch, vanishing: str
+) -> None:
+    name = site.channel.send(sending(site, where, Text("hi")), timeout=1)
+    chat = site.platform.chat
+    get = chat.messages.get
+    found: list[ChatMessage] = []
+
+    def delete_once_found(connection: Connection, scope: Scope, id: str) -> ChatMessage | None:
+        message = get(connection, scope, id)
+        if message is not None and not found:
+            found.append(message)
+            if vanishing == "message":
+                chat.messages.delete(connection, message.scope, message.id)
+            else:
+                chat.conversations.delete(connection, message.scope, message.conversation)
+        return message
+
+    monkeypatch.setattr(chat.messages, "get", delete_once_found)
+    [edit] = site.channel.render(Operation(conversation=where, kind="edit", message=Text("x"), message_id=name))
+    with pytest.raises(NotFound):
+        site.channel.send(OutgoingRequest(where, "e", edit), timeout=1)
+    found.clear()
+    [delete] = site.channel.render(Operation(conversation=where, kind="delete", message_id=name))
+
+    assert site.channel.send(OutgoingRequest(where, "d", delete), timeout=1) == name
 
 
 def test_a_file_of_the_platform_is_attached_and_any_other_shown(site: Site, maria: Person, where: Conversation) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import jwt
 import pytest
+from sqlalchemy.engine import Connection
 
+from cometbot.chat import ChatConversation, Scope
 from tests.integration.channels.platform.conftest import PNG, Person, Site, wait_until
 
 ULID = re.compile(r"[0-9a-hjkmnp-tv-z]{26}")
@@ -156,6 +158,24 @@ def test_create_chat_is_idempotent_by_client_id(maria: Person, site: Site) -> No
     assert other.json["id"] != first.json["id"]
     assert len(maria.get("client-api/chats?bot_id=helpdesk").json) == 1
     assert maria.post("client-api/chat", {"botId": "helpdesk", "clientId": "a b"}).status_code == 400
+
+
+def test_chat_deleted_during_a_request_is_not_found(site: Site, maria: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot_id, bot = site.external_bot()
+    chat_id = maria.create_chat(bot_id)
+    conversations = site.platform.chat.conversations
+    get = conversations.get
+
+    def delete_once_found(connection: Connection, scope: Scope, id: str) -> ChatConversation | None:
+        found = get(connection, scope, id)
+        conversations.delete(connection, scope, id)
+        return found
+
+    monkeypatch.setattr(conversations, "get", delete_once_found)
+    body = {"chatId": chat_id, "body": "hi"}
+    answers = [maria.post("client-api/chat/message", body), bot.post("bot-api/chat/message", body)]
+
+    assert [(answer.status_code, answer.json) for answer in answers] == [(404, {"message": "Chat not found."})] * 2
 
 
 def test_a_user_has_ten_chats_with_a_bot_at_most(maria: Person, site: Site) -> None:
