@@ -7,27 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from werkzeug.exceptions import MethodNotAllowed, NotFound
-from werkzeug.routing import BaseConverter, Map, MapAdapter, PathConverter, Rule
+from werkzeug.routing import BaseConverter
 
 from cometbot.channels.chat_api.routes import ROUTES, Route
 from cometbot.http.errors import HttpError, quote_value
-
-_ROUTES = {route.name: route for route in ROUTES}
-
-
-class _IdConverter(BaseConverter):
-    """A path segment, still encoded."""
-
-    def to_python(self, value: str) -> str:
-        return unquote(value)
-
-
-class _LongIdConverter(PathConverter):
-    """Several path segments: the official client does not encode the id in the path of a stream."""
-
-    def to_python(self, value: str) -> str:
-        return unquote(value)
 
 
 class RestConverter(BaseConverter):
@@ -37,16 +20,14 @@ class RestConverter(BaseConverter):
     part_isolating = False
 
 
-def _make_map(*rules: Rule) -> MapAdapter:
-    converters = {"id": _IdConverter, "long": _LongIdConverter}
-    return Map(list(rules), converters=converters, strict_slashes=False, merge_slashes=False).bind("")
+def _path_pattern(route: Route) -> re.Pattern[str]:
+    # The official client does not encode the id in the path of a stream.
+    id_pattern = ".+" if route.is_stream else "[^/]+"
+    return re.compile(re.sub(r"{(\w+)}", rf"(?P<\1>{id_pattern})", route.path))
 
 
-_OPERATION_MAP = _make_map(
-    *(Rule(re.sub(r"{(\w+)}", r"<id:\1>", route.path), endpoint=route.name, methods=[route.method]) for route in ROUTES)
-)
-_LISTEN_MAP = _make_map(Rule("/conversations/<long:id>/listen", endpoint="listenConversation", methods=["GET"]))
-"""Matched last: a participant's id may be ``listen``."""
+_PATTERNS = [(route, _path_pattern(route)) for route in sorted(ROUTES, key=lambda route: route.is_stream)]
+"""The stream comes last: a participant's id may be ``listen``."""
 
 
 def raw_path(environ: Mapping[str, Any], mount: str, rest: str) -> str:
@@ -70,19 +51,12 @@ def _decode_parts(parts: list[str]) -> list[str]:
 
 def match_route(path: str, method: str) -> tuple[Route, dict[str, str]]:
     """Return the operation at a path that is still encoded, and the ids in it. Raises :class:`HttpError` with 404."""
-    lookup_method = "GET" if method == "HEAD" else method
-    try:
-        is_long_path = path.endswith("/listen") and not _OPERATION_MAP.test(path, lookup_method)
-        name, ids = (_LISTEN_MAP if is_long_path else _OPERATION_MAP).match(path, method=lookup_method)
-    except MethodNotAllowed:
-        raise HttpError(
-            404, "ResourceNotFound", f"{quote_value(method)} is not possible at {quote_value(path)}"
-        ) from None
-    except NotFound:
-        raise HttpError(
-            404, "ResourceNotFound", f"There is no operation at {quote_value(path)}; openapi.json says what there is"
-        ) from None
-    route = _ROUTES[name]
-    if route.is_stream and method == "HEAD":
-        raise HttpError(404, "ResourceNotFound", f"{quote_value(method)} is not possible at {quote_value(path)}")
-    return route, {str(key): str(value) for key, value in ids.items()}
+    matches = [(route, found) for route, pattern in _PATTERNS if (found := pattern.fullmatch(path))]
+    for route, found in matches:
+        if method == route.method or (method == "HEAD" and route.method == "GET" and not route.is_stream):
+            return route, {name: unquote(value) for name, value in found.groupdict().items()}
+    if matches:
+        text = f"{quote_value(method)} is not possible at {quote_value(path)}"
+    else:
+        text = f"There is no operation at {quote_value(path)}; openapi.json says what there is"
+    raise HttpError(404, "ResourceNotFound", text)
