@@ -12,7 +12,7 @@ from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, Outg
 from cometbot.channels.chat_api import parsing, payloads, schemas, serializers
 from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of, insert_conversation
-from cometbot.channels.chat_api.keys import UserKeys, check_secret, is_valid_id
+from cometbot.channels.chat_api.keys import UserKeys, check_secret
 from cometbot.channels.chat_api.operations import Operations
 from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.removal import finish_removal
@@ -263,17 +263,11 @@ class ChatApiChannel(Channel):
         """
         scope = _scope(conversation)
         if conversation.id.startswith(TO_USER_PREFIX):
-            if not is_valid_id(conversation.target):
-                return None
             page = self.chat.conversations.list_owned(connection, scope, conversation.target, limit=1)
             return page.items[0] if page.items else None
         conversation_id, has_suffix, _ = conversation.id.partition(":")
-        found = (
-            self.chat.conversations.get(connection, scope, conversation_id) if is_valid_id(conversation_id) else None
-        )
-        if found is None or (
-            has_suffix and conversation_of(conversation.bot, found, is_group=False).id != conversation.id
-        ):
+        found = self.chat.conversations.get(connection, scope, conversation_id)
+        if found and has_suffix and conversation_of(conversation.bot, found, is_group=False).id != conversation.id:
             return None
         return found
 
@@ -292,7 +286,7 @@ class ChatApiChannel(Channel):
         user = wanted.target
         if wanted.is_group:
             raise NotFound(f"there is no conversation {user}")
-        if not is_valid_id(user) or self.chat.users.get_for_update(connection, scope, user) is None:
+        if self.chat.users.get_for_update(connection, scope, user) is None:
             raise NotFound(f"there is no user {user}")
         return insert_conversation(connection, self.chat, scope, user, f"conv_{new_id()}")
 

@@ -343,7 +343,7 @@ class Operations:
         """Return an event of a conversation in which the caller participates."""
         event_id = request.ids["id"]
         with self._read(request) as connection:
-            event = _require(self._find(self._chat.events.get, connection, event_id), "event", event_id)
+            event = _require(self._chat.events.get(connection, self.scope, event_id), "event", event_id)
             self._check_participant(connection, request, event.conversation)
         return {"event": serializers.to_event(event)}
 
@@ -396,18 +396,14 @@ class Operations:
         if self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id)):
             effects.conversation_keys.append(str(conversation.key))
 
-    def _find(self, find: Callable[[Transaction, Scope, str], T | None], connection: Transaction, id: str) -> T | None:
-        """Return an object by its id, or None. The database is not asked for an id that no object can have."""
-        return find(connection, self.scope, id) if is_valid_id(id) else None
-
     def _get_user(self, connection: Transaction, user_id: str) -> ChatUser:
-        return _require(self._find(self._chat.users.get, connection, user_id), "user", user_id)
+        return _require(self._chat.users.get(connection, self.scope, user_id), "user", user_id)
 
     def _lock_user(self, connection: Transaction, user_id: str) -> ChatUser:
         return _require(self._chat.users.get_for_update(connection, self.scope, user_id), "user", user_id)
 
     def _find_conversation(self, connection: Transaction, conversation_id: str) -> ChatConversation | None:
-        return self._find(self._chat.conversations.get, connection, conversation_id)
+        return self._chat.conversations.get(connection, self.scope, conversation_id)
 
     def _get_owned(self, connection: Transaction, request: ApiRequest, conversation_id: str) -> ChatConversation:
         found = self._find_conversation(connection, conversation_id)
@@ -417,21 +413,14 @@ class Operations:
         """Return the conversation of the caller and its participant that the path names."""
         user_id = request.ids["userId"]
         conversation = self._get_owned(connection, request, request.ids["conversationId"])
-        found = None
-        if is_valid_id(user_id):
-            found = self._chat.conversations.get_participant(connection, self.scope, conversation.id, user_id)
+        found = self._chat.conversations.get_participant(connection, self.scope, conversation.id, user_id)
         return conversation, _require(found, "participant", user_id)
 
     def _get_message(self, connection: Transaction, message_id: str) -> ChatMessage:
-        return _require(self._find(self._chat.messages.get, connection, message_id), "message", message_id)
+        return _require(self._chat.messages.get(connection, self.scope, message_id), "message", message_id)
 
     def _check_participant(self, connection: Transaction, request: ApiRequest, conversation_id: str) -> None:
-        is_participant = (
-            is_valid_id(conversation_id)
-            and is_valid_id(request.user_id)
-            and self._chat.conversations.has_participant(connection, self.scope, conversation_id, request.user_id)
-        )
-        if not is_participant:
+        if not self._chat.conversations.has_participant(connection, self.scope, conversation_id, request.user_id):
             raise _not_participant()
 
     @contextmanager
