@@ -13,8 +13,10 @@ from itertools import count
 from typing import Any
 
 import orjson
+import requests
 
-from cometbot.simulator.client import CallbackClient, CallbackResponse, basic_auth
+from cometbot.simulator.client import CallbackResponse, basic_auth, make_session, send
+from cometbot.simulator.world import World
 
 log = logging.getLogger(__name__)
 
@@ -53,26 +55,25 @@ class Shuffle:
     random: random.Random
 
 
-@dataclass(slots=True)
-class QueueOptions:
-    """Functions that a queue calls on every use, so that a changed setting takes effect at once."""
-
-    timeout: Callable[[], float]
-    redeliver: Callable[[], tuple[float, ...]]
-    shuffle: Callable[[], Shuffle | None]
-    record: Callable[[Callback, CallbackResponse], None]
-
-
 class CallbackQueue:
     """A queue of callbacks that are posted in the order in which they were added, unless they are shuffled.
 
-    A callback that failed is posted again later, after the callbacks that were added meanwhile, if ``redeliver`` says
-    so. ``stop`` keeps the queued callbacks for the next ``start``.
+    A callback that failed is posted again later, after the callbacks that were added meanwhile, if the behaviour of
+    ``world`` says so. ``get_shuffle`` is called before each callback, and ``record`` after it. ``stop`` keeps the
+    queued callbacks for the next ``start``.
     """
 
-    def __init__(self, name: str, options: QueueOptions) -> None:
+    def __init__(
+        self,
+        name: str,
+        world: World,
+        get_shuffle: Callable[[], Shuffle | None],
+        record: Callable[[Callback, CallbackResponse], None],
+    ) -> None:
         self._name = name
-        self._options = options
+        self._world = world
+        self._get_shuffle = get_shuffle
+        self._record = record
         self._pending: list[tuple[float, int, Callback]] = []
         self._serial = count()
         self._condition = threading.Condition()
@@ -124,17 +125,14 @@ class CallbackQueue:
             return not self._pending and not self._posting
 
     def _run(self, stop: threading.Event) -> None:
-        client = CallbackClient()
-        try:
+        with make_session() as session:
             while batch := self._wait_for_batch(stop):
-                self._post_all(client, batch)
-        finally:
-            client.close()
+                self._post_all(session, batch)
 
-    def _post_all(self, client: CallbackClient, batch: list[Callback]) -> None:
+    def _post_all(self, session: requests.Session, batch: list[Callback]) -> None:
         try:
             for callback in batch:
-                self._post(client, callback)
+                self._post(session, callback)
         except Exception:
             log.exception("cannot post the callbacks of a queue", extra={"queue": self._name})
         finally:
@@ -153,7 +151,7 @@ class CallbackQueue:
             return []
 
     def _pop_batch(self, stop: threading.Event) -> list[Callback]:
-        shuffle = self._options.shuffle()
+        shuffle = self._get_shuffle()
         if shuffle is None:
             return [heapq.heappop(self._pending)[2]]
         self._condition.wait_for(lambda: stop.is_set() or len(self._pending) >= shuffle.window, shuffle.max_wait)
@@ -168,11 +166,10 @@ class CallbackQueue:
         shuffled = shuffle.random.sample(batch, len(batch))
         return shuffled if shuffled != batch else batch[::-1]
 
-    def _post(self, client: CallbackClient, callback: Callback) -> None:
-        answer = client.post(
-            callback.url, orjson.dumps(callback.body), callback.headers(), timeout=self._options.timeout()
-        )
-        delays = self._options.redeliver()
+    def _post(self, session: requests.Session, callback: Callback) -> None:
+        behaviour, body = self._world.behaviour, orjson.dumps(callback.body)
+        answer = send(session, "POST", callback.url, body, callback.headers(), behaviour.callback_timeout)
+        delays = self._world.behaviour.redeliver
         if not 200 <= answer.status < 300 and callback.attempt <= len(delays):
             self.enqueue(replace(callback, attempt=callback.attempt + 1), delay=delays[callback.attempt - 1])
-        self._options.record(callback, answer)
+        self._record(callback, answer)

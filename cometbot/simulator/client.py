@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
 
 MAX_RESPONSE_BYTES = 64 * 1024
 BUTTON_TIMEOUT = 10.0
@@ -25,25 +24,11 @@ class CallbackResponse:
     seconds: float = 0.0
 
 
-class CallbackClient:
-    """A connection pool for the callbacks of one queue. Ignores the proxy settings of the environment."""
-
-    def __init__(self) -> None:
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.mount("http://", HTTPAdapter(pool_connections=4, pool_maxsize=4))
-
-    def post(self, url: str, body: bytes, headers: Mapping[str, str], *, timeout: float) -> CallbackResponse:
-        """Send one POST and return the response. Never raises because of what the receiver does.
-
-        ``timeout`` applies to the connection, to each read, and to the body as a whole. At most 64 KiB of the body are
-        read.
-        """
-        return _send(self._session, "POST", url, body, headers, timeout)
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._session.close()
+def make_session() -> requests.Session:
+    """Return a session that ignores the proxy settings of the environment."""
+    session = requests.Session()
+    session.trust_env = False
+    return session
 
 
 def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> CallbackResponse:
@@ -52,9 +37,8 @@ def press_button(method: str, url: str, headers: Mapping[str, str], body: bytes 
     Never raises because of what the receiver does.
     """
     headers = {"Content-Type": "application/json", "User-Agent": "CometChat-simulator", **headers}
-    with requests.Session() as session:
-        session.trust_env = False
-        return _send(session, method, url, body, headers, BUTTON_TIMEOUT)
+    with make_session() as session:
+        return send(session, method, url, body, headers, BUTTON_TIMEOUT)
 
 
 def basic_auth(username: str, password: str) -> str:
@@ -62,9 +46,14 @@ def basic_auth(username: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
 
 
-def _send(
+def send(
     session: requests.Session, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout: float
 ) -> CallbackResponse:
+    """Send one request and return the response. Never raises because of what the receiver does.
+
+    ``timeout`` applies to the connection, to each read, and to the body as a whole. At most 64 KiB of the body are
+    read.
+    """
     started = time.monotonic()
     options: dict[str, Any] = {"timeout": timeout, "allow_redirects": False, "stream": True}
     try:

@@ -152,17 +152,6 @@ def _check_clearance(group: GroupRecord, by: str, needed: Iterable[str] = SCOPES
         raise Refusal("ERR_GROUP_NO_CLEARANCE", f"The user {by} may not do this in the group {group.guid}.")
 
 
-_TRIGGERS = {
-    "added": "group_member_added",
-    "joined": "group_member_joined",
-    "left": "group_member_left",
-    "kicked": "group_member_kicked",
-    "banned": "group_member_banned",
-    "unbanned": "group_member_unbanned",
-    "scopeChanged": "group_member_scope_changed",
-}
-
-
 def _record_action(
     world: World, name: str, group: GroupRecord, uid: str, by: str = "", scopes: Mapping[str, str] | None = None
 ) -> StoredMessage:
@@ -187,5 +176,6 @@ def _record_action(
     }
     if by:
         data["by"] = serializer.user(by)
-    world.emit(_TRIGGERS[name], data, message=action)
+    event = "scope_changed" if name == "scopeChanged" else name
+    world.emit(f"group_member_{event}", data, message=action)
     return action

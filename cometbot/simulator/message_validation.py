@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from cometbot.simulator.errors import Refusal, bad_request
+from cometbot.simulator.records import StoredMessage
 from cometbot.simulator.schemas import DraftSchema, to_refusal
 
 MAX_MESSAGE_LENGTH = 65_536
@@ -29,28 +29,11 @@ _ERROR_CODES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class MessageDraft:
-    """A valid message that has no id and no sender yet."""
+def parse_draft(body: Mapping[str, Any], *, categories: Sequence[str]) -> StoredMessage:
+    """Return the message in a request's body, without an id, a sender and times.
 
-    receiver: str
-    receiver_type: str
-    category: str
-    type: str
-    data: Mapping[str, Any]
-    muid: str = ""
-    tags: tuple[str, ...] = ()
-    parent_id: str = ""
-    quoted_message_id: str = ""
-
-    @property
-    def mentioned(self) -> tuple[str, ...]:
-        """The uids that the text mentions, each once, in order."""
-        return find_mentions(self.data)
-
-
-def parse_draft(body: Mapping[str, Any], *, categories: Sequence[str]) -> MessageDraft:
-    """Parse and validate the message in a request's body. Raises :class:`Refusal` for the first error."""
+    Raises :class:`Refusal` for the first error.
+    """
     _check_envelope(body)
     if body["category"] not in categories:
         raise Refusal("ERR_INVALID_MESSAGE_CATEGORY", f"The category {body['category']} is not allowed here.")
@@ -59,7 +42,7 @@ def parse_draft(body: Mapping[str, Any], *, categories: Sequence[str]) -> Messag
     _check_size(body)
     if body["type"] in MEDIA_TYPES and body["category"] == "message" and data.get("attachments"):
         data.setdefault("url", data["attachments"][0]["url"])
-    return MessageDraft(
+    return StoredMessage(
         receiver=body["receiver"].lower(),
         receiver_type=body["receiverType"],
         category=body["category"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from cometbot.simulator.directory import check_joined
 from cometbot.simulator.errors import Refusal, bad_request
-from cometbot.simulator.message_validation import MessageDraft, check_content, find_mentions, parse_draft
+from cometbot.simulator.message_validation import check_content, find_mentions, parse_draft
 from cometbot.simulator.records import APP_SYSTEM, Reaction, StoredMessage
 from cometbot.simulator.schemas import EditSchema, load
 from cometbot.simulator.world import World, conversation_id
@@ -133,7 +133,7 @@ def get_accessible_message(world: World, message_id: str, uid: str) -> StoredMes
     return message
 
 
-def _check_receiver(world: World, sender: str, draft: MessageDraft) -> None:
+def _check_receiver(world: World, sender: str, draft: StoredMessage) -> None:
     if draft.receiver_type == "user":
         receiver = world.directory.user(draft.receiver)
         if sender in receiver.blocked:
@@ -157,26 +157,20 @@ def _check_thread(world: World, parent_id: str, conversation: str) -> None:
 
 
 def _make_message(
-    world: World, draft: MessageDraft, sender: str, conversation: str, parent_id: str, resource: str
+    world: World, draft: StoredMessage, sender: str, conversation: str, parent_id: str, resource: str
 ) -> StoredMessage:
     now = world.now()
-    message = StoredMessage(
+    return replace(
+        draft,
         id=world.message_store.next_id(),
         conversation_id=conversation,
         sender=sender,
-        receiver_type=draft.receiver_type,
-        receiver=draft.receiver,
-        category=draft.category,
-        type=draft.type,
         data={**draft.data, "resource": resource} if resource else draft.data,
         sent_at=now,
         updated_at=now,
-        muid=draft.muid,
         parent_id=parent_id,
-        quoted_message_id=draft.quoted_message_id,
-        tags=draft.tags,
+        mentions=_known_mentions(world, draft),
     )
-    return replace(message, mentions=_known_mentions(world, message)) if draft.mentioned else message
 
 
 def _known_mentions(world: World, message: StoredMessage) -> tuple[str, ...]:

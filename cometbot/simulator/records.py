@@ -114,19 +114,22 @@ class Reaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredMessage:
-    """A message in its current version. Immutable: a change replaces it. ``data`` is as sent, without entities."""
+    """A message in its current version. Immutable: a change replaces it. ``data`` is as sent, without entities.
 
-    id: str
+    A message that is still to be sent has no id, conversation, sender and times.
+    """
+
+    id: str = ""
     muid: str = ""
     parent_id: str = ""
-    conversation_id: str
-    sender: str
+    conversation_id: str = ""
+    sender: str = ""
     receiver_type: str
     receiver: str
     category: str
     type: str
     data: Mapping[str, Any]
-    sent_at: int
+    sent_at: int = 0
     edited_at: int = 0
     edited_by: str = ""
     deleted_at: int = 0
@@ -134,7 +137,7 @@ class StoredMessage:
     reply_count: int = 0
     tags: tuple[str, ...] = ()
     quoted_message_id: str = ""
-    updated_at: int
+    updated_at: int = 0
     mentions: tuple[str, ...] = ()
     reactions: tuple[Reaction, ...] = ()
 

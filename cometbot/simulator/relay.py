@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cometbot.simulator.callback_queue import Callback, CallbackQueue, QueueOptions
+from cometbot.simulator.callback_queue import Callback, CallbackQueue
 from cometbot.simulator.client import CallbackResponse
 from cometbot.simulator.journal import mask_headers
 from cometbot.simulator.misbehaviour import Misbehaviour
@@ -24,12 +24,6 @@ class Relay:
         self._misbehaviour = misbehaviour
         self._queues: dict[tuple[str, int], CallbackQueue] = {}
         self._running = False
-        self._queue_options = QueueOptions(
-            timeout=lambda: world.behaviour.callback_timeout,
-            redeliver=lambda: world.behaviour.redeliver,
-            shuffle=misbehaviour.get_shuffle,
-            record=self._record,
-        )
 
     def handle_event(self, event: WebhookEvent) -> None:
         """Queue the callbacks that ``event`` causes. Called with the world's lock held."""
@@ -117,7 +111,8 @@ class Relay:
         name = f"{callback.trigger == 'after_message'}:{callback.target}"
         queue_key = (name, zlib.crc32(order_by.encode()) % threads)
         if queue_key not in self._queues:
-            self._queues[queue_key] = CallbackQueue(f"{callback.target}-{queue_key[1]}", self._queue_options)
+            name = f"{callback.target}-{queue_key[1]}"
+            self._queues[queue_key] = CallbackQueue(name, self._world, self._misbehaviour.get_shuffle, self._record)
         for duplicate in self._misbehaviour.with_duplicates(callback):
             self._queues[queue_key].enqueue(duplicate)
         if self._running:

@@ -18,7 +18,7 @@ from cometbot.messages import Custom, Media, Message, Text
 from cometbot.models import Attachment, Conversation
 from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
 from cometbot.simulator.callback_queue import Callback
-from cometbot.simulator.client import CallbackClient, CallbackResponse
+from cometbot.simulator.client import CallbackResponse, make_session, send
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
@@ -162,11 +162,8 @@ class CometChatFake(Fake):
         return CallbackResponse(answer.status_code, answer.text)
 
     def _post_by_http(self, callback: Callback) -> None:
-        client = CallbackClient()
-        try:
-            client.post(callback.url, orjson.dumps(callback.body), callback.headers(), timeout=10)
-        finally:
-            client.close()
+        with make_session() as session:
+            send(session, "POST", callback.url, orjson.dumps(callback.body), callback.headers(), timeout=10)
 
     def _user(self, actor: Actor) -> simulator.Actor:
         directory = self.simulator.world.directory
