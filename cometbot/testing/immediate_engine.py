@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+from sqlalchemy.engine import make_url
+
 from cometbot.delivery import Check, Engine
 from cometbot.dispatch import ErrorClasses
-from cometbot.store.database import Database, PreparedStatement
-from cometbot.store.factory import database_from_url
+from cometbot.store.database import PreparedStatement
+from cometbot.store.sqlite import SQLite
 
 _PREPARED_STATEMENTS: WeakKeyDictionary[Any, PreparedStatement] = WeakKeyDictionary()
 """Compiled statements, shared by all databases in memory, since a test suite creates many."""
@@ -64,43 +65,19 @@ def _pytest_outcomes() -> ErrorClasses:
     return tuple(verdict.Exception for verdict in (pytest.fail, pytest.skip, pytest.xfail, pytest.exit))
 
 
-class MemoryDatabase(Database):
+class MemoryDatabase(SQLite):
     """A database that is discarded on close. Its clock stands at ``now`` (Unix seconds) until that is set."""
 
     def __init__(self, now: float | None = None) -> None:
+        super().__init__(make_url("sqlite://"))
         self.now = time.time() if now is None else now
-        self._inner = database_from_url("sqlite://")
 
     @property
     def clock(self) -> Callable[[], float]:
         return lambda: self.now
 
-    def write(self, *, durable: bool = True, timeout: float | None = None) -> AbstractContextManager[Any]:
-        return self._inner.write(durable=durable, timeout=timeout)
-
-    def read(self) -> AbstractContextManager[Any]:
-        return self._inner.read()
-
-    def snapshot(self) -> AbstractContextManager[Any]:
-        return self._inner.snapshot()
-
-    def size(self, connection: Any) -> int:
-        return self._inner.size(connection)
-
-    def insert(self, table: Any) -> Any:
-        return self._inner.insert(table)
-
     def prepare(self, statement: Any) -> PreparedStatement:
         prepared = _PREPARED_STATEMENTS.get(statement)
         if prepared is None:
-            prepared = _PREPARED_STATEMENTS[statement] = self._inner.prepare(statement)
+            prepared = _PREPARED_STATEMENTS[statement] = super().prepare(statement)
         return prepared
-
-    def open(self) -> None:
-        self._inner.open()
-
-    def upgrade(self) -> None:
-        self._inner.upgrade()
-
-    def close(self) -> None:
-        self._inner.close()
