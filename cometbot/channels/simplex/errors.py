@@ -18,10 +18,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any
 
 from cometbot.channels.simplex.protocol.command import Command
 from cometbot.channels.simplex.protocol.frames import Record
+from cometbot.channels.simplex.protocol.objects import find, find_object
 from cometbot.errors import ChannelError, NotFound, OutcomeUnknown, RateLimited, Rejected, Unreachable
 
 BUSY_RETRY_AFTER = 1.0
@@ -102,26 +104,22 @@ class AnswerMissing(OutcomeUnknown):
 
 def get_error_tags(chat_error: object) -> tuple[str, ...]:
     """Return the tags of a ``ChatError``, outermost first, as far as they exist; unknown ones are included."""
-    if not isinstance(chat_error, Mapping) or not isinstance(chat_error.get("type"), str):
-        return ()
-    outer = chat_error["type"]
-    inner = chat_error.get(_INNER_ERROR_FIELDS.get(outer, ""))
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("type"), str):
-        return (outer,)
-    innermost = (inner.get(name) for name in _AGENT_ERROR_FIELDS)
-    deeper = [item["type"] for item in innermost if isinstance(item, Mapping) and isinstance(item.get("type"), str)]
-    return (outer, inner["type"], *deeper[:1])
+    outer = find(chat_error, "type")
+    inner = find(chat_error, _INNER_ERROR_FIELDS.get(str(outer), "type"))
+    innermost = (find(inner, f"{name}.type") for name in _AGENT_ERROR_FIELDS)
+    tags = [outer, find(inner, "type"), next((tag for tag in innermost if isinstance(tag, str)), None)]
+    return tuple(takewhile(lambda tag: isinstance(tag, str), tags))
 
 
 def error_from(record: Record, command: Command) -> CommandFailed:
     """Return the exception for an answer that is an error."""
-    chat_error = record.raw.get("chatError")
+    chat_error = find_object(record.raw, "chatError")
     tags = get_error_tags(chat_error)
     code = ".".join(tags) or "unknown"
     text = f"the SimpleX CLI refused {command.keyword}: {code}" + _explain(tags, chat_error)
     error = _classify(tags, code, text)
     error.tags = tags
-    error.chat_error = chat_error if isinstance(chat_error, Mapping) else {}
+    error.chat_error = chat_error
     error.keyword = command.keyword
     return error
 
@@ -142,8 +140,7 @@ def _explain(tags: tuple[str, ...], chat_error: object) -> str:
     if not tags:
         return " (the answer names no error)"
     words = _EXPLANATIONS.get(tags[-1], "")
-    if tags[-1] == "commandError" and isinstance(chat_error, Mapping):
-        inner = chat_error.get("errorType")
-        message = inner.get("message") if isinstance(inner, Mapping) else None
-        words += f": {message:.100}" if isinstance(message, str) else ""
+    message = find(chat_error, "errorType.message")
+    if tags[-1] == "commandError" and isinstance(message, str):
+        words += f": {message:.100}"
     return f" ({words})" if words else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -225,18 +224,8 @@ def _digest(raw: Mapping[str, Any]) -> str:
 
 
 def _dump_json(raw: Mapping[str, Any]) -> bytes:
-    """Return an object as JSON. Raises :class:`PayloadError` if it is nested too deep.
-
-    The fallback accepts objects nested deeper than orjson does, since remote users control the nesting.
-    """
-    try:
-        return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
-    except TypeError:
-        pass
-    try:
-        return json.dumps(raw, sort_keys=True).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise PayloadError("it is nested too deep to be stored") from error
+    """Return an object as JSON, which is possible for all that :func:`decode_frame` returns."""
+    return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
 
 
 def _limit_key(key: str) -> str:

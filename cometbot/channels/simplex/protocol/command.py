@@ -18,6 +18,9 @@ COMMAND_LIMIT = 16 * 1024 * 1024
 """Maximum bytes of one command. This is far above the CLI's own limits, and prevents a mistake from filling its memory.
 """
 
+_ESCAPED_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
+"""NUL as JSON. After an odd number of other backslashes, these characters are those of the text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -100,7 +103,7 @@ def to_json(value: object, what: str) -> str:
         text = orjson.dumps(value).decode()
     except (TypeError, RecursionError, UnicodeError) as error:
         raise MessageError(f"{what} cannot be written as JSON: {error}") from error
-    if "\\u0000" in text and _contains_nul(value):
+    if _ESCAPED_NUL.search(text):
         raise MessageError(f"{what} holds the character NUL, which SimpleX cannot carry; remove it")
     if "null" in text and _contains_non_finite(value):
         raise MessageError(f"{what} holds a number that is NaN or infinite, which JSON lacks; remove it")
@@ -112,14 +115,6 @@ def json_object(value: Mapping[str, Any], what: str) -> str:
     if not isinstance(value, Mapping):
         raise MessageError(f"{what} must be an object with named fields, not {type(value).__name__}")
     return to_json(dict(value), what)
-
-
-def _contains_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, Mapping):
-        return any(_contains_nul(item) for pair in value.items() for item in pair)
-    return isinstance(value, list | tuple) and any(map(_contains_nul, value))
 
 
 def _contains_non_finite(value: object) -> bool:

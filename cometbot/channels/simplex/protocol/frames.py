@@ -105,13 +105,12 @@ def _load_json(data: str | bytes) -> Any:
             orjson.dumps(value)  # raises TypeError for what later code could not write
         return value
     except (ValueError, TypeError) as refusal:
-        text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+        text = limit_depth(data if isinstance(data, str) else data.decode("utf-8", "replace"))
         try:
-            return _replace_surrogates(
-                json.loads(limit_depth(text), parse_float=_parse_number, parse_int=_parse_number, parse_constant=str)
-            )
+            value = json.loads(text, parse_float=_parse_number, parse_int=_parse_number, parse_constant=str)
         except (ValueError, RecursionError):
             raise refusal from None
+        return orjson.loads(_replace_surrogates(json.dumps(value, ensure_ascii=False)))
 
 
 def _parse_number(digits: str) -> float | int | None:
@@ -122,17 +121,9 @@ def _parse_number(digits: str) -> float | int | None:
     return value if math.isfinite(value) else None
 
 
-def _replace_surrogates(value: Any) -> Any:
-    """Return ``value`` with lone surrogates replaced."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, list):
-        return [_replace_surrogates(item) for item in value]
-    return (
-        {_replace_surrogates(key): _replace_surrogates(item) for key, item in value.items()}
-        if isinstance(value, dict)
-        else value
-    )
+def _replace_surrogates(text: str) -> str:
+    """Return ``text`` with lone surrogates replaced."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _find_record(frame: Mapping[str, Any]) -> object:
