@@ -7,6 +7,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
@@ -346,10 +347,8 @@ class SimplexChannel(Channel):
 
     def _delete(self, ref: ChatRef, item_id: int, ends_at: float) -> None:
         """Delete a message for everybody. Does nothing if it no longer exists."""
-        try:
+        with suppress(CommandNotFound):
             self._run_command(commands.delete_chat_item(ref, [item_id], "broadcast"), ends_at)
-        except CommandNotFound:
-            return
 
     def _react(self, ref: ChatRef, item_id: int, emoji: str, ends_at: float) -> None:
         """Add a reaction to a message. Does nothing if the bot has added it already."""

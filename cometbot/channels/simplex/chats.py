@@ -10,8 +10,8 @@ from typing import Any
 from cometbot.channels.simplex.errors import AnswerMissing, CommandDelayed, CommandFailed, CommandNotFound
 from cometbot.channels.simplex.models import ChatSummary
 from cometbot.channels.simplex.protocol import ChatRef, Command, Record, SendCommand, commands
-from cometbot.channels.simplex.protocol.objects import Raw, find, find_list, find_object
-from cometbot.channels.simplex.schemas import read_chat, read_field
+from cometbot.channels.simplex.protocol.objects import Raw, find, find_list, find_object, read_or_none
+from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import MessageError, PayloadError
 
 log = logging.getLogger(__name__)
@@ -117,13 +117,7 @@ def _find_changed_chats(send_command: SendCommand, user_id: int, after: int, pos
 def _list_chats(send_command: SendCommand, user_id: int, count: int) -> tuple[list[ChatSummary], int]:
     """Return the chats that changed last, without unreadable ones, and their number including those."""
     listed = find_list(send_command(commands.get_chats(user_id, count=count)).raw, "chats")
-    chats = []
-    for item in listed:
-        try:
-            chats.append(read_chat(item))
-        except PayloadError as error:
-            log.debug("skipped an unreadable chat in the SimpleX CLI's list: %s", error)
-    return chats, len(listed)
+    return list(filter(None, (read_or_none(ChatSummary, item) for item in listed))), len(listed)
 
 
 def _get_newest_id(chat: ChatSummary) -> int:

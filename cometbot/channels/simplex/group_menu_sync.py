@@ -12,7 +12,7 @@ from cometbot.channels.simplex.command_menu import is_same_menu
 from cometbot.channels.simplex.errors import ConnectionLost, NotConnected
 from cometbot.channels.simplex.models import GroupInfo
 from cometbot.channels.simplex.protocol import Record, SendCommand, commands
-from cometbot.channels.simplex.protocol.objects import Raw, find, find_list, find_object, read_object
+from cometbot.channels.simplex.protocol.objects import Raw, find, find_list, find_object, read_or_none
 from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import ChannelError, PayloadError
 
@@ -79,7 +79,7 @@ class GroupMenuSync(BackgroundThread):
                 return [self._pending_groups.popleft()]
             self._is_full_sync, user_id = False, self._user_id
         listed = find_list(fetch_groups(self._send_command, user_id)[0].raw, "groups")
-        return [group for group in map(_read_group, listed) if group is not None]
+        return list(filter(None, (read_or_none(GroupInfo, raw, logging.INFO) for raw in listed)))
 
     def _sync_group(self, group: GroupInfo) -> None:
         """Write the menu into the group's current profile.
@@ -99,8 +99,8 @@ class GroupMenuSync(BackgroundThread):
             _log.info("cannot update the command menu of the group %d: %s", group.group_id, error)
 
     def _fetch_group(self, group_id: int) -> GroupInfo | None:
-        info = find(self._send_command(commands.list_members(group_id)).raw, "group.groupInfo")
-        return None if info is None else _read_group(info)
+        answer = self._send_command(commands.list_members(group_id))
+        return read_or_none(GroupInfo, find(answer.raw, "group.groupInfo"), logging.INFO)
 
     def _is_outdated(self, group: GroupInfo) -> bool:
         return self._is_own_group(group) and not is_same_menu(
@@ -118,15 +118,6 @@ class GroupMenuSync(BackgroundThread):
         if group.business is not None:
             return group.business.business_id == own.member_id
         return own.role == "owner" and bool(self._menu)
-
-
-def _read_group(raw: object) -> GroupInfo | None:
-    """Return a group of a list, or None for one that cannot be read, so that the others are still handled."""
-    try:
-        return read_object(GroupInfo, raw)
-    except PayloadError as error:
-        _log.info("skipped an unreadable group: %s", error)
-        return None
 
 
 def _get_profile(group: GroupInfo) -> Raw:

@@ -20,10 +20,10 @@ from cometbot.channels.simplex.protocol.objects import (
     find_list,
     is_object,
     read_object,
+    read_or_none,
     read_tag,
 )
 from cometbot.channels.simplex.protocol.refs import ChatRef
-from cometbot.errors import PayloadError
 
 RECEIVED_MESSAGE = "rcvMsgContent"
 SENT_MESSAGE = "sndMsgContent"
@@ -76,13 +76,8 @@ def _read_reacted_item(reaction: Raw) -> Item:
 
 
 def _read_valid_items(chat: Raw) -> tuple[Item, ...]:
-    items = []
-    for raw in find_list(chat, "chatItems"):
-        try:
-            items.append(read_object(Item, {"chatInfo": chat.get("chatInfo"), "chatItem": raw}))
-        except PayloadError:
-            continue
-    return tuple(items)
+    wholes = ({"chatInfo": chat.get("chatInfo"), "chatItem": raw} for raw in find_list(chat, "chatItems"))
+    return tuple(filter(None, (read_or_none(Item, whole) for whole in wholes)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

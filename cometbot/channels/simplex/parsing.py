@@ -38,6 +38,7 @@ _MEMBERSHIP: Mapping[str, tuple[str, str, str]] = {
     "userJoinedGroup": ("joined", "hostMember", ""),
     "memberRole": ("scope_changed", "byMember", "member"),
     "memberAcceptedByOther": ("added", "acceptingMember", "member"),
+    "memberBlockedForAll": ("banned", "byMember", "member"),
 }
 """By the event's tag: the action, and the fields with the actor and the member (empty: the bot)."""
 
@@ -69,15 +70,12 @@ def read_record(body: bytes) -> Record:
 
 def parse(record: Record, context: EventContext) -> events.Event:
     """Return the event for a record. Raises :class:`PayloadError` if the record does not have the required shape."""
-    if record.type in _MEMBERSHIP:
-        return _parse_membership(record, context)
-    parser = _PARSERS.get(record.type)
-    return parser(record, context) if parser else _parse_unknown(record, context)
+    return _PARSERS.get(record.type, _parse_unknown)(record, context)
 
 
 def has_event_type(record: Record) -> bool:
     """Return True if :func:`parse` has a type for the event, False if handlers receive an ``UnknownEvent``."""
-    return record.type in _PARSERS or record.type in _MEMBERSHIP
+    return record.type in _PARSERS
 
 
 def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> events.MessageEvent:
@@ -278,19 +276,14 @@ def _parse_reaction(record: Record, context: EventContext) -> events.Event:
 
 def _parse_membership(record: Record, context: EventContext) -> events.Event:
     action, by, whom = _MEMBERSHIP[record.type]
+    if record.raw.get("blocked") is False:
+        action = "unbanned"
     group: GroupInfo | None = read_field(record, "groupInfo")
     actor = ids.make_member_user(require_field(record, by), group)
     member = ids.make_member_user(require_field(record, whom), group) if whom else context.bot_user
     scope, before = (str(record.raw.get(name) or "") for name in ("toRole", "fromRole"))
     common = _common_fields(context, record, actor, group)
     return events.MembershipEvent(**common, action=action, members=(member,), scope=scope, old_scope=before)
-
-
-def _parse_block(record: Record, context: EventContext) -> events.Event:
-    group: GroupInfo | None = read_field(record, "groupInfo")
-    action = "unbanned" if record.raw.get("blocked") is False else "banned"
-    actor, member = (ids.make_member_user(require_field(record, name), group) for name in ("byMember", "member"))
-    return events.MembershipEvent(**_common_fields(context, record, actor, group), action=action, members=(member,))
 
 
 def _parse_connected_contact(record: Record, context: EventContext) -> events.Event:
@@ -343,7 +336,7 @@ _PARSERS: Mapping[str, Callable[[Record, EventContext], events.Event]] = {
     "chatItemsDeleted": _parse_deletion,
     "groupChatItemsDeleted": _parse_group_deletion,
     "chatItemReaction": _parse_reaction,
-    "memberBlockedForAll": _parse_block,
+    **dict.fromkeys(_MEMBERSHIP, _parse_membership),
     "contactConnected": _parse_connected_contact,
     "acceptingBusinessRequest": _parse_business_contact,
     "businessRequestAlreadyAccepted": _parse_business_contact,

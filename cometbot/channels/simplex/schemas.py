@@ -14,10 +14,8 @@ from typing import Any
 
 from cometbot.channels.simplex import models
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.protocol.objects import CliObject, find, read_object
+from cometbot.channels.simplex.protocol.objects import CliObject, find, read_object, read_or_none
 from cometbot.errors import PayloadError
-
-_log = logging.getLogger(__name__)
 
 _FIELDS_BY_MODEL: dict[type[CliObject], str] = {
     models.User: "user user_",
@@ -82,11 +80,7 @@ def read_item(raw: object) -> models.Item:
 
 def read_item_or_none(raw: object, level: int = logging.WARNING) -> models.Item | None:
     """Return the item in an ``AChatItem``, or None for one that cannot be read, which is logged at ``level``."""
-    try:
-        return read_item(raw)
-    except (PayloadError, RecursionError) as error:
-        _log.log(level, "skipped an unreadable chat item: %s", error)
-        return None
+    return read_or_none(models.Item, raw, level)
 
 
 def read_chat(raw: object) -> models.ChatSummary:

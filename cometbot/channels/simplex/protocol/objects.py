@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field
@@ -26,6 +27,8 @@ from cometbot.channels.simplex.protocol.refs import MAX_ID
 from cometbot.errors import PayloadError
 
 Raw = Mapping[str, Any]
+
+_log = logging.getLogger(__name__)
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,12}))?(?:Z|\+00:00)")
 
@@ -61,6 +64,15 @@ def read_object(model: type[Object], raw: object) -> Object:
     if faults:
         raise _shape_error(faults)
     return model(**values, raw=raw)
+
+
+def read_or_none(model: type[Object], raw: object, level: int = logging.DEBUG) -> Object | None:
+    """Return the value of ``model`` for an object. One that cannot be read is logged at ``level``: returns None."""
+    try:
+        return read_object(model, raw)
+    except PayloadError as error:
+        _log.log(level, "skipped an unreadable %s of the SimpleX CLI: %s", model.__name__, error)
+        return None
 
 
 def find(value: object, path: str) -> Any:
