@@ -129,35 +129,25 @@ def _merged(feature: str) -> JsonObject:
     }
 
 
-def member(
-    member_id: int,
-    group_id: int,
-    name: str,
-    at: str,
-    *,
-    role: str = "member",
-    category: str = "invitee",
-    status: str = "connected",
-    profile: Mapping[str, Any] | None = None,
-) -> JsonObject:
-    """Return a group member."""
-    shown = profile or {"displayName": name, "fullName": ""}
+def member(member_id: int, group_id: int, name: str, at: str, **fields: Any) -> JsonObject:
+    """Return a group member, with ``fields`` in place of the usual ones."""
     return {
         "groupMemberId": member_id,
         "groupId": group_id,
         "indexInGroup": member_id,
         "memberId": encode_base64(f"member{member_id}"),
-        "memberRole": role,
-        "memberCategory": category,
-        "memberStatus": status,
+        "memberRole": "member",
+        "memberCategory": "invitee",
+        "memberStatus": "connected",
         "memberSettings": {"showMessages": True},
         "blockedByAdmin": False,
         "invitedBy": {"type": "unknown"},
         "localDisplayName": name,
-        "memberProfile": local_profile(member_id, shown),
+        "memberProfile": local_profile(member_id, {"displayName": name, "fullName": ""}),
         "memberContactProfileId": member_id,
         "memberChatVRange": {"minVersion": 1, "maxVersion": 16},
         **_dates(at),
+        **fields,
     }
 
 

@@ -28,16 +28,9 @@ class GroupCommands(CommandHandlerBase):
         user, at = self.state.user, self.state.now()
         number = self.state.next_number("group")
         shown = {key: user["profile"][key] for key in ("displayName", "fullName", "peerType") if key in user["profile"]}
-        own = api_objects.member(
-            self.state.next_number("member"),
-            number,
-            user["localDisplayName"],
-            at,
-            role=role,
-            category="user",
-            status=status,
-            profile=shown,
-        )
+        own_id = self.state.next_number("member")
+        fields = {"memberRole": role, "memberStatus": status, "memberProfile": api_objects.local_profile(own_id, shown)}
+        own = api_objects.member(own_id, number, user["localDisplayName"], at, memberCategory="user", **fields)
         group = {"info": api_objects.group_info(number, profile, own, at), "members": {}, "link": None}
         self.state.groups[str(number)] = group
         self.state.set_owner("group", number)
@@ -48,9 +41,8 @@ class GroupCommands(CommandHandlerBase):
     ) -> JsonObject:
         """Add a member to a group."""
         info = group["info"]
-        member = api_objects.member(
-            self.state.next_number("member"), info["groupId"], name, self.state.now(), role=role
-        )
+        number, at = self.state.next_number("member"), self.state.now()
+        member = api_objects.member(number, info["groupId"], name, at, memberRole=role)
         if contact_id is not None:
             member["memberContactId"] = contact_id
         group["members"][str(member["groupMemberId"])] = member
@@ -66,7 +58,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_group_profile(self, request: Request) -> JsonObject:
         """Replace the whole profile of a group."""
-        info = self._require_role(request, "owner", "admin")["info"]
+        info = self._require_role(request, "admin")["info"]
         before = api_objects.copy(info)
         profile = require_object(request.json, "displayName", "fullName")
         fresh = api_objects.group_info(info["groupId"], profile, info["membership"], info["createdAt"])
@@ -76,7 +68,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_add_member(self, request: Request) -> JsonObject:
         """Invite a contact, who joins at once."""
-        group = self._require_role(request, "admin", "owner")
+        group = self._require_role(request, "admin")
         contact = self.state.contact(request.number("number"))
         name = contact["localDisplayName"]
         if any(member.get("memberContactId") == contact["contactId"] for member in group["members"].values()):
@@ -101,7 +93,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_accept_member(self, request: Request) -> JsonObject:
         """Accept a member who waits for approval."""
-        group = self._require_role(request, "moderator", "admin", "owner")
+        group = self._require_role(request, "moderator")
         member = self.state.member(request.number("group"), request.number("number"))
         if member["memberStatus"] not in ("pending_approval", "pending_review"):
             raise chat_refusal("groupMemberNotActive")
@@ -110,28 +102,20 @@ class GroupCommands(CommandHandlerBase):
 
     def do_members_role(self, request: Request) -> JsonObject:
         """Change the role of members."""
-        group = self._require_role(request, "admin", "owner")
-        members = self._members(request)
-        for member in members:
-            member["memberRole"] = request.text("role")
+        group, members = self._change_members(request, "admin", memberRole=request.text("role"))
         fields = {"members": members, "toRole": request.text("role"), "msgSigned": False}
         return self.reply("membersRoleUser", groupInfo=group["info"], **fields)
 
     def do_block_members(self, request: Request) -> JsonObject:
         """Hide the messages of members from everybody, or show them again."""
-        group = self._require_role(request, "moderator", "admin", "owner")
-        members = self._members(request)
-        for member in members:
-            member["blockedByAdmin"] = request.is_on()
+        group, members = self._change_members(request, "moderator", blockedByAdmin=request.is_on())
         fields = {"members": members, "blocked": request.is_on(), "msgSigned": False}
         return self.reply("membersBlockedForAllUser", groupInfo=group["info"], **fields)
 
     def do_remove_members(self, request: Request) -> JsonObject:
         """Remove members."""
-        group = self._require_role(request, "admin", "owner")
-        members = self._members(request)
+        group, members = self._change_members(request, "admin", memberStatus="removed")
         for member in members:
-            member["memberStatus"] = "removed"
             del group["members"][str(member["groupMemberId"])]
         group["info"]["groupSummary"]["currentMembers"] = len(group["members"]) + 1
         fields = {"members": members, "withMessages": request.is_on("messages"), "msgSigned": False}
@@ -164,7 +148,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_create_link(self, request: Request) -> JsonObject:
         """Create a link for joining a group."""
-        group = self._require_role(request, "admin", "owner")
+        group = self._require_role(request, "admin")
         if group["link"] is not None:
             raise store_refusal("duplicateGroupLink", groupInfo=api_objects.copy(group["info"]))
         number = request.number("group")
@@ -207,16 +191,20 @@ class GroupCommands(CommandHandlerBase):
         """Allow a group to use this profile as its relay."""
         return self.reply("relayGroupAllowed", groupInfo=self.group_info(request))
 
-    def _require_role(self, request: Request, *roles: str) -> JsonObject:
-        """Return the group. Raises :class:`CommandRefused` if the bot does not have one of the roles."""
+    def _require_role(self, request: Request, role: str) -> JsonObject:
+        """Return the group. Raises :class:`CommandRefused` if the bot's role in it is below ``role``."""
         group = self.state.group(request.number("group"))
-        if group["info"]["membership"]["memberRole"] not in roles:
-            lowest = min(roles, key=ROLES.index)
-            raise chat_refusal("groupUserRole", groupInfo=api_objects.copy(group["info"]), requiredRole=lowest)
+        if ROLES.index(group["info"]["membership"]["memberRole"]) < ROLES.index(role):
+            raise chat_refusal("groupUserRole", groupInfo=api_objects.copy(group["info"]), requiredRole=role)
         return group
 
-    def _members(self, request: Request) -> list[JsonObject]:
-        return [self.state.member(request.number("group"), number) for number in request.numbers("ids")]
+    def _change_members(self, request: Request, role: str, **changes: Any) -> tuple[JsonObject, list[JsonObject]]:
+        """Change the members that a command names, and return the group and them. The bot needs ``role`` or more."""
+        group = self._require_role(request, role)
+        members = [self.state.member(request.number("group"), number) for number in request.numbers("ids")]
+        for member in members:
+            member.update(changes)
+        return group, members
 
     def _require_link(self, request: Request) -> JsonObject:
         group = self.state.group(request.number("group"))

@@ -69,7 +69,8 @@ class FakeServer:
     """A server on 127.0.0.1 for any number of clients, on any path but ``/control``.
 
     Each event is sent to exactly one of the connected clients; without clients events wait. ``control`` answers
-    messages on ``/control``.
+    messages on ``/control``. ``port`` is where it listens, or will listen again; 0 before the first start if any port
+    will do.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class FakeServer:
         credentials: tuple[str, str] | None = None,
         control: Callable[[str], str] | None = None,
     ) -> None:
-        self._handlers, self._port, self.form = handlers, port, form
+        self._handlers, self.port, self.form = handlers, port, form
         self._credentials, self._control = credentials, control
         self.has_unknown_fields = False
         self.commands: deque[str] = deque(maxlen=100_000)
@@ -98,17 +99,12 @@ class FakeServer:
         self._thread: threading.Thread | None = None
         handlers.state.emit = self.emit
 
-    @property
-    def port(self) -> int:
-        """The port where it listens, or will listen again; 0 before the first start if any port will do."""
-        return self._port
-
     def start(self) -> None:
         """Start listening, on the same port as before if there was one."""
         self._server = serve(
             self._handle,
             "127.0.0.1",
-            self._port,
+            self.port,
             process_request=self._authenticate,
             compression=None,
             max_size=_MAX_FRAME_BYTES,
@@ -117,7 +113,7 @@ class FakeServer:
             close_timeout=1,
             logger=_logger,
         )
-        self._port = self._server.socket.getsockname()[1]
+        self.port = self._server.socket.getsockname()[1]
         self._thread = threading.Thread(target=self._server.serve_forever, name="fake-simplex-cli", daemon=True)
         self._thread.start()
 
