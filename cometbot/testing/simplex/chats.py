@@ -9,7 +9,7 @@ from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_grammar import Request
 from cometbot.testing.simplex.connections import ConnectionCommands
 from cometbot.testing.simplex.profiles import require_object, unparsable_command
-from cometbot.testing.simplex.state import store_refusal
+from cometbot.testing.simplex.state import find_row, store_refusal
 
 _MAX_CHATS = 5000
 _DEFAULT_QUERY = {"type": "filters", "favorite": False, "unread": False}
@@ -20,9 +20,8 @@ class ChatCommands(ConnectionCommands):
 
     def do_accept_contact(self, request: Request) -> JsonObject:
         """Turn a contact request into a contact."""
-        contact_request = self.state.request(request.number("id"))
-        del self.state.requests[request.text("id")]
-        contact = self.add_contact(contact_request["localDisplayName"])
+        contact_request = self._pop_request(request)
+        contact = self.state.add_contact(contact_request["localDisplayName"])
         answer = self.reply("acceptingContactRequest", contact=contact)
         self.state.emit_event("contactSndReady", contact=contact)
         self.state.emit_event("contactConnected", contact=contact)
@@ -30,20 +29,26 @@ class ChatCommands(ConnectionCommands):
 
     def do_reject_contact(self, request: Request) -> JsonObject:
         """Delete a contact request."""
-        contact_request = self.state.request(request.number("id"))
-        del self.state.requests[request.text("id")]
+        contact_request = self._pop_request(request)
         return self.reply("contactRequestRejected", contactRequest=contact_request)
+
+    def _pop_request(self, request: Request) -> JsonObject:
+        number = request.number("id")
+        missing = store_refusal("contactRequestNotFound", contactRequestId=number)
+        found = find_row(self.state.requests, number, missing)
+        del self.state.requests[str(number)]
+        return found
 
     def do_list_contacts(self, request: Request) -> JsonObject:
         """Return all contacts."""
-        return self.reply("contactsList", contacts=self.state.owned_contacts())
+        return self.reply("contactsList", contacts=list(self.state.contacts.values()))
 
     def do_list_groups(self, request: Request) -> JsonObject:
         """Return all groups, or those with a word in their name, or with a contact in them."""
         wanted, contact = request.text("rest").lower(), request.text("contact")
         found = [
             group["info"]
-            for group in self.state.owned_groups()
+            for group in self.state.groups.values()
             if wanted in group["info"]["localDisplayName"].lower()
             and (not contact or any(str(m.get("memberContactId")) == contact for m in group["members"].values()))
         ]
@@ -54,8 +59,8 @@ class ChatCommands(ConnectionCommands):
         query = require_object(request.json or _DEFAULT_QUERY, "type")
         if query["type"] not in ("filters", "search"):
             raise unparsable_command()
-        chats = [self._summary(f"@{item['contactId']}") for item in self.state.owned_contacts()]
-        chats += [self._summary(f"#{item['info']['groupId']}") for item in self.state.owned_groups()]
+        chats = [self._summary(f"@{item['contactId']}") for item in self.state.contacts.values()]
+        chats += [self._summary(f"#{item['info']['groupId']}") for item in self.state.groups.values()]
         if query["type"] == "search":
             word = str(query.get("search", "")).lower()
             chats = [chat for chat in chats if word in _contact_or_group(chat)["localDisplayName"].lower()]
@@ -113,9 +118,9 @@ class ChatCommands(ConnectionCommands):
         ref = request.text("ref")
         number = ref[1:]
         if ref.startswith(":"):
-            pending = self.state.pending.pop(number, None)
-            if pending is None:
-                raise store_refusal("pendingConnectionNotFound", connId=int(number))
+            missing = store_refusal("pendingConnectionNotFound", connId=int(number))
+            pending = find_row(self.state.pending, int(number), missing)
+            del self.state.pending[number]
             return self.reply("contactConnectionDeleted", connection=pending)
         info = self.state.chat_info(ref)
         self.state.chats.pop(ref, None)

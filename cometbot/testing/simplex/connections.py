@@ -51,7 +51,7 @@ class ConnectionCommands(GroupCommands):
 
     def add_connected_contact(self, name: str, first_event: str, *, is_bot: bool = False) -> str:
         """Add a contact, report its connection from ``first_event`` on, and return the chat."""
-        contact = self.add_contact(name, is_bot=is_bot)
+        contact = self.state.add_contact(name, is_bot=is_bot)
         for tag in (first_event, "contactSndReady", "contactConnected"):
             self.state.emit_event(tag, contact=contact)
         return f"@{contact['contactId']}"
@@ -78,7 +78,7 @@ class ConnectionCommands(GroupCommands):
 
     def _plan(self, link: str) -> JsonObject:
         if self.is_own(link):
-            group = next((item for item in self.state.owned_groups() if _is_link_of(item["link"], link)), None)
+            group = next((item for item in self.state.groups.values() if _is_link_of(item["link"], link)), None)
             return {"type": "ownLink", **({} if group is None else {"groupInfo": group["info"]})}
         known = self._find_linked_chat(link)
         if known is None:
@@ -107,14 +107,6 @@ class ConnectionCommands(GroupCommands):
         if not kind:
             raise chat_refusal("invalidConnReq")
         return kind
-
-    def add_contact(self, name: str, *, is_bot: bool = False) -> JsonObject:
-        """Add a contact. Its name in this database is unique."""
-        taken = {item["localDisplayName"] for item in self.state.contacts.values()}
-        unique = next(item for item in (name, *(f"{name}_{n}" for n in range(1, 10_000))) if item not in taken)
-        contact = self.state.add_contact(name, is_bot=is_bot)
-        contact["localDisplayName"] = unique
-        return contact
 
 
 def _is_link_of(group_link: JsonObject | None, link: str) -> bool:

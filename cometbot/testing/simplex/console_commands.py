@@ -65,9 +65,9 @@ def _resolve_names(state: FakeState, texts: dict[str, str]) -> dict[str, str]:
     contact, group = texts.get("contact_name"), texts.get("group_name")
     contact, group = (name if sign == "@" else contact), (name if sign == "#" else group)
     if contact is not None:
-        texts["contact"] = texts["number"] = _find_id(state.owned_contacts(), "contactId", contact, "contact")
+        texts["contact"] = texts["number"] = _find_id(state.contacts.values(), "contactId", contact, "contact")
     if group is not None:
-        infos = [owned["info"] for owned in state.owned_groups()]
+        infos = [owned["info"] for owned in state.groups.values()]
         texts["group"] = _find_id(infos, "groupId", group, "group")
     if group is not None or contact is not None:
         texts["ref"] = f"#{texts['group']}" if group is not None else f"@{texts['contact']}"

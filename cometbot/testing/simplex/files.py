@@ -11,7 +11,7 @@ from cometbot.testing.simplex import api_objects
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_grammar import Request
 from cometbot.testing.simplex.profiles import CommandHandlerBase, unparsable_command
-from cometbot.testing.simplex.state import FakeState, chat_refusal, store_refusal
+from cometbot.testing.simplex.state import FakeState, chat_refusal, find_row, store_refusal
 
 MAX_UPLOAD_BYTES_KEPT = 4 * 1024 * 1024
 """Maximum bytes of an uploaded file that are kept for tests."""
@@ -72,9 +72,7 @@ class FileCommands(CommandHandlerBase):
     def do_receive_file(self, request: Request) -> JsonObject:
         """Download a file. The answer confirms the request; events report the progress."""
         file_id = request.number("id")
-        kept = self.state.files.get(str(file_id))
-        if kept is None:
-            raise store_refusal("rcvFileNotFound", fileId=file_id)
+        kept = find_row(self.state.files, file_id, store_refusal("rcvFileNotFound", fileId=file_id))
         ref, item = self.state.find_file_item(file_id)
         file = item["file"]
         if file["fileStatus"]["type"] == "rcvCancelled":

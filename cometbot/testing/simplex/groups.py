@@ -33,7 +33,6 @@ class GroupCommands(CommandHandlerBase):
         own = api_objects.member(own_id, number, user["localDisplayName"], at, memberCategory="user", **fields)
         group = {"info": api_objects.group_info(number, profile, own, at), "members": {}, "link": None}
         self.state.groups[str(number)] = group
-        self.state.set_owner("group", number)
         return group
 
     def add_member(

@@ -9,7 +9,7 @@ from cometbot.testing.simplex import api_objects
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_grammar import PARSE_ERROR_TEXT, Request
 from cometbot.testing.simplex.console_commands import auto_accept_settings
-from cometbot.testing.simplex.state import CommandRefused, FakeState, chat_refusal, store_refusal
+from cometbot.testing.simplex.state import CommandRefused, FakeState, chat_refusal, find_row, store_refusal
 
 _LOCAL_FIELDS = ("profileId", "localAlias", "localBadge", "contactDomainVerified")
 
@@ -92,10 +92,8 @@ class ProfileCommands(CommandHandlerBase):
         return {"type": "cmdOk"}
 
     def _user(self, request: Request) -> JsonObject:
-        user = self.state.users.get(request.text("user"))
-        if user is None:
-            raise store_refusal("userNotFound", userId=request.number("user"))
-        return user
+        number = request.number("user")
+        return find_row(self.state.users, number, store_refusal("userNotFound", userId=number))
 
     def do_update_profile(self, request: Request) -> JsonObject:
         """Replace the whole profile."""
@@ -112,7 +110,7 @@ class ProfileCommands(CommandHandlerBase):
         fresh = api_objects.user(user["userId"], profile)
         for key in ("localDisplayName", "profile", "fullPreferences"):
             user[key] = fresh[key]
-        contact_count = len(self.state.owned_contacts())
+        contact_count = len(self.state.contacts)
         summary = {"updateSuccesses": contact_count, "updateFailures": 0, "changedContacts": []}
         return self.reply("userProfileUpdated", fromProfile=before, toProfile=profile, updateSummary=summary)
 
@@ -173,8 +171,4 @@ class ProfileCommands(CommandHandlerBase):
         return self._replace(user, profile)
 
     def _address(self, request: Request) -> JsonObject:
-        user = self.state.user
-        address = self.state.addresses.get(str(user["userId"]))
-        if address is None:
-            raise store_refusal("userContactLinkNotFound")
-        return address
+        return find_row(self.state.addresses, self.state.user["userId"], store_refusal("userContactLinkNotFound"))

@@ -53,6 +53,13 @@ def agent_refusal(**error: Any) -> CommandRefused:
     return CommandRefused({"type": "errorAgent", "agentError": error, "agentConnId": ""})
 
 
+def find_row(table: Table, number: int, refusal: CommandRefused) -> JsonObject:
+    """Return the row with this id. Raises ``refusal`` if there is none."""
+    if str(number) not in table:
+        raise refusal
+    return table[str(number)]
+
+
 class FakeState:
     """The database of the fake CLI: tables with the API's own objects by their ids.
 
@@ -67,16 +74,14 @@ class FakeState:
         stored = orjson.loads(path.read_bytes()) if path is not None and path.exists() else {}
         self.users: Table = stored.get("users", {})
         self.addresses: Table = stored.get("addresses", {})
-        self.contacts: Table = stored.get("contacts", {})
         self.requests: Table = stored.get("requests", {})
-        self.groups: Table = stored.get("groups", {})
         self.chats: dict[str, list[JsonObject]] = stored.get("chats", {})
         self.files: Table = stored.get("files", {})
         self.uploads: dict[str, str] = stored.get("uploads", {})
         self.pending: Table = stored.get("pending", {})
         self.links: Table = stored.get("links", {})
         self.numbers: dict[str, int] = stored.get("numbers", {})
-        self.owners: dict[str, int] = stored.get("owners", {})
+        self.owned: dict[str, Table] = stored.get("owned", {})
 
     def save(self) -> None:
         """Write the state to its file atomically."""
@@ -110,10 +115,8 @@ class FakeState:
 
     def user_by_id(self, user_id: int) -> JsonObject:
         """Return a profile. Raises :class:`CommandRefused` if it does not exist or is not active."""
-        if str(user_id) not in self.users:
-            raise store_refusal("userNotFound", userId=user_id)
-        active = self.user
-        if active["userId"] != user_id:
+        user, active = find_row(self.users, user_id, store_refusal("userNotFound", userId=user_id)), self.user
+        if active is not user:
             raise chat_refusal("differentActiveUser", commandUserId=user_id, activeUserId=active["userId"])
         return active
 
@@ -127,57 +130,36 @@ class FakeState:
 
     # Chats
 
+    @property
+    def contacts(self) -> Table:
+        """The contacts of the active profile."""
+        return self.owned.setdefault(f"contacts{self.user['userId']}", {})
+
+    @property
+    def groups(self) -> Table:
+        """The groups of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
+        return self.owned.setdefault(f"groups{self.user['userId']}", {})
+
     def contact(self, contact_id: int) -> JsonObject:
         """Return a contact of the active profile."""
-        return self._find_owned(self.contacts, "contact", contact_id, "contactNotFound", contactId=contact_id)
+        return find_row(self.contacts, contact_id, store_refusal("contactNotFound", contactId=contact_id))
 
     def add_contact(self, name: str, *, is_bot: bool = False) -> JsonObject:
-        """Add a contact of the active profile."""
+        """Add a contact of the active profile. Its name in this database is unique."""
+        taken = {item["localDisplayName"] for item in self.contacts.values()}
+        unique = next(item for item in (name, *(f"{name}_{n}" for n in range(1, 10_000))) if item not in taken)
         number = self.next_number("contact")
         contact = api_objects.contact(number, name, number + 500, self.now(), is_bot=is_bot)
-        self.contacts[str(number)] = contact
-        self.set_owner("contact", number)
-        return contact
+        self.contacts[str(number)] = {**contact, "localDisplayName": unique}
+        return self.contacts[str(number)]
 
     def group(self, group_id: int) -> JsonObject:
-        """Return a group of the active profile: ``{"info": …, "members": {…}, "link": …}``."""
-        return self._find_owned(self.groups, "group", group_id, "groupNotFound", groupId=group_id)
+        """Return a group of the active profile."""
+        return find_row(self.groups, group_id, store_refusal("groupNotFound", groupId=group_id))
 
     def member(self, group_id: int, member_id: int) -> JsonObject:
         """Return a member of a group."""
-        members: Table = self.group(group_id)["members"]
-        if str(member_id) not in members:
-            raise chat_refusal("groupMemberNotFound")
-        return members[str(member_id)]
-
-    def request(self, request_id: int) -> JsonObject:
-        """Return a contact request."""
-        request = self.requests.get(str(request_id))
-        if request is None:
-            raise store_refusal("contactRequestNotFound", contactRequestId=request_id)
-        return request
-
-    def _find_owned(self, table: Table, kind: str, number: int, tag: str, **fields: Any) -> JsonObject:
-        found = table.get(str(number))
-        if found is None or self.owners.get(f"{kind}{number}") != self.user["userId"]:
-            raise store_refusal(tag, **fields)
-        return found
-
-    def set_owner(self, kind: str, number: int) -> None:
-        """Make the active profile the owner of a chat."""
-        self.owners[f"{kind}{number}"] = self.user["userId"]
-
-    def owned_contacts(self) -> list[JsonObject]:
-        """Return the active profile's contacts."""
-        return self._list_owned(self.contacts, "contact")
-
-    def owned_groups(self) -> list[JsonObject]:
-        """Return the active profile's groups."""
-        return self._list_owned(self.groups, "group")
-
-    def _list_owned(self, table: Table, kind: str) -> list[JsonObject]:
-        owner = self.user["userId"]
-        return [found for number, found in table.items() if self.owners.get(f"{kind}{number}") == owner]
+        return find_row(self.group(group_id)["members"], member_id, chat_refusal("groupMemberNotFound"))
 
     def chat_info(self, ref: str) -> JsonObject:
         """Return the ``ChatInfo`` of ``@4``, ``#3`` or ``#3(_support:11)``."""

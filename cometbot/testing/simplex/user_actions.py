@@ -81,7 +81,7 @@ class UserActions:
                 return self.connect(name)
         if not self._handlers.is_own(link):
             raise ValueError("this is no link of the bot")
-        for group in self.state.owned_groups():
+        for group in self.state.groups.values():
             if link in (group["link"] or {}).get("connLinkContact", {}).values():
                 chat = f"#{group['info']['groupId']}"
                 self.join(chat, name, role=group["link"]["acceptMemberRole"])
@@ -125,7 +125,7 @@ class UserActions:
         """
         status = "invited" if invited else "connected"
         group = self._handlers.add_group({"displayName": name, "fullName": ""}, role=role, status=status)
-        contacts = {item["localDisplayName"]: item for item in self.state.owned_contacts()}
+        contacts = {item["localDisplayName"]: item for item in self.state.contacts.values()}
         made = [
             self._handlers.add_member(group, other, contact_id=contacts.get(other, {}).get("contactId"))
             for other in members
@@ -134,7 +134,7 @@ class UserActions:
             made[0].update(memberRole="owner", memberCategory="host")
         if invited:
             host = contacts.get(members[0]) if members else None
-            contact = host or self._handlers.add_contact(members[0] if members else "host")
+            contact = host or self.state.add_contact(members[0] if members else "host")
             roles = {"fromMemberRole": "owner", "memberRole": role}
             self.state.emit_event("receivedGroupInvitation", groupInfo=group["info"], contact=contact, **roles)
         elif made:
