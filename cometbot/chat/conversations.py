@@ -14,7 +14,7 @@ from cometbot.chat.models import ChatConversation, ChatUser, Data, Page, Scope, 
 from cometbot.chat.removal import mark_files_unused, remove_conversations
 from cometbot.chat.users import COLUMNS as USER_COLUMNS
 from cometbot.chat.users import to_user
-from cometbot.errors import AlreadyExists, NotFound
+from cometbot.errors import AlreadyExists
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     CONVERSATION_UPDATED,
@@ -43,29 +43,12 @@ class Conversations:
         self, connection: Connection, scope: Scope, owner: str, *, id: str = "", data: Data | None = None
     ) -> ChatConversation:
         """Create a conversation. Raises :class:`AlreadyExists` if there is one with this ``id``."""
-        created, is_new = self._insert(connection, scope, owner, id, data or {})
-        if not is_new:
-            raise AlreadyExists
-        return created
-
-    def get_or_create(
-        self, connection: Connection, scope: Scope, owner: str, id: str, data: Data | None = None
-    ) -> tuple[ChatConversation, bool]:
-        """Return the conversation with this ``id`` and whether it is new. ``owner`` owns only a new one.
-
-        Raises :class:`NotFound` if it is removed at the same time.
-        """
-        return self._insert(connection, scope, owner, id, data or {})
-
-    def _insert(
-        self, connection: Connection, scope: Scope, owner: str, id: str, data: Data
-    ) -> tuple[ChatConversation, bool]:
         now = queries.now_ms(self._database)
         values = {
             **queries.row_values(scope),
             "id": queries.validate_id(id) or queries.new_id().lower(),
             "owner": queries.validate_id(owner),
-            "data": queries.to_json(queries.merge({}, data)),
+            "data": queries.to_json(queries.merge({}, data or {})),
             "created_at": now,
             "updated_at": now,
             "last_at": now,
@@ -73,13 +56,11 @@ class Conversations:
         }
         insert = self._database.insert(chat_conversations).values(values).on_conflict_do_nothing()
         row = connection.execute(insert.returning(*_COLUMNS)).first()
-        if row is not None:
-            self._insert_participant(connection, scope, str(values["id"]), owner, now)
-            return _to_conversation(row), True
-        found = self.get(connection, scope, str(values["id"]))
-        if found is None:
-            raise NotFound("the conversation was removed at the same moment. Retry.")
-        return found, False
+        if row is None:
+            raise AlreadyExists
+        created = _to_conversation(row)
+        self._insert_participant(connection, scope, created.id, owner, now)
+        return created
 
     def _insert_participant(self, connection: Connection, scope: Scope, conversation: str, user: str, at: int) -> None:
         values = {

@@ -47,7 +47,7 @@ class Listener:
     is the last signal of it: a new one with the same id must be followed again.
     """
 
-    __slots__ = ("_feed", "_is_closed", "_overflowed", "_signals", "created_at", "full_since", "positions")
+    __slots__ = ("_feed", "_overflowed", "_signals", "created_at", "full_since", "is_closed", "positions")
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
@@ -56,12 +56,8 @@ class Listener:
         self.positions: dict[Topic, int] = {}
         self.created_at: dict[Topic, int] = {}
         self.full_since: float | None = None
-        self._is_closed = False
-
-    @property
-    def is_closed(self) -> bool:
+        self.is_closed = False
         """True if no more signals will come and all earlier ones were received."""
-        return self._is_closed
 
     @property
     def has_capacity(self) -> bool:
@@ -70,14 +66,14 @@ class Listener:
 
     def get(self, timeout: float) -> Signal | None:
         """Return the next signal, or None after ``timeout`` seconds or at the end."""
-        if self._is_closed:
+        if self.is_closed:
             return None
         try:
             signal = self._signals.get(timeout=timeout) if timeout > 0 else self._signals.get_nowait()
         except queue.Empty:
             return None
         if signal is None:
-            self._is_closed = True
+            self.is_closed = True
         if self._overflowed and self._signals.qsize() < QUEUE_LIMIT // 2:
             overflowed, self._overflowed = self._overflowed, frozenset()
             self._feed.request_check(overflowed)
@@ -224,11 +220,6 @@ class Feed:
         for topic in topics:
             if topic.is_conversation:
                 self._pending.put(Signal(topic, "", position=_UNKNOWN_POSITION))
-
-    @property
-    def count(self) -> int:
-        """The number of listeners in this process."""
-        return len(self._all_listeners)
 
     def close(self) -> None:
         """End all listeners and threads for good."""

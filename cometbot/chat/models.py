@@ -51,7 +51,7 @@ class Topic(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ChatUser:
-    """A user. ``data`` is defined by the protocol. ``seen_at`` is when the user was last present."""
+    """A user. ``data`` is defined by the protocol. ``seen_at`` is set on creation only."""
 
     scope: Scope
     id: str

@@ -201,11 +201,6 @@ class Users:
         order = (chat_users.c.created_at, chat_users.c.id)
         return queries.load_page(connection, query, order, to_user, cursor=cursor, limit=limit)
 
-    def count(self, connection: Connection, scope: Scope) -> int:
-        """Return the number of users."""
-        query = sa.select(sa.func.count()).select_from(chat_users).where(*queries.in_scope(chat_users, scope))
-        return connection.execute(query).scalar_one()
-
 
 def to_user(row: Sequence[Any]) -> ChatUser:
     """Return the user in the :data:`COLUMNS` of a row."""

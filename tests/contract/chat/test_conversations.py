@@ -39,33 +39,35 @@ def test_an_id_is_given_once_and_may_hold_slashes(chat: Chat) -> None:
             chat.conversations.create(connection, SCOPE, "bob", id="order/42\\x")
 
 
-def test_get_or_create_conversation_keeps_its_owner(chat: Chat) -> None:
+def test_refused_id_keeps_its_owner(chat: Chat) -> None:
     with chat.database.write() as connection:
-        first, is_new = chat.conversations.get_or_create(connection, SCOPE, "ann", "order-42")
-        assert is_new
-        second, is_new = chat.conversations.get_or_create(connection, SCOPE, "bob", "order-42")
-        assert not is_new
-        assert second == first
+        first = chat.conversations.create(connection, SCOPE, "ann", id="order-42")
+        with pytest.raises(AlreadyExists):
+            chat.conversations.create(connection, SCOPE, "bob", id="order-42")
+        assert chat.conversations.get(connection, SCOPE, "order-42") == first
         assert not chat.conversations.has_participant(connection, SCOPE, "order-42", "bob")
 
 
-def test_concurrent_get_or_create_yields_one_conversation(make_chat: MakeChat) -> None:
+def test_concurrent_creations_yield_one_conversation(make_chat: MakeChat) -> None:
     chats = [make_chat(), make_chat()]
     gate = threading.Barrier(2)
-    found: list[tuple[ChatConversation, bool]] = []
+    found: list[ChatConversation | None] = []
 
-    def ensure(chat: Chat) -> None:
+    def create(chat: Chat) -> None:
         gate.wait(60)
-        with chat.database.write() as connection:
-            found.append(chat.conversations.get_or_create(connection, SCOPE, "ann", "order-42"))
+        try:
+            with chat.database.write() as connection:
+                found.append(chat.conversations.create(connection, SCOPE, "ann", id="order-42"))
+        except AlreadyExists:
+            found.append(None)
 
-    threads = [threading.Thread(target=ensure, args=(chat,)) for chat in chats]
+    threads = [threading.Thread(target=create, args=(chat,)) for chat in chats]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sorted(is_new for _, is_new in found) == [False, True]
-    assert found[0][0] == found[1][0]
+    assert [conversation.id for conversation in found if conversation] == ["order-42"]
+    assert len(found) == 2
 
 
 def test_update_merges_and_is_signalled(room: Room) -> None:
@@ -142,8 +144,7 @@ def test_a_deleted_conversation_leaves_nothing(room: Room) -> None:
         assert room.chat.events.get(connection, SCOPE, event.id) is None
         assert not room.chat.conversations.has_participant(connection, SCOPE, room.id, room.ann.id)
         assert room.chat.conversations.delete(connection, SCOPE, room.id) is None
-        again, is_new = room.chat.conversations.get_or_create(connection, SCOPE, room.ann.id, room.id)
-        assert is_new
+        again = room.chat.conversations.create(connection, SCOPE, room.ann.id, id=room.id)
         assert room.chat.messages.list_newest(connection, SCOPE, again.id).items == []
 
 

@@ -35,7 +35,7 @@ OPERATIONS: dict[str, Operation] = {
         chat.messages.post(c, SCOPE, room.id, Draft(room.bob.id, {})),
         chat.users.continue_delete(c, chat.users.start_delete(c, SCOPE, room.bob.id)[0]),  # type: ignore[index]
     ],
-    "make a conversation": lambda chat, c, room: chat.conversations.get_or_create(c, SCOPE, room.ann.id, "x"),
+    "make a conversation": lambda chat, c, room: chat.conversations.create(c, SCOPE, room.ann.id, id="x"),
     "find a conversation": lambda chat, c, room: chat.conversations.get(c, PLATFORM, room.id),
     "change a conversation": lambda chat, c, room: chat.conversations.update(c, SCOPE, room.id, {"x": 1}),
     "list one's conversations": lambda chat, c, room: chat.conversations.list_owned(
