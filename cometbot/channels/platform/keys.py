@@ -30,14 +30,6 @@ _SCRYPT_SALT = b"cometbot access keys of bots"
 _MAX_HEADER_LENGTH = 512
 
 
-@dataclass(frozen=True, slots=True)
-class KeyHash:
-    """The stored part of a key: enough to verify it, and to recover it with the admin's secret."""
-
-    salt: str
-    hashed: str = field(repr=False)
-
-
 class BotKeys:
     """Creates and recovers keys such as ``01m7xweg9t4sk3k4vgj6reg2f8:6TPg8pZbM2BjCwLBeYcltn7fAx``.
 
@@ -48,28 +40,24 @@ class BotKeys:
     def __init__(self, admin_secret: str) -> None:
         self._secret = admin_secret
 
-    def create(self, bot_id: str) -> tuple[str, KeyHash]:
-        """Return a new key, and its hash to be stored."""
+    def create(self, bot_id: str) -> tuple[str, dict[str, Any]]:
+        """Return a new key, and the fields of the bot that verify it and recover it."""
         salt = secrets.token_hex(16)
         token = self._token(bot_id, salt)
-        return f"{bot_id}:{token}", KeyHash(salt, _hash(salt, token))
+        return f"{bot_id}:{token}", {"key_salt": salt, "key_hash": _hash(salt, token)}
 
-    def recover(self, bot_id: str, stored: KeyHash) -> str | None:
-        """Return the key of a stored hash, or None if the key was created with another admin's secret."""
-        token = self._token(bot_id, stored.salt)
-        return f"{bot_id}:{token}" if hmac.compare_digest(_hash(stored.salt, token), stored.hashed) else None
+    def recover(self, bot: ListedBot) -> str | None:
+        """Return the key of a bot, or None if it has none, or one that was created with another admin's secret."""
+        token = self._token(bot.id, bot.key_salt)
+        is_same = hmac.compare_digest(_hash(bot.key_salt, token), bot.key_hash)
+        return f"{bot.id}:{token}" if is_same else None
 
     def _token(self, bot_id: str, salt: str) -> str:
         number = int.from_bytes(hmac.digest(_stretch(self._secret), f"{bot_id}:{salt}".encode(), "sha256"), "big")
         return "".join(_ALPHABET[number // len(_ALPHABET) ** index % len(_ALPHABET)] for index in range(_TOKEN_LENGTH))
 
 
-_DUMMY_KEY = KeyHash("0" * 32, "0" * 64)
-
-
-def key_of(bot: ListedBot | None) -> KeyHash | None:
-    """Return the stored key of a bot, or None if it has none."""
-    return KeyHash(bot.key_salt, bot.key_hash) if bot is not None and bot.key_hash else None
+_NO_BOT = ListedBot("", "", key_salt="0" * 32, key_hash="0" * 64)
 
 
 def split_key(header: str) -> tuple[str, str] | None:
@@ -80,11 +68,11 @@ def split_key(header: str) -> tuple[str, str] | None:
     return bot_id, token
 
 
-def is_valid_token(token: str, stored: KeyHash | None) -> bool:
-    """Return whether ``token`` matches the stored hash. It runs equally long if nothing is stored."""
-    expected = stored or _DUMMY_KEY
-    is_same = hmac.compare_digest(_hash(expected.salt, token), expected.hashed)
-    return is_same and stored is not None
+def is_valid_token(token: str, bot: ListedBot | None) -> bool:
+    """Return whether ``token`` is that of the bot's key. It runs equally long without a bot or key."""
+    expected = bot if bot is not None and bot.key_hash else _NO_BOT
+    is_same = hmac.compare_digest(_hash(expected.key_salt, token), expected.key_hash)
+    return is_same and expected is bot
 
 
 def is_admin_secret(header: str, secret: str) -> bool:

@@ -133,7 +133,7 @@ class Authenticator:
         if parts is not None:
             with self._database.read() as connection:
                 bot = self._directory.find(connection, parts[0])
-            if keys.is_valid_token(parts[1], keys.key_of(bot)) and bot is not None:
+            if keys.is_valid_token(parts[1], bot) and bot is not None:
                 return bot
         # These keys are long and random, so each is compared: a wrong one locks out no bot behind the same address.
         self._wrong_key_rates.check(client_address(), "Too many wrong keys")

@@ -8,7 +8,7 @@ from cometbot.channels.platform import schemas, serializers, validators
 from cometbot.channels.platform.chat_service import ChatService
 from cometbot.channels.platform.errors import ApiError, name_already_exists
 from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, delivery_records
-from cometbot.channels.platform.keys import BotKeys, key_of
+from cometbot.channels.platform.keys import BotKeys
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.channels.platform.views.parameters import BodyReader
 from cometbot.channels.platform.views.routing import Route
@@ -43,7 +43,7 @@ class AdminApi:
         validators.check_bot(**fields)
         bot_id = new_id().lower()
         key, stored = self.keys.create(bot_id)
-        bot = ListedBot(bot_id, key_salt=stored.salt, key_hash=stored.hashed, **fields)
+        bot = ListedBot(bot_id, **fields, **stored)
 
         def work(connection: Transaction) -> None:
             if self.service.directory.has_name(connection, bot.name):
@@ -68,8 +68,8 @@ class AdminApi:
         A key that was created with another secret gives a 404.
         """
         with self.service.database.read() as connection:
-            stored = key_of(self.service.directory.find(connection, bot_id))
-        key = self.keys.recover(bot_id, stored) if stored is not None else None
+            bot = self.service.directory.find(connection, bot_id)
+        key = self.keys.recover(bot) if bot is not None else None
         if key is None:
             raise ApiError(404, "Key not found.")
         return {"key": key}
@@ -78,9 +78,8 @@ class AdminApi:
         """Replace a bot's key. The old key becomes invalid."""
         bot = self._find_external_bot(bot_id)
         key, stored = self.keys.create(bot.id)
-        values = {"key_salt": stored.salt, "key_hash": stored.hashed}
         with self.service.database.write(timeout=ACK_TIMEOUT) as connection:
-            self.service.directory.external.update(connection, bot.id, values)
+            self.service.directory.external.update(connection, bot.id, stored)
         return {"key": key}
 
     def reload_config(self) -> JsonObject:

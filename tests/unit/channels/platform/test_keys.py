@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from cometbot.channels.platform.keys import BotKeys, KeyHash, is_admin_secret, is_valid_token, split_key
+from cometbot.channels.platform.keys import BotKeys, is_admin_secret, is_valid_token, split_key
+from cometbot.chat import ListedBot
+
+
+def make_bot(bot_id: str = "01m7x") -> tuple[str, ListedBot]:
+    key, stored = BotKeys("admin").create(bot_id)
+    return key, ListedBot(bot_id, "Echo", **stored)
 
 
 def test_keys_have_the_protocols_form_and_differ() -> None:
@@ -18,29 +25,31 @@ def test_keys_have_the_protocols_form_and_differ() -> None:
 
 
 def test_stored_hash_verifies_the_key_and_hides_it() -> None:
-    key, stored = BotKeys("admin").create("01m7x")
+    key, bot = make_bot()
     token = key.partition(":")[2]
 
-    assert is_valid_token(token, stored)
-    assert not is_valid_token(token + "x", stored)
-    assert not is_valid_token("", stored)
-    assert not is_valid_token(stored.hashed, stored)
-    assert token not in f"{stored.salt}{stored.hashed}{stored!r}"
-    assert stored.hashed not in repr(stored)
+    assert is_valid_token(token, bot)
+    assert not is_valid_token(token + "x", bot)
+    assert not is_valid_token("", bot)
+    assert not is_valid_token(bot.key_hash, bot)
+    assert token not in f"{bot.key_salt}{bot.key_hash}{bot!r}"
+    assert bot.key_hash not in repr(bot)
 
 
 def test_no_token_opens_what_has_no_key() -> None:
     assert not is_valid_token("", None)
     assert not is_valid_token("0" * 64, None)
+    assert not is_valid_token("", ListedBot("helpdesk", "Helpdesk"))
 
 
 def test_only_the_admin_secret_recovers_a_key() -> None:
-    key, stored = BotKeys("admin").create("01m7x")
+    key, bot = make_bot()
 
-    assert BotKeys("admin").recover("01m7x", stored) == key
-    assert BotKeys("other").recover("01m7x", stored) is None
-    assert BotKeys("admin").recover("01m7y", stored) is None
-    assert BotKeys("admin").recover("01m7x", KeyHash("0" * 32, stored.hashed)) is None
+    assert BotKeys("admin").recover(bot) == key
+    assert BotKeys("other").recover(bot) is None
+    assert BotKeys("admin").recover(replace(bot, id="01m7y")) is None
+    assert BotKeys("admin").recover(replace(bot, key_salt="0" * 32)) is None
+    assert BotKeys("admin").recover(ListedBot("helpdesk", "Helpdesk")) is None
 
 
 @pytest.mark.parametrize(
