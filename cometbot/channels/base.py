@@ -250,13 +250,11 @@ def to_storable_key(key: str) -> str:
 
     A hash replaces all but the kind if the key is too long or contains control characters.
     """
-    return key if _is_storable(key) else _hash_key(key)
-
-
-def _is_storable(key: str) -> bool:
     if key.isascii() and key.isprintable():
-        return len(key) <= MAX_KEY_BYTES
-    return _UNSTORABLE_PATTERN.search(key) is None and utf8_size(key) <= MAX_KEY_BYTES
+        is_storable = len(key) <= MAX_KEY_BYTES
+    else:
+        is_storable = _UNSTORABLE_PATTERN.search(key) is None and utf8_size(key) <= MAX_KEY_BYTES
+    return key if is_storable else _hash_key(key)
 
 
 def _hash_key(key: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -34,14 +35,18 @@ _NATIVE: dict[str, frozenset[type[Message]]] = {
 }
 _EDIT_CAPABILITIES = Capabilities(native=frozenset({Text, Custom}))
 _DEFAULT_MIME_TYPE = "application/octet-stream"
+_MAX_TEXT_BYTES = request_bodies.MAX_DATA_BYTES - len('{"text":""}')
+_MAX_BYTES_PER_CHARACTER = 6
+"""The bytes of a control character in JSON; any other character has fewer."""
 _CARD_STYLE = {"background": {"light": "#FFFFFF", "dark": "#1C1C1E"}}
 
 
+@cache
 def capabilities(rich: RichMode) -> Capabilities:
     """Return the capabilities of CometChat if rich messages are sent as ``rich``."""
     return Capabilities(
         native=_NATIVE[rich],
-        text_limit=request_bodies.MAX_DATA_BYTES - len('{"text":""}'),
+        text_limit=_MAX_TEXT_BYTES,
         edit=True,
         delete=True,
         react=True,
@@ -80,7 +85,8 @@ def render(operation: Operation, rich: RichMode) -> list[dict[str, Any]]:
 
 def _render_send(operation: Operation, part: Mapping[str, Any]) -> dict[str, Any]:
     conversation = operation.conversation
-    body = {**request_bodies.make_receiver_fields(conversation.target, is_group=conversation.is_group), **part}
+    receiver_type = "group" if conversation.is_group else "user"
+    body = {"receiver": conversation.target, "receiverType": receiver_type, **part}
     if operation.quote_id:
         body["quotedMessageId"] = operation.quote_id
     request_bodies.check_message(body)
@@ -130,10 +136,10 @@ def split_by_data_limit(text: str, metadata: Mapping[str, Any]) -> list[str]:
 
     Raises :class:`MessageError` if ``metadata`` leaves no room for the text.
     """
-    overhead = len(
-        request_bodies.encode({"text": "", "metadata": dict(metadata)} if metadata else {"text": ""}, "metadata")
-    )
-    available = request_bodies.MAX_DATA_BYTES - overhead
+    if not metadata and len(text) * _MAX_BYTES_PER_CHARACTER <= _MAX_TEXT_BYTES:
+        return [text] if text.strip() else []
+    without_text = {"text": "", "metadata": dict(metadata)} if metadata else {"text": ""}
+    available = request_bodies.MAX_DATA_BYTES - len(request_bodies.encode(without_text, "metadata"))
     if available < 100:
         raise MessageError(
             f"metadata leaves no room for the text: data takes {request_bodies.MAX_DATA_BYTES} bytes as JSON"

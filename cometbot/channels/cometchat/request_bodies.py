@@ -40,67 +40,60 @@ def encode(value: object, field: str = "data") -> bytes:
             raise MessageError(f"{field} must be JSON: {error}") from None
 
 
-def make_receiver_fields(receiver: str, *, is_group: bool) -> dict[str, str]:
-    """Return the fields of a body that name the receiver."""
-    return {"receiver": receiver, "receiverType": "group" if is_group else "user"}
-
-
 def check_message(body: Mapping[str, Any]) -> bytes:
     """Return ``body`` encoded as JSON. Raises :class:`MessageError`, naming the wrong field, if it is not valid."""
-    if not body.get("multipleReceivers"):
-        _require(_is_text(body.get("receiver")), "receiver must name a user or a group")
-    _require(body.get("receiverType") in ("user", "group"), "receiverType must be 'user' or 'group'")
-    category, kind, data = body.get("category"), body.get("type"), body.get("data")
-    _require(category in CATEGORIES, f"category must be one of {', '.join(CATEGORIES)}, not {category!r}")
-    _require(_is_text(kind), "type must not be empty")
-    if category == "message":
-        _require(kind in MESSAGE_TYPES, f"type must be one of {', '.join(MESSAGE_TYPES)}, not {kind!r}")
-    data = _require_object(data, "data")
-    _check_content(str(category), str(kind), data)
-    check_data(data)
-    check_tags(body.get("tags"))
-    encoded = encode(dict(body), "the message")
-    length = len(encoded.decode())
-    _require(
-        length <= MAX_BODY_LENGTH, f"the message has {length} characters as JSON; CometChat takes {MAX_BODY_LENGTH}"
-    )
+    receiver, category, kind, data = body.get("receiver"), body.get("category"), body.get("type"), body.get("data")
+    if not (isinstance(receiver, str) and receiver.strip()) and not body.get("multipleReceivers"):
+        raise MessageError("receiver must name a user or a group")
+    if body.get("receiverType") not in ("user", "group"):
+        raise MessageError("receiverType must be 'user' or 'group'")
+    if category not in CATEGORIES:
+        raise MessageError(f"category must be one of {', '.join(CATEGORIES)}, not {category!r}")
+    if not (isinstance(kind, str) and kind.strip()):
+        raise MessageError("type must not be empty")
+    if category == "message" and kind not in MESSAGE_TYPES:
+        raise MessageError(f"type must be one of {', '.join(MESSAGE_TYPES)}, not {kind!r}")
+    if not isinstance(data, Mapping):
+        raise MessageError("data must be an object")
+    _check_content(str(category), kind, data)
+    _check_metadata_and_mentions(data)
+    if body.get("tags") is not None:
+        check_tags(body["tags"])
+    try:
+        encoded = encode(dict(body), "the message")
+    except MessageError:
+        encode(dict(data))  # names data if that is the reason
+        raise
+    if len(encoded) > MAX_DATA_BYTES:  # else its data is within the limit too
+        _check_data_size(data)
+        length = len(encoded.decode())
+        if length > MAX_BODY_LENGTH:
+            raise MessageError(f"the message has {length} characters as JSON; CometChat takes {MAX_BODY_LENGTH}")
     return encoded
 
 
 def check_data(data: Mapping[str, Any]) -> None:
     """Raise :class:`MessageError` for a ``data`` that CometChat would refuse in messages of any kind."""
-    metadata = data.get("metadata")
-    _require(metadata is None or isinstance(metadata, Mapping), "data.metadata must be an object")
-    text = data.get("text")
-    if isinstance(text, str):
-        mentioned = len({uid.lower() for uid in _MENTION.findall(text)})
-        _require(
-            mentioned <= MAX_MENTIONS,
-            f"data.text mentions {mentioned} users; CometChat takes {MAX_MENTIONS} a message",
-        )
-    size = len(encode(dict(data)))
-    _require(size <= MAX_DATA_BYTES, f"data has {size} bytes as JSON; CometChat takes {MAX_DATA_BYTES}")
+    _check_metadata_and_mentions(data)
+    _check_data_size(data)
 
 
 def check_tags(tags: object) -> None:
     """Raise :class:`MessageError` unless ``tags`` is None or a list that CometChat accepts."""
     if tags is None:
         return
-    _require(isinstance(tags, Sequence) and not isinstance(tags, str), "tags must be a list of texts")
-    assert isinstance(tags, Sequence)
-    _require(len(tags) <= MAX_TAGS, f"tags has {len(tags)} entries; CometChat takes {MAX_TAGS}")
-    for tag in tags:
-        _require(
-            _is_text(tag) and len(tag) <= MAX_TAG_LENGTH, f"each of tags must have 1 to {MAX_TAG_LENGTH} characters"
-        )
+    if not isinstance(tags, Sequence) or isinstance(tags, str):
+        raise MessageError("tags must be a list of texts")
+    if len(tags) > MAX_TAGS:
+        raise MessageError(f"tags has {len(tags)} entries; CometChat takes {MAX_TAGS}")
+    if not all(_is_text(tag) and len(tag) <= MAX_TAG_LENGTH for tag in tags):
+        raise MessageError(f"each of tags must have 1 to {MAX_TAG_LENGTH} characters")
 
 
 def check_reaction(reaction: str) -> str:
     """Return ``reaction``. Raises :class:`MessageError` if CometChat would refuse it."""
-    _require(
-        _is_text(reaction) and len(reaction) <= MAX_REACTION_LENGTH,
-        f"reaction must have 1 to {MAX_REACTION_LENGTH} characters",
-    )
+    if not _is_text(reaction) or len(reaction) > MAX_REACTION_LENGTH:
+        raise MessageError(f"reaction must have 1 to {MAX_REACTION_LENGTH} characters")
     return reaction
 
 
@@ -108,44 +101,51 @@ def check_id(value: object, field: str, *, max_length: int = MAX_NAME_LENGTH) ->
     """Return ``value`` as an id for a path or a header. Raises :class:`MessageError`, naming ``field``, if invalid."""
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     is_valid = isinstance(text, str) and 0 < len(text) <= max_length and text.isprintable() and text not in (".", "..")
-    _require(
-        is_valid and " " not in str(text),
-        f"{field} must be an id of 1 to {max_length} characters without spaces, not {value!r}",
-    )
+    if not is_valid or " " in str(text):
+        raise MessageError(f"{field} must be an id of 1 to {max_length} characters without spaces, not {value!r}")
     return str(text)
 
 
 def _check_content(category: str, kind: str, data: Mapping[str, Any]) -> None:
-    if category == "message" and kind == "text":
-        _require(_is_text(data.get("text")), "data.text must be a text that is not empty")
-    elif category == "message":
+    if category != "message":
+        name = DATA_FIELDS[category]
+        if not isinstance(data.get(name), Mapping):
+            raise MessageError(f"data.{name} must be an object")
+    elif kind == "text":
+        text = data.get("text")
+        if not (isinstance(text, str) and text.strip()):
+            raise MessageError("data.text must be a text that is not empty")
+    else:
         attachments = data.get("attachments")
-        _require(
-            isinstance(attachments, Sequence) and bool(attachments), "data.attachments must hold at least one file"
-        )
-        assert isinstance(attachments, Sequence)
+        if not isinstance(attachments, Sequence) or not attachments:
+            raise MessageError("data.attachments must hold at least one file")
         for number, attachment in enumerate(attachments):
             _check_attachment(attachment, f"data.attachments.{number}")
-    else:
-        _require_object(data.get(DATA_FIELDS[category]), f"data.{DATA_FIELDS[category]}")
 
 
 def _check_attachment(attachment: object, path: str) -> None:
-    attachment = _require_object(attachment, path)
+    if not isinstance(attachment, Mapping):
+        raise MessageError(f"{path} must be an object")
     for name in ("url", "name", "mimeType", "extension"):
-        _require(_is_text(attachment.get(name)), f"{path}.{name} must be a text that is not empty")
+        if not _is_text(attachment.get(name)):
+            raise MessageError(f"{path}.{name} must be a text that is not empty")
+
+
+def _check_metadata_and_mentions(data: Mapping[str, Any]) -> None:
+    metadata, text = data.get("metadata"), data.get("text")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise MessageError("data.metadata must be an object")
+    if isinstance(text, str) and (uids := _MENTION.findall(text)):
+        mentioned = len(set(map(str.lower, uids)))
+        if mentioned > MAX_MENTIONS:
+            raise MessageError(f"data.text mentions {mentioned} users; CometChat takes {MAX_MENTIONS} a message")
+
+
+def _check_data_size(data: Mapping[str, Any]) -> None:
+    size = len(encode(dict(data)))
+    if size > MAX_DATA_BYTES:
+        raise MessageError(f"data has {size} bytes as JSON; CometChat takes {MAX_DATA_BYTES}")
 
 
 def _is_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
-
-
-def _require(condition: object, text: str) -> None:
-    if not condition:
-        raise MessageError(text)
-
-
-def _require_object(value: object, field: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise MessageError(f"{field} must be an object")
-    return value

@@ -123,6 +123,19 @@ def test_any_text_is_split_without_loss(text: str) -> None:
     assert "".join("".join(parts).split()) == "".join((text * 60).split())
 
 
+@pytest.mark.parametrize("length", [1664, 1665])
+@pytest.mark.parametrize("character", ["x", "\x01", "\U0001f600", "\ud83d"])
+def test_a_text_that_is_not_measured_is_within_the_limit(character: str, length: int) -> None:
+    parts = split_by_data_limit(character * length, {})
+    assert "".join(parts) == character * length
+    for part in parts:
+        assert len(request_bodies.encode({"text": part})) <= request_bodies.MAX_DATA_BYTES
+
+
+def test_a_blank_text_has_no_parts() -> None:
+    assert split_by_data_limit(" \n", {}) == split_by_data_limit(" \n", {"note": "x"}) == []
+
+
 def test_metadata_that_leaves_no_room_is_refused_by_its_name() -> None:
     with pytest.raises(MessageError, match="metadata"):
         send(Text("hi", metadata={"x": "y" * 10_000}))
