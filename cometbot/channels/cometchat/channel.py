@@ -12,9 +12,10 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import parsing, payloads, rendering, schemas
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
-from cometbot.channels.cometchat.json_body import read_json
-from cometbot.channels.cometchat.responses import Record
-from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, get_message_id, id_sort_key
+from cometbot.channels.cometchat.json_body import read_body
+from cometbot.channels.cometchat.plain_messages import read_plain_text
+from cometbot.channels.cometchat.responses import Record, get_message_id
+from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
 from cometbot.channels.cometchat.settings import CallbackSettings, get_cometchat_uid
 from cometbot.errors import (
     BotError,
@@ -98,7 +99,9 @@ class CometChatChannel(Channel):
         return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
 
     def parse(self, incoming: IncomingEvent) -> Event:
-        return parsing.parse(read_json(incoming.body), conversation=incoming.conversation, key=incoming.key)
+        payload, _ = read_body(incoming.body)
+        plain = read_plain_text(payload, conversation=incoming.conversation, key=incoming.key)
+        return plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         return rendering.render(operation, self.rich)

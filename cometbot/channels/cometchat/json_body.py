@@ -15,11 +15,6 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _MAX_INTEGER_DIGITS = 20
 
 
-def read_json(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in ``body``, like :func:`read_body`."""
-    return read_body(body)[0]
-
-
 def read_body(body: bytes) -> tuple[dict[str, Any], bytes]:
     """Return the JSON object in ``body``, and a body that any JSON parser reads as that object.
 

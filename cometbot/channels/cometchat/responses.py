@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cometbot.channels.cometchat.schemas import find_id
 from cometbot.errors import (
     AuthenticationFailed,
     ChannelError,
@@ -83,6 +84,14 @@ def parse_envelope(answer: HttpResponse, what: str, secrets: Sequence[str] = ())
             )
         return envelope
     raise error_from_response(answer, what, secrets)
+
+
+def get_message_id(record: Mapping[str, object]) -> str:
+    """Return the id of a message. Raises :class:`OutcomeUnknown` if it has no valid one."""
+    message_id = find_id(record.get("id"))
+    if not message_id:
+        raise OutcomeUnknown("CometChat answered without a message id")
+    return message_id
 
 
 def error_from_response(answer: HttpResponse, what: str, secrets: Sequence[str] = ()) -> ChannelError:

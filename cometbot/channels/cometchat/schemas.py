@@ -26,14 +26,20 @@ RECEIVER_TYPES = ("user", "group")
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
+def find_id(value: object) -> str:
+    """Return ``value`` as an id, or "" if it is not a valid one; integers are accepted too."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    return text if isinstance(text, str) and ID_PATTERN.fullmatch(text) else ""
+
+
 class Identifier(fields.Field[str]):
     """A uid, guid or message id as a str; integers are accepted too (message ids arrive as either)."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if not isinstance(text, str) or not ID_PATTERN.fullmatch(text):
+        found = find_id(value)
+        if not found:
             raise ValidationError("Not a valid id: a text of 1 to 255 characters without control characters.")
-        return text
+        return found
 
 
 class Timestamp(fields.Field[float]):
@@ -202,7 +208,7 @@ class MessageDataSchema(_BaseSchema):
     quotedMessage = object_field()
 
 
-_MESSAGE_DATA = MessageDataSchema()
+MESSAGE_DATA = MessageDataSchema()
 
 
 class MessageSchema(_BaseSchema):
@@ -234,7 +240,7 @@ class MessageSchema(_BaseSchema):
     @post_load
     def load_data(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Return the message with its ``data`` loaded."""
-        return {**data, "data": _MESSAGE_DATA.load(data["data"])}
+        return {**data, "data": MESSAGE_DATA.load(data["data"])}
 
 
 class EnvelopeSchema(_BaseSchema):
@@ -282,7 +288,6 @@ class MembershipSchema(_BaseSchema):
         return {**data, "members": members_with_uids}
 
 
-_ID = Identifier()
 USER = UserSchema()
 GROUP = GroupSchema()
 MESSAGE = MessageSchema()
@@ -301,12 +306,6 @@ def find_user(value: object) -> User | None:
     """Return the user in ``value``, or None if it is not a user entity."""
     found = LenientField(USER).deserialize(value)
     return found if isinstance(found, User) else None
-
-
-def find_id(value: object) -> str:
-    """Return ``value`` as an id, or "" if it is not a valid one."""
-    found = LenientField(_ID).deserialize(value)
-    return found if isinstance(found, str) else ""
 
 
 def find_group(value: object) -> Group | None:

@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from cometbot.channels.cometchat import schemas
-from cometbot.channels.cometchat.responses import Record
-from cometbot.errors import OutcomeUnknown
+from cometbot.channels.cometchat.responses import Record, get_message_id
 
 PAGE_SIZE = 100
 MAX_PAGES = 10
@@ -106,14 +104,6 @@ class SentMessageSearch:
 
     def _is_out_of_time(self) -> bool:
         return self._ends_at - time.monotonic() < max(self._reserve, 2 * self._slowest_page)
-
-
-def get_message_id(record: Mapping[str, object]) -> str:
-    """Return the id of a message. Raises :class:`OutcomeUnknown` if it has no valid one."""
-    message_id = schemas.find_id(record.get("id"))
-    if not message_id:
-        raise OutcomeUnknown("CometChat answered without a message id")
-    return message_id
 
 
 def id_sort_key(message_id: str) -> tuple[int, str]:
