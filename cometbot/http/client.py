@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -73,6 +74,7 @@ class HttpClient:
 
     def __init__(self, session: requests.Session, *, peer: str, remedy: str = "") -> None:
         self.session = session
+        self._is_own_session = isinstance(session.get_adapter("https://"), _Adapter)
         self._peer = peer
         self._remedy = remedy
 
@@ -83,34 +85,21 @@ class HttpClient:
 
         Raises :class:`OutcomeUnknown` for a body of more than ``limit`` bytes.
         """
-        with self.open(method, url, request_name, timeout, **options) as response:
-            too_large = OutcomeUnknown(
-                f"{request_name}: {self._peer} answered with more than {limit} bytes", status=response.status_code
-            )
-            body = b"".join(_limit_size(response, limit, too_large))
-            return HttpResponse(response.status_code, response.headers, body)
+        with self.exchange(request_name, timeout), self._request(method, url, timeout, **options) as response:
+            status, text = response.status_code, f"{request_name}: {self._peer} answered with more than {limit} bytes"
+            body = b"".join(_limit_size(response, limit, partial(OutcomeUnknown, text, status=status)))
+            return HttpResponse(status, response.headers, body)
 
     @contextmanager
     def open(
-        self,
-        method: str,
-        url: str,
-        request_name: str,
-        timeout: float,
-        *,
-        headers: Mapping[str, str] | None = None,
-        **options: Any,
+        self, method: str, url: str, request_name: str, timeout: float, **options: Any
     ) -> Iterator[requests.Response]:
         """Send a request within :meth:`exchange`; yield its response, whose body is still to be read.
 
-        No redirect is followed. ``options`` are those of ``requests``.
+        No redirect is followed. ``options`` are ``headers``, ``params`` and ``data``, as in ``requests``.
         """
-        sent = {"Accept-Encoding": "identity", **(headers or {})}
-        with self.exchange(url, request_name, timeout) as deadline:
-            wait = max(deadline.remaining, _MIN_TIMEOUT)
-            options |= {"headers": sent, "timeout": (wait, wait), "allow_redirects": False, "stream": True}
-            with self.session.request(method, url, **options) as response:
-                yield response
+        with self.exchange(request_name, timeout), self._request(method, url, timeout, **options) as response:
+            yield response
 
     def download(
         self,
@@ -141,12 +130,13 @@ class HttpClient:
                 if response.status_code != 200:
                     raise to_error(read_error_response(response), request_name)
                 text = f"{request_name}: the file is larger than {limit} bytes, the limit"
-                file.writelines(_limit_size(response, limit, Rejected(text, code="file_too_large", status=200)))
+                too_large = partial(Rejected, text, code="file_too_large", status=200)
+                file.writelines(_limit_size(response, limit, too_large))
                 return url, response.headers
         raise Rejected(f"{request_name}: redirected more than {MAX_REDIRECTS} times")
 
     @contextmanager
-    def exchange(self, url: str, request_name: str, timeout: float) -> Iterator[Deadline]:
+    def exchange(self, request_name: str, timeout: float) -> Iterator[Deadline]:
         """Limit the block, which sends one request and reads its response, to ``timeout`` seconds.
 
         A connection error or timeout in the block is raised as :class:`Unreachable` if certainly nothing was sent, else
@@ -160,7 +150,7 @@ class HttpClient:
                 if deadline.expired:  # a response that was cut off may look complete
                     raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-            if self._is_unsent(url, error):
+            if self._is_unsent(error):
                 remedy = f"; {self._remedy}" if self._remedy else ""
                 text = f"{request_name}: {self._peer} could not be reached ({type(error).__name__}){remedy}"
                 raise Unreachable(text) from None
@@ -172,13 +162,27 @@ class HttpClient:
         finally:
             _thread_state.deadline = None
 
-    def _is_unsent(self, url: str, error: Exception) -> bool:
+    def _request(
+        self, method: str, url: str, timeout: float, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> requests.Response:
+        session, wait = self.session, max(timeout, _MIN_TIMEOUT)
+        sent = {"Accept-Encoding": "identity", **(headers or {})}
+        settings: dict[str, Any] = {"timeout": (wait, wait), "allow_redirects": False, "stream": True}
+        if not self._is_own_session:
+            return session.request(method, url, headers=sent, **options, **settings)
+        # Session.request merges the environment's settings too, which takes longer than all the rest.
+        request = requests.PreparedRequest()
+        own = {"cookies": session.cookies, "auth": session.auth, "hooks": session.hooks}
+        request.prepare(method, url, {**session.headers, **sent}, **own, **options)
+        settings |= {"proxies": session.proxies, "verify": session.verify, "cert": session.cert}
+        return session.send(request, **settings)
+
+    def _is_unsent(self, error: Exception) -> bool:
         """Return whether certainly nothing was sent.
 
         Only our own adapter records that; for an author's own session, only ``requests.ConnectTimeout`` is certain.
         """
-        is_own = isinstance(self.session.get_adapter(url), _Adapter)
-        return not _thread_state.is_sent if is_own else isinstance(error, requests.ConnectTimeout)
+        return not _thread_state.is_sent if self._is_own_session else isinstance(error, requests.ConnectTimeout)
 
     def close(self) -> None:
         """Close the pooled connections."""
@@ -211,17 +215,17 @@ def _resolve_redirect(url: str, location: str, request_name: str) -> str:
     return target
 
 
-def _limit_size(response: requests.Response, limit: int, error: ChannelError) -> Iterator[bytes]:
-    """Yield the body in chunks; raise ``error`` as soon as it certainly has more than ``limit`` bytes."""
+def _limit_size(response: requests.Response, limit: int, make_error: Callable[[], ChannelError]) -> Iterator[bytes]:
+    """Yield the body in chunks; raise the error as soon as it certainly has more than ``limit`` bytes."""
     announced = response.headers.get("Content-Length", "")
     size = int(announced[:20]) if announced.isascii() and announced.isdigit() else 0
     if size > limit:
-        raise error
+        raise make_error()
     size = 0
     for chunk in response.iter_content(_CHUNK_SIZE):
         size += len(chunk)
         if size > limit:
-            raise error
+            raise make_error()
         yield chunk
 
 
@@ -262,7 +266,7 @@ class _DeadlineConnection:
             self.connect()  # type: ignore[attr-defined]
         _thread_state.is_sent = True
         deadline = getattr(_thread_state, "deadline", None)
-        if deadline is not None and isinstance(self.sock, socket.socket):
+        if deadline is not None and isinstance(self.sock, socket.socket) and self.sock not in deadline.sockets:
             WATCHDOG.add_socket(deadline, self.sock)
         super().send(data)  # type: ignore[misc]
 

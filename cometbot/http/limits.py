@@ -35,8 +35,6 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
     too long, at once if its Content-Length says so. A client that still sends when the connection closes never sees the
     response, so up to 16 MiB are discarded first if the server has no lingering close.
     """
-    if _get_content_length(environ) == 0:
-        raise _empty_body()
     body = bytearray()
     with open_body(environ, limit=limit, timeout=timeout) as stream:
         try:
@@ -47,7 +45,7 @@ def read_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> byte
                 stream.discard(_max_discarded(environ))
             raise
     if not body:
-        raise _empty_body()
+        raise HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")
     return bytes(body)
 
 
@@ -214,7 +212,3 @@ def _get_content_length(environ: Mapping[str, Any]) -> int | None:
 
 def _body_too_large(limit: int) -> HttpError:
     return HttpError(413, "ERR_BODY_TOO_LARGE", f"the body is longer than {limit} bytes", close_connection=True)
-
-
-def _empty_body() -> HttpError:
-    return HttpError(400, "ERR_EMPTY_BODY", "the request has no body; send the JSON as body")

@@ -52,17 +52,13 @@ class HttpResponse:
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body, with U+FFFD for lone surrogates; empty if there is none."""
         try:
-            value = _parse_json(self.body)
-        except (ValueError, RecursionError):
-            return {}
+            value = orjson.loads(self.body)
+        except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
+            try:
+                value = replace_surrogates(json.loads(self.body))
+            except (ValueError, RecursionError):
+                return {}
         return value if isinstance(value, dict) else {}
-
-
-def _parse_json(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
-        return replace_surrogates(json.loads(body))
 
 
 def error_for_status(

@@ -11,7 +11,6 @@ from typing import Any
 
 from cometbot.forking import PerProcess
 
-_SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 _CHECK_INTERVAL = 0.1
 
 
@@ -37,11 +36,10 @@ class Deadline:
         return max(self.at - time.monotonic(), 0.0)
 
     def __enter__(self) -> Deadline:
-        self._watchdog.add(self)
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.cancel()
+        self._watchdog.discard(self)
 
     def cancel(self) -> None:
         """Cancel the deadline; the connections are not shut down after this returns."""
@@ -65,11 +63,15 @@ class SocketWatchdog:
         self._deadlines: set[Deadline] = set()
 
     def start_deadline(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
-        """Return a :class:`Deadline` of ``seconds`` from now.
+        """Start watching a :class:`Deadline` of ``seconds`` from now, and return it for a ``with`` statement.
 
         If its block lasts longer, the sockets of :meth:`add_socket` are shut down in ``direction``.
         """
-        return Deadline(self, time.monotonic() + seconds, direction)
+        self._thread.get()
+        deadline = Deadline(self, time.monotonic() + seconds, direction)
+        with self._lock:
+            self._deadlines.add(deadline)
+        return deadline
 
     def add_socket(self, deadline: Deadline, connection: socket.socket) -> None:
         """Shut down ``connection`` when ``deadline`` passes, at once if it has passed already."""
@@ -78,12 +80,6 @@ class SocketWatchdog:
                 deadline.sockets.append(connection)
             if deadline.expired:
                 shutdown_socket(connection, deadline.direction)
-
-    def add(self, deadline: Deadline) -> None:
-        """Start watching ``deadline``."""
-        self._thread.get()
-        with self._lock:
-            self._deadlines.add(deadline)
 
     def discard(self, deadline: Deadline) -> None:
         """Stop watching ``deadline``; after this returns, no connection is shut down for it."""
@@ -119,7 +115,7 @@ WATCHDOG = SocketWatchdog()
 
 def get_connection(environ: Mapping[str, Any]) -> socket.socket | None:
     """Return the socket of a request's connection, or None if the server does not provide it."""
-    connection = next((environ[name] for name in _SOCKET_KEYS if name in environ), None)
+    connection = environ.get("gunicorn.socket") or environ.get("werkzeug.socket")
     return connection if isinstance(connection, socket.socket) else None
 
 

@@ -239,7 +239,7 @@ class ChatClient:
         url = f"{self.api_url}/conversations/{quote(conversation_id, safe='')}/listen"
         headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache", "Accept-Encoding": "identity"}
         headers["x-user-key"] = self._key
-        with self._http.exchange(url, request_name, self.timeout) as deadline:
+        with self._http.exchange(request_name, self.timeout) as deadline:
             timeout = max(deadline.remaining, 0.001), _STREAM_READ_TIMEOUT
             response = self._http.session.get(url, headers=headers, timeout=timeout, allow_redirects=False, stream=True)
             sockets: list[socket.socket] = list(deadline.sockets)

@@ -91,6 +91,7 @@ class CometChatClient(Operations):
 
     def send_request(self, request: ApiRequest) -> dict[str, Any]:
         """Send ``request`` and return the response's envelope. Raises the errors of the class."""
+        request_name = str(request)
         headers = {"apikey": self._key, "Accept": "application/json"}
         if request.on_behalf_of:
             headers["onBehalfOf"] = request_bodies.check_id(request.on_behalf_of, "onBehalfOf")
@@ -98,19 +99,16 @@ class CometChatClient(Operations):
         encoded = body if isinstance(body, bytes) or body is None else request_bodies.encode(dict(body), "the body")
         if encoded is not None:
             headers["Content-Type"] = "application/json"
-        query = {
-            name: str(value).lower() if isinstance(value, bool) else value for name, value in request.params.items()
-        }
-        answer = self._send_request(
-            str(request),
-            request.method,
-            self.api_url + request.path,
-            request.timeout or self.timeout,
-            headers,
-            data=encoded,
-            params=query or None,
-        )
-        return parse_envelope(answer, str(request), self._find_secrets(body))
+        query = None
+        if request.params:
+            query = {
+                name: str(value).lower() if isinstance(value, bool) else value for name, value in request.params.items()
+            }
+        url, timeout = self.api_url + request.path, request.timeout or self.timeout
+        answer = self._send_request(request_name, request.method, url, timeout, headers, data=encoded, params=query)
+        password = body.get("password") if isinstance(body, Mapping) else None
+        secrets = [self._key, password] if isinstance(password, str) else [self._key]
+        return parse_envelope(answer, request_name, secrets)
 
     def download(
         self,
@@ -153,10 +151,6 @@ class CometChatClient(Operations):
         milliseconds = (time.perf_counter() - started_at) * 1000
         _log.debug("asked CometChat: %s answered %s in %.0f ms", request_name, response.status, milliseconds)
         return response
-
-    def _find_secrets(self, body: object) -> list[str]:
-        password = body.get("password") if isinstance(body, Mapping) else None
-        return [self._key, password] if isinstance(password, str) else [self._key]
 
     def _resolve_media_url(self, url: str, ends_at: float) -> str:
         """Return a URL that can be fetched without the API key; request one with a token if ``url`` needs it."""

@@ -29,6 +29,8 @@ from cometbot.http.responses import (
 _SERVER_ERROR_CODES = frozenset(
     {"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"}
 )
+_LIMIT_HEADERS = ("x-rate-limit", "x-rate-limit-limit", "x-ratelimit-limit", "x-ratelimit")
+_REMAINING_HEADERS = ("x-rate-limit-remaining", "x-ratelimit-remaining")
 _SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret"})
 
 
@@ -53,12 +55,14 @@ class RateLimitStatus:
     @classmethod
     def from_headers(cls, headers: Mapping[str, str], now: float) -> RateLimitStatus | None:
         """Return the status in a response's headers, in any of their spellings, or None if they contain none."""
-        lowercased = {name.lower(): value for name, value in headers.items()}
-        limit = _first_number(lowercased, "x-rate-limit", "x-rate-limit-limit", "x-ratelimit-limit", "x-ratelimit")
-        remaining = _first_number(lowercased, "x-rate-limit-remaining", "x-ratelimit-remaining")
-        if limit is None and remaining is None:
-            return None
-        return cls(limit, remaining, now)
+        numbers: dict[str, int] = {}
+        for name, value in headers.items():
+            spelling = name.lower()
+            if spelling in _LIMIT_HEADERS or spelling in _REMAINING_HEADERS:
+                number = parse_number(value)
+                if number is not None:
+                    numbers[spelling] = int(number)
+        return cls(_first(numbers, _LIMIT_HEADERS), _first(numbers, _REMAINING_HEADERS), now) if numbers else None
 
 
 def read_error(envelope: Mapping[str, Any]) -> tuple[str, str, Any]:
@@ -129,6 +133,5 @@ def _details(details: object, secrets: Sequence[str]) -> dict[str, list[str]]:
     return {name: [redact(str(text), secrets) for text in texts] for name, texts in listed.items()}
 
 
-def _first_number(lowercased: Mapping[str, str], *names: str) -> int | None:
-    numbers = (parse_number(lowercased[name]) for name in names if name in lowercased)
-    return next((int(number) for number in numbers if number is not None), None)
+def _first(numbers: Mapping[str, int], names: Sequence[str]) -> int | None:
+    return next((numbers[name] for name in names if name in numbers), None)

@@ -322,6 +322,13 @@ def test_proxies_of_the_environment_are_not_used(
     assert client.get_bot("b") == {"uid": "b"}
 
 
+def test_cookies_of_a_load_balancer_are_sent_back(httpserver: HTTPServer, client: CometChatClient) -> None:
+    httpserver.expect_ordered_request("/v3/bots/b").respond_with_json({"data": {}}, headers={"Set-Cookie": "node=7"})
+    httpserver.expect_ordered_request("/v3/bots/b", headers={"Cookie": "node=7"}).respond_with_json({"data": {}})
+    client.get_bot("b")
+    client.get_bot("b")
+
+
 def test_a_session_of_the_authors_own_is_used(httpserver: HTTPServer) -> None:
     with requests.Session() as session:
         session.headers["X-Mine"] = "yes"
