@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
-from cometbot.delivery.engine import ProcessRoles
-from cometbot.delivery.handler_registry import AbandonableSink, HandlerRegistry, HandlerRun
-from cometbot.delivery.reply_sink import OutboxReplySink
+from cometbot.delivery.roles import ProcessRoles
+from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun, OutboxReplySink
 from cometbot.delivery.sending import ReplySender
 from cometbot.delivery.transactions import (
     HandleMessage,
@@ -122,17 +120,21 @@ class ConversationRunner:
         send or a handler, belongs to another process. An unexpected error is logged, and the conversation continues a
         little later; only the exceptions in ``reraise`` are raised.
         """
-        limits = Limits(
-            can_handle=self._roles.can_process(conversation_key, to_send=False),
-            can_send=self._roles.can_process(conversation_key, to_send=True),
-        )
+        limits = Limits(*self._roles.abilities(conversation_key))
         if not (limits.can_handle or limits.can_send):
             return
         with self._transactions.process.lease_token() as token:
             claimed = self._claim(conversation_key, token, limits)
-            if claimed is not None:
-                with self._release_on_error(claimed[0]):
-                    self._process_claimed(*claimed, limits)
+            if claimed is None:
+                return
+            try:
+                self._process_claimed(*claimed, limits)
+            except self._reraise:
+                raise
+            except BaseException as error:
+                self._release_after_error(claimed[0], error)
+            finally:
+                self._handlers.release_isolation(claimed[0])
 
     def _process_claimed(self, lease: Lease, work: Work, limits: Limits) -> None:
         """Handle messages and send replies until a transaction has released the lease."""
@@ -165,26 +167,19 @@ class ConversationRunner:
             self._observer.recovered(claimed[0].conversation.bot)
         return claimed
 
-    @contextmanager
-    def _release_on_error(self, lease: Lease) -> Iterator[None]:
+    def _release_after_error(self, lease: Lease, error: BaseException) -> None:
         extra = {"conversation": lease.conversation_key}
-        try:
-            yield
-        except LeaseLost:
+        if isinstance(error, LeaseLost):
             if self._handlers.is_abandoned(lease):
                 log.info("a handler ended after its message had been given up", extra=extra)
             else:
                 log.warning("lost the lease of a conversation to another worker", extra=extra)
-        except StoreBusy as error:
+            return
+        if isinstance(error, StoreBusy):
             log.warning("released a conversation until the database works again: %s", error, extra=extra)
-            self._release_with_delay(lease)
-        except self._reraise:
-            raise
-        except BaseException:
-            log.exception("cannot process a conversation: unexpected error; it is tried again", extra=extra)
-            self._release_with_delay(lease)
-        finally:
-            self._handlers.release_isolation(lease)
+        else:
+            log.error("cannot process a conversation: unexpected error; it is tried again", exc_info=error, extra=extra)
+        self._release_with_delay(lease)
 
     def _release_with_delay(self, lease: Lease) -> None:
         extra = {"conversation": lease.conversation_key}
@@ -221,7 +216,9 @@ class ConversationRunner:
         started_at, outcome = time.monotonic(), Outcome()
         if message.crash_count >= MAX_CRASH_COUNT:
             return self._give_up(run, message, f"its process died {message.crash_count} times while it was handled")
-        sink = self._make_sink(run, message)
+        sink = OutboxReplySink(
+            self._transactions, self._handlers, run.channel, run.lease, message, send_all=self._sender.send_all
+        )
         if message.body:  # else it was erased since its last run: the conversation no longer exists
             try:
                 event = run.channel.parse(_to_incoming(run, message))
@@ -249,16 +246,6 @@ class ConversationRunner:
             return self._give_up(run, message, error_text)
         retry_in = _FETCH_BACKOFF.delay(message.failures)
         return HandledMessage(MessageEnd(message, "", WAITING, error_text, retry_in), time.monotonic())
-
-    def _make_sink(self, run: Run, message: MailboxMessage) -> OutboxReplySink:
-        return OutboxReplySink(
-            self._transactions,
-            self._handlers,
-            run.channel,
-            run.lease,
-            message,
-            send_all=self._sender.send_all,
-        )
 
     def _dispatch(self, run: Run, message: MailboxMessage, event: Event, sink: OutboxReplySink) -> Outcome:
         is_bot = run.channel.is_bot(event.sender.uid)
@@ -297,7 +284,7 @@ class ConversationRunner:
             log.error("cannot render a reply: %s", describe_error(error), exc_info=error, extra=extra)
             return self._error_reply(run.lease, sink), Outcome(handler=outcome.handler, error=error)
 
-    def _error_reply(self, lease: Lease, sink: AbandonableSink) -> list[Draft]:
+    def _error_reply(self, lease: Lease, sink: OutboxReplySink) -> list[Draft]:
         """Return the bot's error text, rendered; nothing if it has none or its channel cannot render it."""
         sink.mark_failed()
         text = self._bots[lease.conversation.bot].error_text

@@ -15,7 +15,8 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, to_storable_key
 from cometbot.context import StateChange, to_json
 from cometbot.delivery.dead_letters import DeadLetters
-from cometbot.delivery.engine import Check, Engine, ThreadEngine, owned_channels
+from cometbot.delivery.engine import Check, Engine, ThreadEngine
+from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.sending import SendPolicy
 from cometbot.delivery.stored_messages import StoredMessage, replay
 from cometbot.delivery.worker import Worker
@@ -117,13 +118,9 @@ class Delivery:
         return {**own, **self.bots}
 
     @property
-    def _worker(self) -> Worker | None:
-        return self._workers.existing
-
-    @property
     def is_running(self) -> bool:
         """True between :meth:`start` and :meth:`stop` in this process."""
-        return self._worker is not None
+        return self._workers.existing is not None
 
     def enqueue(self, incoming: IncomingEvent) -> bool:
         """Store the event durably, and return True if it is new.
@@ -175,7 +172,7 @@ class Delivery:
 
         With ``to_send`` the work is replies, which only one process can send in some channels.
         """
-        if (worker := self._worker) is not None:
+        if (worker := self._workers.existing) is not None:
             worker.notify(conversation_key, to_send=to_send)
         else:
             self._notify_others(conversation_key, to_send=to_send)
@@ -365,7 +362,7 @@ class Delivery:
 
     def _engine_checks(self, alive_workers: int | None) -> list[Check]:
         """Return the checks of the worker processes; ``alive_workers`` is None if their number is unknown."""
-        if (worker := self._worker) is not None:
+        if (worker := self._workers.existing) is not None:
             return worker.checks()
         if not self.database.server_url:
             detail = "this process does not handle messages yet; it starts with its first request"

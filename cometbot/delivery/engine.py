@@ -1,9 +1,4 @@
-"""The engine of a process: it receives notifications of pending work and runs conversations in threads.
-
-For most channels, the process that handles a message also sends the replies. A channel that holds a connection
-(``Channel.has_single_sender``) is sent to only by the process that owns the connection; other processes handle its
-messages and only write the outbox.
-"""
+"""The engine of a process: it receives notifications of pending work and runs conversations in threads."""
 
 from __future__ import annotations
 
@@ -12,95 +7,14 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cometbot.channels.base import Channel
+from cometbot.delivery.roles import ProcessRoles
 from cometbot.dispatch import ErrorClasses
 
 log = logging.getLogger(__name__)
-
-_QUEUE_PREFIX = "cometbot"
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessRoles:
-    """The roles of one process.
-
-    ``handled`` and ``sent`` are names of channels; ``owned`` are the channels that only one process sends to.
-    """
-
-    bots: frozenset[str]
-    handled: frozenset[str]
-    sent: frozenset[str]
-    owned: frozenset[str] = frozenset()
-
-    @classmethod
-    def from_channels(
-        cls, bots: Iterable[str], channels: Mapping[str, Channel], *, handles: bool = True
-    ) -> ProcessRoles:
-        """Return the roles of a process with ``channels``.
-
-        With ``handles=False`` it only sends, to the channels that it owns.
-        """
-        owned = owned_channels(channels)
-        sent = {name for name, channel in channels.items() if channel.can_send and (handles or name in owned)}
-        return cls(frozenset(bots), frozenset(channels if handles else ()), frozenset(sent), owned)
-
-    @property
-    def handled_and_sent(self) -> frozenset[str]:
-        """The channels for which this process both handles messages and sends replies."""
-        return self.handled & self.sent
-
-    @property
-    def only_handled(self) -> frozenset[str]:
-        """The channels whose replies are sent by another process."""
-        return self.handled - self.sent
-
-    @property
-    def only_sent(self) -> frozenset[str]:
-        """The channels whose messages are handled by other processes."""
-        return self.sent - self.handled
-
-    def can_process(self, conversation_key: str, *, to_send: bool) -> bool:
-        """Return True if this process can send the conversation's replies (``to_send``) or handle its messages."""
-        channel, bot = _parse_key(conversation_key)
-        return bot in self.bots and channel in (self.sent if to_send else self.handled)
-
-    def queues(self) -> Iterator[tuple[str, ProcessRoles]]:
-        """Yield the queues from which this process receives jobs, each with the part of these roles that it serves."""
-        for channel in sorted(self.handled):
-            channel_set = frozenset((channel,))
-            both = channel_set if channel not in self.owned else frozenset[str]()
-            yield queue_name(channel), ProcessRoles(self.bots, channel_set, both, self.owned)
-        for channel in sorted(self.sent & self.owned):
-            yield (
-                queue_name(channel, to_send=True),
-                ProcessRoles(self.bots, frozenset(), frozenset((channel,)), self.owned),
-            )
-
-
-def owned_channels(channels: Mapping[str, Channel]) -> frozenset[str]:
-    """Return the names of the channels that only one process sends to."""
-    return frozenset(name for name, channel in channels.items() if channel.has_single_sender)
-
-
-def queue_name(channel: str, *, to_send: bool = False) -> str:
-    """Return the queue of a channel's conversations, with ``to_send`` the queue for the one process that sends."""
-    return f"{_QUEUE_PREFIX}.{channel}.send" if to_send else f"{_QUEUE_PREFIX}.{channel}"
-
-
-def queue_for_conversation(conversation_key: str, owned: Collection[str], *, to_send: bool) -> str:
-    """Return the queue for a job of ``conversation_key``."""
-    channel = conversation_key.partition("/")[0]
-    return queue_name(channel, to_send=to_send and channel in owned)
-
-
-def _parse_key(conversation_key: str) -> tuple[str, str]:
-    """Return the channel and the bot of a conversation key."""
-    channel, _, bot, *_ = [*conversation_key.split("/", 3), "", "", ""]
-    return channel, bot
 
 
 @dataclass(frozen=True, slots=True)

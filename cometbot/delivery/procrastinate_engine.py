@@ -15,14 +15,15 @@ import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Status
 
-from cometbot.delivery.engine import Check, Engine, ProcessRoles, SharedTasks, queue_for_conversation
+from cometbot.delivery.engine import Check, Engine, SharedTasks
+from cometbot.delivery.roles import ProcessRoles, queue_for_conversation
 from cometbot.forking import PerProcess
 from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 
 log = logging.getLogger(__name__)
 
 DEFAULT_QUEUE = "cometbot"
-"""The queue of tasks that any worker may run. Notifications have one queue per channel (``engine.queue_name``)."""
+"""The queue of tasks that any worker may run. Notifications have one queue per channel (``roles.queue_name``)."""
 
 TASK_NAME = "cometbot.process_conversation"
 JOB_HEARTBEAT_INTERVAL = 5.0

@@ -86,7 +86,9 @@ class ReplySender:
             # result.
             result = replace(result, ends_throttle=True)
         self._observer.sent(lease.conversation.bot, time.monotonic() - began, result.state)
-        self._log_result(result, has_waited=attempt.reply.state in (HELD, UNKNOWN))
+        has_waited = attempt.reply.state in (HELD, UNKNOWN)
+        if has_waited or result.state != SENT:
+            self._log_result(result, has_waited=has_waited)
         return result
 
     def _log_result(self, result: SendResult, *, has_waited: bool) -> None:
@@ -100,16 +102,19 @@ class ReplySender:
             wait = max((result.due_at or 0) - self._transactions.clock(), 0)
             text = "the reply to %s waits: %s; next attempt in %.1f s (attempt %d)"
             log.log(level, text, reply.event, result.error, wait, attempt, extra=extra)
-        elif has_waited:
+        else:
             log.info("sent the reply to %s that waited (attempt %d)", reply.event, attempt, extra=extra)
 
     def _attempt(self, lease: Lease, attempt: SendAttempt) -> SendResult:
         reply, channel = attempt.reply, self._channels[lease.conversation.channel]
         if self._transactions.clock() - reply.created_at > self.policy.max_age:
             return SendResult(reply, DEAD, error=f"not sent within {self.policy.max_age / 3600:.0f} hours")
-        sending = OutgoingRequest(lease.conversation, reply.client_id, reply.body, self._get_target_id(reply))
-        if reply.target is not None and sending.target_id is None:
-            return SendResult(reply, DEAD, error="the message that this changes was never sent")
+        target_id = None
+        if reply.target is not None:
+            target_id = self._transactions.get_target_id(reply)
+            if target_id is None:
+                return SendResult(reply, DEAD, error="the message that this changes was never sent")
+        sending = OutgoingRequest(lease.conversation, reply.client_id, reply.body, target_id)
         try:
             if attempt.verify_first and channel.capabilities.look_up:
                 found = channel.find_sent(sending, timeout=self._time_left(lease))
@@ -136,11 +141,6 @@ class ReplySender:
             return self._make_failure(reply, error, lease)
         cooldown, sent_id = channel.cooldown(), platform_id or None
         return SendResult(reply, SENT, sent_id, throttle_seconds=cooldown)
-
-    def _get_target_id(self, reply: OutboxMessage) -> str | None:
-        if reply.target is None:
-            return None
-        return self._transactions.get_target_id(reply)
 
     def _time_left(self, lease: Lease) -> float:
         """Return the seconds that a request may take now, so that it ends before the lease does.

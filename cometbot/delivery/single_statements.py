@@ -68,7 +68,7 @@ class SingleStatementTransactions(Transactions):
                 handler=end.handler,
                 draft=drafts[0],
             )
-            reply = self._retry_while_busy(partial(self._store.database.autocommit, finish, durable=durable))
+            reply = self._retry_while_busy(self._store.database.autocommit, finish, durable=durable)
             if reply is not None:
                 return SendReplies([SendAttempt(reply)])
         return super().finish_message(lease, end, limits, durable=durable)
@@ -83,7 +83,7 @@ class SingleStatementTransactions(Transactions):
         return not replies.drafts or (
             len(replies.drafts) == 1
             and len(replies.drafts[0].payloads) == 1
-            and replies.drafts[0].conversation_key == lease.conversation_key
+            and replies.drafts[0].conversation.key_text == lease.conversation_key
         )
 
     def _advance(
@@ -104,7 +104,7 @@ class SingleStatementTransactions(Transactions):
                 connection, lease, message=message, handler=handler, result=result, begin_next=begin_next
             )
 
-        advanced = self._retry_while_busy(partial(self._store.database.autocommit, advance, durable=durable))
+        advanced = self._retry_while_busy(self._store.database.autocommit, advance, durable=durable)
         if advanced.message is not None:
             return HandleMessage(advanced.message)
         return Released() if advanced.is_released else StartNext()

@@ -11,20 +11,20 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel
 from cometbot.context import StateChange
 from cometbot.errors import StoreBusy
-from cometbot.models import Conversation
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
-from cometbot.store.tables import DEAD, DONE, READY, SENDING, UNKNOWN, WAITING
+from cometbot.store.tables import DONE, READY, SENDING, UNKNOWN, WAITING
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _DATABASE_RETRY_INTERVAL = 0.2
@@ -129,7 +129,7 @@ class Transactions:
         send_timeout: float,
     ) -> None:
         self.process = process
-        self.clock: Callable[[], float] = lambda: store.database.clock()
+        self.clock = store.database.clock
         self._store = store
         self._channels = channels
         self._notify = notify
@@ -147,17 +147,20 @@ class Transactions:
 
     def start_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
         """Save the results of sends, and start the next work or release the lease."""
-        return self._commit(partial(self._save_and_start, lease=lease, results=results, limits=limits), durable)
+        work = partial(self._save_and_start, lease=lease, results=results, limits=limits)
+        return self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
 
     def finish_message(self, lease: Lease, end: MessageEnd, limits: Limits, *, durable: bool) -> Work:
         """Store the end of a message with its replies and state changes; then work as :meth:`start_next` does."""
-        work = self._commit(partial(self._finish, lease=lease, end=end, limits=limits), durable)
+        work = partial(self._finish, lease=lease, end=end, limits=limits)
+        next_work = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
         self._notify_recipients(lease, end.replies.drafts)
-        return work
+        return next_work
 
     def store_replies(self, lease: Lease, batch: ReplyBatch, *, durable: bool) -> Sequence[SendAttempt]:
         """Store the replies of a handler that goes on running, and return those to send now, in order."""
-        attempts = self._commit(partial(self._store_batch, lease=lease, batch=batch), durable)
+        work = partial(self._store_batch, lease=lease, batch=batch)
+        attempts = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
         self._notify_recipients(lease, batch.drafts)
         return attempts
 
@@ -165,7 +168,7 @@ class Transactions:
         """Save the results of sends, between two replies."""
         with self._store.database.write(durable=durable) as connection:
             self._store.leases.check(connection, lease)
-            self._store.save_results(connection, lease, results)
+            self._save_results(connection, lease, results)
 
     def abandon_message(self, lease: Lease, end: MessageEnd, *, durable: bool) -> bool:
         """End a message whose handler still runs, and release the lease. Return False if the message ended by itself.
@@ -176,7 +179,7 @@ class Transactions:
             self._store.leases.check(connection, lease)
             if not self._end_message(connection, end):
                 return False
-            self._store.save_results(connection, lease, end.replies.results)
+            self._save_results(connection, lease, end.replies.results)
             self._store.outbox.add(connection, end.replies.drafts)
             self._store.leases.release(connection, lease, has_more=True)
         return True
@@ -215,10 +218,6 @@ class Transactions:
         except StoreBusy:
             return 0
 
-    def _commit(self, work: Callable[[Transaction], T], durable: bool) -> T:
-        """Run ``work``, which must be idempotent, in one transaction and return its result."""
-        return self._retry_while_busy(partial(self._store.database.group_commit, work, durable=durable))
-
     def _read(self, work: Callable[[Transaction], T]) -> T:
         def read() -> T:
             with self._store.database.read() as connection:
@@ -226,18 +225,23 @@ class Transactions:
 
         return self._retry_while_busy(read)
 
-    def _retry_while_busy(self, operation: Callable[[], T]) -> T:
+    def _retry_while_busy(self, operation: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Return the result of ``operation``, which must be idempotent."""
         while True:
             try:
-                return operation()
+                return operation(*args, **options)
             except StoreBusy:
                 if self._is_stopping() and self.process.lease_time_left() < _DATABASE_RETRY_INTERVAL:
                     raise
                 time.sleep(_DATABASE_RETRY_INTERVAL)
 
     def _notify_recipients(self, lease: Lease, drafts: Sequence[Draft]) -> None:
-        for conversation_key in _other_recipients(lease, drafts):
-            self._notify(conversation_key, to_send=True)
+        notified = {lease.conversation_key}
+        for draft in drafts:
+            conversation_key = draft.conversation.key_text
+            if conversation_key not in notified:
+                notified.add(conversation_key)
+                self._notify(conversation_key, to_send=True)
 
     def _claim(
         self, connection: Transaction, conversation_key: str, token: str, limits: Limits
@@ -260,7 +264,7 @@ class Transactions:
         # The check locks the conversation's row: what was marked before is visible now, and later work waits until this
         # transaction has ended.
         self._store.leases.check(connection, lease)
-        self._store.save_results(connection, lease, results)
+        self._save_results(connection, lease, results)
         return self._choose_next(connection, lease, limits)
 
     def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits) -> Work:
@@ -273,33 +277,59 @@ class Transactions:
             return SendReplies(attempts) if attempts else StartNext()
         return self._choose_next(connection, lease, limits)
 
+    def _save_results(self, connection: Transaction, lease: Lease, results: Sequence[SendResult]) -> None:
+        """Save the results of sends, and set or clear the throttle of their account accordingly."""
+        for result in results:
+            self._store.outbox.save_result(connection, result)
+            if result.throttle_seconds > 0:
+                self._store.throttles.set(
+                    connection,
+                    lease.conversation.key,
+                    result.throttle_seconds,
+                    result.error or "",
+                    is_rate_limited=result.is_rate_limited,
+                )
+            elif result.ends_throttle:
+                self._store.throttles.clear(connection, lease.conversation.key)
+
     def _end_message(self, connection: Transaction, end: MessageEnd) -> bool:
         """Return False if an earlier commit, whose outcome was unknown, or another thread has ended the message."""
         mailbox = self._store.mailbox
-        if end.state == DEAD:
-            return mailbox.mark_dead(connection, end.message, end.handler, end.error_text)
         if end.state == WAITING:
             due_at = self._store.database.clock() + end.retry_in
             return mailbox.postpone(connection, end.message, end.handler, end.error_text, due_at)
-        return mailbox.mark_done(connection, end.message, end.handler)
+        return mailbox.end(connection, end.message, end.state, end.handler, end.error_text)
 
     def _store_batch(self, connection: Transaction, lease: Lease, batch: ReplyBatch) -> Sequence[SendAttempt]:
-        others = _other_recipients(lease, batch.drafts)
-        # The rows are locked in one order everywhere, so that no two runners deadlock.
-        for conversation_key in sorted([lease.conversation_key, *others]):
-            if conversation_key == lease.conversation_key:
-                self._store.leases.check(connection, lease)
-            else:
-                self._store.leases.mark_pending(connection, others[conversation_key])
-        self._store.save_results(connection, lease, batch.results)
-        own = [draft for draft in batch.drafts if draft.conversation_key == lease.conversation_key]
-        self._store.outbox.add(connection, [draft for draft in batch.drafts if draft not in own])
+        own, others = list[Draft](), list[Draft]()
+        for draft in batch.drafts:
+            (own if draft.conversation.key_text == lease.conversation_key else others).append(draft)
+        if others:
+            self._check_and_mark(connection, lease, others)
+        else:
+            self._store.leases.check(connection, lease)
+        if batch.results:
+            self._save_results(connection, lease, batch.results)
+        if others:
+            self._store.outbox.add(connection, others)
         if not own:
             return ()
         if batch.is_blocked or not self._channels[lease.conversation.channel].can_send:
             self._store.outbox.add(connection, own)
             return ()
         return self._start_sending(connection, lease, own)
+
+    def _check_and_mark(self, connection: Transaction, lease: Lease, drafts: Sequence[Draft]) -> None:
+        """Check the lease, and mark the other conversations that receive ``drafts`` as pending.
+
+        The rows are locked in one order everywhere, so that no two runners deadlock.
+        """
+        others = {draft.conversation.key_text: draft.conversation for draft in drafts}
+        for conversation_key in sorted([lease.conversation_key, *others]):
+            if conversation_key == lease.conversation_key:
+                self._store.leases.check(connection, lease)
+            else:
+                self._store.leases.mark_pending(connection, others[conversation_key])
 
     def _start_sending(self, connection: Transaction, lease: Lease, drafts: Sequence[Draft]) -> Sequence[SendAttempt]:
         """Store replies as being sent, unless an earlier one or a throttle precedes them: then they wait."""
@@ -313,6 +343,8 @@ class Transactions:
     def _choose_next(self, connection: Transaction, lease: Lease, limits: Limits) -> Work:
         """Start the next work, or release a lease that was checked in the same transaction."""
         store, key = self._store, lease.conversation_key
+        if store.leases.release_idle(connection, lease):
+            return Released()
         must_yield = limits.must_yield or self._is_stopping()  # it may have begun to stop while this commit waited
         if limits.can_handle and not must_yield:
             started = store.mailbox.start_oldest(connection, key)
@@ -337,7 +369,7 @@ class Transactions:
             due_at = (reply.began_at or now) + self._send_timeout
             error = "sending was interrupted, so its outcome is unknown"
             result = SendResult(reply, UNKNOWN, error=error, due_at=due_at, counted_attempts=1)
-            self._store.save_results(connection, lease, [result])
+            self._save_results(connection, lease, [result])
         if due_at > now:
             return self._release(connection, lease, due_at, to_send=True)
         throttle = self._store.throttles.acquire(connection, lease.conversation.key, self._send_timeout)
@@ -366,12 +398,3 @@ class Transactions:
     ) -> Released:
         self._store.leases.release(connection, lease, due_at=due_at or None, has_more=due_at == 0.0)
         return Released(due_at, to_send)
-
-
-def _other_recipients(lease: Lease, drafts: Sequence[Draft]) -> dict[str, Conversation]:
-    """Return the conversations, other than the lease's, that receive one of ``drafts``."""
-    return {
-        draft.conversation_key: draft.conversation
-        for draft in drafts
-        if draft.conversation_key != lease.conversation_key
-    }

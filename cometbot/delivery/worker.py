@@ -13,8 +13,9 @@ from functools import partial
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery.conversation_runner import ConversationRunner
-from cometbot.delivery.engine import Check, Engine, ProcessRoles, SharedTask
-from cometbot.delivery.handler_registry import HandlerRegistry
+from cometbot.delivery.engine import Check, Engine, SharedTask
+from cometbot.delivery.roles import ProcessRoles
+from cometbot.delivery.running_handlers import HandlerRegistry
 from cometbot.delivery.sending import ReplySender, SendPolicy
 from cometbot.delivery.single_statements import SingleStatementTransactions
 from cometbot.delivery.transactions import Transactions
@@ -77,7 +78,7 @@ class Worker:
             self._handlers,
             observer,
             notify=self.notify,
-            is_stopping=self.is_stopping,
+            is_stopping=self._shutdown.is_set,
             reraise=engine.reraise,
         )
         self._purge = purge
@@ -91,7 +92,7 @@ class Worker:
             self._process,
             self._channels,
             notify=self.notify,
-            is_stopping=self.is_stopping,
+            is_stopping=self._shutdown.is_set,
             isolate=self._handlers.isolate,
             send_timeout=send_timeout,
         )
@@ -107,16 +108,13 @@ class Worker:
         if self._engine.needs_maintenance_thread:
             self._maintenance.start()
 
-    def is_stopping(self) -> bool:
-        """Return True if runners should release their conversations."""
-        return self._shutdown.is_set()
-
     def notify(self, conversation_key: str, due_at: float | None = None, *, to_send: bool = False) -> None:
         """Request that ``conversation_key`` is processed now, or when the database's clock reaches ``due_at``.
 
         Other processes are notified if this one cannot send (``to_send``) or handle what waits there.
         """
-        if not self._roles.can_process(conversation_key, to_send=to_send):
+        can_handle, can_send = self._roles.abilities(conversation_key)
+        if not (can_send if to_send else can_handle):
             self._notify_others(conversation_key, to_send=to_send)
         elif due_at is None:
             self._engine.notify(conversation_key, to_send=to_send)

@@ -9,6 +9,8 @@ stored in the database.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 LEASE_TTL = 15.0
@@ -25,11 +27,10 @@ def boot_id() -> str:
         return ""
 
 
-def seconds_since_boot() -> float:
-    """Return the seconds since the machine started, sleep included; never set back."""
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()  # pragma: no cover - not on Linux
+seconds_since_boot: Callable[[], float] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Returns the seconds since the machine started, sleep included; never set back."""
 
 
 class Clock:

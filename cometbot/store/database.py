@@ -146,10 +146,9 @@ class Database(ABC):
     def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
         """Compile ``statement`` once for this database."""
 
-    @property
     @abstractmethod
-    def clock(self) -> Callable[[], float]:
-        """A clock in Unix seconds that does not jump, the same for all processes that share the database."""
+    def clock(self) -> float:
+        """Return Unix seconds of a clock that does not jump, the same for all processes that share the database."""
 
     @abstractmethod
     def open(self) -> None:

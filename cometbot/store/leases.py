@@ -63,6 +63,15 @@ _claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).re
 _clear_mail = sa.update(conversations).where(*_is_held).values(mail=False)
 _check = sa.select(conversations.c.lane).where(*_is_held).with_for_update()
 _select_held = sa.select(conversations.c.lane).where(*_is_held)
+_release_idle = (
+    sa.update(conversations)
+    .where(
+        *_is_held,
+        sa.not_(sa.exists().where(mailbox.c.lane == bound("key"), in_state(mailbox, PENDING_MESSAGE))),
+        sa.not_(sa.exists().where(outbox.c.lane == bound("key"), in_state(outbox, PENDING_REPLY))),
+    )
+    .values(token=None, process=None, due_at=None, mail=False)
+)
 _release = (
     sa.update(conversations)
     .where(*_is_held)
@@ -251,6 +260,7 @@ class Leases:
         self._claim_dead = database.prepare(_claim_dead)
         self._clear_mail = database.prepare(_clear_mail)
         self._check = database.prepare(_check)
+        self._release_idle = database.prepare(_release_idle)
         self._release = database.prepare(_release)
 
     def mark_pending(self, connection: Connection, conversation: Conversation) -> bool:
@@ -306,6 +316,13 @@ class Leases:
         return (
             connection.execute(_select_held, {"key": lease.conversation_key, "held": lease.token}).first() is not None
         )
+
+    def release_idle(self, connection: Connection, lease: Lease) -> bool:
+        """Release a lease that was checked in this transaction, if nothing is left to do; return True if it was.
+
+        What is stored later waits for the lock of the check, and finds that nobody holds the conversation.
+        """
+        return bool(self._release_idle(connection, {"key": lease.conversation_key, "held": lease.token}).rowcount)
 
     def release(
         self, connection: Connection, lease: Lease, *, due_at: float | None = None, has_more: bool = False

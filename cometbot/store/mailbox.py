@@ -13,10 +13,10 @@ from sqlalchemy.engine import Connection
 from cometbot.channels.base import IncomingEvent
 from cometbot.error_text import storable_text
 from cometbot.store.database import Database
+from cometbot.store.state import StateTable
 from cometbot.store.tables import (
     DEAD,
     DISCARDED,
-    DONE,
     ENDED_MESSAGE,
     IS_DEAD,
     PENDING_MESSAGE,
@@ -120,7 +120,7 @@ class MailboxMessage:
     ``attempts`` counts the starts before this one, ``failures`` those of them that ended with a retry. The difference
     is the number of starts that ended their process.
 
-    ``conversation_state`` is the state of its conversation, if that was read in the same statement.
+    ``conversation_state`` is the state of its conversation, if that was read when the message was started.
     """
 
     seq: int
@@ -153,8 +153,9 @@ class MailboxMessage:
 class Mailbox:
     """The table ``mailbox``. All methods work inside the caller's transaction."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, state: StateTable) -> None:
         self._database = database
+        self._state = state
         names = ("channel", "account", "bot", "event_key", "lane", "sender", "body", "received_at")
         insert = database.insert(mailbox).values({name: bound(name) for name in names})
         self._insert = database.prepare(
@@ -199,19 +200,30 @@ class Mailbox:
         the conversation has no pending event.
         """
         row = self._start_oldest(connection, {"key": conversation_key, "now": self._database.clock()}).fetchone()
-        return MailboxMessage(*row) if row else None
+        if row is None:
+            return None
+        values = (*row, self._state.load(connection, "conversation", conversation_key))
+        return MailboxMessage(*values)
 
     def mark_running(self, connection: Connection, message: MailboxMessage) -> None:
         """Record, before it happens, that a handler is about to run."""
         self._start(connection, {"row": message.seq})
 
-    def mark_done(self, connection: Connection, message: MailboxMessage, handler: str) -> bool:
-        """Mark the running message as done. Return False if it had ended already."""
-        return self._end(connection, message, DONE, handler, None)
+    def end(
+        self, connection: Connection, message: MailboxMessage, state: str, handler: str, error: str | None = None
+    ) -> bool:
+        """Mark the running message as done, or as a dead letter with its cause (``state``).
 
-    def mark_dead(self, connection: Connection, message: MailboxMessage, handler: str, error: str) -> bool:
-        """Make the running message a dead letter with its cause. Return False if it had ended already."""
-        return self._end(connection, message, DEAD, handler, error)
+        Return False if it had ended already.
+        """
+        values = {
+            "row": message.seq,
+            "to": state,
+            "now": self._database.clock(),
+            "by": handler,
+            "why": storable_text(error) if error else None,
+        }
+        return bool(self._finish(connection, values).rowcount > 0)
 
     def postpone(
         self, connection: Connection, message: MailboxMessage, handler: str, error: str, due_at: float
@@ -219,13 +231,6 @@ class Mailbox:
         """Schedule the running message to run again at ``due_at``. Return False if it had ended already."""
         values = {"row": message.seq, "due": due_at, "by": handler, "why": storable_text(error)}
         return connection.execute(_postpone, values).rowcount > 0
-
-    def _end(
-        self, connection: Connection, message: MailboxMessage, state: str, handler: str, error: str | None
-    ) -> bool:
-        error_text = error and storable_text(error)
-        values = {"row": message.seq, "to": state, "now": self._database.clock(), "by": handler, "why": error_text}
-        return bool(self._finish(connection, values).rowcount > 0)
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
         """Return the whole row, or None."""

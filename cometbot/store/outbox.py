@@ -155,11 +155,6 @@ class Draft:
     payloads: Sequence[Mapping[str, Any]]
     target: int | None = None
 
-    @property
-    def conversation_key(self) -> str:
-        """The key of the conversation that receives the reply."""
-        return self.conversation.key_text
-
 
 @dataclass(frozen=True, slots=True)
 class SendAttempt:
@@ -245,7 +240,7 @@ class Outbox:
             "generation": draft.generation,
             "ordinal": draft.ordinal,
             "part": part,
-            "lane": draft.conversation_key,
+            "lane": draft.conversation.key_text,
             "payload": json.dumps(payload),
             "client_id": f"cb-{draft.event}-{draft.generation}-{draft.ordinal}-{part}-{secrets.token_hex(6)}",
             "target": draft.target,

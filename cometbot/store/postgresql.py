@@ -98,11 +98,10 @@ class PostgreSQL(Database):
     def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
         return PreparedStatement(statement, _DIALECT)
 
-    @property
-    def clock(self) -> Callable[[], float]:
+    def clock(self) -> float:
         if seconds_since_boot() - self._clock_synced_at > _CLOCK_SYNC_INTERVAL:
             self._sync_clock()
-        return self._clock
+        return self._clock()
 
     def _sync_clock(self) -> None:
         """Set the clock by the server's, and by the heartbeats of other processes.

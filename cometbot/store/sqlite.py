@@ -91,10 +91,10 @@ class SQLite(Database):
     def prepare(self, statement: sa.sql.expression.ClauseElement) -> PreparedStatement:
         return PreparedStatement(statement, _DIALECT)
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        self._connections.get()
-        return self._clock
+    def clock(self) -> float:
+        if self._connections.existing is None:
+            self._connections.get()
+        return self._clock()
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:

@@ -72,9 +72,8 @@ class MemoryDatabase(SQLite):
         super().__init__(make_url("sqlite://"))
         self.now = time.time() if now is None else now
 
-    @property
-    def clock(self) -> Callable[[], float]:
-        return lambda: self.now
+    def clock(self) -> float:
+        return self.now
 
     def prepare(self, statement: Any) -> PreparedStatement:
         prepared = _PREPARED_STATEMENTS.get(statement)

@@ -129,7 +129,7 @@ def make_dead_letters(file: Path, count: int) -> list[str]:
                 mail = delivery.store.mailbox.get_oldest(connection, str(conversation.key))
                 assert mail is not None
                 delivery.store.mailbox.mark_running(connection, mail)
-                delivery.store.mailbox.mark_dead(connection, mail, "helpdesk.track", "ValueError: no shoes")
+                delivery.store.mailbox.end(connection, mail, "dead", "helpdesk.track", "ValueError: no shoes")
         letters = delivery.dead_letters.list()
     give_to_nobody(*file.parent.glob(f"{file.name}*"))
     return [letter.id for letter in letters]

@@ -13,7 +13,7 @@ from cometbot.context import Context
 from cometbot.delivery.conversation_runner import ConversationRunner
 from cometbot.delivery.dead_letters import DeadLetter
 from cometbot.delivery.delivery import Delivery
-from cometbot.delivery.handler_registry import HandlerRun
+from cometbot.delivery.running_handlers import HandlerRun
 from cometbot.errors import OutcomeUnknown, Rejected, StoreBusy
 from cometbot.messages import Operation
 
@@ -348,7 +348,7 @@ def test_a_handlers_own_time_counts_from_when_it_is_found(harness: Harness) -> N
 
     delivery = harness.start_process(handler_timeout=1.0)
     harness.enqueue(delivery, "hello")
-    worker = delivery._worker
+    worker = delivery._workers.existing
     assert worker is not None
     running = worker._handlers
     wait_until(lambda: [run.timeout for run in list(running._runs.values())] == [1.0])

@@ -248,7 +248,7 @@ def test_handler_timeout_without_a_lease_changes_nothing(harness: Harness) -> No
 
     harness.enqueue(delivery, "hello")
     assert entered.wait(60)
-    worker: Any = delivery._worker
+    worker: Any = delivery._workers.existing
     (run,) = worker._handlers._runs.values()
     take_lease_away(delivery)
     assert not worker._runner.abandon_handler(run)

@@ -12,8 +12,7 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.delivery.conversation_runner import ConversationRunner
-from cometbot.delivery.handler_registry import HandlerRun
-from cometbot.delivery.reply_sink import OutboxReplySink
+from cometbot.delivery.running_handlers import HandlerRun, OutboxReplySink
 from cometbot.errors import StoreBusy
 from cometbot.store.mailbox import MAX_CRASH_COUNT
 from cometbot.store.tables import conversations, mailbox, outbox, processes
@@ -158,12 +157,10 @@ def test_message_stored_during_release_is_not_lost(harness: Harness, monkeypatch
             thread.join(0.05)  # before the commit, where nothing keeps it from being put
         return answer
 
-    assert delivery._worker is not None
-    fast_path = getattr(delivery._worker._transactions, "fast_path", None)
-    get_oldest = store.mailbox.get_oldest
-    monkeypatch.setattr(
-        store.mailbox, "get_oldest", lambda *given: found if (found := get_oldest(*given)) else say_more(found)
-    )
+    assert delivery._workers.existing is not None
+    fast_path = getattr(delivery._workers.existing._transactions, "fast_path", None)
+    release_idle = store.leases.release_idle
+    monkeypatch.setattr(store.leases, "release_idle", lambda *given: say_more(None) or release_idle(*given))
     if fast_path is not None:
         advance = fast_path.advance
         monkeypatch.setattr(fast_path, "advance", lambda *given, **more: say_more(None) or advance(*given, **more))
@@ -200,7 +197,7 @@ def test_crash_after_a_message_counts_for_the_next_one_only(
         first = delivery.store.mailbox.start_oldest(connection, conversation_key)
         assert first is not None
     with delivery.database.write() as connection:
-        assert delivery.store.mailbox.mark_done(connection, first, "answer")
+        assert delivery.store.mailbox.end(connection, first, "done", "answer")
         second = delivery.store.mailbox.start_oldest(connection, conversation_key)
         assert second is not None
     assert (second.attempts, second.crash_count, second.is_rerun) == (0, 0, False)
@@ -384,7 +381,7 @@ def test_stop_waits_for_the_running_handler(harness: Harness) -> None:
     harness.enqueue(delivery, "first", id="1")
     harness.enqueue(delivery, "second", id="2")
     assert started.wait(60)
-    engine: Any = delivery._worker._engine if delivery._worker else None
+    engine: Any = delivery._workers.existing._engine if delivery._workers.existing else None
     stopper = threading.Thread(target=delivery.stop, args=(10,))
     stopper.start()
     wait_until(lambda: engine._is_stopping)
@@ -441,7 +438,7 @@ def test_runner_without_its_lease_stores_nothing(harness: Harness) -> None:
 
     harness.enqueue(delivery, "hello")
     wait_until(lambda: _row(delivery).token == "stolen")
-    worker = delivery._worker
+    worker = delivery._workers.existing
     assert worker is not None
     worker._runner.process_conversation("fake/test/helpdesk/helpdesk_user_maria")
 

@@ -492,7 +492,7 @@ def test_nothing_is_sent_under_an_expired_lease(harness: Harness) -> None:
     before it sends."""
     echo(harness)
     delivery = harness.start_process()
-    worker: Any = delivery._worker
+    worker: Any = delivery._workers.existing
     sender = worker._runner._sender
     send_all, ended = sender.send_all, threading.Event()
 

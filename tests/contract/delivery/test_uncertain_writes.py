@@ -125,8 +125,8 @@ def test_handler_is_not_rerun_after_a_long_database_outage(harness: Harness, mon
     runs: list[float] = []
     delivery = harness.start_process()
     outage = Outage(delivery, monkeypatch)
-    assert delivery._worker is not None
-    process = delivery._worker._process
+    assert delivery._workers.existing is not None
+    process = delivery._workers.existing._process
 
     @harness.bot.fallback
     def answer(ctx: Any) -> str:
@@ -194,8 +194,8 @@ def test_leased_or_delayed_conversation_is_not_stuck(harness: Harness, monkeypat
 
 def test_reply_survives_a_database_outage_before_it_is_sent(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     delivery = harness.start_process()
-    assert delivery._worker is not None
-    process, heartbeat = delivery._worker._process, delivery._worker._process.heartbeat
+    assert delivery._workers.existing is not None
+    process, heartbeat = delivery._workers.existing._process, delivery._workers.existing._process.heartbeat
     refused: list[str] = []
 
     def refuse_once() -> None:
@@ -267,8 +267,8 @@ def test_release_lost_in_a_database_crash_is_repeated(harness: Harness) -> None:
     delivery = harness.start_process()
     harness.enqueue(delivery, "hi")
     wait_until(lambda: delivery.is_idle)
-    assert delivery._worker is not None
-    mine = delivery._worker._process.token
+    assert delivery._workers.existing is not None
+    mine = delivery._workers.existing._process.token
     with delivery.database.write() as connection:
         connection.execute(sa.update(conversations).values(token="forgotten", process=mine))
     harness.enqueue(delivery, "ho")

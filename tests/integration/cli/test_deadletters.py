@@ -41,7 +41,7 @@ def add_dead_letter(
         mail = delivery.store.mailbox.get_oldest(connection, str(conversation.key))
         assert mail is not None
         delivery.store.mailbox.mark_running(connection, mail)
-        delivery.store.mailbox.mark_dead(connection, mail, "shop.track", error)
+        delivery.store.mailbox.end(connection, mail, "dead", "shop.track", error)
     return delivery.dead_letters.list()[0].id
 
 

@@ -109,10 +109,7 @@ def end_oldest(delivery: Delivery, handler: str, error: str = "") -> None:
         message = mailbox.get_oldest(connection, str(MARIA.key))
         assert message is not None
         mailbox.mark_running(connection, message)
-        if error:
-            mailbox.mark_dead(connection, message, handler, error)
-        else:
-            mailbox.mark_done(connection, message, handler)
+        mailbox.end(connection, message, "dead" if error else "done", handler, error)
 
 
 def test_an_empty_mailbox_has_nothing_recent(delivery: Delivery) -> None:

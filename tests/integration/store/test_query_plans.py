@@ -123,9 +123,9 @@ def exercise_operations(delivery: Delivery, channel: FakeChannel, bot: Bot) -> N
     delivery.find_received_conversation("fake", "old", bot.name, "message:77")
     for letter in delivery.dead_letters.list():
         delivery.retry(letter.id)
-    assert delivery._worker is not None
-    delivery._worker._process.mark_uncertain()
-    delivery._worker._process.release_lost(delivery.store.leases)
+    assert delivery._workers.existing is not None
+    delivery._workers.existing._process.mark_uncertain()
+    delivery._workers.existing._process.release_lost(delivery.store.leases)
     with delivery.database.read() as connection:
         dead = channel.incoming(bot, "x").conversation.key
         delivery.store.leases.claim(connection, str(dead), "nobody")

@@ -1,103 +1,15 @@
-"""The roles of a process, and the engine with threads of its own."""
+"""The engine with threads of its own."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from cometbot.delivery.engine import Check, ProcessRoles, ThreadEngine, owned_channels, queue_for_conversation
-from cometbot.models import ConversationKey
-from cometbot.testing.fake_channel import FakeChannel
-
-OWNED_KEY = str(ConversationKey("held", "an/account", "shop", "contact_4/5"))
-PLAIN_KEY = str(ConversationKey("fake", "test", "shop", "maria"))
-
-
-class OwnerChannel(FakeChannel):
-    """A channel whose connection is here."""
-
-    name: ClassVar[str] = "held"
-    has_single_sender: ClassVar[bool] = True
-
-
-class RemoteChannel(OwnerChannel):
-    """The same channel where its connection is not."""
-
-    can_send = False  # type: ignore[assignment]
-
-
-def roles(held: OwnerChannel, *, handles: bool = True) -> ProcessRoles:
-    return ProcessRoles.from_channels(["shop"], {"fake": FakeChannel(), "held": held}, handles=handles)
-
-
-@pytest.mark.parametrize(
-    ("held", "handles", "both", "only_handled", "only_sent"),
-    [
-        (OwnerChannel(), True, {"fake", "held"}, set(), set()),
-        (OwnerChannel(), False, set(), set(), {"held"}),
-        (RemoteChannel(), True, {"fake"}, {"held"}, set()),
-        (RemoteChannel(), False, set(), set(), set()),
-    ],
-)
-def test_roles_of_a_process(
-    held: OwnerChannel, handles: bool, both: set[str], only_handled: set[str], only_sent: set[str]
-) -> None:
-    found = roles(held, handles=handles)
-
-    assert (found.handled_and_sent, found.only_handled, found.only_sent) == (both, only_handled, only_sent)
-
-
-def test_can_process_needs_bot_channel_and_connection() -> None:
-    here, there = roles(OwnerChannel()), roles(RemoteChannel())
-
-    assert (here.can_process(OWNED_KEY, to_send=True), here.can_process(OWNED_KEY, to_send=False)) == (True, True)
-    assert (there.can_process(OWNED_KEY, to_send=True), there.can_process(OWNED_KEY, to_send=False)) == (False, True)
-    for other in ("held/a/other/x", "strange/a/shop/x", "", "held", "held/a"):
-        assert not here.can_process(other, to_send=True)
-
-
-def test_owned_channel_has_a_second_queue_for_its_owner() -> None:
-    queues = {
-        "all": [queue for queue, _ in roles(OwnerChannel()).queues()],
-        "sends": [queue for queue, _ in roles(OwnerChannel(), handles=False).queues()],
-        "handles": [queue for queue, _ in roles(RemoteChannel()).queues()],
-    }
-
-    assert queues == {
-        "all": ["cometbot.fake", "cometbot.held", "cometbot.held.send"],
-        "sends": ["cometbot.held.send"],
-        "handles": ["cometbot.fake", "cometbot.held"],
-    }
-
-
-def test_each_queue_sweeps_for_its_own_part() -> None:
-    parts = dict(roles(OwnerChannel()).queues())
-
-    assert parts["cometbot.fake"].handled_and_sent == {"fake"}
-    assert parts["cometbot.held"].only_handled == {"held"}
-    assert parts["cometbot.held.send"].only_sent == {"held"}
-
-
-@pytest.mark.parametrize(
-    ("conversation_key", "to_send", "queue"),
-    [
-        (OWNED_KEY, True, "cometbot.held.send"),
-        (OWNED_KEY, False, "cometbot.held"),
-        (PLAIN_KEY, True, "cometbot.fake"),
-        (PLAIN_KEY, False, "cometbot.fake"),
-    ],
-)
-def test_notification_goes_to_the_queue_of_its_role(conversation_key: str, to_send: bool, queue: str) -> None:
-    assert (
-        queue_for_conversation(
-            conversation_key, owned_channels({"held": OwnerChannel(), "fake": FakeChannel()}), to_send=to_send
-        )
-        == queue
-    )
+from cometbot.delivery.engine import Check, ThreadEngine
 
 
 class Panic(BaseException):

@@ -231,7 +231,7 @@ def test_dead_letters_are_listed_and_tried_again(dev_chat: DevChat) -> None:
         mail = dev_chat.delivery.store.mailbox.get_oldest(connection, str(maria.key))
         assert mail is not None
         dev_chat.delivery.store.mailbox.mark_running(connection, mail)
-        dev_chat.delivery.store.mailbox.mark_dead(connection, mail, "shop.track", "ValueError: no shoes")
+        dev_chat.delivery.store.mailbox.end(connection, mail, "dead", "shop.track", "ValueError: no shoes")
         connection.exec_driver_sql("UPDATE conversations SET mail = 0")
     assert "ValueError: no shoes" in dev_chat.chat(":dead", ":retry m99")
     dev_chat.running.has_given_up = True  # nobody handles it here

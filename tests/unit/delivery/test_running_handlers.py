@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from cometbot.delivery.reply_sink import OutboxReplySink
+from cometbot.delivery.running_handlers import OutboxReplySink
 from cometbot.messages import Operation, Text
 from cometbot.models import Conversation
 from cometbot.store.leases import Lease

@@ -1,16 +1,16 @@
-"""The reply sink of a running handler: it stores operations in the outbox, then sends them to the platform."""
+"""The handlers that run in this process: what each replies and stores, and its deadline."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cometbot.channels.base import Channel
 from cometbot.context import ReplySink
-from cometbot.delivery.handler_registry import HandlerRegistry
 from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
 from cometbot.events import MessageEvent
@@ -30,8 +30,9 @@ FIRST_FAILURE_ORDINAL = 1_000_000
 class OutboxReplySink(ReplySink):
     """Stores what the handler of one event replies and does (see ``context.ReplySink``).
 
-    Ordinals are assigned in the order of the calls. If an earlier run of the same event stored a reply under an
-    ordinal, that reply is kept and the new one dropped, so that the replies of two runs never mix.
+    Operations are stored in the outbox, then sent to the platform. Ordinals are assigned in the order of the calls. If
+    an earlier run of the same event stored a reply under an ordinal, that reply is kept and the new one dropped, so
+    that the replies of two runs never mix.
     """
 
     def __init__(
@@ -80,7 +81,8 @@ class OutboxReplySink(ReplySink):
         return self._channel.client(self._lease.conversation.bot)
 
     def start_handler(self, handler: str, timeout: float | None) -> None:
-        self._check_open()
+        if self._is_closed:
+            raise LeaseLost
         self._handlers.register(self._lease, self._message, self, handler, timeout)
 
     def mark_failed(self) -> None:
@@ -133,7 +135,8 @@ class OutboxReplySink(ReplySink):
 
     def batch(self, drafts: Sequence[Draft]) -> ReplyBatch:
         """Return ``drafts`` with everything else that the next commit must store. Raises :class:`LeaseLost`."""
-        self._check_open()
+        if self._is_closed:
+            raise LeaseLost
         with self._guard:
             return ReplyBatch(drafts, tuple(self._pending_results), self._is_blocked)
 
@@ -156,10 +159,6 @@ class OutboxReplySink(ReplySink):
         message, payloads = self._message, self._channel.render(operation)
         return Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
 
-    def _check_open(self) -> None:
-        if self._is_closed:
-            raise LeaseLost
-
     def _add_results(self, results: Iterable[SendResult]) -> None:
         """Hold the results of sends until the next commit saves them."""
         with self._guard:
@@ -173,3 +172,96 @@ class OutboxReplySink(ReplySink):
         """Forget the results that a commit has saved; a handler's threads may commit at the same time."""
         with self._guard:
             self._pending_results = [result for result in self._pending_results if result not in saved]
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerRun:
+    """A running handler, or without a name the search for one.
+
+    ``deadline`` is in ``time.monotonic()`` seconds. ``thread_id`` is the thread that the handler runs in.
+    """
+
+    lease: Lease
+    message: MailboxMessage
+    sink: OutboxReplySink
+    handler: str
+    timeout: float
+    deadline: float
+    thread_id: int = field(default_factory=threading.get_ident)
+
+    @property
+    def timeout_text(self) -> str:
+        """The error text for a deadline that has passed."""
+        subject = f"the handler {self.handler}" if self.handler else "a matcher or middleware"
+        return f"{subject} did not end within {self.timeout:g} s"
+
+
+class HandlerRegistry:
+    """The running handlers, by the token of their lease."""
+
+    def __init__(self, default_timeout: float) -> None:
+        self._default_timeout = default_timeout
+        self._runs: dict[str, HandlerRun] = {}
+        self._guard = threading.Lock()
+        self._isolated = ""
+        self._abandoned: set[str] = set()
+
+    def isolate(self, lease: Lease) -> bool:
+        """Return True if a message that was running when a process died may be handled under this lease now.
+
+        Such messages are retried one at a time in each process. So the one that kills it runs beside none of the
+        others, and these do not become dead letters because of it.
+        The isolation ends with :meth:`release_isolation`.
+        """
+        with self._guard:
+            if self._isolated not in ("", lease.token):
+                return False
+            self._isolated = lease.token
+            return True
+
+    def release_isolation(self, lease: Lease) -> None:
+        """End the isolation, if this lease holds it, so that the next isolated message may run."""
+        with self._guard:
+            self._abandoned.discard(lease.token)
+            if self._isolated == lease.token:
+                self._isolated = ""
+
+    def register(
+        self, lease: Lease, message: MailboxMessage, sink: OutboxReplySink, handler: str, timeout: float | None
+    ) -> None:
+        """Register a handler that begins, or the search for one; None as ``timeout`` means the default."""
+        seconds = self._default_timeout if timeout is None else timeout
+        run = HandlerRun(lease, message, sink, handler, seconds, time.monotonic() + seconds)
+        with self._guard:
+            self._runs[lease.token] = run
+
+    def unregister(self, lease: Lease) -> None:
+        """Remove the handler that ran under this lease."""
+        with self._guard:
+            self._runs.pop(lease.token, None)
+
+    def pop_overdue(self) -> list[HandlerRun]:
+        """Return the handlers whose deadline has passed, and remove them."""
+        now = time.monotonic()
+        with self._guard:
+            overdue = [run for run in self._runs.values() if run.deadline <= now]
+            for run in overdue:
+                del self._runs[run.lease.token]
+                if self._isolated == run.lease.token:
+                    self._isolated = ""
+            return overdue
+
+    def mark_abandoned(self, lease: Lease) -> None:
+        """Record that the message under this lease is given up while its handler still runs."""
+        with self._guard:
+            self._abandoned.add(lease.token)
+
+    def is_abandoned(self, lease: Lease) -> bool:
+        """Return True if the message under this lease was given up while its handler ran."""
+        with self._guard:
+            return lease.token in self._abandoned
+
+    def restore(self, run: HandlerRun) -> None:
+        """Register an overdue handler again that could not be given up yet."""
+        with self._guard:
+            self._runs.setdefault(run.lease.token, run)
