@@ -13,7 +13,7 @@ import orjson
 
 from cometbot.channels.cometchat.provision import check_url
 from cometbot.cli.checks.http_client import CheckClient, CheckResponse, redact_url
-from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.cli.checks.result import CheckResult, failed, for_bot, passed, skip_all, skipped
 from cometbot.errors import ConfigurationError, Unreachable
 from cometbot.settings import Credentials
 
@@ -52,7 +52,7 @@ def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, ap
         if reached[_origin(callback.url)]:
             results += check_callback(callback, client)
         else:
-            results += [skipped(name, "the server was not reached", bot=callback.bot) for name in CHECK_NAMES]
+            results += for_bot(callback.bot, skip_all(CHECK_NAMES, "the server was not reached"))
     return results
 
 
@@ -62,26 +62,18 @@ def check_server(origin: str, client: CheckClient, api_url: str) -> list[CheckRe
     A CometChat on this machine (``api_url``) may call this machine without TLS.
     """
     host = urlsplit(origin).hostname or ""
+    unreached = skipped("certificate", "the server was not reached")
     try:
         check_url(origin, api_url)
-    except ConfigurationError as error:
-        return [
-            failed("reachable", str(error), "cometbot doctor --url https://public-host-name"),
-            _skipped_certificate(),
-        ]
-    try:
         address = client.connect(origin)
+    except ConfigurationError as error:
+        return [failed("reachable", str(error), "cometbot doctor --url https://public-host-name"), unreached]
     except Unreachable as error:
-        remedy = "check DNS, the firewall, the proxy and cometbot serve"
-        return [failed("reachable", str(error), remedy), _skipped_certificate()]
+        return [failed("reachable", str(error), "check DNS, the firewall, the proxy and cometbot serve"), unreached]
     reached = passed("reachable", f"{host} responds at {address}{_private_address_note(address, origin, api_url)}")
     if urlsplit(origin).scheme != "https":
         return [reached, skipped("certificate", "a CometChat on this machine calls without TLS")]
     return [reached, _check_certificate(origin, client)]
-
-
-def _skipped_certificate() -> CheckResult:
-    return skipped("certificate", "the server was not reached")
 
 
 def _private_address_note(address: str, origin: str, api_url: str) -> str:
@@ -102,58 +94,56 @@ def _check_certificate(origin: str, client: CheckClient) -> CheckResult:
         cause = f"CometChat will not trust it: {error}"
         return failed("certificate", cause, "renew it with its complete chain for this name (certbot renew)")
     if days < MIN_CERTIFICATE_DAYS:
-        return failed(
-            "certificate",
-            f"it expires in {days:.1f} days",
-            "renew it, and check why it was not renewed (certbot renew)",
-        )
+        remedy = "renew it, and check why it was not renewed (certbot renew)"
+        return failed("certificate", f"it expires in {days:.1f} days", remedy)
     return passed("certificate", f"valid for {days:.0f} days")
 
 
 def check_callback(callback: CallbackTarget, client: CheckClient) -> list[CheckResult]:
     """Check that one callback is closed to others, open to CometChat, and fast enough."""
-    return [*_check_rejection(callback, client), *_check_acceptance(callback, client)]
+    results = [*_check_rejection(callback, client), *_check_acceptance(callback, client)]
+    return for_bot(callback.bot, results)
 
 
 def _check_rejection(callback: CallbackTarget, client: CheckClient) -> Iterable[CheckResult]:
-    name, bot = CHECK_NAMES[0], callback.bot
+    name = CHECK_NAMES[0]
     if callback.credentials is None:
-        yield skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS allows anyone to call the bot", bot=bot)
+        yield skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS allows anyone to call the bot")
         return
     try:
         reply = client.post(
             callback.url, _sample_callback(callback), (callback.credentials.username, secrets.token_hex(8))
         )
     except Unreachable as error:
-        yield failed(name, str(error), _SERVE_REMEDY, bot=bot)
+        yield failed(name, str(error), _SERVE_REMEDY)
         return
     if reply.status == 401:
-        yield passed(name, "a wrong password is rejected", bot=bot)
+        yield passed(name, "a wrong password is rejected")
     elif _is_from_cometbot(reply):
         cause = "a wrong password is accepted: anyone can impersonate any user"
-        yield failed(name, cause, "restart the service with the settings of this folder", bot=bot)
+        yield failed(name, cause, "restart the service with the settings of this folder")
     else:
-        yield failed(name, *_explain(reply, callback), bot=bot)
+        yield failed(name, *_explain(reply, callback))
 
 
 def _check_acceptance(callback: CallbackTarget, client: CheckClient) -> Iterable[CheckResult]:
-    accepted, timing, bot = CHECK_NAMES[1], CHECK_NAMES[2], callback.bot
+    accepted, timing = CHECK_NAMES[1:]
     login = (callback.credentials.username, callback.credentials.password.reveal()) if callback.credentials else None
     try:
         reply = client.post(callback.url, _sample_callback(callback), login)
     except Unreachable as error:
-        yield failed(accepted, str(error), _TIMEOUT_REMEDY, bot=bot)
-        yield skipped(timing, "no response", bot=bot)
+        yield failed(accepted, str(error), _TIMEOUT_REMEDY)
+        yield skipped(timing, "no response")
         return
     if reply.status == 200 and _is_from_cometbot(reply):
-        yield passed(accepted, "a valid callback is accepted", bot=bot)
+        yield passed(accepted, "a valid callback is accepted")
     else:
-        yield failed(accepted, *_explain(reply, callback), bot=bot)
+        yield failed(accepted, *_explain(reply, callback))
     if reply.seconds >= CALLBACK_TIMEOUT:
         cause = f"expected at most {CALLBACK_TIMEOUT:g} s, got {reply.seconds:.1f} s"
-        yield failed(timing, cause, _TIMEOUT_REMEDY, bot=bot)
+        yield failed(timing, cause, _TIMEOUT_REMEDY)
     else:
-        yield passed(timing, f"{reply.seconds:.2f} s", bot=bot)
+        yield passed(timing, f"{reply.seconds:.2f} s")
 
 
 def _sample_callback(callback: CallbackTarget) -> bytes:

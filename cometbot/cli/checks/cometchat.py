@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from cometbot.channels.cometchat.client import CometChatClient
 from cometbot.channels.cometchat.responses import RateLimitStatus, error_from_response
 from cometbot.cli.checks.http_client import CheckClient, CheckResponse, redact_url
-from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.cli.checks.result import CheckResult, failed, passed, skip_all, skipped
 from cometbot.errors import AuthenticationFailed, ConfigurationError, RateLimited, Unreachable
 from cometbot.settings import Settings
 
@@ -51,7 +51,9 @@ def check_cometchat(settings: Settings, client: CheckClient, *, now: Callable[[]
         cometchat = CometChatClient(base, settings.cometchat_api_key.reveal(), app_id=settings.cometchat_app_id)
     except ConfigurationError as error:
         remedy = f"{_APP_REMEDY}, and a REST API key into COMETCHAT_API_KEY"
-        return CometChatCheck([failed(CHECK_NAMES[0], str(error), remedy), *_skip(1, "CometChat was not reached")])
+        return CometChatCheck(
+            [failed(CHECK_NAMES[0], str(error), remedy), *skip_all(CHECK_NAMES[1:], "CometChat was not reached")]
+        )
     headers = {
         "apikey": settings.cometchat_api_key.reveal(),
         "appId": settings.cometchat_app_id,
@@ -61,7 +63,10 @@ def check_cometchat(settings: Settings, client: CheckClient, *, now: Callable[[]
         response = client.get(f"{base}/bots?perPage=1", headers)
     except Unreachable as error:
         return CometChatCheck(
-            [failed(CHECK_NAMES[0], str(error), _NETWORK_REMEDY), *_skip(1, "CometChat was not reached")]
+            [
+                failed(CHECK_NAMES[0], str(error), _NETWORK_REMEDY),
+                *skip_all(CHECK_NAMES[1:], "CometChat was not reached"),
+            ]
         )
     return _check_response(settings, cometchat, response, now())
 
@@ -71,7 +76,10 @@ def _check_response(settings: Settings, client: CometChatClient, reply: CheckRes
     if not reply.code and not (reply.status == 200 and "data" in reply.json()) and reply.status not in (401, 403, 429):
         cause = f"{base}: expected CometChat's JSON, got status {reply.status}"
         return CometChatCheck(
-            [failed(CHECK_NAMES[0], cause, _server_remedy(reply)), *_skip(1, "the response is not CometChat's")]
+            [
+                failed(CHECK_NAMES[0], cause, _server_remedy(reply)),
+                *skip_all(CHECK_NAMES[1:], "the response is not CometChat's"),
+            ]
         )
     key = _check_key(reply, settings.cometchat_api_key.reveal())
     if reply.code in _UNKNOWN_API_CODES or (reply.status >= 500 and key.ok is None):
@@ -139,7 +147,3 @@ def _check_rate(reply: CheckResponse, now: float) -> CheckResult:
     if rate.limit and rate.remaining < rate.limit * MIN_REMAINING_SHARE:
         return failed(name, f"only {rate.remaining} of {rate.limit} requests are left in this minute", remedy)
     return passed(name, f"{rate.remaining} of {rate.limit or '?'} requests are left in this minute")
-
-
-def _skip(start: int, why: str) -> list[CheckResult]:
-    return [skipped(name, why) for name in CHECK_NAMES[start:]]

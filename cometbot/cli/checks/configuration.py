@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cometbot.author_error import ErrorReport
 from cometbot.bot import Bot
-from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.cli.checks.result import CheckResult, failed, for_bot, passed, skipped
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.loading import load_bots
 from cometbot.settings import Credentials, Settings
@@ -54,16 +54,17 @@ def check_callback_credentials(
     Bots with invalid or missing credentials are left out.
     """
     found: dict[str, Credentials | None] = {}
-    results = []
+    results: list[CheckResult] = []
     for bot in bots:
         try:
             credentials = settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password)
         except ConfigurationError as error:
-            results.append(failed("callback settings", str(error), "correct it where the Bot is created", bot=bot.name))
-            continue
-        if credentials is not None or settings.allow_anonymous_callbacks:
-            found[bot.name] = credentials
-        results.append(_describe_credentials(settings, bot, credentials))
+            result = failed("callback settings", str(error), "correct it where the Bot is created")
+        else:
+            if credentials is not None or settings.allow_anonymous_callbacks:
+                found[bot.name] = credentials
+            result = _describe_credentials(settings, bot, credentials)
+        results += for_bot(bot.name, [result])
     return found, results
 
 
@@ -71,12 +72,11 @@ def _describe_credentials(settings: Settings, bot: Bot, credentials: Credentials
     name = "callback settings"
     if credentials is not None:
         note = f"; {weak}" if (weak := settings.weak_password_warning(bot.name, bot.callback_password)) else ""
-        return passed(name, f"CometChat must log in as {credentials.username}{note}", bot=bot.name)
+        return passed(name, f"CometChat must log in as {credentials.username}{note}")
     if settings.allow_anonymous_callbacks:
-        return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS allows anyone to call the bot", bot=bot.name)
+        return skipped(name, "COMETBOT_ALLOW_ANONYMOUS_CALLBACKS allows anyone to call the bot")
     return failed(
         name,
         "no credentials are set, so the bot is not served",
         "set COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD",
-        bot=bot.name,
     )

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.cli.checks.result import CheckResult, failed, passed, skip_all, skipped
 from cometbot.delivery import Delivery
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.settings import Settings
@@ -59,13 +59,13 @@ def check_database(
     """Check the database of the settings. Nothing is created, changed or upgraded."""
     place = locate_database(settings.database_url)
     if place.kind != "SQLite":
-        file_system_results = [
-            skipped(name, "not for a PostgreSQL server") for name in ("database file system", "free space")
-        ]
-        return _check_existing(settings, place, file_system_results)
+        return _check_existing(settings, place, skip_all(_CHECK_NAMES[2:4], "not for a PostgreSQL server"))
     if place.path is None:
         cause = "in memory: its content is lost when the process ends, and each process has its own"
-        return [failed("database", cause, f"{_SET_URL_REMEDY}=sqlite:///cometbot.db"), *_skip(1, "see above")]
+        return [
+            failed("database", cause, f"{_SET_URL_REMEDY}=sqlite:///cometbot.db"),
+            *skip_all(_CHECK_NAMES[1:], "see above"),
+        ]
     return _check_file(settings, place, place.path, mounts or MOUNTS, min_free)
 
 
@@ -73,23 +73,21 @@ def _check_file(
     settings: Settings, place: DatabaseLocation, path: Path, mounts: Path, min_free: int
 ) -> list[CheckResult]:
     if not path.parent.is_dir():
+        remedy = f"mkdir -p {path.parent}, or {_SET_URL_REMEDY}"
         return [
-            failed(
-                "database",
-                f"SQLite, {path}: the folder does not exist",
-                f"mkdir -p {path.parent}, or {_SET_URL_REMEDY}",
-            ),
-            *_skip(1, "no folder"),
+            failed("database", f"SQLite, {path}: the folder does not exist", remedy),
+            *skip_all(_CHECK_NAMES[1:], "no folder"),
         ]
     file_system_results = [_check_file_system(path, mounts), _check_space(settings, path.parent, min_free)]
     if path.is_file():
         return _check_existing(settings, place, file_system_results)
-    made = passed("database", f"SQLite, {path}: does not exist yet; the bot creates it when it starts")
     return [
-        made,
+        passed("database", f"SQLite, {path}: does not exist yet; the bot creates it when it starts"),
         _check_creatable(path),
         *file_system_results,
-        *_skip(4, "no database yet", includes_worker=True),
+        skipped("schema", "no database yet"),
+        _describe_workers(0, 0, 0.0, "cometbot serve"),
+        skipped("dead letters", "no database yet"),
     ]
 
 
@@ -100,12 +98,12 @@ def _check_existing(
     try:
         found = probe_database(settings.database_url)
     except ConfigurationError as error:
-        remedy = (
-            f"restore or remove the file, or {_SET_URL_REMEDY}"
-            if place.path
-            else f"start the server, or {_SET_URL_REMEDY}"
-        )
-        return [failed("database", f"{shown}: {error}", remedy), *_skip(1, "the database cannot be used")]
+        remedy = "restore or remove the file" if place.path else "start the server"
+        cause = f"{shown}: {error}"
+        return [
+            failed("database", cause, f"{remedy}, or {_SET_URL_REMEDY}"),
+            *skip_all(_CHECK_NAMES[1:], "the database cannot be used"),
+        ]
     writable, schema = _check_writable(found, place), _check_schema(found)
     return [passed("database", shown), writable, *file_system_results, schema, *_check_workers(settings, found)]
 
@@ -196,18 +194,16 @@ def _check_schema(found: ProbeResult) -> CheckResult:
 
 def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
     if found.is_locked:
-        return _skip(5, "the database is locked")
+        return skip_all(_CHECK_NAMES[5:], "the database is locked")
     if found.schema_problem:
-        return _skip(5, "the schema does not fit this version, see above")
+        return skip_all(_CHECK_NAMES[5:], "the schema does not fit this version, see above")
     delivery = Delivery([], [], settings.database_url)
     try:
         alive, backlog = delivery.count_handling_processes(), delivery.backlog()
         sizes = [_check_size(settings, delivery.database)] if settings.has_chat_channel else []
     except CometbotError as error:
-        return [
-            failed("worker", f"cannot read the database: {error}", "try again in a moment"),
-            *_skip(6, "see above"),
-        ]
+        unreadable = failed("worker", f"cannot read the database: {error}", "try again in a moment")
+        return [unreadable, *skip_all(_CHECK_NAMES[6:], "see above")]
     finally:
         delivery.close()
     waiting = sum(item.waiting for item in backlog.values())
@@ -219,7 +215,7 @@ def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
     return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), *sizes, *connections]
 
 
-def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str = "cometbot serve") -> CheckResult:
+def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str) -> CheckResult:
     queue = f"{waiting} waiting message{'s' * (waiting != 1)}"
     queue += f", the oldest for {oldest:.0f} s" if waiting else ""
     if not alive:
@@ -243,9 +239,8 @@ def _check_size(settings: Settings, database: Database) -> CheckResult:
         return passed(name, f"{text}, without a limit for users")
     text += f", and the limit for users is {limit / 1024**3:.1f} GB"
     if size >= limit:
-        return failed(
-            name, f"{text}: users can store nothing", "delete users or chats, or raise COMETBOT_DATABASE_SIZE"
-        )
+        remedy = "delete users or chats, or raise COMETBOT_DATABASE_SIZE"
+        return failed(name, f"{text}: users can store nothing", remedy)
     return passed(name, text)
 
 
@@ -258,10 +253,3 @@ def _check_connections(settings: Settings, found: ConnectionCount) -> CheckResul
         remedy = "raise max_connections of the server, or lower COMETBOT_PROCESSES; docs/scaling.md has the numbers"
         return failed(name, text, remedy)
     return passed(name, text)
-
-
-def _skip(start: int, why: str, *, includes_worker: bool = False) -> list[CheckResult]:
-    lines = [skipped(name, why) for name in _CHECK_NAMES[start:]]
-    if includes_worker:
-        lines = [_describe_workers(0, 0, 0.0) if line.name == "worker" else line for line in lines]
-    return lines

@@ -11,7 +11,7 @@ from cometbot.channels.cometchat.group_setting import ALL, MENTIONED, NOTHING, S
 from cometbot.channels.cometchat.provision import RegisteredBot, callback_url, has_user, list_bots
 from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli.checks.http_client import redact_url
-from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.cli.checks.result import CheckResult, failed, for_bot, passed, skip_all, skipped
 from cometbot.errors import ChannelError
 from cometbot.settings import Credentials
 
@@ -69,7 +69,7 @@ def check_registration(
         listed = {found.uid.lower(): found for found in list_bots(client)}
         results = [_check_number(len(listed), [item.uid for item in expected if item.uid not in listed])]
         for item in expected:
-            results += _check_bot(client, item, listed.get(item.uid))
+            results += for_bot(item.bot.name, _check_bot(client, item, listed.get(item.uid)))
     except ChannelError as error:
         return {}, [failed("bots on CometChat", str(error), "try again; see also the lines above")]
     return {item.bot.name: listed[item.uid] for item in expected if item.uid in listed}, results
@@ -84,31 +84,20 @@ def _check_number(count: int, missing: Iterable[str]) -> CheckResult:
 
 
 def _check_bot(client: CometChatClient, expected: ExpectedBot, found: RegisteredBot | None) -> list[CheckResult]:
-    name, uid = expected.bot.name, expected.uid
+    uid, has_account = expected.uid, has_user(client, expected.uid)
+    user = passed("user", uid)
     if found is None:
-        has_account = has_user(client, uid)
-        user = passed("user", uid, bot=name)
         if not has_account:
-            cause = f"the user {uid} does not exist or is deactivated"
-            user = failed(
-                "user",
-                cause,
-                f"{expected.sync_command_with_url} (creates it), or cometbot users create {uid}",
-                bot=name,
-            )
-        bot = failed(
-            "bot",
-            f"the user {uid} is not a bot" if has_account else f"no bot {uid}",
-            expected.sync_command_with_url,
-            bot=name,
-        )
-        return [user, bot, *(skipped(line, "not a bot yet", bot=name) for line in CHECK_NAMES[2:])]
-    user = passed("user", uid, bot=name)
-    if not has_user(client, uid):
-        user = failed("user", f"the user {uid} is deactivated", "reactivate it in CometChat's dashboard", bot=name)
+            remedy = f"{expected.sync_command_with_url} (creates it), or cometbot users create {uid}"
+            user = failed("user", f"the user {uid} does not exist or is deactivated", remedy)
+        cause = f"the user {uid} is not a bot" if has_account else f"no bot {uid}"
+        bot = failed("bot", cause, expected.sync_command_with_url)
+        return [user, bot, *skip_all(CHECK_NAMES[2:], "not a bot yet")]
+    if not has_account:
+        user = failed("user", f"the user {uid} is deactivated", "reactivate it in CometChat's dashboard")
     return [
         user,
-        passed("bot", f"{uid} is registered", bot=name),
+        passed("bot", f"{uid} is registered"),
         _check_enabled(expected, found),
         _check_group_setting(expected, found),
         _check_url(expected, found),
@@ -117,23 +106,20 @@ def _check_bot(client: CometChatClient, expected: ExpectedBot, found: Registered
 
 
 def _check_enabled(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
-    name = expected.bot.name
     if found.enabled:
-        return passed("enabled", "yes", bot=name)
-    cause = "no: CometChat sends it nothing"
-    return failed(
-        "enabled", cause, f"{expected.sync_command}, or cometbot bots update {expected.uid} --enable", bot=name
-    )
+        return passed("enabled", "yes")
+    remedy = f"{expected.sync_command}, or cometbot bots update {expected.uid} --enable"
+    return failed("enabled", "no: CometChat sends it nothing", remedy)
 
 
 def _check_group_setting(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
-    line, name, need = "group setting", expected.bot.name, find_required_group_setting(expected.bot)
+    line, need = "group setting", find_required_group_setting(expected.bot)
     setting = found.group_setting
     if not covers_need(setting, need.setting):
         cause = f"expected {need.setting}, which {need.handler} needs, got {setting}"
-        return failed(line, cause, expected.sync_command, bot=name)
+        return failed(line, cause, expected.sync_command)
     note = "" if setting == need.setting else f"; the handlers only need {need.setting}"
-    return passed(line, f"{setting}{note}", bot=name)
+    return passed(line, f"{setting}{note}")
 
 
 def covers_need(setting: str, need: str) -> bool:
@@ -145,27 +131,27 @@ def _check_url(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
     line, name = "callback URL", expected.bot.name
     if not expected.url:
         if found.url.rstrip("/").endswith((f"/cometchat/{name}", "/cometchat")):
-            return passed(line, redact_url(found.url), bot=name)
+            return passed(line, redact_url(found.url))
         cause = f"expected a URL that ends in /cometchat/{name}, got {redact_url(found.url)}"
-        return failed(line, cause, expected.sync_command_with_url, bot=name)
+        return failed(line, cause, expected.sync_command_with_url)
     shared = expected.url.removesuffix(f"/{name}")
     if found.url.rstrip("/") in (expected.url, shared):
-        return passed(line, redact_url(found.url), bot=name)
+        return passed(line, redact_url(found.url))
     cause = f"expected {redact_url(expected.url)}, got {redact_url(found.url)}"
-    return failed(line, cause, expected.sync_command, bot=name)
+    return failed(line, cause, expected.sync_command)
 
 
 def _check_credentials(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
-    line, name, given = "callback credentials", expected.bot.name, expected.credentials
+    line, given = "callback credentials", expected.credentials
     if given is None:
         why = "callbacks are open to anyone" if expected.is_served else "the bot has none, see its callback settings"
-        return skipped(line, why, bot=name)
+        return skipped(line, why)
     if not found.uses_basic_auth:
-        return failed(line, "CometChat sends none, so its callbacks are rejected", expected.sync_command, bot=name)
+        return failed(line, "CometChat sends none, so its callbacks are rejected", expected.sync_command)
     wrong = "user name" if found.username != given.username else "password" if found.password != given.password else ""
     if wrong:
-        return failed(line, f"CometChat has a different {wrong} than the settings", expected.sync_command, bot=name)
-    return passed(line, "the same on CometChat and in the settings", bot=name)
+        return failed(line, f"CometChat has a different {wrong} than the settings", expected.sync_command)
+    return passed(line, "the same on CometChat and in the settings")
 
 
 def find_callback_url(bot: Bot, base: str, found: RegisteredBot | None) -> str:

@@ -28,16 +28,26 @@ class CheckResult:
         return replace(self, cause=cause, remedy=remedy)
 
 
-def passed(name: str, text: str, *, bot: str = "") -> CheckResult:
+def passed(name: str, text: str) -> CheckResult:
     """Return the result of a check that passed."""
-    return CheckResult(name, True, text, bot=bot)
+    return CheckResult(name, True, text)
 
 
-def failed(name: str, cause: str, remedy: str, *, bot: str = "") -> CheckResult:
+def failed(name: str, cause: str, remedy: str) -> CheckResult:
     """Return the result of a check that failed."""
-    return CheckResult(name, False, cause, remedy, bot)
+    return CheckResult(name, False, cause, remedy)
 
 
-def skipped(name: str, why: str, *, bot: str = "") -> CheckResult:
+def skipped(name: str, why: str) -> CheckResult:
     """Return the result of a check that does not apply, or that depends on one that failed."""
-    return CheckResult(name, None, why, bot=bot)
+    return CheckResult(name, None, why)
+
+
+def skip_all(names: Iterable[str], why: str) -> list[CheckResult]:
+    """Return the results of several checks that were skipped for the same reason."""
+    return [skipped(name, why) for name in names]
+
+
+def for_bot(bot: str, results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return ``results`` as those about the bot with the name ``bot``."""
+    return [replace(result, bot=bot) for result in results]

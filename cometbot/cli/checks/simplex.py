@@ -19,7 +19,7 @@ from cometbot.channels.simplex.schemas import read_field
 from cometbot.cli.checks.configuration import check_bots, check_settings
 from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.files import check_file_permissions
-from cometbot.cli.checks.result import CheckResult, failed, passed, skipped
+from cometbot.cli.checks.result import CheckResult, failed, passed, skip_all, skipped
 from cometbot.errors import ChannelError, ConfigurationError, PayloadError
 from cometbot.settings import Settings
 from cometbot.store.probe import locate_database as locate_database
@@ -43,10 +43,7 @@ def check_simplex(spec: str = "", timeout: float = CLI_TIMEOUT) -> list[CheckRes
     """
     settings, first = check_settings()
     if settings is None:
-        return [
-            first,
-            *(skipped(name, "the settings are invalid") for name in ("bots", "database", _URL_CHECK, *_NAMES)),
-        ]
+        return [first, *skip_all(("bots", "database", _URL_CHECK, *_NAMES), "the settings are invalid")]
     _, second = check_bots(settings, spec or settings.default_bot_spec)
     store = [_with_simplex_remedy(line) for line in check_database(settings)]
     lines = [first, second, *store, check_file_permissions(settings), *_check_cli(settings, timeout)]
@@ -64,7 +61,7 @@ def _check_cli(settings: Settings, timeout: float) -> Iterator[CheckResult]:
         endpoint = Endpoint.from_settings(settings)
     except ConfigurationError as error:
         yield failed(_URL_CHECK, str(error), "set SIMPLEX_URL")
-        yield from (skipped(name, "the URL is invalid") for name in _NAMES)
+        yield from skip_all(_NAMES, "the URL is invalid")
         return
     yield _check_url(endpoint)
     connection = Connection(endpoint, on_event=_ignore_event, should_reconnect=False)
@@ -89,13 +86,13 @@ def _check_connected(settings: Settings, connection: Connection, timeout: float)
     if not _wait_ready(connection, timeout):
         cause = connection.status.error or f"no connection within {timeout:g} s"
         yield failed(_CLI_CHECK, cause, remedy)
-        yield from (skipped(name, "the CLI was not reached") for name in ("version", *_QUERY_CHECKS))
+        yield from skip_all(("version", *_QUERY_CHECKS), "the CLI was not reached")
         return
     queries = CliQueries(connection, timeout)
     problem = queries.find_problem(commands.list_users())
     if problem:
         yield failed(_CLI_CHECK, f"not a SimpleX CLI: {problem}", remedy)
-        yield from (skipped(name, "no SimpleX CLI") for name in ("version", *_QUERY_CHECKS))
+        yield from skip_all(("version", *_QUERY_CHECKS), "no SimpleX CLI")
         return
     yield passed(_CLI_CHECK, "responds")
     yield _check_version(queries)
@@ -122,7 +119,7 @@ def _check_profile(settings: Settings, queries: CliQueries) -> Iterator[CheckRes
     user = queries.find_user(settings.simplex_profile)
     if user is None:
         yield skipped("profile", "none yet; cometbot simplex creates it")
-        yield from (skipped(name, "no profile yet") for name in _QUERY_CHECKS[1:])
+        yield from skip_all(_QUERY_CHECKS[1:], "no profile yet")
         return
     name = user.profile.display_name or user.name
     is_bot = "" if user.profile.is_bot else " (becomes a bot profile when cometbot simplex starts)"
@@ -136,11 +133,7 @@ def _check_address(settings: Settings, address: object) -> CheckResult:
     if not isinstance(address, Address):
         if settings.simplex_address:
             return skipped("address", "none yet; cometbot simplex creates it")
-        return failed(
-            "address",
-            "none, and SIMPLEX_ADDRESS=0: nobody can find the bot",
-            "set SIMPLEX_ADDRESS=1",
-        )
+        return failed("address", "none, and SIMPLEX_ADDRESS=0: nobody can find the bot", "set SIMPLEX_ADDRESS=1")
     if settings.simplex_auto_accept or address.auto_accept:
         return passed("address", address.link)
     return passed("address", f"{address.link} (requests wait for the bot to accept them)")
@@ -166,11 +159,8 @@ def _check_files(settings: Settings) -> CheckResult:
         return skipped("files", "the CLI is on another machine; for files set SIMPLEX_FILES and SIMPLEX_FILES_HERE")
     existing = next((place for place in (folder.local_path, *folder.local_path.parents) if place.is_dir()), Path("/"))
     if settings.simplex_files and existing != folder.local_path:
-        return failed(
-            "files",
-            f"folder not found: {folder.local_path}",
-            f"mkdir -p {folder.local_path}, or set SIMPLEX_FILES_HERE",
-        )
+        remedy = f"mkdir -p {folder.local_path}, or set SIMPLEX_FILES_HERE"
+        return failed("files", f"folder not found: {folder.local_path}", remedy)
     if not os.access(existing, os.R_OK | os.W_OK | os.X_OK):
         return failed("files", f"cannot write to {existing}", f"chown {os.getuid()} {existing}")
     return passed("files", str(folder.local_path))

@@ -17,7 +17,7 @@ from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.files import check_file_permissions, check_open_files
 from cometbot.cli.checks.http_client import CheckClient
 from cometbot.cli.checks.registration import ExpectedBot, check_registration, find_callback_url
-from cometbot.cli.checks.result import CheckResult, skipped
+from cometbot.cli.checks.result import CheckResult, for_bot, skip_all, skipped
 from cometbot.settings import Credentials, Settings
 from cometbot.store.probe import locate_database as locate_database
 
@@ -42,7 +42,7 @@ class CheckSuite:
         settings, first = check_settings()
         if settings is None:
             names = ("bots", "database", *cometchat.CHECK_NAMES, *registration.CHECK_NAMES, *callback.CHECK_NAMES)
-            return [first, *_skip(names, "the settings are invalid")]
+            return [first, *skip_all(names, "the settings are invalid")]
         bots, second = check_bots(settings, self.spec or settings.default_bot_spec)
         logins, callers = check_callback_credentials(settings, bots) if "cometchat" in settings.channels else ({}, [])
         store = [*check_database(settings), check_file_permissions(settings), check_open_files(settings)]
@@ -56,10 +56,10 @@ class CheckSuite:
         found = check_cometchat(settings, self.client, now=self.now)
         lines = found.results
         if not bots:
-            return [*lines, *_skip((*registration.CHECK_NAMES, *callback.CHECK_NAMES), "no bot can be loaded")]
+            return [*lines, *skip_all((*registration.CHECK_NAMES, *callback.CHECK_NAMES), "no bot can be loaded")]
         registered: Mapping[str, RegisteredBot] = {}
         if found.client is None:
-            lines += _skip(registration.CHECK_NAMES, "CometChat cannot be queried, see above")
+            lines += skip_all(registration.CHECK_NAMES, "CometChat cannot be queried, see above")
         else:
             try:
                 registered, more = check_registration(found.client, list(self._expected_bots(settings, bots, logins)))
@@ -89,10 +89,11 @@ class CheckSuite:
         targets: list[CallbackTarget] = []
         for bot in bots:
             url = find_callback_url(bot, self.url or settings.public_url, registered.get(bot.name))
-            if bot.name not in logins:
-                lines += _skip(callback.CHECK_NAMES, "the bot is not served, see its callback settings", bot.name)
-            elif not url:
-                lines += _skip(callback.CHECK_NAMES, "unknown URL: pass --url, or set COMETBOT_PUBLIC_URL", bot.name)
+            if bot.name not in logins or not url:
+                why = "unknown URL: pass --url, or set COMETBOT_PUBLIC_URL"
+                if bot.name not in logins:
+                    why = "the bot is not served, see its callback settings"
+                lines += for_bot(bot.name, skip_all(callback.CHECK_NAMES, why))
             else:
                 uid = get_cometchat_uid(bot).lower()
                 targets.append(CallbackTarget(bot.name, uid, settings.cometchat_app_id, url, logins[bot.name]))
@@ -115,7 +116,3 @@ def _secret_values(settings: Settings, logins: CredentialsByBot) -> Iterator[str
     yield from (login.password.reveal() for login in logins.values() if login is not None)
     yield from (login.password.reveal() for login in settings.bot_credentials.values())
     yield settings.callback_password.reveal()
-
-
-def _skip(names: Sequence[str], why: str, bot: str = "") -> list[CheckResult]:
-    return [skipped(name, why, bot=bot) for name in names]
