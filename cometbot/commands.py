@@ -94,8 +94,6 @@ class Signature:
 
         Raises :class:`ValueError` with a sentence for the user if they do not fit.
         """
-        if not self.positional and not self.variadic and not self.keyword_only and not line:
-            return [], {}
         values, rest = self._parse_positional(line)
         if self.variadic is not None:
             values += [self.variadic.converted(word) for word in split_words(rest)]
@@ -372,9 +370,6 @@ def _choice_conversion(values: dict[str, Any], members: typing.Iterable[Any] | N
 
 
 def _try_each(converters: list[Converter]) -> Converter:
-    if len(converters) == 1:
-        return converters[0]
-
     def convert(word: str) -> Any:
         for attempt in converters:
             try:
@@ -386,18 +381,16 @@ def _try_each(converters: list[Converter]) -> Converter:
     return convert
 
 
-def _to_float(word: str) -> float:
-    value = float(word)
-    if value - value != 0:  # NaN and the infinities are not numbers to a user
-        raise ValueError(word)
-    return value
+def _to_finite(kind: Converter) -> Converter:
+    """Return the conversion to a number, which NaN and the infinities are not to a user."""
 
+    def convert(word: str) -> Any:
+        value = kind(word)
+        if value - value != 0:
+            raise ValueError(word)
+        return value
 
-def _to_decimal(word: str) -> Decimal:
-    value = Decimal(word)
-    if not value.is_finite():
-        raise ValueError(word)
-    return value
+    return convert
 
 
 def _to_bool(word: str) -> bool:
@@ -415,8 +408,8 @@ def _to_datetime(word: str) -> datetime:
 
 _CONVERSIONS: dict[type, _Conversion] = {
     int: _Conversion(int, "a whole number"),
-    float: _Conversion(_to_float, "a number"),
-    Decimal: _Conversion(_to_decimal, "a number"),
+    float: _Conversion(_to_finite(float), "a number"),
+    Decimal: _Conversion(_to_finite(Decimal), "a number"),
     bool: _Conversion(_to_bool, "yes or no"),
     date: _Conversion(date.fromisoformat, "a date such as 2031-12-24"),
     datetime: _Conversion(_to_datetime, "a date and time such as 2031-12-24T18:30"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 from cometbot.backoff import Backoff
@@ -185,8 +186,8 @@ class _Dispatch:
         """Return the result of the handler inside ``middleware``, and the name of the one that did not call it."""
         if not middleware:
             return self._run_if_coroutine(self._call_handler(found)), ""
-        chain = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found), self._run)
-        return chain.call(), chain.stopped_by
+        inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found), self._run)
+        return inside.call(), inside.stopped_by
 
     def _run_if_coroutine(self, value: Any) -> Any:
         return self._run(value) if inspect.iscoroutine(value) else value
@@ -203,8 +204,10 @@ class _Dispatch:
                 raise UsageError(found.rejection_text)
             values, named = found.arguments or self._parse_arguments(found)
         except UsageError as error:
-            explain = next((item for item in self._error_handlers(found) if UsageError in item.classes), None)
-            return explain.function(self._ctx, error) if explain else str(error)
+            for item in chain.from_iterable(self._error_scopes(found)):
+                if UsageError in item.classes:
+                    return item.function(self._ctx, error)
+            return str(error)
         return found.handler.function(self._ctx, *values, **named)
 
     def _parse_arguments(self, found: HandlerMatch) -> Arguments:
@@ -228,9 +231,8 @@ class _Dispatch:
         operations: tuple[Operation, ...] = ()
         try:
             operations = self._to_operations(self._call_error_handler(found, error))
-            self._collect_changes(
-                operations
-            )  # raises here, not below, if the error handler left a state that cannot be stored
+            # It raises here, not below, if the error handler left a state that cannot be stored.
+            self._collect_changes(operations)
         except self._reraise:
             raise
         except BaseException as second:
@@ -245,16 +247,16 @@ class _Dispatch:
 
     def _call_error_handler(self, found: HandlerMatch | None, error: BaseException) -> Any:
         """Return the result of the nearest error handler, or None if there is none."""
-        for scope in (*(found.handler.error_handlers if found else ()), self._bot.error_handlers):
+        for scope in self._error_scopes(found):
             fitting = [(distance, item) for item in scope if (distance := item.distance(error)) is not None]
             if fitting:
                 nearest = min(fitting, key=lambda pair: pair[0])[1]
                 return self._run_if_coroutine(nearest.function(self._ctx, error))
         return None
 
-    def _error_handlers(self, found: HandlerMatch) -> list[ErrorHandler]:
-        scopes: Sequence[tuple[ErrorHandler, ...]] = (*found.handler.error_handlers, self._bot.error_handlers)
-        return [item for scope in scopes for item in scope]
+    def _error_scopes(self, found: HandlerMatch | None) -> tuple[tuple[ErrorHandler, ...], ...]:
+        """Return the error handlers of the handler's routers, the nearest first, then those of the bot."""
+        return (*(found.handler.error_handlers if found else ()), self._bot.error_handlers)
 
     def _default_error_reply(self) -> tuple[Operation, ...]:
         """Return the bot's error text for messages and actions. Users expect no reply to other events."""

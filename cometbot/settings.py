@@ -180,7 +180,7 @@ def _url(*schemes: str, example: str) -> Callable[[str], str]:
 
 
 def _origins(text: str) -> tuple[str, ...]:
-    origins = tuple(dict.fromkeys(part for item in text.split(",") if (part := item.strip().lower())))
+    origins = _names(text)
     for origin in origins:
         if origin != "*" and not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
             raise ValueError(f"expected origins such as https://app.example.com, or * for all, got {origin!r}")

@@ -104,8 +104,8 @@ def render_http_call(call: HttpCall) -> Text:
     """Render a call between the bot and the real CometChat in one line."""
     text = _call_columns(call.kind, call.status, call.seconds)
     text.append(sanitize(call.what), style="blue not dim" if call.kind == "callback" else "magenta not dim")
-    short = " ".join(sanitize(call.text).split())
-    return text.append(f"  {short[:_LONG_EXCERPT_LENGTH]}{'…' * (len(short) > _LONG_EXCERPT_LENGTH)}" if short else "")
+    short = _shorten(call.text, _LONG_EXCERPT_LENGTH)
+    return text.append(f"  {short}" if short else "")
 
 
 def render_details(entry: CallbackEntry | RequestEntry) -> Padding:
@@ -212,8 +212,14 @@ def _excerpt(body: Any) -> str:
     if not isinstance(data, Mapping):
         return ""
     text = data.get("text") or ", ".join(str(item.get("name")) for item in data.get("attachments", ()))
-    short = " ".join(sanitize(str(text)).split())
-    return f'"{short[:_EXCERPT_LENGTH]}{"…" * (len(short) > _EXCERPT_LENGTH)}"' if short else ""
+    short = _shorten(str(text), _EXCERPT_LENGTH)
+    return f'"{short}"' if short else ""
+
+
+def _shorten(text: str, length: int) -> str:
+    """Return the first ``length`` characters of ``text`` in one line."""
+    short = " ".join(sanitize(text).split())
+    return f"{short[:length]}…" if len(short) > length else short
 
 
 def _call_columns(kind: str, status: int, seconds: float) -> Text:

@@ -96,6 +96,7 @@ class HttpCall:
 
 
 Report = Ready | Failed | Logged | Printed | HttpCall
+_REPORT_CLASSES: dict[str, type[Any]] = {kind.__name__: kind for kind in (Ready, Failed, Logged, Printed, HttpCall)}
 
 
 class Reporter(logging.Handler):
@@ -129,24 +130,19 @@ class Reporter(logging.Handler):
 def read_report(line: str) -> Report:
     """Parse a report that a :class:`Reporter` wrote as ``line``."""
     values: dict[str, Any] = json.loads(line)
-    kind = values.pop("report")
-    if kind == "Ready":
-        return Ready(tuple(_read_bot(bot) for bot in values["bots"]), tuple(values["files"]))
-    if kind == "Failed":
-        return Failed(_read_fault(values["fault"]), values["is_configuration_error"], tuple(values["files"]))
-    if kind == "Logged":
-        return Logged(**{**values, "fault": _read_fault(values["fault"]) if values["fault"] else None})
-    if kind == "HttpCall":
-        return HttpCall(**values)
-    return Printed(**values)
+    kind = _REPORT_CLASSES[values.pop("report")]
+    if values.get("fault"):
+        values["fault"] = ErrorReport(**values["fault"])
+    if "files" in values:
+        values["files"] = tuple(values["files"])
+    if "bots" in values:
+        values["bots"] = tuple(map(_read_bot, values["bots"]))
+    report: Report = kind(**values)
+    return report
 
 
 def _read_bot(values: Mapping[str, Any]) -> BotInfo:
     return BotInfo(**{**values, "commands": tuple(CommandInfo(**command) for command in values["commands"])})
-
-
-def _read_fault(values: Mapping[str, str]) -> ErrorReport:
-    return ErrorReport(**values)
 
 
 class CallbackReporter:
