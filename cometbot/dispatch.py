@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -25,9 +25,6 @@ from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resol
 from cometbot.routing import HandlerMatch, HandlerTable
 
 logger = logging.getLogger(__name__)
-
-CoroutineRunner = Callable[[Coroutine[Any, Any, Any]], Any]
-"""A function that runs a coroutine to its end and returns its result, such as ``asyncio.run``."""
 
 ErrorClasses = tuple[type[BaseException], ...]
 """Classes of errors that dispatch and delivery raise again. Any other error counts as a failure of the message."""
@@ -68,13 +65,12 @@ def dispatch(
     sink: ReplySink,
     *,
     failures: int = 0,
-    run: CoroutineRunner = asyncio.run,
     sender_is_bot: bool = False,
     reraise: ErrorClasses = (KeyboardInterrupt,),
 ) -> Outcome:
     """Pass ``event`` to its handler and return the outcome.
 
-    ``failures`` is how often its handler raised before. ``run`` runs the coroutines of async handlers.
+    ``failures`` is how often its handler raised before.
 
     An error that a handler, matcher or middleware raises is in the outcome, whatever its class: neither ``sys.exit()``
     nor the panic of a library in another language may end a worker. Raised again are only ``LeaseLost``, the classes in
@@ -92,7 +88,7 @@ def dispatch(
     """
     if event.sender.uid.lower() in map(str.lower, bot.ids):
         return Outcome(stopped_by="own")
-    return _Dispatch(bot, event, sink, run, sender_is_bot, reraise).outcome(failures)
+    return _Dispatch(bot, event, sink, sender_is_bot, reraise).outcome(failures)
 
 
 def backoff(failures: int) -> float:
@@ -106,14 +102,11 @@ def backoff(failures: int) -> float:
 class _Dispatch:
     """One run of :func:`dispatch`."""
 
-    def __init__(
-        self, bot: Bot, event: Event, sink: ReplySink, run: CoroutineRunner, sender_is_bot: bool, reraise: ErrorClasses
-    ) -> None:
+    def __init__(self, bot: Bot, event: Event, sink: ReplySink, sender_is_bot: bool, reraise: ErrorClasses) -> None:
         self._reraise: ErrorClasses = (LeaseLost, *reraise)
         self._bot = bot
         self._event = event
         self._sink = sink
-        self._run = run
         self._sender_is_bot = sender_is_bot
         self._bot_count = 0
         self._keeps_quick_replies = False
@@ -185,12 +178,9 @@ class _Dispatch:
     def _call_inside(self, middleware: tuple[Middleware, ...], found: HandlerMatch | None) -> tuple[Any, str]:
         """Return the result of the handler inside ``middleware``, and the name of the one that did not call it."""
         if not middleware:
-            return self._run_if_coroutine(self._call_handler(found)), ""
-        inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found), self._run)
+            return _run_if_coroutine(self._call_handler(found)), ""
+        inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found))
         return inside.call(), inside.stopped_by
-
-    def _run_if_coroutine(self, value: Any) -> Any:
-        return self._run(value) if inspect.iscoroutine(value) else value
 
     def _call_handler(self, found: HandlerMatch | None) -> Any:
         """Return the handler's result, a coroutine if it is async."""
@@ -251,7 +241,7 @@ class _Dispatch:
             fitting = [(distance, item) for item in scope if (distance := item.distance(error)) is not None]
             if fitting:
                 nearest = min(fitting, key=lambda pair: pair[0])[1]
-                return self._run_if_coroutine(nearest.function(self._ctx, error))
+                return _run_if_coroutine(nearest.function(self._ctx, error))
         return None
 
     def _error_scopes(self, found: HandlerMatch | None) -> tuple[tuple[ErrorHandler, ...], ...]:
@@ -303,14 +293,11 @@ class _Dispatch:
 class _MiddlewareChain:
     """A handler inside its middleware. Plain and async functions may be mixed."""
 
-    def __init__(
-        self, ctx: Context, middleware: tuple[Middleware, ...], handler: Callable[[], Any], run: CoroutineRunner
-    ) -> None:
+    def __init__(self, ctx: Context, middleware: tuple[Middleware, ...], handler: Callable[[], Any]) -> None:
         self.stopped_by = ""
         self._ctx = ctx
         self._middleware = middleware
         self._handler = handler
-        self._run = run
         self._is_running = False
 
     def call(self) -> Any:
@@ -374,9 +361,13 @@ class _MiddlewareChain:
             )
         self._is_running = True
         try:
-            return self._run(value)
+            return asyncio.run(value)
         finally:
             self._is_running = False
+
+
+def _run_if_coroutine(value: Any) -> Any:
+    return asyncio.run(value) if inspect.iscoroutine(value) else value
 
 
 def _chain_errors(second: BaseException, first: BaseException) -> BaseException:
