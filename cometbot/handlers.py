@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cometbot.commands import Command, Parameter, Signature, inspect_signature
+from cometbot.commands import Command, Signature, inspect_signature
 from cometbot.errors import RegistrationError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, MatchContext, Matcher, any_message
@@ -77,11 +77,6 @@ class Handler:
     prefix: str = ""
     middleware: tuple[Middleware, ...] = ()
     error_handlers: tuple[tuple[ErrorHandler, ...], ...] = ()
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters behind the context."""
-        return self.signature.parameters
 
     @property
     def reserved(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -47,7 +48,9 @@ def serve_with_worker(settings: Settings) -> int:
     shutdown_timeout = max(30.0, math.ceil(settings.body_timeout + settings.stop_timeout)) + 10.0
     worker, web = ChildProcess("worker", ["worker"]), ChildProcess("web", ["serve", "--no-handlers"])
     try:
-        return Supervisor(worker, web, shutdown_timeout, _check_reload).run()
+        # A new worker reads .env again, and may be unable to load the application.
+        check = functools.partial(check_reload, _create_application, START_TIMEOUT)
+        return Supervisor(worker, web, shutdown_timeout, check).run()
     finally:
         remove_metrics_folder()
 
@@ -259,11 +262,6 @@ class SignalQueue:
         self._handlers.close()
         os.close(self._reader)
         os.close(self._writer)
-
-
-def _check_reload() -> None:
-    """Raise :class:`ConfigurationError` if a new worker, which reads .env again, could not load the application."""
-    check_reload(_create_application, START_TIMEOUT)
 
 
 def _create_application() -> None:

@@ -66,7 +66,7 @@ def test_handler_describes_its_function() -> None:
     (handler,) = bot.handlers
     assert handler.name == f"{__name__}.track"
     assert (handler.function, handler.kind, handler.retries, handler.timeout) == (track, "message", 2, 5)
-    assert [item.name for item in handler.parameters] == ["number"]
+    assert [item.name for item in handler.signature.parameters] == ["number"]
 
 
 def test_command_name_and_description_default_to_function() -> None:

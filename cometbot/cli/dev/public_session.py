@@ -64,10 +64,9 @@ def run(options: DevOptions, screen: Screen | None = None) -> None:
         PublicSession(spec, options, shown, folder, settings, TemporaryRegistrations(client, journal)).run()
 
 
-def restore_pending(screen: Screen | None = None) -> None:
+def restore_pending() -> None:
     """Restore the bots that earlier runs left changed. Raises :class:`CommandError` if CometChat refuses."""
-    settings = Settings.from_environment()
-    shown = screen or Screen()
+    settings, shown = Settings.from_environment(), Screen()
     with (
         contextlib.closing(make_client(settings)) as client,
         UndoJournal(journal_path(settings.data, settings.cometchat_app_id)) as journal,
