@@ -40,7 +40,7 @@ class SlowClientLimit:
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], timeout: float) -> SlowClientLimit:
         """Return the limit for the client that sent a WSGI request."""
-        return cls(timeout, rate_limit_address(environ.get("REMOTE_ADDR")), get_connection(environ))
+        return cls(timeout, environ.get("REMOTE_ADDR", ""), get_connection(environ))
 
     @property
     def remaining(self) -> float:
@@ -54,7 +54,8 @@ class SlowClientLimit:
         self._min_credit += size / MIN_BYTES_PER_SECOND - seconds
         if self._usual_credit < 0 and self._slot is None:
             with suppress(HttpError):
-                self._slot = self._streams.acquire({}, self._connection, self._address)
+                address = rate_limit_address(self._address)
+                self._slot = self._streams.acquire({}, self._connection, address)
                 self._slot.source = self._stop_deadline = _StopDeadline(self.timeout)
         return self._usual_credit >= 0 or (self._slot is not None and self.remaining > 0)
 

@@ -12,11 +12,10 @@ import orjson
 
 from cometbot.bot import Bot
 from cometbot.channels.base import DeliveryService, IncomingEvent
-from cometbot.channels.cometchat import parsing, payloads, schemas
+from cometbot.channels.cometchat import parsing, payloads, raw_payloads
 from cometbot.channels.cometchat.channel import CometChatChannel
-from cometbot.channels.cometchat.json_body import read_body as read_json_body
 from cometbot.channels.cometchat.payloads import Notification
-from cometbot.channels.cometchat.plain_messages import is_plain_message
+from cometbot.channels.cometchat.raw_payloads import find_id, is_plain_message
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
@@ -124,7 +123,7 @@ class CallbackViews:
     def _process_callback(self, environ: Environ, bot: str) -> RawResponse:
         found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials, bot)
         payload, body = self._read_payload(environ)
-        uid = schemas.find_id(payload.get("bot"))
+        uid = find_id(payload.get("bot"))
         named = self._find_bot(uid)
         if uid and named is not found:
             belongs = f"/cometchat/{named.name}" if named else "another URL, if it is served here at all"
@@ -142,7 +141,7 @@ class CallbackViews:
         if not has_open_bot and not self._credentials.matches_any(header):
             raise self._make_unauthorized(header, "of /cometchat", _CALLBACK_SETTINGS)
         payload, body = self._read_payload(environ)
-        uid = schemas.find_id(payload.get("bot"))
+        uid = find_id(payload.get("bot"))
         if not uid and len(self._bots) > 1:
             return self._ignore("", "it names no bot")
         found = self._find_bot(uid) if uid else next(iter(self._bots.values()))
@@ -214,9 +213,9 @@ class CallbackViews:
         if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
             raise HttpError(415, "ERR_UNSUPPORTED_ENCODING", "send the body without a Content-Encoding")
         body = read_body(environ, limit=self._settings.body_limit, timeout=self._settings.body_timeout)
-        payload, body = read_json_body(body)
+        payload, body = raw_payloads.read_body(body)
         app_id = payload.get("appId")
-        if app_id != self._account and schemas.find_id(app_id) != self._account:
+        if app_id != self._account and find_id(app_id) != self._account:
             _log.warning("refused a callback: appId: expected the configured app, got %s", quote_value(app_id))
             raise HttpError(
                 403, "AUTH_ERR_INVALID_APPID", f"the app {quote_value(app_id)} is not the one that is served here"
@@ -250,7 +249,7 @@ class CallbackViews:
         )
 
     def _is_disapproved(self, payload: Mapping[str, Any]) -> bool:
-        return not self._settings.answer_disapproved and payloads.is_disapproved(payload)
+        return not self._settings.answer_disapproved and raw_payloads.is_disapproved(payload)
 
     def _store_notification(self, bot: Bot, notification: Notification, body: bytes) -> RawResponse:
         is_bot_joining = self._uids[bot.name] in notification.joined

@@ -10,10 +10,15 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
-from cometbot.channels.cometchat import parsing, payloads, rendering, schemas
+from cometbot.channels.cometchat import parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
-from cometbot.channels.cometchat.json_body import read_body
-from cometbot.channels.cometchat.plain_messages import read_plain_text
+from cometbot.channels.cometchat.raw_payloads import (
+    ID_PATTERN,
+    MESSAGE_CATEGORIES,
+    find_id,
+    read_body,
+    read_plain_text,
+)
 from cometbot.channels.cometchat.responses import Record, get_message_id
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
 from cometbot.channels.cometchat.settings import CallbackSettings, get_cometchat_uid
@@ -89,7 +94,7 @@ class CometChatChannel(Channel):
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         check_recipient(user, group)
-        if not schemas.ID_PATTERN.fullmatch(user or group):
+        if not ID_PATTERN.fullmatch(user or group):
             wrong = (user or group)[:60]
             raise BotError(f"an id has 1 to 255 characters and no control characters; {wrong!r} can be nobody's")
         if group:
@@ -172,13 +177,13 @@ class CometChatChannel(Channel):
             "affix": "prepend",
             "hideDeleted": True,
         }
-        query["categories"] = ",".join(sorted(payloads.MESSAGE_CATEGORIES))
+        query["categories"] = ",".join(sorted(MESSAGE_CATEGORIES))
         records = self._client.messages(**self._history_peer(conversation), query=query)
         events = []
         for record in records:
             message = payloads.load_message(record)
             is_complete = message["id"] and message["sender"]
-            if is_complete and message["category"] in payloads.MESSAGE_CATEGORIES and not message["deletedAt"]:
+            if is_complete and message["category"] in MESSAGE_CATEGORIES and not message["deletedAt"]:
                 events.append(parsing.make_message(message, parsing.make_history_context(conversation, record)))
         shown = [
             event for event in events if event.moderation != "disapproved" or self.callback_settings.answer_disapproved
@@ -224,7 +229,7 @@ class CometChatChannel(Channel):
             except ChannelError as error:
                 _log.info("cannot list the groups of the bot %s: %s", name, error)
                 continue
-            guids = frozenset(filter(None, (schemas.find_id(record.get("guid")) for record in records)))
+            guids = frozenset(filter(None, (find_id(record.get("guid")) for record in records)))
             new = guids - self._groups.get(name, frozenset())
             if new:
                 self._delivery.add_conversations(self.conversation(bot, group=guid) for guid in sorted(new))

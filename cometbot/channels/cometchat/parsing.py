@@ -9,6 +9,7 @@ from typing import Any
 from cometbot import events
 from cometbot.channels.cometchat import payloads, schemas
 from cometbot.channels.cometchat.payloads import ParsedPayload, find_entity
+from cometbot.channels.cometchat.raw_payloads import MESSAGE_CATEGORIES, find_id
 from cometbot.events import Event
 from cometbot.models import Attachment, Conversation, Group, Quote, User
 
@@ -125,7 +126,7 @@ def _make_change(parsed: ParsedPayload, context: _EventContext) -> events.EditEv
     changed_at = affected["editedAt" if parsed.kind == "edited" else "deletedAt"]
     common["sent_at"] = float(changed_at or parsed.message["sentAt"])
     inner = _EventContext(context.conversation, f"message:{affected['id']}", affected)
-    message = make_message(affected, inner) if affected["category"] in payloads.MESSAGE_CATEGORIES else None
+    message = make_message(affected, inner) if affected["category"] in MESSAGE_CATEGORIES else None
     if parsed.event_class is events.EditEvent and message is not None:
         return events.EditEvent(message=message, **common)
     return events.DeleteEvent(message_id=affected["id"], message=message, **common)
@@ -173,7 +174,7 @@ def _attachments(data: Mapping[str, Any]) -> tuple[Attachment, ...]:
 def _quote(message: Mapping[str, Any]) -> Quote | None:
     whole = message.get("quotedMessage") or message["data"].get("quotedMessage") or {}
     named = message["quotedMessageId"] or message["data"].get("quotedMessageId")
-    quoted_id = named or schemas.find_id(whole.get("id"))
+    quoted_id = named or find_id(whole.get("id"))
     if not quoted_id:
         return None
     inner = whole.get("data")

@@ -13,25 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cometbot import events
-from cometbot.channels.cometchat import schemas
+from cometbot.channels.cometchat import raw_payloads, schemas
+from cometbot.channels.cometchat.raw_payloads import MESSAGE_CATEGORIES, MODERATION_TRIGGERS, find_id
 from cometbot.events import Event
 from cometbot.models import Group, Mention, User
-
-MESSAGE_CATEGORIES = frozenset({"message", "custom", "interactive", "card"})
-"""Categories of messages that users and bots write; ``action`` and ``call`` messages report events."""
 
 SERVICE_UID = "app_system"
 """CometChat's service account: the sender of a payload that names no other."""
 
 NEW_MESSAGE_TRIGGERS = frozenset({"after_message", "message_sent", "user_mentioned"})
-MODERATION_TRIGGERS = frozenset(
-    {
-        "moderation_engine_approved",
-        "moderation_engine_blocked",
-        "moderation_engine_failed",
-        "moderation_manual_approved",
-    }
-)
 REACTION_TRIGGERS = {"message_reaction_added": True, "message_reaction_removed": False}
 CHANGE_TRIGGERS = {"message_edited": "edited", "message_deleted": "deleted"}
 MEMBERSHIP_ACTIONS = {
@@ -127,7 +117,7 @@ def parse_payload(payload: Mapping[str, Any]) -> ParsedPayload:
         if trigger in MEMBERSHIP_ACTIONS:
             return ParsedPayload(events.MembershipEvent, "group", MEMBERSHIP_ACTIONS[trigger], extra=group_change)
         return ParsedPayload(events.UnknownEvent, "group", trigger, extra=group_change)
-    message = load_message(_find_message(data))
+    message = load_message(raw_payloads.find_message(data))
     if call_match := _CALL_TRIGGER.fullmatch(trigger):
         return ParsedPayload(events.CallEvent, "call", normalize_call_state(call_match[1]), message, extra=data)
     if trigger in _CALL_RECORDING_TRIGGERS:
@@ -155,29 +145,14 @@ def read_notification(payload: Mapping[str, Any], body: bytes) -> Notification |
     return replace(notification, event=parsed.event_class) if has_conversation else None
 
 
-def is_disapproved(payload: Mapping[str, Any]) -> bool:
-    """Return whether the message that was sent or edited has the moderation status ``disapproved``.
-
-    The result is False for the webhooks of the moderation itself, which have that status too: they report a decision
-    and are no messages.
-    """
-    trigger, data = payload.get("trigger"), payload.get("data")
-    if not isinstance(data, dict) or (isinstance(trigger, str) and trigger in MODERATION_TRIGGERS):
-        return False
-    value: object = _find_message(data)
-    for name in ("data", "moderation", "status"):
-        value = value.get(name) if isinstance(value, dict) else None
-    return value == "disapproved"
-
-
 def load_message(value: object) -> dict[str, Any]:
     """Return a message object whose absent fields are derived from its other fields."""
     message = schemas.load(schemas.MESSAGE, value)
     by = find_entity(message, "sender") or find_entity(message, "by")
     to = find_entity(message, "receiver") or find_entity(message, "for")
-    message["sender"] = message["sender"] or schemas.find_id(by.get("uid"))
-    message["receiver"] = message["receiver"] or schemas.find_id(to.get("guid")) or schemas.find_id(to.get("uid"))
-    message["conversationId"] = message["conversationId"] or schemas.find_id(to.get("conversationId"))
+    message["sender"] = message["sender"] or find_id(by.get("uid"))
+    message["receiver"] = message["receiver"] or find_id(to.get("guid")) or find_id(to.get("uid"))
+    message["conversationId"] = message["conversationId"] or find_id(to.get("conversationId"))
     message["receiverType"] = message["receiverType"] or _find_receiver_type(message["conversationId"], to)
     _fill_in_participants(message)
     _fill_in_type(message)
@@ -233,7 +208,7 @@ def find_membership_sender(group_change: Mapping[str, Any]) -> User:
     by: User | None = group_change.get("by")
     group: Group = group_change["group"]
     owner = group_change.get("oldOwner") or next(
-        filter(None, (schemas.find_id(group.raw.get(name)) for name in ("oldOwner", "updatedBy"))), ""
+        filter(None, (find_id(group.raw.get(name)) for name in ("oldOwner", "updatedBy"))), ""
     )
     return by or (members[0] if members else User(owner or SERVICE_UID))
 
@@ -266,17 +241,10 @@ def _read_envelope(payload: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return envelope["trigger"] or ("" if "webhook" in payload else "after_message"), envelope["data"]
 
 
-def _find_message(data: Mapping[str, Any]) -> object:
-    """Return the message object in ``data``, which may be ``data`` itself."""
-    if "conversationId" in data or "category" in data:
-        return data
-    return next((data[name] for name in ("message", "call") if isinstance(data.get(name), dict)), data)
-
-
 def _find_receiver_type(conversation_id: str, to: Mapping[str, Any]) -> str:
-    if conversation_id.lower().startswith(_GROUP_PREFIX) or schemas.find_id(to.get("guid")):
+    if conversation_id.lower().startswith(_GROUP_PREFIX) or find_id(to.get("guid")):
         return "group"
-    return "user" if _USER_SEPARATOR in conversation_id.lower() or schemas.find_id(to.get("uid")) else ""
+    return "user" if _USER_SEPARATOR in conversation_id.lower() or find_id(to.get("uid")) else ""
 
 
 def _fill_in_participants(message: dict[str, Any]) -> None:
@@ -420,7 +388,7 @@ def _make_message_notification(parsed: ParsedPayload, digest: str) -> Notificati
     if parsed.event_class is not events.MembershipEvent:
         return notification
     uid = find_entity(message, "on").get("uid", "")
-    members = frozenset(filter(None, [schemas.find_id(uid).lower()]))
+    members = frozenset(filter(None, [find_id(uid).lower()]))
     key = f"member:{message['receiver'].lower()}:{parsed.kind}:{str(uid).lower()}:{message['id'] or digest}"
     joined = members if parsed.kind in _JOIN_ACTIONS else frozenset()
     return replace(notification, key=key, sender=find_actor(message) or SERVICE_UID, members=members, joined=joined)

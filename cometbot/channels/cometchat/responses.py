@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cometbot.channels.cometchat.schemas import find_id
+from cometbot.channels.cometchat.raw_payloads import find_id
 from cometbot.errors import (
     AuthenticationFailed,
     ChannelError,

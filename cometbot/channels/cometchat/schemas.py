@@ -12,24 +12,10 @@ from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, missing, post_load, pre_load
 
+from cometbot.channels.cometchat.raw_payloads import MAX_TIMESTAMP, RECEIVER_TYPES, find_id
 from cometbot.models import Attachment, Group, Mention, User
 
-ID_PATTERN = re.compile(r"[^\x00-\x1f\x7f]{1,255}")
-"""The format of an id: it becomes part of keys and paths, so its length is limited and control characters are not
-allowed."""
-
-MAX_TIMESTAMP = 10**15
-"""Upper bound of a time in Unix seconds."""
-
-RECEIVER_TYPES = ("user", "group")
-
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
-
-
-def find_id(value: object) -> str:
-    """Return ``value`` as an id, or "" if it is not a valid one; integers are accepted too."""
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-    return text if isinstance(text, str) and ID_PATTERN.fullmatch(text) else ""
 
 
 class Identifier(fields.Field[str]):
@@ -208,7 +194,7 @@ class MessageDataSchema(_BaseSchema):
     quotedMessage = object_field()
 
 
-MESSAGE_DATA = MessageDataSchema()
+_MESSAGE_DATA = MessageDataSchema()
 
 
 class MessageSchema(_BaseSchema):
@@ -240,7 +226,7 @@ class MessageSchema(_BaseSchema):
     @post_load
     def load_data(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
         """Return the message with its ``data`` loaded."""
-        return {**data, "data": MESSAGE_DATA.load(data["data"])}
+        return {**data, "data": _MESSAGE_DATA.load(data["data"])}
 
 
 class EnvelopeSchema(_BaseSchema):

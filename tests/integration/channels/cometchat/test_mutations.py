@@ -24,7 +24,7 @@ from cometbot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.callback import make_blueprint
-from cometbot.channels.cometchat.json_body import read_body
+from cometbot.channels.cometchat.raw_payloads import read_body
 from cometbot.delivery import Delivery
 from cometbot.dispatch import dispatch
 from cometbot.events import Event, UnknownEvent
