@@ -145,10 +145,12 @@ class State(MutableMapping[str, Any]):
     """
 
     def __init__(self, scope: str, owner: str, load: Callable[[str, str], dict[str, str]]) -> None:
+        self.is_loaded = False
+        """True once the state was accessed. Without that it has no changes."""
         self._scope = scope
         self._owner = owner
         self._load = load
-        self._stored: dict[str, str] | None = None
+        self._stored: dict[str, str] = {}
         self._values: dict[str, Any] = {}
         self._increments: dict[str, int | float] = {}
 
@@ -171,29 +173,30 @@ class State(MutableMapping[str, Any]):
         """Return the changes to be written. Raises :class:`BotError` with the key of a value that is not JSON."""
         if not (self._stored or self._values):
             return StateChange(self._scope, self._owner)
-        stored = self._stored or {}
         written = {
             name: text
             for name, value in self._values.items()
-            if name not in self._increments and (text := to_json(name, value)) != stored.get(name)
+            if name not in self._increments and (text := to_json(name, value)) != self._stored.get(name)
         }
-        removed = frozenset(stored.keys() - self._values.keys())
+        removed = frozenset(self._stored.keys() - self._values.keys())
         return StateChange(self._scope, self._owner, written, removed, dict(self._increments))
 
     def discard_changes(self) -> None:
         """Discard the changes that are not stored yet."""
-        self._stored = None
+        self.is_loaded = False
+        self._stored = {}
         self._values = {}
         self._increments = {}
 
     def _is_changed(self, name: str) -> bool:
-        stored = (self._stored or {}).get(name)
-        return (to_json(name, self._values[name]) if name in self._values else None) != stored
+        return (to_json(name, self._values[name]) if name in self._values else None) != self._stored.get(name)
 
     def _load_values(self) -> dict[str, Any]:
-        if self._stored is None:
+        if not self.is_loaded:
             self._stored = self._load(self._scope, self._owner)
-            self._values = {name: json.loads(text) for name, text in self._stored.items()}
+            for name, text in self._stored.items():
+                self._values[name] = json.loads(text)
+            self.is_loaded = True
         return self._values
 
     def __getitem__(self, name: str) -> Any:

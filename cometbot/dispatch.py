@@ -263,13 +263,17 @@ class _Dispatch:
 
         Raises :class:`BotError` for a value that is not JSON.
         """
-        state = self._ctx.state
+        state, user_state = self._ctx.state, self._ctx.user_state
         if self._sender_is_bot:
             state[_BOT_COUNT_KEY] = self._bot_count
         elif self._bot.handle_bots:
             state.pop(_BOT_COUNT_KEY, None)
         elsewhere = self._store_quick_replies(operations)
-        return tuple(filter(None, (state.changes(), self._ctx.user_state.changes(), *elsewhere)))
+        own: list[StateChange] = []
+        for item in (state, user_state):
+            if item.is_loaded:
+                own.append(item.changes())
+        return tuple(filter(None, (*own, *elsewhere)))
 
     def _store_quick_replies(self, operations: tuple[Operation, ...]) -> list[StateChange]:
         """Store the quick replies for this conversation in its state. Return the changes for other ones."""
