@@ -5,24 +5,24 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from cometbot import private_files
-from cometbot.channels.simplex.chats import fetch_groups
+from cometbot.channels.simplex.chats import fetch_groups, fetch_items_after
 from cometbot.channels.simplex.download_tracker import DownloadResult, DownloadTracker, make_download_result
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
 from cometbot.channels.simplex.files import FileRef, NoSharedFolder, SharedFolder
-from cometbot.channels.simplex.models import ChatSummary, Contact, File, GroupInfo, Member
+from cometbot.channels.simplex.models import Contact, File, GroupInfo, Member
 from cometbot.channels.simplex.protocol import Command, Record, commands
-from cometbot.channels.simplex.schemas import read_field
+from cometbot.channels.simplex.schemas import read_field, read_item_or_none
 from cometbot.errors import BotError, ChannelError, OutcomeUnknown, PayloadError, Rejected
 from cometbot.models import Attachment
 
 _IN_PROGRESS_TAGS = ("fileAlreadyReceiving", "fileAlreadyExists")
 _POLL_INTERVAL = 1.0
 _STATUS_INTERVAL = 5.0
-_MAX_PAGES, _PAGE_SIZE = 20, 50
 _RETRY_INTERVAL = 0.2
 _READ_ONLY_KEYWORDS = frozenset(
     {"/user", "/users", "/_show_address", "/_members", "/_contacts", "/_groups", "/_get", "/get", "/version"}
@@ -185,24 +185,14 @@ class SimplexClient:
         This covers a transfer that ended before this process started, or whose event went to a connection that broke.
         Returns None while the transfer goes on, and if its message is too far back in the history.
         """
-        before: int | None = None
-        for _ in range(_MAX_PAGES if file_ref.chat is not None else 0):
-            assert file_ref.chat is not None
-            try:
-                answer = self._run_command(
-                    commands.get_chat(file_ref.chat, count=_PAGE_SIZE, before=before), timeout=timeout
-                )
-                chat: ChatSummary | None = read_field(answer, "chat")
-            except (ChannelError, PayloadError):
-                return None
-            items = chat.items if chat else ()
-            for item in items:
-                if item.file is not None and item.file.file_id == file_ref.file_id:
-                    return make_download_result(item.file)
-            before = min((item.item_id for item in items), default=0)
-            if before <= file_ref.item_id:
-                return None
-        return None
+        if file_ref.chat is None:
+            return None
+        try:
+            items = fetch_items_after(partial(self._run_command, timeout=timeout), file_ref.chat, file_ref.item_id - 1)
+        except (ChannelError, PayloadError):
+            return None
+        files = [item.file for item in map(read_item_or_none, items) if item is not None and item.file is not None]
+        return next((make_download_result(file) for file in files if file.file_id == file_ref.file_id), None)
 
     def _is_on_disk(self, file: File) -> bool:
         """Return True if a file received earlier is still on disk. An encrypted file need not be requested again."""

@@ -11,8 +11,6 @@ from cometbot.testing.simplex.command_grammar import Request
 from cometbot.testing.simplex.profiles import CommandHandlerBase, require_object
 from cometbot.testing.simplex.state import chat_refusal, store_refusal
 
-ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
-
 
 class GroupCommands(CommandHandlerBase):
     """The commands for groups."""
@@ -57,7 +55,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_group_profile(self, request: Request) -> JsonObject:
         """Replace the whole profile of a group."""
-        info = self._require_role(request, "admin")["info"]
+        info = self.require_role(request, "admin")["info"]
         before = api_objects.copy(info)
         profile = require_object(request.json, "displayName", "fullName")
         fresh = api_objects.group_info(info["groupId"], profile, info["membership"], info["createdAt"])
@@ -67,7 +65,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_add_member(self, request: Request) -> JsonObject:
         """Invite a contact, who joins at once."""
-        group = self._require_role(request, "admin")
+        group = self.require_role(request, "admin")
         contact = self.state.contact(request.number("number"))
         name = contact["localDisplayName"]
         if any(member.get("memberContactId") == contact["contactId"] for member in group["members"].values()):
@@ -92,7 +90,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_accept_member(self, request: Request) -> JsonObject:
         """Accept a member who waits for approval."""
-        group = self._require_role(request, "moderator")
+        group = self.require_role(request, "moderator")
         member = self.state.member(request.number("group"), request.number("number"))
         if member["memberStatus"] not in ("pending_approval", "pending_review"):
             raise chat_refusal("groupMemberNotActive")
@@ -147,7 +145,7 @@ class GroupCommands(CommandHandlerBase):
 
     def do_create_link(self, request: Request) -> JsonObject:
         """Create a link for joining a group."""
-        group = self._require_role(request, "admin")
+        group = self.require_role(request, "admin")
         if group["link"] is not None:
             raise store_refusal("duplicateGroupLink", groupInfo=api_objects.copy(group["info"]))
         number = request.number("group")
@@ -190,16 +188,9 @@ class GroupCommands(CommandHandlerBase):
         """Allow a group to use this profile as its relay."""
         return self.reply("relayGroupAllowed", groupInfo=self.group_info(request))
 
-    def _require_role(self, request: Request, role: str) -> JsonObject:
-        """Return the group. Raises :class:`CommandRefused` if the bot's role in it is below ``role``."""
-        group = self.state.group(request.number("group"))
-        if ROLES.index(group["info"]["membership"]["memberRole"]) < ROLES.index(role):
-            raise chat_refusal("groupUserRole", groupInfo=api_objects.copy(group["info"]), requiredRole=role)
-        return group
-
     def _change_members(self, request: Request, role: str, **changes: Any) -> tuple[JsonObject, list[JsonObject]]:
         """Change the members that a command names, and return the group and them. The bot needs ``role`` or more."""
-        group = self._require_role(request, role)
+        group = self.require_role(request, role)
         members = [self.state.member(request.number("group"), number) for number in request.numbers("ids")]
         for member in members:
             member.update(changes)

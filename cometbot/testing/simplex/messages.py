@@ -159,9 +159,7 @@ class MessageCommands(CommandHandlerBase):
     def do_delete_member_item(self, request: Request) -> JsonObject:
         """Delete other members' messages in a group as a moderator."""
         ref = f"#{request.text('group')}"
-        info = self.group_info(request)
-        if info["membership"]["memberRole"] not in ("moderator", "admin", "owner"):
-            raise chat_refusal("groupUserRole", groupInfo=info, requiredRole="moderator")
+        info = self.require_role(request, "moderator")["info"]
         items = [self.state.item(ref, number) for number in request.numbers("ids")]
         return self._delete(ref, items, {"type": "moderated", "byGroupMember": info["membership"]})
 

@@ -7,30 +7,42 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from cometbot.channels.simplex.protocol.objects import CliObject, find, find_object, is_object, read_object
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.server import CliFault
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+def _read_author(whole: JsonObject) -> str:
+    """Return the name of an item's author; empty for the bot's own items."""
+    if find(whole, "chatItem.chatDir.type").endswith("Snd"):
+        return ""
+    author = find_object(whole, "chatItem.chatDir.groupMember") or find_object(whole, "chatInfo.contact")
+    return str(author.get("localDisplayName", ""))
+
+
+def _read_own_reactions(reactions: list[JsonObject]) -> tuple[str, ...]:
+    return tuple(entry["reaction"]["emoji"] for entry in reactions if entry["userReacted"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line(CliObject):
     """A message in a chat of the fake CLI in its current state. ``by`` is empty for the bot's own."""
 
-    chat: str
-    item_id: int
-    by: str
-    text: str
-    content: JsonObject = field(repr=False)
-    quote_id: int | None = None
-    file_path: str = ""
-    is_live: bool = False
-    is_edited: bool = False
-    is_deleted: bool = False
-    ttl: int | None = None
-    mentions: tuple[str, ...] = ()
-    reactions: tuple[str, ...] = ()
-    raw: JsonObject = field(default_factory=dict, repr=False, compare=False)
+    chat: Annotated[str, "ref"]
+    item_id: Annotated[int, "chatItem.meta.itemId"]
+    by: Annotated[str, _read_author, ""]
+    text: Annotated[str, "chatItem.content.msgContent.text"] = ""
+    content: Annotated[JsonObject, "chatItem.content.msgContent"] = field(repr=False)
+    quote_id: Annotated[int | None, "chatItem.quotedItem.itemId"] = None
+    file_path: Annotated[str, "chatItem.file.fileSource.filePath"] = ""
+    is_live: Annotated[bool, "chatItem.meta.itemLive"] = False
+    is_edited: Annotated[bool, "chatItem.meta.itemEdited"] = False
+    is_deleted: Annotated[bool, is_object, "chatItem.meta.itemDeleted"] = False
+    ttl: Annotated[int | None, "chatItem.meta.itemTimed.ttl"] = None
+    mentions: Annotated[tuple[str, ...], tuple, "chatItem.mentions"] = ()
+    reactions: Annotated[tuple[str, ...], _read_own_reactions, "chatItem.reactions"] = ()
 
 
 class People(ABC):
@@ -82,7 +94,8 @@ class People(ABC):
 
     def lines(self, chat: str = "") -> list[Line]:
         """Return all messages of a chat, or of all chats, in the order of their creation."""
-        return [_to_line(raw) for raw in self.do("lines", chat=chat) if "msgContent" in raw["chatItem"]["content"]]
+        items = self.do("lines", chat=chat)
+        return [read_object(Line, item) for item in items if "msgContent" in item["chatItem"]["content"]]
 
     def said(self, chat: str = "") -> list[Line]:
         """Return the bot's messages without deleted ones."""
@@ -90,7 +103,7 @@ class People(ABC):
 
     def file_of(self, line: Line) -> bytes | None:
         """Return the content of the file of a bot's message, or None if it is not uploaded yet."""
-        content = self.do("upload", file_id=line.raw["chatItem"]["file"]["fileId"])
+        content = self.do("upload", file_id=find(line.raw, "chatItem.file.fileId"))
         return None if content is None else base64.b64decode(content)
 
     def texts(self, chat: str = "") -> list[str]:
@@ -252,26 +265,3 @@ class FakeGroup(_Chat):
 
 def _name_of(who: Person | str) -> str:
     return who if isinstance(who, str) else who.name
-
-
-def _to_line(raw: JsonObject) -> Line:
-    item = raw["chatItem"]
-    meta, direction = item["meta"], item["chatDir"]
-    contact = raw["chatInfo"].get("contact", {})
-    by = direction.get("groupMember", contact).get("localDisplayName", "")
-    return Line(
-        chat=raw["ref"],
-        item_id=meta["itemId"],
-        by="" if direction["type"].endswith("Snd") else by,
-        text=item["content"]["msgContent"].get("text", ""),
-        content=item["content"]["msgContent"],
-        quote_id=item.get("quotedItem", {}).get("itemId"),
-        file_path=item.get("file", {}).get("fileSource", {}).get("filePath", ""),
-        is_live=meta.get("itemLive", False),
-        is_edited=meta["itemEdited"],
-        is_deleted="itemDeleted" in meta,
-        ttl=meta.get("itemTimed", {}).get("ttl"),
-        mentions=tuple(item["mentions"]),
-        reactions=tuple(entry["reaction"]["emoji"] for entry in item["reactions"] if entry["userReacted"]),
-        raw=raw,
-    )

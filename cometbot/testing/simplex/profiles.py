@@ -11,6 +11,7 @@ from cometbot.testing.simplex.command_grammar import PARSE_ERROR_TEXT, Request
 from cometbot.testing.simplex.console_commands import auto_accept_settings
 from cometbot.testing.simplex.state import CommandRefused, FakeState, chat_refusal, find_row, store_refusal
 
+ROLES = ("relay", "observer", "author", "member", "moderator", "admin", "owner")
 _LOCAL_FIELDS = ("profileId", "localAlias", "localBadge", "contactDomainVerified")
 
 
@@ -28,6 +29,13 @@ class CommandHandlerBase:
     def reply_ok(self) -> JsonObject:
         """Return the answer of a command without a result."""
         return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
+
+    def require_role(self, request: Request, role: str) -> JsonObject:
+        """Return the group. Raises :class:`CommandRefused` if the bot's role in it is below ``role``."""
+        group = self.state.group(request.number("group"))
+        if ROLES.index(group["info"]["membership"]["memberRole"]) < ROLES.index(role):
+            raise chat_refusal("groupUserRole", groupInfo=api_objects.copy(group["info"]), requiredRole=role)
+        return group
 
     def group_info(self, request: Request) -> JsonObject:
         """Return the group that a command names."""

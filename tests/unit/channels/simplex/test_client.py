@@ -273,7 +273,7 @@ def test_unseen_download_result_is_fetched(
     monkeypatch.setattr(simplex_client, "_POLL_INTERVAL", 0.01)
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "b.txt").write_text("tea!")
-    newer = [(number, None) for number in range(21, 71)]
+    newer = [(number, None) for number in range(21, 121)]
     fake_connection.answers = [
         rejected("fileAlreadyReceiving"),
         chat_with(*newer),
@@ -285,7 +285,7 @@ def test_unseen_download_result_is_fetched(
         found = str(error)
 
     assert said in found
-    assert fake_connection.asked[1:] == ["/_get chat @4 count=50", "/_get chat @4 before=21 count=50"]
+    assert fake_connection.asked[1:] == ["/_get chat @4 count=100", "/_get chat @4 before=21 count=100"]
 
 
 @pytest.mark.parametrize(
