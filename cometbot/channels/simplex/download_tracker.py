@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from cometbot.channels.simplex.models import File, FileTransfer
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.schemas import read_field
+from cometbot.channels.simplex.protocol.objects import find, read_object
+from cometbot.channels.simplex.schemas import require_field
 from cometbot.errors import PayloadError
 
 _MAX_RESULTS = 1000
@@ -41,7 +42,7 @@ class DownloadTracker:
     def handle_event(self, record: Record) -> None:
         """Record the result of a transfer if the event is about one."""
         try:
-            found = _read_completed(record) if record.type == "rcvFileComplete" else _read_failed(record)
+            found = _read_result(record)
         except PayloadError:
             return
         if found is None:
@@ -72,13 +73,12 @@ def make_download_result(file: File) -> DownloadResult | None:
     return DownloadResult(reason=_FAILED_STATES[file.status]) if file.status in _FAILED_STATES else None
 
 
-def _read_completed(record: Record) -> tuple[int, DownloadResult] | None:
-    item = read_field(record, "chatItem")
-    return (item.file.file_id, DownloadResult(item.file)) if item is not None and item.file is not None else None
-
-
-def _read_failed(record: Record) -> tuple[int, DownloadResult] | None:
-    if record.type not in _FAILURE_EVENTS:
-        return None
-    transfer: FileTransfer | None = read_field(record, "rcvFileTransfer")
-    return None if transfer is None else (transfer.file_id, DownloadResult(reason=_FAILURE_EVENTS[record.type]))
+def _read_result(record: Record) -> tuple[int, DownloadResult] | None:
+    """Return a file's id and result, or None if the event is about something else."""
+    if record.type == "rcvFileComplete":
+        file = read_object(File, find(record.raw, "chatItem.chatItem.file"))
+        return file.file_id, DownloadResult(file)
+    if record.type in _FAILURE_EVENTS:
+        transfer: FileTransfer = require_field(record, "rcvFileTransfer")
+        return transfer.file_id, DownloadResult(reason=_FAILURE_EVENTS[record.type])
+    return None

@@ -81,16 +81,8 @@ def make_chat_ref(conversation: Conversation) -> ChatRef:
 
 def make_contact_user(contact: Contact) -> User:
     """Return the user for a contact."""
-    profile = contact.profile
-    return User(
-        uid=str(contact.contact_id),
-        name=profile.display_name or contact.name,
-        avatar=profile.image,
-        link=profile.link,
-        status=contact.status,
-        metadata={"contact_id": contact.contact_id, "is_bot": profile.is_bot},
-        raw=contact.raw,
-    )
+    ids = {"contact_id": contact.contact_id}
+    return _make_user(str(contact.contact_id), contact, ids, link=contact.profile.link, status=contact.status)
 
 
 def get_member_uid(member: Member) -> str:
@@ -102,31 +94,31 @@ def make_member_user(member: Member, group_info: GroupInfo | None) -> User:
     """Return the user for a group member. The customer of a business chat has the role ``customer``."""
     business = group_info.business if group_info else None
     is_customer = business is not None and bool(member.member_id) and member.member_id == business.customer_id
-    return User(
-        uid=get_member_uid(member),
-        name=member.profile.display_name or member.name,
-        avatar=member.profile.image,
+    return _make_user(
+        get_member_uid(member),
+        member,
+        {name: getattr(member, name) for name in ("contact_id", "group_member_id", "member_id")},
         link=member.profile.link,
         role="customer" if is_customer else member.role,
         status=member.status,
-        metadata={
-            "contact_id": member.contact_id,
-            "group_member_id": member.group_member_id,
-            "member_id": member.member_id,
-            "is_bot": member.profile.is_bot,
-        },
-        raw=member.raw,
     )
 
 
 def make_request_user(contact_request: ContactRequest) -> User:
     """Return the user for a contact request, who is not a contact yet."""
+    number = contact_request.request_id
+    return _make_user(f"{REQUEST_PREFIX}{number}", contact_request, {"request_id": number})
+
+
+def _make_user(uid: str, known: Contact | Member | ContactRequest, metadata: dict[str, Any], **fields: Any) -> User:
+    profile = known.profile
     return User(
-        uid=f"{REQUEST_PREFIX}{contact_request.request_id}",
-        name=contact_request.profile.display_name or contact_request.name,
-        avatar=contact_request.profile.image,
-        metadata={"request_id": contact_request.request_id, "is_bot": contact_request.profile.is_bot},
-        raw=contact_request.raw,
+        uid=uid,
+        name=profile.display_name or known.name,
+        avatar=profile.image,
+        metadata={**metadata, "is_bot": profile.is_bot},
+        raw=known.raw,
+        **fields,
     )
 
 

@@ -67,12 +67,8 @@ class OutgoingFiles:
     """
 
     def __init__(self, fetcher: FileFetcher, folder: SharedFolder, limit: int) -> None:
-        self._fetcher, self._upload_folder, self._folder, self._limit = (
-            fetcher,
-            folder.local_path / "out",
-            folder,
-            limit,
-        )
+        self._fetcher, self._folder, self._limit = fetcher, folder, limit
+        self._upload_folder = folder.local_path / "out"
         self._lock = threading.Lock()
         self._downloads: dict[str, _Download] = {}
         self._failures: OrderedDict[str, int] = OrderedDict()

@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -166,16 +166,22 @@ class SocketSession:
             self._websocket.socket.shutdown(socket.SHUT_RDWR)
 
     def _read(self) -> None:
-        try:
+        with self._finish_on_error("reading from"):
             while True:
                 self._dispatch_frame(self._websocket.recv())
+
+    @contextlib.contextmanager
+    def _finish_on_error(self, action: str) -> Iterator[None]:
+        """End the session by the error that ends ``action``."""
+        try:
+            yield
         except ConnectionClosed as error:
             self.finish(_describe_close(error))
         except (OSError, EOFError, WebSocketException) as error:
             self.finish(f"the connection to the SimpleX CLI broke ({type(error).__name__})")
         except Exception as error:
-            log.exception("unexpected error while reading from the SimpleX CLI")
-            self.finish(f"reading from the SimpleX CLI failed ({type(error).__name__})")
+            log.exception("unexpected error while %s the SimpleX CLI", action)
+            self.finish(f"{action} the SimpleX CLI failed ({type(error).__name__})")
 
     def _dispatch_frame(self, data: str | bytes) -> None:
         """Pass an answer to the command that waits for it, and an event to the event queue. Never raises."""
@@ -199,15 +205,8 @@ class SocketSession:
         log.log(level, "skipped unreadable frame %d: %s", self._unreadable_count, frame.problem)
 
     def _write(self) -> None:
-        try:
+        with self._finish_on_error("writing to"):
             self.multiplexer.run_writer()
-        except ConnectionClosed as error:
-            self.finish(_describe_close(error))
-        except (OSError, WebSocketException):
-            self.finish("the connection to the SimpleX CLI broke")
-        except Exception as error:
-            log.exception("cannot write to the SimpleX CLI: unexpected error")
-            self.finish(f"writing to the SimpleX CLI failed ({type(error).__name__})")
 
     def _run_watchdog(self) -> None:
         """Break the connection if the peer sends nothing or reads nothing; the other threads then end."""

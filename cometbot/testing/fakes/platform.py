@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from werkzeug.test import TestResponse
@@ -154,25 +154,21 @@ def _to_message(content: Mapping[str, Any] | None, body: str) -> Message:
     """Return the message of a stored ``content``, or the text ``body`` without one."""
     if content is None:
         return Text(body)
-    made: dict[str, Any] = {
+    made: dict[str, Callable[[dict[str, Any]], Message]] = {
         "card": _card,
         "carousel": lambda item: Carousel([_card(card) for card in item["cards"]]),
         "choices": _choices,
-        "form": _form,
-        "location": lambda item: Location(item["latitude"], item["longitude"], item["label"], item["address"]),
+        "form": lambda item: Form(**{**item, "fields": [_field(field) for field in item["fields"]]}),
+        "location": lambda item: Location(**item),
         "media": lambda item: Media(
             item["url"], item["media"], item["name"], item["mimeType"], caption=item["caption"]
         ),
     }
-    message: Message = made[content["kind"]](content)
-    return message
+    return made[content["kind"]]({name: value for name, value in content.items() if name != "kind"})
 
 
 def _card(content: Mapping[str, Any]) -> Card:
-    buttons = [
-        Button(one["label"], url=one["url"]) if "url" in one else Button(one["label"], one["action"], one["value"])
-        for one in content["buttons"]
-    ]
+    buttons = [Button(**button) for button in content["buttons"]]
     return Card(content["title"], content["text"], content["image"], buttons)
 
 
@@ -183,16 +179,5 @@ def _choices(content: Mapping[str, Any]) -> Choices:
     return Choices(content["text"], [Choice(option["label"], option["value"]) for option in options], action)
 
 
-def _form(content: Mapping[str, Any]) -> Form:
-    fields = [
-        Field(
-            item["name"],
-            item["label"],
-            item["kind"],
-            [Choice(option["label"], option["value"]) for option in item["options"]],
-            item["default"],
-            item["optional"],
-        )
-        for item in content["fields"]
-    ]
-    return Form(content["title"], fields, content["action"], content["submit"])
+def _field(content: Mapping[str, Any]) -> Field:
+    return Field(**{**content, "options": [Choice(**option) for option in content["options"]]})
