@@ -20,7 +20,7 @@ from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.testing.fakes.base import Actor, Fake
 from cometbot.testing.fakes.memory import MemoryFake
-from cometbot.testing.forms import OpenQuickReplies, fill_form
+from cometbot.testing.forms import fill_form, find_quick_reply
 from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.replies import Replies, SentMessage
 
@@ -192,7 +192,7 @@ class BotClient:
         The buttons of newer messages have precedence. If the platform shows buttons as text, the user sends the label
         or number. Raises :class:`BotError`, with the available buttons, if there is no such button.
         """
-        said, offer = OpenQuickReplies(self._sent_here(), self._stored_quick_replies()).find(button)
+        said, offer = find_quick_reply(button, self._sent_here(), self._stored_quick_replies())
         if said is None:
             return self._send(str(button))
         return self._act(partial(self.fake.press, self._actor, said, offer))

@@ -12,29 +12,27 @@ from cometbot.testing.replies import SentMessage
 Answer = str | Sequence[str]
 
 
-class OpenQuickReplies:
-    """The available buttons and choices: of the messages ``said``, or those ``stored`` by the bot if shown as text."""
+def find_quick_reply(
+    wanted: str | int, said: Sequence[SentMessage], stored: Any
+) -> tuple[SentMessage | None, QuickReply]:
+    """Return the newest quick reply with that label or number, and its message (None if it is shown as text).
 
-    def __init__(self, said: Sequence[SentMessage], stored: Any) -> None:
-        self._offers: list[tuple[SentMessage | None, Sequence[QuickReply]]] = [
-            (message, message.offers) for message in reversed(said) if message.offers
-        ]
-        self._offers += [(None, offers) for offers in _parse_offers(stored)]
-        self._links = {label: url for message in said for label, url in message.links.items()}
-
-    def find(self, wanted: str | int) -> tuple[SentMessage | None, QuickReply]:
-        """Return the newest quick reply with that label or number, and its message (None if it is shown as text).
-
-        A number refers to the newest message with quick replies. Raises :class:`BotError` if there is none.
-        """
-        for said, offers in self._offers[:1] if isinstance(wanted, int) else self._offers:
-            for offer in offers:
-                if wanted in (offer.number, offer.label):
-                    return said, offer
-        if wanted in self._links:
-            raise BotError(f"the button {wanted!r} opens {self._links[str(wanted)]} and sends the bot nothing")
-        labels = [f"{offer.number} {offer.label!r}" for offer in self._offers[0][1]] if self._offers else []
-        raise BotError(f"no button or choice {wanted!r}; available: {', '.join(labels) or 'none'}")
+    It is one of the messages ``said``, or of those ``stored`` by the bot. A number refers to the newest message with
+    quick replies. Raises :class:`BotError` if there is none.
+    """
+    found: list[tuple[SentMessage | None, Sequence[QuickReply]]] = [
+        (message, message.offers) for message in reversed(said) if message.offers
+    ]
+    found += [(None, offers) for offers in _parse_offers(stored)]
+    for message, offers in found[:1] if isinstance(wanted, int) else found:
+        for offer in offers:
+            if wanted in (offer.number, offer.label):
+                return message, offer
+    links = {label: url for message in said for label, url in message.links.items()}
+    if wanted in links:
+        raise BotError(f"the button {wanted!r} opens {links[str(wanted)]} and sends the bot nothing")
+    labels = [f"{offer.number} {offer.label!r}" for offer in found[0][1]] if found else []
+    raise BotError(f"no button or choice {wanted!r}; available: {', '.join(labels) or 'none'}")
 
 
 def fill_form(

@@ -17,7 +17,7 @@ from cometbot.channels.simplex.client import CommandSender, ReadOnlySimplexClien
 from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandFailed, CommandNotFound, CommandRejected
 from cometbot.channels.simplex.event_router import make_message_key
-from cometbot.channels.simplex.files import NoSharedFolder, SharedFolder, get_shared_folder
+from cometbot.channels.simplex.files import NO_FOLDER_TEXT, SharedFolder, get_shared_folder
 from cometbot.channels.simplex.models import RECEIVED_MESSAGE, SENT_MESSAGE, ChatSummary, Item, Member
 from cometbot.channels.simplex.protocol import ChatRef, Command, ComposedMessage, Record, UpdatedMessage, commands
 from cometbot.channels.simplex.protocol.contents import split_message_text, text_content
@@ -64,7 +64,7 @@ class SimplexChannel(Channel):
         bots: Mapping[str, Bot],
         account: str = "default",
         connection: CommandSender | None = None,
-        folder: SharedFolder | NoSharedFolder | None = None,
+        folder: SharedFolder | None = None,
         file_limit: int = 100_000_000,
         outgoing: OutgoingFiles | None = None,
     ) -> None:
@@ -81,11 +81,11 @@ class SimplexChannel(Channel):
         self._known_bots: set[str] = set()
         self._on_close: list[Callable[[], None]] = []
         self._on_refresh: list[Callable[[], None]] = []
-        self._client = SimplexClient(
-            connection, lambda: self._user_id, self.downloads, folder or NoSharedFolder(), file_limit
-        )
-        self._shared_folder = folder or NoSharedFolder()
+        self._client = SimplexClient(connection, lambda: self._user_id, self.downloads, folder, file_limit)
+        self._shared_folder = folder
         self._outgoing_files = outgoing
+        if outgoing is not None:
+            self.add_callbacks(on_refresh=outgoing.delete_expired, on_close=outgoing.close)
 
     @classmethod
     def from_settings(
@@ -219,16 +219,12 @@ class SimplexChannel(Channel):
         return uid in self._known_bots
 
     def refresh(self) -> None:
-        if self._outgoing_files is not None:
-            self._outgoing_files.delete_expired()
         for callback in self._on_refresh:
             callback()
 
     def close(self) -> None:
         while self._on_close:
             self._on_close.pop()()
-        if self._outgoing_files is not None:
-            self._outgoing_files.close()
 
     def _make_context(self, conversation: Conversation, key: str) -> parsing.EventContext:
         bot = self._bots.get(conversation.bot)
@@ -243,7 +239,7 @@ class SimplexChannel(Channel):
     def _send_message(self, sending: OutgoingRequest, ref: ChatRef, ends_at: float) -> str:
         payload = sending.payload
         if "media" not in payload:
-            path = self._shared_folder.to_cli_path(payload["file"]) if "file" in payload else ""
+            path = self._get_cli_path(payload["file"]) if "file" in payload else ""
             return self._send_content(sending, ref, self._add_preview(payload, ends_at), path, ends_at)
         content, path = self._prepare_media(sending, ends_at)
         try:
@@ -254,6 +250,11 @@ class SimplexChannel(Channel):
                 raise
             _log.warning("the SimpleX CLI rejected a file, so its address is sent: %s", error)
             return self._send_content(sending, ref, payload["otherwise"], "", ends_at)
+
+    def _get_cli_path(self, path: str) -> str:
+        if self._shared_folder is None:
+            raise Rejected(NO_FOLDER_TEXT, code="no_folder")
+        return self._shared_folder.to_cli_path(path)
 
     def _prepare_media(self, sending: OutgoingRequest, ends_at: float) -> tuple[Mapping[str, Any], str]:
         """Return the content and the path of a file from the web, or the fallback content and an empty path.

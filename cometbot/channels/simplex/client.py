@@ -13,7 +13,7 @@ from cometbot import private_files
 from cometbot.channels.simplex.chats import fetch_groups, fetch_items_after
 from cometbot.channels.simplex.download_tracker import DownloadResult, DownloadTracker, make_download_result
 from cometbot.channels.simplex.errors import CommandRejected, ConnectionLost, NotConnected
-from cometbot.channels.simplex.files import FileRef, NoSharedFolder, SharedFolder
+from cometbot.channels.simplex.files import NO_FOLDER_TEXT, FileRef, SharedFolder
 from cometbot.channels.simplex.models import Contact, File, GroupInfo, Member
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read_field, read_item_or_none
@@ -54,11 +54,11 @@ class SimplexClient:
         connection: CommandSender | None,
         user_id: Callable[[], int],
         downloads: DownloadTracker,
-        folder: SharedFolder | NoSharedFolder,
+        folder: SharedFolder | None,
         limit: int,
     ) -> None:
         self._connection, self._user_id, self._downloads = connection, user_id, downloads
-        self._folder, self._limit = folder, limit
+        self._shared_folder, self._limit = folder, limit
 
     def command(self, command: Command | str, *, timeout: float | None = None) -> Mapping[str, Any]:
         """Send any command and return the CLI's raw answer.
@@ -216,6 +216,12 @@ class SimplexClient:
             )
         return path
 
+    @property
+    def _folder(self) -> SharedFolder:
+        if self._shared_folder is None:
+            raise BotError(NO_FOLDER_TEXT)
+        return self._shared_folder
+
     def _get_user_id(self) -> int:
         """Return the id of the bot's profile. Raises :class:`NotConnected` before the first connection is ready."""
         if self._connection is None:
@@ -236,7 +242,7 @@ class ReadOnlySimplexClient(SimplexClient):
     """A client for dry runs. It only reads, and calls ``on_write`` with the keyword of every other command."""
 
     def __init__(self, client: SimplexClient, on_write: Callable[[str], None]) -> None:
-        super().__init__(client._connection, client._user_id, client._downloads, client._folder, client._limit)
+        super().__init__(client._connection, client._user_id, client._downloads, client._shared_folder, client._limit)
         self._on_write = on_write
 
     def _run_command(self, command: Command | str, *, timeout: float | None = None) -> Record:

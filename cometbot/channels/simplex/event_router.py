@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 
 from cometbot.bot import Bot
-from cometbot.channels.base import IncomingEvent
+from cometbot.channels.base import IncomingEvent, to_storable_key
 from cometbot.channels.simplex import ids
 from cometbot.channels.simplex.models import Chat, Item
 from cometbot.channels.simplex.parsing import EventContext, find_sender, has_event_type
@@ -35,8 +35,6 @@ _EVENTS_BY_CHAT_FIELD = {
 }
 _CHAT_FIELDS = {event: field for field, events in _EVENTS_BY_CHAT_FIELD.items() for event in events.split()}
 """The object that names the chat of an event, by the event's tag."""
-
-_MAX_KEY_LENGTH = 200
 
 _MAX_LIVE_AGE = 24 * 3600.0
 """Seconds after which an edited message is no longer taken for a live message that has just been finished."""
@@ -197,7 +195,9 @@ class EventRouter:
     def _make_routed_event(
         self, conversation: Conversation, key: str, body: Mapping[str, Any], sender: str = ""
     ) -> RoutedEvent:
-        return RoutedEvent(IncomingEvent(conversation, _limit_key(key), _dump_json(body), sender.replace("\0", "")))
+        return RoutedEvent(
+            IncomingEvent(conversation, to_storable_key(key), _dump_json(body), sender.replace("\0", ""))
+        )
 
 
 def make_message_key(item: Item) -> str:
@@ -226,14 +226,6 @@ def _digest(raw: Mapping[str, Any]) -> str:
 def _dump_json(raw: Mapping[str, Any]) -> bytes:
     """Return an object as JSON, which is possible for all that :func:`decode_frame` returns."""
     return orjson.dumps(raw, option=orjson.OPT_SORT_KEYS)
-
-
-def _limit_key(key: str) -> str:
-    """Return a key that fits a database index: remote users may have put any length or non-text into it."""
-    if len(key) <= _MAX_KEY_LENGTH and key.isascii() and key.isprintable():
-        return key
-    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    return f"{key.partition(':')[0]}:{digest}"
 
 
 def _get_list(record: Record, name: str) -> list[Any]:

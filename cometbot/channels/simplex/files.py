@@ -13,7 +13,7 @@ from cometbot.channels.simplex.models import File
 from cometbot.channels.simplex.parsing import FILE_SCHEME
 from cometbot.channels.simplex.protocol.contents import check_path
 from cometbot.channels.simplex.protocol.refs import ChatRef
-from cometbot.errors import BotError, MessageError, Rejected
+from cometbot.errors import MessageError, Rejected
 from cometbot.models import Attachment
 from cometbot.settings import Settings
 from cometbot.text import clean_file_name
@@ -22,6 +22,11 @@ _MAX_NAME_BYTES = 100
 _UNSAFE_CHARACTERS = re.compile(r"[\x00-\x1f!-,/:-@\[-^`{-\x9f]+")
 """Characters misread by shells or systems: control characters, and all of ASCII but letters, digits and ``._- ``."""
 _RESERVED_NAMES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+NO_FOLDER_TEXT = (
+    "files need a folder that the SimpleX CLI and this process share: set SIMPLEX_FILES to its path for the CLI and "
+    "SIMPLEX_FILES_HERE to its path for this process"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,40 +143,16 @@ class SharedFolder:
         return check_path(str(self.cli_path / inside))
 
 
-class NoSharedFolder:
-    """The placeholder for a CLI on another machine without a shared folder. All its methods raise."""
-
-    @property
-    def missing_settings_error(self) -> BotError:
-        """The error that names the missing settings."""
-        return BotError(
-            "files need a folder that the SimpleX CLI and this process share: set SIMPLEX_FILES to its path for the "
-            "CLI and SIMPLEX_FILES_HERE to its path for this process"
-        )
-
-    def get_download_paths(self, file_ref: FileRef) -> tuple[str, Path]:
-        """Raise :class:`BotError`."""
-        raise self.missing_settings_error
-
-    def to_local_path(self, path: str) -> Path:
-        """Raise :class:`BotError`."""
-        raise self.missing_settings_error
-
-    def to_cli_path(self, path: str) -> str:
-        """Raise :class:`Rejected`."""
-        raise Rejected(str(self.missing_settings_error), code="no_folder")
-
-
-def get_shared_folder(settings: Settings) -> SharedFolder | NoSharedFolder:
+def get_shared_folder(settings: Settings) -> SharedFolder | None:
     """Return the folder for exchanging files with the CLI.
 
-    It is the one of the settings, or else ``simplex`` in the data folder if the CLI is on this machine.
+    It is the one of the settings, or else ``simplex`` in the data folder if the CLI is on this machine, or else None.
     """
     if settings.simplex_files:
         cli_path = PurePosixPath(settings.simplex_files)
         return SharedFolder(cli_path, Path(settings.simplex_files_here or settings.simplex_files))
     if not Endpoint.from_settings(settings).is_local:
-        return NoSharedFolder()
+        return None
     local_path = settings.data / "simplex"
     return SharedFolder(PurePosixPath(local_path), local_path)
 

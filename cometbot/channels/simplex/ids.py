@@ -59,12 +59,8 @@ def make_chat_conversation(account: str, bot: str, chat: Chat) -> Conversation |
     ref = chat.ref
     if ref is None or ref.kind not in ("direct", "group"):
         return None
-    target = str(ref)[1:]
-    return (
-        make_direct_conversation(account, bot, target)
-        if ref.kind == "direct"
-        else make_group_conversation(account, bot, target)
-    )
+    make = make_direct_conversation if ref.kind == "direct" else make_group_conversation
+    return make(account, bot, str(ref)[1:])
 
 
 def make_chat_ref(conversation: Conversation) -> ChatRef:

@@ -12,7 +12,7 @@ from cometbot.channels.simplex.channel import SimplexChannel
 from cometbot.channels.simplex.connection import Connection, Status
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.event_router import EventRouter
-from cometbot.channels.simplex.files import SharedFolder, get_shared_folder
+from cometbot.channels.simplex.files import get_shared_folder
 from cometbot.channels.simplex.group_menu_sync import GroupMenuSync
 from cometbot.channels.simplex.ingest import Ingester
 from cometbot.channels.simplex.outgoing_files import FileFetcher, OutgoingFiles
@@ -64,7 +64,7 @@ class SimplexService:
         self._group_menu_sync = GroupMenuSync(self._profile.menu, send_command)
         folder = get_shared_folder(settings)
         outgoing = None
-        if isinstance(folder, SharedFolder):
+        if folder is not None:
             fetcher = fetcher or Fetcher(allow_private=settings.allow_private_webhooks)
             outgoing = OutgoingFiles(fetcher, folder, settings.simplex_file_limit)
         self.channel = SimplexChannel.from_settings(settings, [bot], connection=self.connection, outgoing=outgoing)

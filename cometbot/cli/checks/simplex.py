@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from cometbot.channels.simplex.connection import Connection
 from cometbot.channels.simplex.endpoint import Endpoint
 from cometbot.channels.simplex.errors import CommandFailed
-from cometbot.channels.simplex.files import SharedFolder, get_shared_folder
+from cometbot.channels.simplex.files import get_shared_folder
 from cometbot.channels.simplex.models import Address, User
 from cometbot.channels.simplex.protocol import Command, Record, commands
 from cometbot.channels.simplex.schemas import read_field
@@ -155,7 +155,7 @@ def _check_servers(queries: CliQueries, *, has_address: bool) -> CheckResult:
 
 def _check_files(settings: Settings) -> CheckResult:
     folder = get_shared_folder(settings)
-    if not isinstance(folder, SharedFolder):
+    if folder is None:
         return skipped("files", "the CLI is on another machine; for files set SIMPLEX_FILES and SIMPLEX_FILES_HERE")
     existing = next((place for place in (folder.local_path, *folder.local_path.parents) if place.is_dir()), Path("/"))
     if settings.simplex_files and existing != folder.local_path:

@@ -17,14 +17,9 @@ MAX_MESSAGE_BYTES = 15_602
 REACTIONS = ("👍", "👎", "😀", "😂", "😢", "\N{HEAVY BLACK HEART}", "🚀", "✅")
 
 _REQUIRED: dict[str, tuple[str, ...]] = {
-    "text": ("text",),
-    "link": ("text",),
-    "image": ("text", "image"),
-    "video": ("text", "image"),
-    "voice": ("text",),
-    "file": ("text",),
+    **dict.fromkeys(("text", "link", "voice", "file", "chat"), ("text",)),
+    **dict.fromkeys(("image", "video"), ("text", "image")),
     "report": ("text", "reason"),
-    "chat": ("text",),
 }
 _READ_ONLY_ROLES = ("observer", "relay")
 

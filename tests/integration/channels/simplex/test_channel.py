@@ -25,7 +25,6 @@ from cometbot import (
     has_attachment,
 )
 from cometbot.channels.simplex import file, service
-from cometbot.channels.simplex.files import NoSharedFolder
 from cometbot.testing import BotClient
 from cometbot.testing.fakes.simplex import SimplexFake
 from cometbot.testing.simplex.command_grammar import read_command
@@ -399,7 +398,7 @@ def test_without_shared_folder_urls_are_sent(bot: Bot) -> None:
     class Far(SimplexFake):
         def __init__(self, bot: Bot) -> None:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(service, "get_shared_folder", lambda settings: NoSharedFolder())
+                patch.setattr(service, "get_shared_folder", lambda settings: None)
                 super().__init__(bot)
 
     with BotClient(bot, channel=Far) as client:

@@ -120,6 +120,12 @@ def test_a_quote_a_time_to_live_and_a_file_go_along(
     assert sent["file"]["fileSource"]["filePath"] == str(tmp_path / "a.txt")
 
 
+def test_without_shared_folder_a_file_is_rejected(fake_connection: FakeConnection, here: Conversation) -> None:
+    channel = SimplexChannel(bots={"shop": Bot("shop")}, connection=fake_connection)
+    with pytest.raises(Rejected, match="SIMPLEX_FILES_HERE"):
+        do(channel, here, op="send", content={"type": "file", "text": "see"}, file="/a.txt")
+
+
 def test_members_are_mentioned_by_name_and_number(
     channel: SimplexChannel, fake_connection: FakeConnection, event_factory: EventFactory
 ) -> None:

@@ -316,6 +316,14 @@ def test_without_connection_methods_raise_bot_error(downloads: DownloadTracker, 
             call()
 
 
+def test_without_shared_folder_error_names_settings(
+    fake_connection: FakeConnection, downloads: DownloadTracker
+) -> None:
+    client = SimplexClient(fake_connection, lambda: 1, downloads, None, 100)
+    with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
+        client.receive(URL)
+
+
 def test_before_first_connection_raises_not_connected(
     fake_connection: FakeConnection, downloads: DownloadTracker, tmp_path: Path
 ) -> None:

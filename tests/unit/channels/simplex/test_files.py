@@ -6,10 +6,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from cometbot.channels.simplex.files import FileRef, NoSharedFolder, SharedFolder, make_safe_name
+from cometbot.channels.simplex.files import FileRef, SharedFolder, make_safe_name
 from cometbot.channels.simplex.models import File
 from cometbot.channels.simplex.protocol import ChatRef
-from cometbot.errors import BotError, MessageError, Rejected
+from cometbot.errors import MessageError, Rejected
 from cometbot.models import Attachment
 
 
@@ -127,15 +127,6 @@ def test_on_one_machine_any_file_will_do(tmp_path: Path, tmp_path_factory: pytes
     elsewhere.write_text("x")
 
     assert SharedFolder(PurePosixPath(tmp_path), tmp_path).to_cli_path(str(elsewhere)) == str(elsewhere)
-
-
-def test_without_shared_folder_error_names_settings() -> None:
-    with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
-        NoSharedFolder().get_download_paths(FileRef(5))
-    with pytest.raises(BotError, match="SIMPLEX_FILES_HERE"):
-        NoSharedFolder().to_local_path("a.txt")
-    with pytest.raises(Rejected, match="SIMPLEX_FILES_HERE"):
-        NoSharedFolder().to_cli_path("/a.txt")
 
 
 @pytest.mark.parametrize("name", ["Voil\u00e0", "\u0420", "x" * 94 + "\u00e0" * 9])
