@@ -95,7 +95,8 @@ class EventRouter:
         if not item or not self._is_relevant(item):
             return
         sender = self._find_sender_uid(item)
-        for edit in self._route_to_chat(item.chat, _make_edit_key(item), record.raw, sender):
+        key = f"edit:{item.item_id}:{_digest(find_object(item.raw, 'chatItem'))}"
+        for edit in self._route_to_chat(item.chat, key, record.raw, sender):
             if item.sent_at < self._clock() - _MAX_LIVE_AGE:
                 yield edit
                 continue
@@ -153,7 +154,7 @@ class EventRouter:
             return
         chat = self._find_chat(record)
         if chat is not None:
-            yield from self._route_to_chat(chat, _make_key(record), record.raw)
+            yield from self._route_to_chat(chat, f"{record.type}:{_digest(record.raw)}", record.raw)
 
     @staticmethod
     def _find_chat(record: Record) -> Chat | None:
@@ -209,14 +210,6 @@ def _is_by_bot(item: Item) -> bool:
     """Return True if the sender's profile says that it is a bot."""
     writer = item.member or item.chat.contact
     return writer is not None and writer.profile.is_bot
-
-
-def _make_edit_key(item: Item) -> str:
-    return f"edit:{item.item_id}:{_digest(find_object(item.raw, 'chatItem'))}"
-
-
-def _make_key(record: Record) -> str:
-    return f"{record.type}:{_digest(record.raw)}"
 
 
 def _digest(raw: Mapping[str, Any]) -> str:

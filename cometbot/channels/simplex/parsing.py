@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -95,7 +95,7 @@ def make_message(item: Item, context: EventContext, raw: Mapping[str, Any]) -> e
         category="message" if kind in _MESSAGE_TYPES else "custom",
         text=_text(item, context),
         attachments=_attachments(item),
-        mentions=tuple(_mentions(item, context)),
+        mentions=tuple(Mention(_mentioned_uid(item, name, context), name) for name in item.mentions),
         quote=_quote(item.quote, item, context),
         metadata=_metadata(item),
         data=_data(item),
@@ -151,10 +151,6 @@ def _replace_mentions_by_name(text: str, item: Item, context: EventContext) -> s
         text = text.replace(f"@'{name}'", token)
         text = re.sub(rf"@{re.escape(name)}(?!\w)", lambda _, token=token: token, text)  # type: ignore[misc]
     return text
-
-
-def _mentions(item: Item, context: EventContext) -> Sequence[Mention]:
-    return [Mention(_mentioned_uid(item, name, context), name) for name in item.mentions]
 
 
 def _mentioned_uid(item: Item, name: str, context: EventContext) -> str:

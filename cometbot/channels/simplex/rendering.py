@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.simplex.protocol import contents
 from cometbot.errors import MessageError
-from cometbot.messages import Button, Capabilities, Card, Custom, Media, Message, Operation, Text
+from cometbot.messages import Capabilities, Card, Custom, Media, Message, Operation, Text
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Custom}),
@@ -129,7 +129,7 @@ def _render_link(card: Card) -> dict[str, Any] | None:
 
     Its picture is downloaded later.
     """
-    button = _get_only_button(card.buttons)
+    button = card.buttons[0] if len(card.buttons) == 1 else None
     if button is None or not button.url.startswith(("https://", "http://")) or not card.title:
         return None
     # The card's contents are in the text as well, for apps and notifications that show no link previews.
@@ -144,10 +144,6 @@ def _render_link(card: Card) -> dict[str, Any] | None:
         return None
     has_remote_image = card.image.startswith(("https://", "http://"))
     return {"content": content, **({"picture": card.image} if has_remote_image else {})}
-
-
-def _get_only_button(buttons: Sequence[Button]) -> Button | None:
-    return buttons[0] if len(buttons) == 1 else None
 
 
 def _render_file(message: Custom) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, Come
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
 from cometbot.messages import Custom, Media, Message, Text
-from cometbot.models import Attachment, Conversation
+from cometbot.models import Attachment
 from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
 from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackResponse, make_session, send
@@ -199,15 +199,8 @@ class CometChatFake(Fake):
         return shown
 
     def _to_sent_message(self, message: StoredMessage, versions: Sequence[str]) -> SentMessage:
-        is_group = message.receiver_type == "group"
-        here = Conversation(
-            self._channel.name,
-            self._channel.account,
-            self.bot.name,
-            message.conversation_id,
-            message.receiver,
-            is_group=is_group,
-        )
+        receiver = {"group" if message.receiver_type == "group" else "user": message.receiver}
+        here = self._channel.conversation(self.bot, **receiver)
         return SentMessage(
             message.id,
             here,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Any
 
 import orjson
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
 from cometbot.testing.simplex.api_objects import JsonObject
 from cometbot.testing.simplex.command_handlers import CommandHandlers
@@ -122,9 +121,6 @@ class FakeSimplexControl(People):
 
     def __init__(self, url: str, *, timeout: float = 10.0) -> None:
         self.url, self._timeout = url, timeout
-        self._lock = threading.Lock()
-        self._socket: ClientConnection | None = None
-        self._open_sockets = contextlib.ExitStack()
 
     def __enter__(self) -> FakeSimplexControl:
         return self
@@ -133,45 +129,28 @@ class FakeSimplexControl(People):
         self.close()
 
     def close(self) -> None:
-        """Close the connection."""
-        self._socket = None
-        self._open_sockets.close()
+        """Do nothing, since each action has a connection of its own."""
 
     def restart(self, pause: float = 0.0) -> None:
         """Restart the fake CLI with its stored state."""
         self.do("restart", pause=pause)
-        self.close()
 
     def do(self, name: str, /, **arguments: Any) -> Any:
         request = orjson.dumps({"do": name, "with": arguments}).decode()
-        with self._lock:
-            answer = orjson.loads(self._exchange(request))
+        answer = orjson.loads(self._exchange(request))
         if "error" in answer:
             raise RuntimeError(answer["error"])
         return answer["result"]
 
     def _exchange(self, request: str) -> str | bytes:
-        """Send a request and return the answer. If the connection has broken, one new connection is tried."""
-        for is_last in (False, True):
-            socket = self._socket or self._open()
-            try:
-                socket.send(request)
-                return socket.recv(self._timeout)
-            except ConnectionClosed:
-                self.close()
-                if is_last:
-                    raise
-        raise AssertionError("not reached")
-
-    def _open(self) -> ClientConnection:
-        """Return a new connection. It waits for a fake CLI that is restarting."""
+        """Send a request and return the answer. A fake CLI that is restarting is tried again."""
         ends_at = time.monotonic() + self._timeout
         while True:
             try:
-                opened = connect(self.url + CONTROL_PATH, proxy=None, compression=None, max_size=None)
-                self._socket = self._open_sockets.enter_context(opened)
-                return self._socket
-            except OSError:
+                with connect(self.url + CONTROL_PATH, proxy=None, compression=None, max_size=None) as socket:
+                    socket.send(request)
+                    return socket.recv(self._timeout)
+            except (OSError, ConnectionClosed):
                 if time.monotonic() > ends_at:
                     raise
                 time.sleep(0.02)

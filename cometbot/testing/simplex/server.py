@@ -185,7 +185,7 @@ class FakeServer:
     # Connections
 
     def _authenticate(self, connection: ServerConnection, request: HttpRequest) -> Response | None:
-        if self._refuse_status:
+        if self._refuse_status and request.path != CONTROL_PATH:
             return connection.respond(http.HTTPStatus(self._refuse_status), "no\n")
         if self._credentials is None:
             return None

@@ -12,6 +12,7 @@ import orjson
 
 from cometbot.channels.simplex.protocol.command import Command
 from cometbot.json_depth import limit_depth, may_be_too_deep
+from cometbot.text import replace_surrogates
 
 FRAME_LIMIT = 64 * 1024 * 1024
 """Maximum bytes of an incoming frame. Lists of contacts contain pictures and reach many megabytes."""
@@ -110,7 +111,7 @@ def _load_json(data: str | bytes) -> Any:
             value = json.loads(text, parse_float=_parse_number, parse_int=_parse_number, parse_constant=str)
         except (ValueError, RecursionError):
             raise refusal from None
-        return orjson.loads(_replace_surrogates(json.dumps(value, ensure_ascii=False)))
+        return replace_surrogates(value)
 
 
 def _parse_number(digits: str) -> float | int | None:
@@ -119,11 +120,6 @@ def _parse_number(digits: str) -> float | int | None:
     if digits.lstrip("-").isdigit() and len(digits) < 19:
         return int(digits)
     return value if math.isfinite(value) else None
-
-
-def _replace_surrogates(text: str) -> str:
-    """Return ``text`` with lone surrogates replaced."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _find_record(frame: Mapping[str, Any]) -> object:
