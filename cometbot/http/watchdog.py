@@ -38,12 +38,11 @@ class Deadline:
     def __enter__(self) -> Deadline:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self._watchdog.discard(self)
-
-    def cancel(self) -> None:
+    def cancel(self, *_: object) -> None:
         """Cancel the deadline; the connections are not shut down after this returns."""
         self._watchdog.discard(self)
+
+    __exit__ = cancel
 
 
 class SocketWatchdog:

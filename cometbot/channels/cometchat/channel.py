@@ -12,13 +12,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
-from cometbot.channels.cometchat.raw_payloads import (
-    ID_PATTERN,
-    MESSAGE_CATEGORIES,
-    find_id,
-    read_body,
-    read_plain_text,
-)
+from cometbot.channels.cometchat.raw_payloads import ID_PATTERN, MESSAGE_CATEGORIES, find_id, read_body, read_plain_text
 from cometbot.channels.cometchat.responses import Record, get_message_id
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
 from cometbot.channels.cometchat.settings import CallbackSettings, get_cometchat_uid

@@ -7,8 +7,9 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -127,14 +128,16 @@ class CometChatClient(Operations):
         """
         ends_at = time.monotonic() + timeout
         address = self._resolve_media_url(url, ends_at)
+        timeout = max(ends_at - time.monotonic(), 0.001)
+        save = partial(self._http.download, address, limit=limit, timeout=timeout, to_error=error_from_response)
         if to is None:
             buffer = io.BytesIO()
-            self._download_to(address, buffer, limit, ends_at)
+            save(buffer)
             return buffer.getvalue()
         path = Path(to)
         try:
             with private_files.open_file(path, "wb") as file:
-                self._download_to(address, file, limit, ends_at)
+                save(file)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -176,11 +179,6 @@ class CometChatClient(Operations):
 
     def _needs_token(self, host: str, path: str) -> bool:
         return bool(_TOKEN_HOST_PATTERN.match(host)) or (host == urlsplit(self.api_url).hostname and "/files/" in path)
-
-    def _download_to(self, url: str, file: BinaryIO, limit: int, ends_at: float) -> None:
-        """Write the content of ``url`` to ``file``; send no credentials."""
-        timeout = max(ends_at - time.monotonic(), 0.001)
-        self._http.download(url, file, limit=limit, timeout=timeout, to_error=error_from_response)
 
 
 class ReadOnlyClient(Operations):

@@ -381,7 +381,7 @@ class Operations(ABC):
         return self._request_record(method, path, body=body, on_behalf_of=_check_on_behalf_of(reader))
 
     def _request_record(self, method: str, path: str, **options: Any) -> Record:
-        data = self.request(method, path, **options).get("data")
+        data = self.send_request(ApiRequest(method, path, **options)).get("data")
         # Some examples in CometChat's documentation show a single object as a list of one.
         one = data[0] if isinstance(data, list) and len(data) == 1 else data
         return Record(one) if isinstance(one, dict) else Record()

@@ -57,11 +57,9 @@ class RateLimitStatus:
         """Return the status in a response's headers, in any of their spellings, or None if they contain none."""
         numbers: dict[str, int] = {}
         for name, value in headers.items():
-            spelling = name.lower()
-            if spelling in _LIMIT_HEADERS or spelling in _REMAINING_HEADERS:
-                number = parse_number(value)
-                if number is not None:
-                    numbers[spelling] = int(number)
+            number = parse_number(value) if name.lower() in _LIMIT_HEADERS + _REMAINING_HEADERS else None
+            if number is not None:
+                numbers[name.lower()] = int(number)
         return cls(_first(numbers, _LIMIT_HEADERS), _first(numbers, _REMAINING_HEADERS), now) if numbers else None
 
 
