@@ -221,7 +221,11 @@ class ConversationRunner:
         )
         if message.body:  # else it was erased since its last run: the conversation no longer exists
             try:
-                event = run.channel.parse(_to_incoming(run, message))
+                event = run.channel.parse(
+                    IncomingEvent(
+                        run.lease.conversation, message.key, message.body, message.sender, message.received_at
+                    )
+                )
             except (ChannelError, StoreBusy) as error:
                 return self._end_unfetched(run, message, error)
             except self._reraise:
@@ -249,14 +253,17 @@ class ConversationRunner:
 
     def _dispatch(self, run: Run, message: MailboxMessage, event: Event, sink: OutboxReplySink) -> Outcome:
         is_bot = run.channel.is_bot(event.sender.uid)
-        self._show_typing(run, True)
+        shows_typing = type(run.channel).set_typing is not Channel.set_typing
+        if shows_typing:
+            self._set_typing(run, True)
         try:
             outcome = dispatch(
                 run.bot, event, sink, failures=message.failures, sender_is_bot=is_bot, reraise=self._reraise
             )
         finally:
             self._handlers.unregister(run.lease)
-            self._show_typing(run, False)
+            if shows_typing:
+                self._set_typing(run, False)
         if outcome.error is not None:
             level = logging.ERROR if outcome.retry_in is None else logging.WARNING
             text = "%s raised an error" if outcome.retry_in is None else "%s raised an error and is run again"
@@ -264,7 +271,7 @@ class ConversationRunner:
             log.log(level, text, name, exc_info=outcome.error, extra=run.log_extra(message))
         return outcome
 
-    def _show_typing(self, run: Run, is_working: bool) -> None:
+    def _set_typing(self, run: Run, is_working: bool) -> None:
         try:
             run.channel.set_typing(run.lease.conversation, is_working)
         except self._reraise:
@@ -275,8 +282,13 @@ class ConversationRunner:
 
     def _render_replies(self, run: Run, sink: OutboxReplySink, outcome: Outcome) -> tuple[Sequence[Draft], Outcome]:
         """Return the rendered replies. A reply that its platform would never accept makes the message fail instead."""
+        drafts: list[Draft] = []
         try:
-            return [draft for operation in outcome.operations if (draft := sink.draft(operation))], outcome
+            for operation in outcome.operations:
+                draft = sink.draft(operation)
+                if draft is not None:
+                    drafts.append(draft)
+            return drafts, outcome
         except self._reraise:
             raise
         except BaseException as error:
@@ -328,10 +340,6 @@ def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) ->
     state, retry_in = (DEAD, 0.0) if outcome.retry_in is None else (WAITING, outcome.retry_in)
     error_text = describe_error(outcome.error)
     return MessageEnd(message, outcome.handler, state, error_text, retry_in, outcome.changes, replies)
-
-
-def _to_incoming(run: Run, message: MailboxMessage) -> IncomingEvent:
-    return IncomingEvent(run.lease.conversation, message.key, message.body, message.sender, message.received_at)
 
 
 def _outcome_name(outcome: Outcome) -> str:

@@ -117,10 +117,9 @@ class OutboxReplySink(ReplySink):
 
     def post(self, operation: Operation) -> int:
         """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
-        ordinal = self._assign_ordinal()
-        if ordinal in self._stored_ordinals:
+        ordinal, draft = self._make_draft(operation)
+        if draft is None:
             return ordinal
-        draft = self._render(operation, ordinal)
         batch = self.batch([draft])
         attempts = self._transactions.store_replies(self._lease, batch, durable=True)
         self._discard_saved(batch.results)
@@ -130,8 +129,7 @@ class OutboxReplySink(ReplySink):
 
     def draft(self, operation: Operation) -> Draft | None:
         """Return the rendered operation under the next ordinal, or None if that ordinal is stored already."""
-        ordinal = self._assign_ordinal()
-        return None if ordinal in self._stored_ordinals else self._render(operation, ordinal)
+        return self._make_draft(operation)[1]
 
     def batch(self, drafts: Sequence[Draft]) -> ReplyBatch:
         """Return ``drafts`` with everything else that the next commit must store. Raises :class:`LeaseLost`."""
@@ -150,14 +148,14 @@ class OutboxReplySink(ReplySink):
         """Refuse further operations: the conversation continues without this handler."""
         self._is_closed = True
 
-    def _assign_ordinal(self) -> int:
+    def _make_draft(self, operation: Operation) -> tuple[int, Draft | None]:
         with self._guard:
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
-            return ordinal
-
-    def _render(self, operation: Operation, ordinal: int) -> Draft:
+        if ordinal in self._stored_ordinals:
+            return ordinal, None
         message, payloads = self._message, self._channel.render(operation)
-        return Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
+        draft = Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
+        return ordinal, draft
 
     def _add_results(self, results: Iterable[SendResult]) -> None:
         """Hold the results of sends until the next commit saves them."""

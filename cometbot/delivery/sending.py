@@ -147,11 +147,14 @@ class ReplySender:
 
         Raises :class:`LeaseLost`.
         """
-        if self._transactions.process.lease_time_left() < self.policy.timeout + _LEASE_MARGIN:
-            self._transactions.process.heartbeat()
+        process, needed = self._transactions.process, self.policy.timeout + _LEASE_MARGIN
+        time_left = process.lease_time_left()
+        if time_left < needed:
+            process.heartbeat()
             if not self._transactions.holds(lease):
                 raise LeaseLost
-        return min(self.policy.timeout, self._transactions.process.lease_time_left() - _LEASE_MARGIN)
+            time_left = process.lease_time_left()
+        return min(time_left, needed) - _LEASE_MARGIN
 
     def _make_failure(
         self, reply: OutboxMessage, error: BaseException, lease: Lease, *, is_verifying: bool = False

@@ -33,16 +33,6 @@ seconds_since_boot: Callable[[], float] = (
 """Returns the seconds since the machine started, sleep included; never set back."""
 
 
-class Clock:
-    """Unix seconds without jumps: ``seconds_since_boot()`` plus an offset that is the same for a whole boot."""
-
-    def __init__(self, offset: float | None = None) -> None:
-        self.offset = time.time() - seconds_since_boot() if offset is None else offset
-
-    def __call__(self) -> float:
-        return seconds_since_boot() + self.offset
-
-
 class ServerClock:
     """The boot clock of this machine, set by the clock of a server that many machines share, and never set back.
 
@@ -55,20 +45,20 @@ class ServerClock:
     """Difference of two readings, in seconds, from which the server's clock must have been set."""
 
     def __init__(self) -> None:
-        self._clock = Clock()
+        self._offset = time.time() - seconds_since_boot()
         self._correction = 0.0
         self._is_synchronized = False
 
     def __call__(self) -> float:
-        return self._clock()
+        return seconds_since_boot() + self._offset
 
     def synchronize(self, server: float, least: float) -> None:
         """Set this clock by ``server``, the server's current time.
 
         ``least`` is the latest time that other processes have reached; the clock is set to at least that.
         """
-        local_time = self._clock()
+        local_time = self()
         if self._is_synchronized and abs(server + self._correction - local_time) > self.JUMP_THRESHOLD:
             self._correction = max(0.0, local_time - server)
         now = max(server + self._correction, least)
-        self._clock, self._correction, self._is_synchronized = Clock(now - seconds_since_boot()), now - server, True
+        self._offset, self._correction, self._is_synchronized = now - seconds_since_boot(), now - server, True

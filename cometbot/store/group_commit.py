@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from copy import copy
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeVar, cast
 
@@ -27,32 +28,26 @@ MAX_COMMIT_DELAY = 0.001
 """Maximum seconds that a durable transaction waits for as many threads as shared the last one."""
 
 
+@dataclass(slots=True, eq=False)
 class _QueuedWrite:
     """The work of one thread, and its result.
 
-    ``wakeup`` is released, and ``is_woken`` set, when the work ``is_done``; or, with ``is_leader``, when this thread
-    must run all pending work. A thread whose work is done wakes its ``successor``. A thread that ``is_cancelled`` no
-    longer waits.
+    A thread that waits holds ``wakeup``, which is released, and ``is_woken`` set, when the work ``is_done``; or, with
+    ``is_leader``, when this thread must run all pending work. A thread whose work is done wakes its ``successor``. A
+    thread that ``is_cancelled`` no longer waits.
     """
 
-    __slots__ = (
-        *("run", "durable", "deadline", "result", "error", "is_done"),
-        *("successor", "is_woken", "is_cancelled", "is_leader", "wakeup"),
-    )
-
-    def __init__(self, run: Callable[[Connection], object], durable: bool, deadline: float) -> None:
-        self.run = run
-        self.durable = durable
-        self.deadline = deadline
-        self.result: object = None
-        self.error: BaseException | None = None
-        self.is_done = False
-        self.successor: _QueuedWrite | None = None
-        self.is_woken = False
-        self.is_cancelled = False
-        self.is_leader = False
-        self.wakeup = threading.Lock()
-        self.wakeup.acquire()
+    run: Callable[[Connection], object]
+    durable: bool
+    deadline: float
+    result: object = None
+    error: BaseException | None = None
+    is_done: bool = False
+    successor: _QueuedWrite | None = None
+    is_woken: bool = False
+    is_cancelled: bool = False
+    is_leader: bool = False
+    wakeup: threading.Lock = field(default_factory=threading.Lock)
 
 
 class GroupCommit:
@@ -91,6 +86,8 @@ class GroupCommit:
         with self._lock:
             self._pending.append(queued)
             queued.is_leader, self._has_leader = not self._has_leader, True
+            if not queued.is_leader:
+                queued.wakeup.acquire(blocking=False)
             if self._is_gathering and len(self._pending) >= self._last_batch_size:
                 self._is_gathering = False
                 self._batch_complete.release()
@@ -129,8 +126,11 @@ class GroupCommit:
     def _hand_on_after_interrupt(self, queued: _QueuedWrite) -> None:
         """Wake the next thread on behalf of one that was interrupted when its turn came."""
         if queued.is_leader:
-            self._claim_one(queued)
-            self._elect_leader()
+            with self._lock:
+                self._pending.remove(queued)
+                self._has_leader = bool(self._pending)
+                if self._has_leader:
+                    self._wake_leader()
         else:
             self._wake_next(queued.successor)
 
@@ -162,7 +162,10 @@ class GroupCommit:
             try:
                 self._finish(batch, queued)
             finally:
-                self._elect_leader()
+                with self._lock:
+                    self._has_leader = bool(self._pending)
+                    if self._has_leader:
+                        self._wake_leader()
 
     def _wait_for_batch(self) -> None:
         """Wait until as many threads are pending as shared the last transaction, or the delay is over."""
@@ -205,14 +208,11 @@ class GroupCommit:
         except Exception as error:
             work.error = error
 
-    def _elect_leader(self) -> None:
+    def _wake_leader(self) -> None:
         """Wake the first waiting thread as the leader."""
-        with self._lock:
-            successor = self._pending[0] if self._pending else None
-            self._has_leader = successor is not None
-            if successor is not None:
-                successor.is_leader = successor.is_woken = True
-                successor.wakeup.release()
+        successor = self._pending[0]
+        successor.is_leader = successor.is_woken = True
+        successor.wakeup.release()
 
     def _finish(self, batch: list[_QueuedWrite], leader: _QueuedWrite) -> None:
         """Wake the threads of ``batch``: of durable work after the sync, of other work at once."""

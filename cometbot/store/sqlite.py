@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,7 +24,7 @@ from cometbot import private_files
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.forking import PerProcess
 from cometbot.store import migrate, tables
-from cometbot.store.clock import Clock, boot_id
+from cometbot.store.clock import boot_id, seconds_since_boot
 from cometbot.store.database import WRITE_TIMEOUT, Database, PreparedStatement
 from cometbot.store.database_files import FileGuard, IdentityLock, WriteAheadLog, WriteLock, sleep_randomly
 from cometbot.store.failures import DISK_FULL, FILE_MISSING, classify_error
@@ -76,7 +77,8 @@ class SQLite(Database):
         self._group_commit = GroupCommit(partial(_WriteTransaction, self), self._sync)
         self._connections = PerProcess(self._open)
         self._is_closed = False
-        self._clock = Clock()
+        self._timer = seconds_since_boot
+        self._clock_offset = 0.0
         self._write_lock = WriteLock("")
         self._wal = WriteAheadLog("")
         self._file_guard: FileGuard | None = None
@@ -94,7 +96,7 @@ class SQLite(Database):
     def clock(self) -> float:
         if self._connections.existing is None:
             self._connections.get()
-        return self._clock()
+        return self._timer() + self._clock_offset
 
     @contextmanager
     def write(self, *, durable: bool = True, timeout: float | None = None) -> Iterator[Connection]:
@@ -122,7 +124,8 @@ class SQLite(Database):
             self._wal.sync()
         except OSError as error:
             raise self._to_error(error, "sync a write") from error
-        self._check_files()
+        if self._file_guard is not None and self._file_guard.problem():
+            self._check_files()
 
     def _to_error(self, cause: BaseException, action: str) -> StoreBusy:
         """Return the exception to raise for ``cause``.
@@ -277,7 +280,33 @@ class SQLite(Database):
     def _initialize_schema_and_clock(self) -> None:
         with _WriteTransaction(self, _deadline(None)) as connection:
             migrate.upgrade(connection)
-            self._clock = _shared_clock(connection)
+            self._set_clock(connection)
+
+    def _set_clock(self, connection: Connection) -> None:
+        """Read or set the clock of this boot, which all processes share.
+
+        After a reboot the clock is set again, and all old leases end.
+        """
+        current_boot = boot_id() or "none"
+        stored = dict(connection.execute(sa.select(tables.facts.c.name, tables.facts.c.value)).all())
+        if current_boot == "none":
+            self._timer = time.time  # the wall clock, which may jump
+        elif stored.get("boot") == current_boot and "clock" in stored:
+            self._clock_offset = float(stored["clock"])
+            return
+        self._clock_offset = time.time() - self._timer()
+        for name, value in (("boot", current_boot), ("clock", repr(self._clock_offset))):
+            connection.execute(
+                sqlite.insert(tables.facts)
+                .values(name=name, value=value)
+                .on_conflict_do_update(index_elements=["name"], set_={"value": value})
+            )
+        if stored.get("boot", current_boot) != current_boot:
+            waiting = tables.conversations.c.due_at.is_not(None)
+            connection.execute(sa.delete(tables.processes))
+            connection.execute(
+                sa.update(tables.conversations).values(due_at=self._timer() + self._clock_offset).where(waiting)
+            )
 
     def upgrade(self) -> None:
         self._connections.get()
@@ -324,25 +353,22 @@ def _deadline(timeout: float | None) -> float:
     return time.monotonic() + (WRITE_TIMEOUT if timeout is None else timeout)
 
 
+@dataclass(frozen=True, slots=True)
 class _WriteTransaction:
     """A write transaction, in turn with the threads of this process and with the other processes.
 
     It raises :class:`StoreBusy` if it cannot begin before ``time.monotonic()`` is ``deadline``.
     """
 
-    __slots__ = ("_database", "_deadline", "_driver")
-
-    def __init__(self, database: SQLite, deadline: float) -> None:
-        self._database = database
-        self._deadline = deadline
-        self._driver = database._driver
+    database: SQLite
+    deadline: float
 
     def __enter__(self) -> Connection:
-        database, deadline = self._database, self._deadline
+        database, deadline = self.database, self.deadline
         if not database._lock.acquire(timeout=max(deadline - time.monotonic(), 0.0)):
             raise StoreBusy("the database is busy with other writes. Try again in a moment.")
         try:
-            writer, driver, write_lock = database._writer, self._driver, database._write_lock
+            writer, driver, write_lock = database._writer, database._driver, database._write_lock
             assert writer is not None
             write_lock.acquire(deadline)
             if database._file_guard is not None and database._file_guard.problem():
@@ -368,9 +394,9 @@ class _WriteTransaction:
         if error is not None:
             self._roll_back(error)
             return
-        database = self._database
+        database = self.database
         try:
-            self._driver.execute("COMMIT")
+            database._driver.execute("COMMIT")
         except BaseException as failure:
             self._roll_back(failure)
             raise
@@ -379,11 +405,11 @@ class _WriteTransaction:
 
     def _roll_back(self, error: BaseException) -> None:
         """End the transaction because of ``error``; raise a failure of the database as :class:`StoreBusy`."""
-        database = self._database
+        database = self.database
         try:
-            if database._writer is not None and self._driver.in_transaction:
+            if database._writer is not None and database._driver.in_transaction:
                 with suppress(sqlite3.Error):  # a failing disk may refuse this too; the first error is the cause
-                    self._driver.execute("ROLLBACK")
+                    database._driver.execute("ROLLBACK")
             cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             if isinstance(cause, sqlite3.OperationalError) or (
                 isinstance(cause, sqlite3.Error) and classify_error(cause)
@@ -394,34 +420,3 @@ class _WriteTransaction:
                 database._write_lock.release()
             finally:
                 database._lock.release()
-
-
-def _shared_clock(connection: Connection) -> Clock:
-    """Return the clock of this boot, which all processes share.
-
-    After a reboot the clock is set again, and all old leases end.
-    """
-    current_boot = boot_id() or "none"
-    stored = dict(connection.execute(sa.select(tables.facts.c.name, tables.facts.c.value)).all())
-    if stored.get("boot") == current_boot and "clock" in stored and boot_id():
-        return Clock(float(stored["clock"]))
-    clock = Clock() if boot_id() else _WallClock()
-    for name, value in (("boot", current_boot), ("clock", repr(clock.offset))):
-        connection.execute(
-            sqlite.insert(tables.facts)
-            .values(name=name, value=value)
-            .on_conflict_do_update(index_elements=["name"], set_={"value": value})
-        )
-    if stored.get("boot", current_boot) != current_boot:
-        connection.execute(sa.delete(tables.processes))
-        connection.execute(
-            sa.update(tables.conversations).values(due_at=clock()).where(tables.conversations.c.due_at.is_not(None))
-        )
-    return clock
-
-
-class _WallClock(Clock):
-    """The wall clock, which may jump; used if the system has no boot id."""
-
-    def __call__(self) -> float:
-        return time.time()

@@ -23,7 +23,7 @@ from cometbot.store import clock as clock_module
 from cometbot.store import database as module
 from cometbot.store import database_files, migrate
 from cometbot.store import sqlite as sqlite_module
-from cometbot.store.clock import Clock, boot_id
+from cometbot.store.clock import boot_id
 from cometbot.store.database import Database
 from cometbot.store.database_files import WriteLock
 from cometbot.store.factory import check_persistent, database_from_url
@@ -279,16 +279,30 @@ def test_files_and_servers_are_persistent(path: Path) -> None:
 def test_processes_of_one_boot_share_a_clock(opened: Database, path: Path) -> None:
     second = database_from_url(f"sqlite:///{path}")
     assert abs(second.clock() - opened.clock()) < 1.0
-    assert second._clock.offset == opened._clock.offset  # type: ignore[attr-defined]
+    assert second._clock_offset == opened._clock_offset  # type: ignore[attr-defined]
     second.close()
 
 
-def test_the_clock_does_not_follow_the_wall_clock(opened: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_does_not_follow_the_wall_clock(
+    opened: Database, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = opened.clock()
     jumped = SimpleNamespace(**{**vars(time), "time": lambda: 0.0})
-    monkeypatch.setattr(clock_module, "time", jumped)
+    for patched in (clock_module, sqlite_module):
+        monkeypatch.setattr(patched, "time", jumped)
     assert 0 <= opened.clock() - before < 5
-    assert abs(Clock(opened._clock.offset)() - before) < 5  # type: ignore[attr-defined]
+    with closing(database_from_url(f"sqlite:///{path}")) as second:
+        assert 0 <= second.clock() - before < 5
+
+
+def test_the_wall_clock_serves_without_a_boot_id(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "boot_id", lambda: "")
+    with closing(database_from_url(f"sqlite:///{path}")) as opened:
+        assert abs(opened.clock() - time.time()) < 1.0
+        jumped = SimpleNamespace(**{**vars(time), "time": lambda: 5000.0})
+        monkeypatch.setattr(sqlite_module, "time", jumped)
+    with closing(database_from_url(f"sqlite:///{path}")) as opened:
+        assert abs(opened.clock() - 5000.0) < 1.0
 
 
 def test_new_boot_voids_leases_and_makes_timers_due(
