@@ -11,6 +11,7 @@ import click
 
 from cometbot.cli import CommandError
 from cometbot.cli._output import sanitize
+from cometbot.errors import ChannelError
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -54,7 +55,6 @@ def explain_errors(name: str = "", *, bot: str = "") -> Iterator[None]:
     ``name`` is the uid or guid that the request is about. ``bot`` is the bot's uid if it is another one.
     """
     from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
-    from cometbot.errors import ChannelError
 
     try:
         yield

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandGroup
+from cometbot.cli._account import (
+    CometChatAccount,
+    confirm,
+    explain_errors,
+    load_configured_bots,
+    open_account,
+    print_credentials,
+)
 from cometbot.cli._output import make_table, print_json, print_table, sanitize, to_cell
 from cometbot.cli._params import GROUP_SETTINGS, shared_options
+from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from cometbot.bot import Bot
     from cometbot.channels.cometchat.provision import RegisteredBot, SyncPlan
-    from cometbot.cli._account import CometChatAccount
     from cometbot.settings import Credentials, Settings
 
 _group_setting_option = click.option(
@@ -67,7 +75,6 @@ def bots() -> None:
 def list_bots(search: str, ai: bool, as_json: bool) -> None:
     """List the bots of the app."""
     from cometbot.channels.cometchat import provision
-    from cometbot.cli._account import explain_errors, open_account
 
     with open_account() as app, explain_errors():
         bots_found = list(provision.list_bots(app.client, search=search, ai=ai))
@@ -89,7 +96,6 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
     COMETBOT_CALLBACK_PASSWORD. If these are not set, credentials are generated and shown once.
     """
     from cometbot.channels.cometchat import group_setting, provision
-    from cometbot.cli._account import explain_errors, open_account
 
     uid = _validate_uid(uid)
     with open_account() as app, explain_errors(uid):
@@ -121,7 +127,6 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
 def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool, **options: Any) -> None:
     """Change a bot's registration on CometChat. Options that are not given stay unchanged."""
     from cometbot.channels.cometchat import provision
-    from cometbot.cli._account import explain_errors, open_account
 
     uid = uid.lower()
     with open_account() as app, explain_errors(uid):
@@ -156,8 +161,6 @@ def delete(uid: str, yes: bool) -> None:
 
     "cometbot bots update UID --disable" only stops CometChat from calling it.
     """
-    from cometbot.cli._account import confirm, explain_errors, open_account
-
     uid = uid.lower()
     with open_account() as app, explain_errors(uid):
         app.client.get_bot(uid)
@@ -183,7 +186,6 @@ def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool
     shows the differences before it changes anything.
     """
     from cometbot.channels.cometchat.provision import plan_sync
-    from cometbot.cli._account import confirm, explain_errors, load_configured_bots, open_account
 
     with open_account() as app:
         configured = load_configured_bots(bot, app.settings)
@@ -219,7 +221,6 @@ def _validate_uid(text: str) -> str:
     Raises :class:`ConfigurationError` if it is invalid for a bot.
     """
     from cometbot.channels.cometchat.provision import MAX_UID_LENGTH
-    from cometbot.errors import ConfigurationError
 
     uid = text.lower()
     if not re.fullmatch(rf"[a-z0-9_-]{{1,{MAX_UID_LENGTH}}}", uid):
@@ -303,7 +304,6 @@ def _print_bot(bot: RegisteredBot, outcome: str) -> None:
 
 
 def _apply_plan(plan: SyncPlan, bot: Bot, app: CometChatAccount, *, as_json: bool, is_only_bot: bool) -> None:
-    from cometbot.cli._account import explain_errors
 
     with explain_errors(plan.wanted.uid):
         plan.apply(app.client)
@@ -358,7 +358,6 @@ def _print_new_credentials(
 
     They get the bot's own variables if the common ones are in use, or if there are several bots.
     """
-    from cometbot.cli._account import print_credentials
     from cometbot.settings import variable_suffix
 
     if generated is None:

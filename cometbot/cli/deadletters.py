@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandError, CommandGroup, _output
+from cometbot.cli._database import open_delivery
 from cometbot.cli._output import sanitize
 from cometbot.cli._params import IntegerParam, shared_options
 
@@ -96,7 +97,6 @@ def discard(id: str | None, everything: bool, bot: str) -> None:
 
 def _open_delivery() -> AbstractContextManager[Delivery]:
     """Open a :class:`Delivery` on the existing database of the settings, without starting any workers."""
-    from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
 
     return open_delivery(Settings.from_environment())

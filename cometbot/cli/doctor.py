@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cometbot.cli._output import print_json, sanitize
+from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cometbot.cli.checks import CheckResult
@@ -50,7 +51,6 @@ def _run_checks(spec: str, url: str) -> list[CheckResult]:
 
 
 def _run_simplex_checks(spec: str) -> list[CheckResult]:
-    from cometbot.errors import ConfigurationError
 
     try:
         from cometbot.cli.checks.simplex import check_simplex

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli._database import open_delivery
 from cometbot.cli._output import format_time, make_table, print_json, print_table, sanitize, to_cell
 from cometbot.cli._params import IntegerParam, shared_options
 
@@ -157,7 +158,6 @@ def remove_file(id: str) -> None:
 def _open_chat() -> Iterator[Chat]:
     """Open the chat service on the existing database."""
     from cometbot.chat import Chat
-    from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
 
     settings = Settings.from_environment()

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli._database import open_delivery
 from cometbot.cli._output import format_time, print_json, sanitize
+from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -51,7 +53,6 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
 
 
 def _requeue(id: str, as_json: bool) -> None:
-    from cometbot.cli._database import open_delivery
     from cometbot.settings import Settings
 
     with open_delivery(Settings.from_environment()) as delivery:
@@ -66,7 +67,6 @@ def _requeue(id: str, as_json: bool) -> None:
 
 
 def _dry_run(id: str, bot: str | None) -> DryRun:
-    from cometbot.cli._database import open_delivery
     from cometbot.delivery.dry_run import dry_run
     from cometbot.delivery.stored_messages import find_message
     from cometbot.loading import load_bots_or_explain
@@ -85,7 +85,6 @@ def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Setting
 
     Raises :class:`ConfigurationError` if a channel's settings are incomplete.
     """
-    from cometbot.errors import ConfigurationError
     from cometbot.observer import Observer
     from cometbot.web.channels import channels_from_settings
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cometbot.cli import CommandError
+from cometbot.cli._account import explain_errors, load_configured_bots
+from cometbot.cli._database import open_delivery
+from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -60,8 +63,6 @@ def send(text: str, bot: str, user: str, group: str, channel: str | None, now: b
 def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> Bot:
     """Return the bot with this name or location. Without ``requires_code`` any uid is accepted."""
     from cometbot.bot import Bot
-    from cometbot.cli._account import load_configured_bots
-    from cometbot.errors import ConfigurationError
 
     is_name = bool(name_or_spec) and ":" not in name_or_spec
     if is_name and not requires_code and not settings.default_bot_spec:
@@ -81,8 +82,6 @@ def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> 
 
     Raises :class:`ConfigurationError` if their database does not exist.
     """
-    from cometbot.cli._database import open_delivery
-
     with open_delivery(settings, [bot], lambda source: _channels(bot, settings, source)) as delivery:
         bot.connect(delivery)
         bot.send(user=user or None, group=group or None, text=text)
@@ -91,7 +90,6 @@ def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> 
 def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) -> None:
     """Send the message from here to CometChat. Raises :class:`CommandError` if that fails, or for another channel."""
     from cometbot.channels.cometchat.settings import get_cometchat_uid
-    from cometbot.cli._account import explain_errors
 
     if settings.channels != ("cometchat",):
         name = "".join(settings.channels)

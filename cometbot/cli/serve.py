@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cometbot.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from cometbot.settings import Settings
 
@@ -32,7 +34,6 @@ def serve(no_handlers: bool, **options: str | None) -> None:
     Default: COMETBOT_BOT, else the only bot of bot.py. On PostgreSQL the command also runs a "cometbot worker".
     "gunicorn wsgi:app" does the same without the worker.
     """
-    from cometbot.errors import ConfigurationError
     from cometbot.loading import choose_bot
     from cometbot.settings import Settings, variable_name
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from cometbot.cli import CommandGroup
+from cometbot.cli._account import explain_errors, open_account
 from cometbot.cli._output import print_json, sanitize
 
 
@@ -26,7 +27,6 @@ def users() -> None:
 def create(uid: str, name: str, avatar: str, role: str, tags: tuple[str, ...], as_json: bool) -> None:
     """Create a user."""
     from cometbot.channels.cometchat.provision import name_from_uid
-    from cometbot.cli._account import explain_errors, open_account
 
     uid = uid.lower()
     given = {"avatar": avatar, "role": role, "tags": list(tags)}

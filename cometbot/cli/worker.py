@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cometbot.cli._params import IntegerParam
+from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cometbot.shutdown import ShutdownEvent
@@ -32,7 +33,6 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
 
     This needs PostgreSQL (COMETBOT_DATABASE_URL). On SQLite the web processes handle messages.
     """
-    from cometbot.errors import ConfigurationError
     from cometbot.settings import Settings
     from cometbot.shutdown import shutdown_on_signals
     from cometbot.web.app import worker_from_settings
