@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import orjson
 from flask import Blueprint, Response
 
+from cometbot.delivery import Check
 from cometbot.http.json_response import json_response
 
 _log = logging.getLogger(__name__)
-
-
-class Check(Protocol):
-    """The result of one check."""
-
-    @property
-    def name(self) -> str:
-        """Name of the checked part."""
-        ...
-
-    @property
-    def ok(self) -> bool | None:
-        """True if the part works, False if it does not, None if that is unknown."""
-        ...
-
-    @property
-    def detail(self) -> str:
-        """Text of the result, for people; may be empty."""
-        ...
 
 
 Checks = Callable[[], Iterable[Check]]

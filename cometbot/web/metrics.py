@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Protocol
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -15,6 +14,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from cometbot.delivery import Backlog
 from cometbot.observer import Observer
 from cometbot.store.failures import KINDS
 
@@ -25,32 +25,8 @@ SENT = ("sent", "held", "unknown", "dead")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _log = logging.getLogger(__name__)
 
-
-class BotBacklog(Protocol):
-    """The backlog of one bot."""
-
-    @property
-    def waiting(self) -> int:
-        """Number of messages that are not handled yet."""
-        ...
-
-    @property
-    def oldest_seconds(self) -> float:
-        """Age of the oldest of them, in seconds."""
-        ...
-
-    @property
-    def dead(self) -> int:
-        """Number of dead letters."""
-        ...
-
-    @property
-    def stuck(self) -> int:
-        """Number of conversations that have work to do but that no worker processes."""
-        ...
-
-
-Backlog = Callable[[], Mapping[str, BotBacklog]]
+ReadBacklog = Callable[[], Mapping[str, Backlog]]
+"""A function that returns the backlog of each bot."""
 
 
 class Metrics(Observer):
@@ -127,7 +103,7 @@ class Metrics(Observer):
         """Count a failure of the database that needs a repair."""
         self._store_failures.labels(kind).inc()
 
-    def blueprint(self, backlog: Backlog) -> Blueprint:
+    def blueprint(self, backlog: ReadBacklog) -> Blueprint:
         """Create the view ``/metrics``, which calls ``backlog`` at each scrape."""
         blueprint = Blueprint("metrics", __name__)
 
@@ -137,7 +113,7 @@ class Metrics(Observer):
 
         return blueprint
 
-    def to_text(self, backlog: Backlog) -> bytes:
+    def to_text(self, backlog: ReadBacklog) -> bytes:
         """Return all metrics in Prometheus' text format."""
         backlog_registry = CollectorRegistry()
         backlog_registry.register(_BacklogCollector(backlog))
@@ -165,7 +141,7 @@ class Metrics(Observer):
 class _BacklogCollector(Collector):
     """Reads the backlog from the database at each scrape, because no process can count it alone."""
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: ReadBacklog) -> None:
         self._backlog = backlog
 
     def describe(self) -> Iterable[Metric]:
