@@ -25,6 +25,9 @@ class ErrorReport:
     code: str = ""
     trace: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}" if self.place else self.text
+
     @classmethod
     def from_exception(cls, error: BaseException) -> ErrorReport:
         """Return the report of ``error``, located at the last frame of its traceback in the author's own code."""
@@ -54,7 +57,11 @@ def is_author_file(file: str) -> bool:
     return not any(resolved.is_relative_to(folder) for folder in (_PACKAGE_FOLDER, *_LIBRARY_FOLDERS))
 
 
+def display_path(file: Path) -> str:
+    """Return the path, relative to the current folder if it is below that."""
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
+
 def _format_location(file: str, line: int | None) -> str:
-    path = Path(file)
-    shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{shown}, line {line}" if line else str(shown)
+    shown = display_path(Path(file))
+    return f"{shown}, line {line}" if line else shown

@@ -173,5 +173,4 @@ def _describe(error: BaseException) -> str:
         error = error.__context__
     if isinstance(error, ConfigurationError):
         return str(error)
-    fault = ErrorReport.from_exception(error)
-    return f"{fault.place}: {fault.text}" if fault.place else fault.text
+    return str(ErrorReport.from_exception(error))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from cometbot.author_error import display_path
 from cometbot.cli._output import sanitize
 from cometbot.cli.dev.rendering import is_background_call, render_fault, render_http_call, render_log
 from cometbot.cli.dev.reports import Failed, HttpCall, Logged, Printed, Report
@@ -67,19 +68,13 @@ class ConsoleLog:
 
 def describe_start_failure(failed: Failed) -> str:
     """Return the error message of a run that cannot start."""
-    place = f"{failed.fault.place}: " if failed.fault.place else ""
-    return failed.fault.text if failed.is_configuration_error else f"cannot start the bot: {place}{failed.fault.text}"
+    return failed.fault.text if failed.is_configuration_error else f"cannot start the bot: {failed.fault}"
 
 
 def format_files(files: Sequence[Path]) -> str:
     """Return the first files, relative to the current folder, and the number of the others."""
     shown = [display_path(file) for file in files]
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
-
-
-def display_path(file: Path) -> str:
-    """Return the path, relative to the current folder if it is below that."""
-    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
 
 
 class _ScreenHandler(logging.Handler):

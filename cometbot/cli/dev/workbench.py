@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cometbot.cli.dev.console import display_path
+from cometbot.author_error import display_path
 from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
 from cometbot.delivery.stored_messages import list_recent_events
