@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cometbot.chat.conversations import Conversations
 from cometbot.chat.feed_table import FeedTable
@@ -15,10 +16,12 @@ from cometbot.chat.models import ChatConversation, Data, Scope, Signal
 from cometbot.chat.storage_quota import StorageLimits, StorageQuota
 from cometbot.chat.users import Users
 from cometbot.models import Conversation
-from cometbot.store.database import Database, Transaction
+from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.erasure import Erasure
 from cometbot.store.purge import Purge
 from cometbot.store.state import StateTable
+
+T = TypeVar("T")
 
 FEED_RETENTION = 86_400.0
 """The seconds for which a listener that was disconnected can catch up."""
@@ -49,8 +52,8 @@ class Chat:
     """Users, conversations, messages, events and files in ``database``, and the feed of their changes.
 
     Methods that read or write take the caller's connection, so that a view can store a message and enqueue it for
-    delivery in one transaction. Writes return signals, which the caller passes to :meth:`Feed.publish` after the
-    commit. Rows belong to a :class:`Scope`; no operation reaches beyond it. One instance for each process is enough.
+    delivery in one transaction. :meth:`commit` runs such a transaction and publishes its signals. Rows belong to a
+    :class:`Scope`; no operation reaches beyond it. One instance for each process is enough.
 
     The content of files is stored in ``folder``. :attr:`quota` limits what users store.
     """
@@ -69,29 +72,39 @@ class Chat:
         self._state = StateTable(database)
         self._purge = Purge(database, "chat")
 
+    def commit(
+        self, work: Callable[[Transaction], T], *, durable: bool = True, timeout: float | None = ACK_TIMEOUT
+    ) -> T:
+        """Return the result of ``work``, run in one transaction. Its signals are published after the commit.
+
+        ``work`` may be called again after a rollback. Raises any exception of ``work``, and :class:`StoreBusy`.
+        """
+
+        def attempt(connection: Transaction) -> tuple[T, list[Signal]]:
+            with self.feed_table.collect(connection) as signals:
+                return work(connection), signals
+
+        result, signals = self.database.group_commit(attempt, durable=durable, timeout=timeout)
+        self.feed.publish(signals)
+        return result
+
     def delete_conversations(
         self,
         connection: Transaction,
         found: Iterable[ChatConversation],
         records_of: Callable[[ChatConversation], DeliveryRecords],
-    ) -> list[Signal]:
-        """Delete conversations with the bots' state and delivery's records of them. Return the signals.
+    ) -> int:
+        """Delete conversations with the bots' state and delivery's records of them. Return the number of those deleted.
 
         The rows of the conversations are deleted first: this locks out new messages, and earlier ones are found.
         """
-        signals: list[Signal] = []
-        deleted: list[DeliveryRecords] = []
-        for item in found:
-            deletion_signals = self.conversations.delete(connection, item.scope, item.id)
-            if deletion_signals is not None:
-                signals += deletion_signals
-                deleted.append(records_of(item))
+        deleted = [records_of(item) for item in found if self.conversations.delete(connection, item.scope, item.id)]
         self.erase_deleted(connection, [records.conversation for records in deleted])
         for records in deleted:
             for conversation in records.earlier:
                 self.erasure.clear_sent_replies(connection, str(conversation.key))
             self.erasure.clear_replies(connection, str(records.webhook.key), records.is_content)
-        return signals
+        return len(deleted)
 
     def delete_owned_conversations(
         self,
@@ -99,12 +112,10 @@ class Chat:
         scope: Scope,
         owner: str,
         records_of: Callable[[ChatConversation], DeliveryRecords],
-    ) -> list[Signal]:
+    ) -> None:
         """Delete all conversations of ``owner`` like :meth:`delete_conversations`."""
-        signals: list[Signal] = []
         while found := self.conversations.list_owned(connection, scope, owner, limit=DELETE_BATCH_SIZE).items:
-            signals += self.delete_conversations(connection, found, records_of)
-        return signals
+            self.delete_conversations(connection, found, records_of)
 
     def erase_deleted(self, connection: Transaction, conversations: Collection[Conversation]) -> None:
         """Erase delivery's records and the bots' state of deleted conversations."""

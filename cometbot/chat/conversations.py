@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
 from cometbot.chat.feed_table import FeedTable
-from cometbot.chat.models import ChatConversation, ChatUser, Data, Page, Scope, Signal
+from cometbot.chat.models import ChatConversation, ChatUser, Data, Page, Scope
 from cometbot.chat.removal import mark_files_unused, remove_conversations
 from cometbot.chat.users import COLUMNS as USER_COLUMNS
 from cometbot.chat.users import to_user
@@ -31,8 +31,7 @@ _COLUMNS = queries.columns_of(chat_conversations, ChatConversation)
 class Conversations:
     """The tables ``chat_conversations`` and ``chat_participants``. All methods run in the caller's transaction.
 
-    The user who creates a conversation is its owner and a participant. The caller publishes the returned signals after
-    the commit.
+    The user who creates a conversation is its owner and a participant.
     """
 
     def __init__(self, database: Database, feed: FeedTable) -> None:
@@ -75,10 +74,8 @@ class Conversations:
         row = connection.execute(sa.select(*_COLUMNS).where(*queries.by_id(chat_conversations, scope, id))).first()
         return _to_conversation(row) if row else None
 
-    def update(
-        self, connection: Connection, scope: Scope, id: str, data: Data
-    ) -> tuple[ChatConversation, list[Signal]] | None:
-        """Merge ``data`` into the data of a conversation. Return it with the signals, or None if there is none.
+    def update(self, connection: Connection, scope: Scope, id: str, data: Data) -> ChatConversation | None:
+        """Merge ``data`` into the data of a conversation. Return it, or None if there is none.
 
         A value None removes its key.
         """
@@ -91,19 +88,19 @@ class Conversations:
         stored = connection.execute(sa.select(chat_conversations.c.data).where(*this)).scalar_one()
         values = {"data": queries.to_json(queries.merge(queries.from_json(stored), data)), "updated_at": signal.at}
         change = sa.update(chat_conversations).where(*this).values(values).returning(*_COLUMNS)
-        return _to_conversation(connection.execute(change).one()), [signal]
+        return _to_conversation(connection.execute(change).one())
 
-    def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """Delete the conversation with its content, and return the signals; None if there is none.
+    def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
+        """Delete the conversation with its content. Return False if there is none.
 
         The owner's files attached there are removed a day later, unless another message uses them, too.
         """
         if not id:
-            return None
+            return False
         mark_files_unused(connection, self._database, scope, id)
-        return (
-            remove_conversations(connection, scope, chat_conversations.c.id == queries.replace_unstorable(id)) or None
-        )
+        signals = remove_conversations(connection, scope, chat_conversations.c.id == queries.replace_unstorable(id))
+        self._feed.announce(connection, signals)
+        return bool(signals)
 
     def list_owned(
         self,
@@ -145,22 +142,19 @@ class Conversations:
             connection, query, order, lambda row: to_user(row[: len(USER_COLUMNS)]), cursor=cursor, limit=limit
         )
 
-    def add_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
-        """Add ``user`` as a participant and return the signals, also if the user is one already.
+    def add_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> None:
+        """Add ``user`` as a participant. There is a signal also if the user is one already.
 
         Raises :class:`NotFound` if there is no such conversation.
         """
         signal = self._feed.add(connection, scope, conversation, PARTICIPANT_ADDED, {"user": user})
         self._insert_participant(connection, scope, conversation, user, signal.at)
-        return [signal]
 
-    def remove_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> list[Signal]:
-        """Remove ``user`` from the participants and return the signals; none if the user is no participant."""
-        if not self.has_participant(connection, scope, conversation, user):
-            return []
-        signal = self._feed.add(connection, scope, conversation, PARTICIPANT_REMOVED, {"user": user})
-        deletion = sa.delete(chat_participants).where(*_by_participant(scope, conversation, user))
-        return [signal] if connection.execute(deletion).rowcount else []
+    def remove_participant(self, connection: Connection, scope: Scope, conversation: str, user: str) -> None:
+        """Remove ``user`` from the participants. There is no signal if the user is no participant."""
+        if self.has_participant(connection, scope, conversation, user):
+            self._feed.add(connection, scope, conversation, PARTICIPANT_REMOVED, {"user": user})
+            connection.execute(sa.delete(chat_participants).where(*_by_participant(scope, conversation, user)))
 
     def list(
         self, connection: Connection, scope: Scope, *, cursor: str = "", limit: int = 20

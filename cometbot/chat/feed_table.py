@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -80,6 +81,25 @@ class FeedTable:
         self._select_message = database.prepare(_select_message)
         self._select_event = database.prepare(_select_event)
         self._select_created_at = database.prepare(_select_created_at)
+        self._collected: dict[Connection, list[Signal]] = {}
+
+    @contextmanager
+    def collect(self, connection: Connection) -> Iterator[list[Signal]]:
+        """Collect the signals of a transaction, which the caller publishes after the commit."""
+        signals: list[Signal] = []
+        self._collected[connection] = signals
+        try:
+            yield signals
+        finally:
+            del self._collected[connection]
+
+    def collected(self, connection: Connection) -> Sequence[Signal]:
+        """Return the signals of a transaction so far."""
+        return self._collected.get(connection, ())
+
+    def announce(self, connection: Connection, signals: Iterable[Signal]) -> None:
+        """Add signals to those that are published after the commit."""
+        self._collected.get(connection, []).extend(signals)
 
     def advance(self, connection: Connection, scope: Scope, conversation: str) -> tuple[int, int]:
         """Return a new time and position in the conversation, later than and different from all before.
@@ -94,7 +114,7 @@ class FeedTable:
         return found[0][0], found[0][1]
 
     def add(self, connection: Connection, scope: Scope, conversation: str, kind: str, data: Data) -> Signal:
-        """Store a signal with all its ``data`` in the feed of the conversation.
+        """Store and announce a signal with all its ``data`` in the feed of the conversation.
 
         Raises :class:`NotFound` if there is no such conversation.
         """
@@ -102,7 +122,7 @@ class FeedTable:
         return self.save(connection, Signal(scope.topic(conversation), kind, position, at, data=data))
 
     def save(self, connection: Connection, signal: Signal) -> Signal:
-        """Store ``signal``, whose time and position come from :meth:`advance`, and return it."""
+        """Store and announce ``signal``, whose time and position come from :meth:`advance`, and return it."""
         about = signal.message or signal.event
         values = {
             "channel": signal.topic.channel,
@@ -115,6 +135,7 @@ class FeedTable:
             "at": signal.at,
         }
         self._insert(connection, values)
+        self.announce(connection, [signal])
         return signal
 
     def read(self, connection: Connection, topic: Topic, after: int, limit: int) -> tuple[list[Signal], int]:

@@ -50,7 +50,7 @@ class Messages:
     """The table ``chat_messages``. All methods run in the caller's transaction.
 
     The time of a message is later than that of everything before it in its conversation, so it alone is its position in
-    lists. The caller publishes the returned signals after the commit.
+    lists.
     """
 
     def __init__(self, database: Database, feed: FeedTable) -> None:
@@ -86,8 +86,8 @@ class Messages:
         if draft.files:
             self._mark_files_used(connection, scope, draft.files, at)
         message = to_message([values.get(column.name) for column in MESSAGE_COLUMNS])
-        signal = Signal(scope.topic(conversation), MESSAGE_CREATED, position, at, message=message)
-        return PostResult(message, is_new=True, signals=(self._feed.save(connection, signal),))
+        self._feed.save(connection, Signal(scope.topic(conversation), MESSAGE_CREATED, position, at, message=message))
+        return PostResult(message, is_new=True)
 
     def _get_concurrently_posted(
         self, connection: Connection, scope: Scope, conversation: str, client_id: str
@@ -135,10 +135,10 @@ class Messages:
 
     def update(
         self, connection: Connection, scope: Scope, id: str, payload: Data, metadata: Data | None = UNCHANGED
-    ) -> tuple[ChatMessage, list[Signal]] | None:
-        """Set the payload of a message, and its metadata unless :data:`UNCHANGED`.
+    ) -> ChatMessage | None:
+        """Set the payload of a message, and its metadata unless :data:`UNCHANGED`. Return it, or None if there is none.
 
-        Return the message with the signals, or None if there is none.
+        Raises :class:`NotFound` if its conversation is deleted at the same time.
         """
         found = self.get(connection, scope, id)
         if found is None:
@@ -152,18 +152,19 @@ class Messages:
         if row is None:
             return None
         message = to_message(row)
-        signal = Signal(found.scope.topic(found.conversation), MESSAGE_UPDATED, position, at, message=message)
-        return message, [self._feed.save(connection, signal)]
+        topic = found.scope.topic(found.conversation)
+        self._feed.save(connection, Signal(topic, MESSAGE_UPDATED, position, at, message=message))
+        return message
 
-    def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """Delete the message and return the signals; None if there is none."""
+    def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
+        """Delete the message. Return False if there is none."""
         found = self.get(connection, scope, id)
         if found is None:
-            return None
+            return False
         data = {"id": found.id, "sender": found.sender}
-        signal = self._feed.add(connection, found.scope, found.conversation, MESSAGE_DELETED, data)
+        self._feed.add(connection, found.scope, found.conversation, MESSAGE_DELETED, data)
         deletion = sa.delete(chat_messages).where(*queries.by_id(chat_messages, found.scope, id))
-        return [signal] if connection.execute(deletion).rowcount else None
+        return connection.execute(deletion).rowcount > 0
 
     def list_newest(
         self, connection: Connection, scope: Scope, conversation: str, *, cursor: str = "", limit: int = 20
@@ -241,8 +242,8 @@ class Events:
 
     def create(
         self, connection: Connection, scope: Scope, conversation: str, sender: str, payload: Data, *, id: str = ""
-    ) -> tuple[ChatEvent, list[Signal]]:
-        """Create an event and return it with the signals.
+    ) -> ChatEvent:
+        """Create an event and return it.
 
         Raises :class:`NotFound` if there is no such conversation, and :class:`AlreadyExists` if another event
         has the id.
@@ -259,8 +260,8 @@ class Events:
         if connection.execute(insert.returning(chat_events.c.id)).first() is None:
             raise AlreadyExists
         event = to_event([values[column.name] for column in EVENT_COLUMNS])
-        signal = Signal(scope.topic(conversation), EVENT_CREATED, position, at, event=event)
-        return event, [self._feed.save(connection, signal)]
+        self._feed.save(connection, Signal(scope.topic(conversation), EVENT_CREATED, position, at, event=event))
+        return event
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatEvent | None:
         """Return the event with this id, or None."""

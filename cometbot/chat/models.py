@@ -199,10 +199,8 @@ class NumberedPage(Generic[T]):
 class PostResult:
     """The result of posting a draft.
 
-    If its ``client_id`` was already stored, ``is_new`` is false, ``message`` is the stored one, and there are no
-    signals.
+    If its ``client_id`` was already stored, ``is_new`` is false, and ``message`` is the stored one.
     """
 
     message: ChatMessage
     is_new: bool
-    signals: tuple[Signal, ...] = ()

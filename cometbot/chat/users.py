@@ -100,38 +100,35 @@ class Users:
         change = sa.update(chat_users).where(*queries.by_id(chat_users, scope, id)).values(values)
         return to_user(connection.execute(change.returning(*COLUMNS)).one())
 
-    def delete(self, connection: Connection, scope: Scope, id: str) -> list[Signal] | None:
-        """Delete the user with everything that belongs to them. Return the signals; None if there is no such user.
+    def delete(self, connection: Connection, scope: Scope, id: str) -> bool:
+        """Delete the user with everything that belongs to them. Return False if there is no such user.
 
         This covers the conversations that the user owns, with everybody's messages there; messages, events and
         participations in those of others; and files.
         """
-        started = self.start_delete(connection, scope, id)
-        if started is None:
-            return None
-        removal, signals = started
-        is_finished = False
-        while not is_finished:
-            more, is_finished = self.continue_delete(connection, removal)
-            signals += more
-        return signals
+        removal = self.start_delete(connection, scope, id)
+        is_finished = removal is None
+        while removal is not None and not is_finished:
+            is_finished = self.continue_delete(connection, removal)[1]
+        return removal is not None
 
-    def start_delete(self, connection: Connection, scope: Scope, id: str) -> tuple[Removal, list[Signal]] | None:
+    def start_delete(self, connection: Connection, scope: Scope, id: str) -> Removal | None:
         """Like :meth:`delete`, but leave the messages in the conversations of others, which may be many.
 
-        Return the removal to continue and the signals. The user no longer exists then, and the id is free.
+        Return the removal to continue. The user no longer exists then, and the id is free.
         """
         if connection.execute(sa.delete(chat_users).where(*queries.by_id(chat_users, scope, id))).rowcount == 0:
             return None
-        signals = remove_conversations(connection, scope, chat_conversations.c.owner == queries.replace_unstorable(id))
-        signals += self._remove_data(connection, scope, id)
         user = queries.replace_unstorable(id)
+        signals = remove_conversations(connection, scope, chat_conversations.c.owner == user)
+        self._feed.announce(connection, signals)
+        self._remove_data(connection, scope, user)
         latest_query = sa.select(sa.func.max(chat_messages.c.at)).where(*_messages_of(scope, user))
         latest = connection.execute(latest_query).scalar() or 0
         removal = Removal(f"{_REMOVAL_PREFIX}{queries.new_id()}", scope, user, latest)
         value = queries.to_json({"channel": scope.channel, "bot": scope.bot, "user": user, "before": latest})
         connection.execute(sa.insert(facts).values(name=removal.name, value=value))
-        return removal, signals
+        return removal
 
     def continue_delete(self, connection: Connection, removal: Removal) -> tuple[list[Signal], bool]:
         """Delete some more of what :meth:`start_delete` left. Return the signals, and True if nothing is left.
@@ -165,17 +162,16 @@ class Users:
             if value["channel"] == channel
         ]
 
-    def _remove_data(self, connection: Connection, scope: Scope, user: str) -> list[Signal]:
-        """Delete a user's events, files and participations in the conversations of others. Return the signals."""
-        user, columns = queries.replace_unstorable(user), chat_participants.c
+    def _remove_data(self, connection: Connection, scope: Scope, user: str) -> None:
+        """Delete a user's events, files and participations in the conversations of others."""
+        columns = chat_participants.c
         rows = sa.select(columns.channel, columns.bot, columns.conversation, columns.user_id, columns.user_id)
         rows = rows.where(*queries.in_scope(chat_participants, scope), columns.user_id == user)
-        signals = self._delete_rows(connection, PARTICIPANT_REMOVED, connection.execute(rows).all(), columns.user_id)
+        self._delete_rows(connection, PARTICIPANT_REMOVED, connection.execute(rows).all(), columns.user_id)
         own = (*queries.in_scope(chat_events, scope), chat_events.c.sender == user)
         connection.execute(sa.delete(chat_events).where(*own))
         files = (*queries.in_scope(chat_files, scope), chat_files.c.owner == user)
         connection.execute(sa.update(chat_files).where(*files).values(removed=True))
-        return signals
 
     def _delete_rows(
         self, connection: Connection, kind: str, found: Iterable[Any], column: sa.Column[str]

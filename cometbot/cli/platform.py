@@ -13,7 +13,8 @@ from cometbot.cli._output import format_time, make_table, print_json, print_tabl
 from cometbot.cli._params import IntegerParam, shared_options
 
 if TYPE_CHECKING:
-    from cometbot.chat import Chat, ChatConversation, ChatFile, ChatUser, Page, Scope, Signal
+    from cometbot.chat import Chat, ChatConversation, ChatFile, ChatUser, Page, Scope
+    from cometbot.store.database import Transaction
 
 _PAGE_SIZE = 500
 
@@ -70,9 +71,8 @@ def remove_user(id: str) -> None:
     from cometbot.channels.platform.chat_service import delete_user
 
     with _open_chat() as chat:
-        with chat.database.write() as connection:
-            signals = delete_user(connection, chat, id)
-        _finish_removal(chat, signals, "user", id)
+        is_removed = chat.commit(lambda connection: delete_user(connection, chat, id), timeout=None)
+        _finish_removal(chat, is_removed, "user", id)
 
 
 @platform.group()
@@ -112,10 +112,12 @@ def remove_chat(id: str) -> None:
     from cometbot.channels.platform.ids import ALL_BOTS, delivery_records
 
     with _open_chat() as chat:
-        with chat.database.write() as connection:
+
+        def work(connection: Transaction) -> bool:
             found = chat.conversations.get(connection, ALL_BOTS, id)
-            signals = (chat.delete_conversations(connection, [found], delivery_records) or None) if found else None
-        _finish_removal(chat, signals, "chat", id)
+            return found is not None and chat.delete_conversations(connection, [found], delivery_records) > 0
+
+        _finish_removal(chat, chat.commit(work, timeout=None), "chat", id)
 
 
 @platform.group()
@@ -151,7 +153,7 @@ def remove_file(id: str) -> None:
     with _open_chat() as chat:
         with chat.database.write() as connection:
             is_gone = chat.files.delete(connection, ALL_BOTS, id)
-        _finish_removal(chat, [] if is_gone else None, "file", id)
+        _finish_removal(chat, is_gone, "file", id)
 
 
 @contextmanager
@@ -169,15 +171,11 @@ def _open_chat() -> Iterator[Chat]:
             chat.close()
 
 
-def _finish_removal(chat: Chat, signals: Sequence[Signal] | None, kind: str, id: str) -> None:
-    """Report a removal, also to connected clients.
-
-    Exit with status 1 if ``signals`` is None: there was nothing to remove.
-    """
-    if signals is None:
+def _finish_removal(chat: Chat, is_removed: bool, kind: str, id: str) -> None:
+    """Report a removal. Exit with status 1 if there was nothing to remove."""
+    if not is_removed:
         click.echo(f"cometbot: no {kind} {id!r}. List them with: cometbot platform {kind}s list", err=True)
         raise SystemExit(1)
-    chat.feed.publish(signals)
     chat.files.clean_up()
     click.echo(f"Removed the {kind} {sanitize(id)}.")
 

@@ -10,11 +10,11 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.chat_api import parsing, payloads, schemas, serializers
-from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import UserKeys, check_secret
 from cometbot.channels.chat_api.operations import Operations
 from cometbot.channels.chat_api.parsing import stable_user_id
+from cometbot.channels.chat_api.publisher import Publisher
 from cometbot.channels.chat_api.removal import finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
@@ -107,13 +107,12 @@ class ChatApiChannel(Channel):
         Everything happens in the database, so the outcome is never unknown. Raises :class:`Unreachable` if the database
         is busy, and :class:`NotFound` if the recipient does not exist.
         """
-
-        def work(connection: Transaction, effects: Effects) -> str:
-            return self._carry_out(connection, sending, effects)
-
+        bot = sending.conversation.bot
         try:
             # No fsync: the outbox still holds the reply. If a power cut undoes this commit, the reply is sent again.
-            return self._publisher.commit(sending.conversation.bot, work, durable=False, timeout=timeout)
+            return self._publisher.commit(
+                bot, lambda connection: self._carry_out(connection, sending), durable=False, timeout=timeout
+            )
         except StoreBusy as error:
             raise Unreachable(f"the database is busy: {error}") from None
 
@@ -148,14 +147,7 @@ class ChatApiChannel(Channel):
         topic = Topic(self.name, conversation.bot, found.id)
         kind = serializers.STREAM_ABORT if text is None else serializers.STREAM_DELTA
         self.chat.feed.publish_ephemeral(topic, kind, data)
-        if self._publisher.has_webhook:  # it receives every signal, also those that are not stored
-            signals = [Signal(topic, kind, data=data)]
-            self._publisher.commit(
-                topic.bot,
-                lambda c, effects: self._publisher.enqueue_webhook(c, topic.bot, signals, effects),
-                durable=False,
-                timeout=None,  # a handler's thread waits like all other work, and needs no connection kept for requests
-            )
+        self._publisher.call_webhook(topic.bot, Signal(topic, kind, data=data))
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         found: Sequence[ChatMessage] = ()
@@ -206,11 +198,11 @@ class ChatApiChannel(Channel):
             lambda: get_or_create_metadata(self.chat.database, name, lambda: secrets.token_urlsafe(48)), can_issue=True
         )
 
-    def _carry_out(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+    def _carry_out(self, connection: Transaction, sending: OutgoingRequest) -> str:
         """Carry out a stored request, and return the id of the message."""
         conversation, op = sending.conversation, sending.payload.get("op")
         if op == "delete":
-            return self._delete_message(connection, sending, effects)
+            return self._delete_message(connection, sending)
         found = self._find_conversation(connection, conversation)
         if found is None and _has_existed(conversation):  # it was deleted before or after the request was stored
             self.chat.erase_deleted(connection, [conversation])
@@ -218,12 +210,10 @@ class ChatApiChannel(Channel):
         if op is None:
             return sending.client_id  # the bot may use it to delete the message later
         if op == "tell":
-            return self._send_event(connection, sending, found, effects)
-        return self._send_message(connection, sending, found, effects)
+            return self._send_event(connection, sending, found)
+        return self._send_message(connection, sending, found)
 
-    def _send_message(
-        self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None, effects: Effects
-    ) -> str:
+    def _send_message(self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None) -> str:
         scope, payload = _scope(sending.conversation), sending.payload
         chat_conversation = found or self._create_conversation(connection, scope, sending.conversation)
         draft = Draft(
@@ -234,25 +224,21 @@ class ChatApiChannel(Channel):
             client_id=sending.client_id,
             id=f"msg_{new_id()}",
         )
-        posted = self.chat.messages.post(connection, scope, chat_conversation.id, draft)
-        effects.signals += posted.signals
-        return posted.message.id
+        return self.chat.messages.post(connection, scope, chat_conversation.id, draft).message.id
 
-    def _send_event(
-        self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None, effects: Effects
-    ) -> str:
+    def _send_event(self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None) -> str:
         """Publish an event of the bot. It is not stored, so the returned id is empty."""
         if found is None:
             raise NotFound(f"{sending.conversation.target} has no conversation")
         data = {"sender": sending.conversation.bot, "payload": sending.payload["payload"]}
         scope = _scope(sending.conversation)
-        effects.signals.append(self.chat.feed_table.add(connection, scope, found.id, EVENT_CREATED, data))
+        self.chat.feed_table.add(connection, scope, found.id, EVENT_CREATED, data)
         return ""
 
-    def _delete_message(self, connection: Transaction, sending: OutgoingRequest, effects: Effects) -> str:
+    def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> str:
         """Delete a message. A message that no longer exists counts as deleted."""
         message_id = sending.target_id or str(sending.payload["message"])
-        effects.signals += self.chat.messages.delete(connection, _scope(sending.conversation), message_id) or ()
+        self.chat.messages.delete(connection, _scope(sending.conversation), message_id)
         return message_id
 
     def _find_conversation(self, connection: Transaction, conversation: Conversation) -> ChatConversation | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -13,14 +13,14 @@ from cometbot.bot import Bot
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.chat_api import serializers
 from cometbot.channels.chat_api.accounts import ACCOUNT_FIELD, Accounts
-from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import NO_KEY, UserKey, UserKeys, is_valid_id
 from cometbot.channels.chat_api.parsing import stable_user_id
+from cometbot.channels.chat_api.publisher import Publisher
 from cometbot.channels.chat_api.removal import delete_owned_conversations, delivery_records, finish_removal
 from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
-from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Page, Removal, Scope, Signal, new_id
+from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Page, Removal, Scope, new_id
 from cometbot.errors import AlreadyExists, BadCursor, NotFound, StoreBusy
 from cometbot.http.errors import HttpError, quote_value
 from cometbot.store.database import Transaction
@@ -93,7 +93,7 @@ class Operations:
         account = new_id()
         data = {**_user_data(request.body), ACCOUNT_FIELD: account}
 
-        def work(connection: Transaction, effects: Effects) -> ChatUser:
+        def work(connection: Transaction) -> ChatUser:
             self._chat.quota.check(connection)
             return self._chat.users.create(connection, self.scope, data, id=requested_id or f"user_{new_id()}")
 
@@ -112,7 +112,7 @@ class Operations:
             raise _already_exists(request.user_id)
         data = _user_data(request.body)
         try:
-            user = self._write(request, lambda c, _: self._accounts.get_or_create_user(c, request.key, data))
+            user = self._write(request, lambda c: self._accounts.get_or_create_user(c, request.key, data))
         except NotFound as error:
             raise StoreBusy from error
         return {"user": serializers.to_user(user)}
@@ -127,7 +127,7 @@ class Operations:
         self.get_user(request)
         data = _user_data(request.body)
 
-        def work(connection: Transaction, effects: Effects) -> ChatUser | None:
+        def work(connection: Transaction) -> ChatUser | None:
             self._chat.quota.check(connection)
             return self._chat.users.update(connection, self.scope, request.user_id, data)
 
@@ -141,29 +141,25 @@ class Operations:
         for it. If that takes longer than a request may, :meth:`ChatApiChannel.refresh` finishes it.
         """
         self.get_user(request)
-        removal = self._write(request, lambda c, effects: self._start_removal(c, request.key, effects))
+        removal = self._write(request, lambda c: self._start_removal(c, request.key))
         removal = _require(removal, "user", request.user_id)
         finish_removal(self._chat, removal, self._publisher, _REMOVAL_TIMEOUT)
         return {}
 
-    def _start_removal(self, connection: Transaction, key: UserKey, effects: Effects) -> Removal | None:
+    def _start_removal(self, connection: Transaction, key: UserKey) -> Removal | None:
         # Conversations before the user: posting a message locks the rows in this order.
-        effects.signals += delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
+        delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
         # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
         user = self._chat.users.get_for_update(connection, self.scope, key.user_id)
         if user is None:
             return None
         self._accounts.check_key(connection, key)  # not in _write: the user is gone by then
         # Once more, for those created before the lock.
-        effects.signals += delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
+        delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
         stable_id = stable_user_id(user.id, user.created_at)
         self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
-        started = self._chat.users.start_delete(connection, self.scope, key.user_id)
-        if started is None:
-            return None
-        removal, signals = started
+        removal = self._chat.users.start_delete(connection, self.scope, key.user_id)
         self._accounts.invalidate_keys(connection, key)
-        effects.signals += signals
         return removal
 
     def create_conversation(self, request: ApiRequest) -> JsonObject:
@@ -193,7 +189,7 @@ class Operations:
         self.get_user(request)
         limit = self._settings.max_conversations
 
-        def work(connection: Transaction, effects: Effects) -> ChatConversation:
+        def work(connection: Transaction) -> ChatConversation:
             self._chat.quota.check(connection)
             # Lock the owner's row, so that two requests cannot both pass the limit.
             owner = self._lock_user(connection, request.user_id)
@@ -216,12 +212,7 @@ class Operations:
         with self._read(request) as connection:
             conversation = self._get_owned(connection, request, request.ids["id"])
 
-        def work(connection: Transaction, effects: Effects) -> bool:
-            signals = self._chat.delete_conversations(connection, [conversation], delivery_records)
-            effects.signals += signals
-            return bool(signals)
-
-        if not self._write(request, work):
+        if not self._write(request, lambda c: self._chat.delete_conversations(c, [conversation], delivery_records)):
             raise _not_found("conversation", conversation.id)
         return {}
 
@@ -244,11 +235,10 @@ class Operations:
             conversation = self._get_owned(connection, request, request.ids["conversationId"])
             self._get_user(connection, user_id)
 
-        def work(connection: Transaction, effects: Effects) -> ChatUser:
+        def work(connection: Transaction) -> ChatUser:
             self._chat.quota.check(connection)
             user = self._lock_user(connection, user_id)
-            signals = self._chat.conversations.add_participant(connection, self.scope, conversation.id, user.id)
-            effects.signals += signals
+            self._chat.conversations.add_participant(connection, self.scope, conversation.id, user.id)
             return user
 
         return {"participant": serializers.to_user(self._write(request, work))}
@@ -266,13 +256,8 @@ class Operations:
         if participant.id == conversation.owner:
             raise HttpError(400, "InvalidPayload", "The owner of a conversation cannot be removed from it")
 
-        def work(connection: Transaction, effects: Effects) -> None:
-            signals = self._chat.conversations.remove_participant(
-                connection, self.scope, conversation.id, participant.id
-            )
-            effects.signals += signals
-
-        self._write(request, work)
+        remove = self._chat.conversations.remove_participant
+        self._write(request, lambda c: remove(c, self.scope, conversation.id, participant.id))
         return {}
 
     def list_participants(self, request: ApiRequest) -> JsonObject:
@@ -292,11 +277,11 @@ class Operations:
         """Send a message to the bot, whose replies arrive on the stream."""
         payload, metadata = request.body["payload"], request.body.get("metadata")
 
-        def store(connection: Transaction, conversation_id: str) -> tuple[JsonObject, Sequence[Signal]]:
+        def store(connection: Transaction, conversation_id: str) -> JsonObject:
             draft = Draft(request.user_id, payload, metadata, id=f"msg_{new_id()}")
             # This locks the conversation, so the sender cannot be removed from it before the commit.
             posted = self._chat.messages.post(connection, self.scope, conversation_id, draft)
-            return serializers.to_message(posted.message), posted.signals
+            return serializers.to_message(posted.message)
 
         return self._post(request, "message", store)
 
@@ -314,28 +299,24 @@ class Operations:
         if message.sender != request.user_id:
             raise HttpError(403, "Forbidden", "You are not the sender of this message")
 
-        def work(connection: Transaction, effects: Effects) -> bool:
-            signals = self._chat.messages.delete(connection, self.scope, message.id)
-            if signals is None:
-                return False
-            effects.signals += signals
+        def work(connection: Transaction) -> str:
+            if not self._chat.messages.delete(connection, self.scope, message.id):
+                raise _not_found("message", message.id)
             key, body = f"delete:{message.id}", {"deleted": serializers.to_message(message)}
-            self._enqueue_incoming(connection, request, message.conversation, key, body, effects)
-            return True
+            return self._enqueue_incoming(connection, request, message.conversation, key, body)
 
-        if not self._write(request, work):
-            raise _not_found("message", message.id)
+        self._notify(self._write(request, work))
         return {}
 
     def create_event(self, request: ApiRequest) -> JsonObject:
         """Send an event, which is not a message, to the bot."""
         payload = request.body["payload"]
 
-        def store(connection: Transaction, conversation_id: str) -> tuple[JsonObject, Sequence[Signal]]:
-            event, signals = self._chat.events.create(
+        def store(connection: Transaction, conversation_id: str) -> JsonObject:
+            event = self._chat.events.create(
                 connection, self.scope, conversation_id, request.user_id, payload, id=f"evt_{new_id()}"
             )
-            return serializers.to_event(event), signals
+            return serializers.to_event(event)
 
         return self._post(request, "event", store)
 
@@ -352,38 +333,31 @@ class Operations:
         with self._read(request) as connection:
             self._check_participant(connection, request, request.ids["id"])
 
-    def _post(
-        self, request: ApiRequest, kind: str, store: Callable[[Transaction, str], tuple[JsonObject, Sequence[Signal]]]
-    ) -> JsonObject:
+    def _post(self, request: ApiRequest, kind: str, store: Callable[[Transaction, str], JsonObject]) -> JsonObject:
         """Store the caller's message or event, and enqueue it for the bot."""
         conversation_id = str(request.body["conversationId"])
         with self._read(request) as connection:
             self._check_participant(connection, request, conversation_id)
 
-        def work(connection: Transaction, effects: Effects) -> JsonObject:
+        def work(connection: Transaction) -> tuple[JsonObject, str]:
             self._chat.quota.check(connection)
-            stored, signals = store(connection, conversation_id)
-            effects.signals += signals
+            stored = store(connection, conversation_id)
             key = f"{kind}:{stored['id']}"
-            self._enqueue_incoming(connection, request, conversation_id, key, {kind: stored}, effects)
-            return stored
+            return stored, self._enqueue_incoming(connection, request, conversation_id, key, {kind: stored})
 
         try:
-            return {kind: self._write(request, work)}
+            stored, conversation_key = self._write(request, work)
         except NotFound:  # the conversation was deleted at the same moment
             raise _not_participant() from None
+        self._notify(conversation_key)
+        return {kind: stored}
 
     def _enqueue_incoming(
-        self,
-        connection: Transaction,
-        request: ApiRequest,
-        conversation_id: str,
-        key: str,
-        body: JsonObject,
-        effects: Effects,
-    ) -> None:
+        self, connection: Transaction, request: ApiRequest, conversation_id: str, key: str, body: JsonObject
+    ) -> str:
         """Store the caller's message or event in the bot's inbox.
 
+        Return the key of the conversation of which delivery must be notified, or "" if it has stored the same before.
         Raises :class:`HttpError` if the caller no longer participates.
         """
         sender = self._chat.conversations.get_participant(connection, self.scope, conversation_id, request.user_id)
@@ -393,8 +367,12 @@ class Operations:
         people = self._chat.conversations.list_participants(connection, self.scope, conversation_id, limit=2)
         conversation = conversation_of(self._bot.name, chat_conversation, is_group=len(people.items) > 1)
         stored = orjson.dumps({**body, "user": serializers.to_user(sender)})
-        if self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id)):
-            effects.conversation_keys.append(str(conversation.key))
+        needs_notify = self._delivery.enqueue_in(connection, IncomingEvent(conversation, key, stored, sender.id))
+        return str(conversation.key) if needs_notify else ""
+
+    def _notify(self, conversation_key: str) -> None:
+        if conversation_key:
+            self._delivery.notify(conversation_key)
 
     def _get_user(self, connection: Transaction, user_id: str) -> ChatUser:
         return _require(self._chat.users.get(connection, self.scope, user_id), "user", user_id)
@@ -433,15 +411,15 @@ class Operations:
         except BadCursor:
             raise HttpError(400, "InvalidQuery", "nextToken: expected one that this list returned") from None
 
-    def _write(self, request: ApiRequest, work: Callable[[Transaction, Effects], T]) -> T:
+    def _write(self, request: ApiRequest, work: Callable[[Transaction], T]) -> T:
         """Return the result of ``work``, run in one transaction like :meth:`Publisher.commit`.
 
         The key is verified after ``work``: only then are the rows of the user or of the conversation locked, so that
         the user cannot be deleted before the commit. The check itself locks nothing, so no two requests can deadlock.
         """
 
-        def checked(connection: Transaction, effects: Effects) -> T:
-            result = work(connection, effects)
+        def checked(connection: Transaction) -> T:
+            result = work(connection)
             if request.key is not NO_KEY:
                 self._accounts.check_key(connection, request.key)
             return result

@@ -10,8 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cometbot.channels.chat_api.effects import Effects, Publisher
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of
+from cometbot.channels.chat_api.publisher import Publisher
 from cometbot.channels.chat_api.webhook import webhook_conversation
 from cometbot.chat import (
     MESSAGE_CREATED,
@@ -46,14 +46,10 @@ def delivery_records(conversation: ChatConversation) -> DeliveryRecords:
     )
 
 
-def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope, user: str) -> list[Signal]:
-    """Delete the conversations that a user owns, and replies that wait for the user elsewhere.
-
-    Return the signals of the deletion.
-    """
-    signals = chat.delete_owned_conversations(connection, scope, user, delivery_records)
+def delete_owned_conversations(connection: Transaction, chat: Chat, scope: Scope, user: str) -> None:
+    """Delete the conversations that a user owns, and replies that wait for the user elsewhere."""
+    chat.delete_owned_conversations(connection, scope, user, delivery_records)
     chat.erasure.erase_and_delete(connection, [str(_named(scope.bot, f"{TO_USER_PREFIX}{user}").key)])
-    return signals
 
 
 def finish_removal(chat: Chat, removal: Removal, publisher: Publisher, timeout: float) -> bool:
@@ -64,10 +60,9 @@ def finish_removal(chat: Chat, removal: Removal, publisher: Publisher, timeout: 
     """
     bot = removal.scope.bot
 
-    def delete_batch(connection: Transaction, effects: Effects) -> bool:
+    def delete_batch(connection: Transaction) -> bool:
         signals, is_complete = chat.users.continue_delete(connection, removal)
         _erase_messages(connection, chat, bot, signals)
-        effects.signals += signals
         return is_complete
 
     ends_at, is_complete = time.monotonic() + timeout, False

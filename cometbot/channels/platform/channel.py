@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from cometbot.bot import Bot
@@ -22,7 +23,7 @@ from cometbot.channels.platform.ids import (
 from cometbot.channels.platform.platform import STREAM_DELTA, Platform
 from cometbot.channels.platform.reply_merging import MergedReply
 from cometbot.channels.platform.typing_indicator import TypingIndicator
-from cometbot.chat import ChatConversation, ChatMessage, Draft, Signal, Topic
+from cometbot.chat import ChatConversation, ChatMessage, Draft, Topic
 from cometbot.context import StateChange
 from cometbot.errors import BotError, ChatError, FileTooLarge, NotFound, StorageFull, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
@@ -91,15 +92,13 @@ class PlatformChannel(Channel):
         try:
             # No fsync: the outbox still holds the reply. If a power cut undoes this commit, it also undoes the later
             # one that marks the reply as sent, so the reply is verified and sent again.
-            message_id, signals = self.platform.database.group_commit(
-                lambda connection: self._carry_out(connection, sending), durable=False
+            return self._chat.commit(
+                lambda connection: self._carry_out(connection, sending), durable=False, timeout=None
             )
         except StoreBusy as error:
             raise Unreachable(f"cannot store the message: {error}") from error
         except ChatError as error:
             raise NotFound(f"cannot store the message: {error}") from error
-        self._chat.feed.publish(signals)
-        return message_id
 
     def find_sent(self, sending: OutgoingRequest, *, timeout: float) -> str | None:
         if sending.payload.get("op") != "send":
@@ -149,8 +148,8 @@ class PlatformChannel(Channel):
         self._typing_indicator.close()
         self._chat.close()
 
-    def _carry_out(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
-        """Return the id of the message, and the signals."""
+    def _carry_out(self, connection: Transaction, sending: OutgoingRequest) -> str:
+        """Carry out a request, and return the id of the message."""
         operation = sending.payload.get("op")
         if operation == "delete":
             return self._delete_message(connection, sending)
@@ -159,16 +158,16 @@ class PlatformChannel(Channel):
             operation = None
         if operation is None:
             # Nothing is sent, but an id is returned: the bot may use it to edit or delete the message later.
-            return sending.client_id, []
+            return sending.client_id
         return (
             self._send_message(connection, sending) if operation == "send" else self._edit_message(connection, sending)
         )
 
-    def _send_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+    def _send_message(self, connection: Transaction, sending: OutgoingRequest) -> str:
         chat = self._load_chat(connection, sending.conversation)
         payload = sending.payload
         if self._merges_replies and (known := self._find_sent(connection, sending)) is not None:
-            return known, []
+            return known
         if self._merges_replies and (merged := self._merge(connection, chat, sending)) is not None:
             return merged
         files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
@@ -180,13 +179,10 @@ class PlatformChannel(Channel):
             client_id=sending.client_id,
             files=[file.id for file in files],
         )
-        posted = self._chat.messages.post(connection, chat.scope, chat.id, draft)
-        return posted.message.id, list(posted.signals)
+        return self._chat.messages.post(connection, chat.scope, chat.id, draft).message.id
 
-    def _merge(
-        self, connection: Transaction, chat: ChatConversation, sending: OutgoingRequest
-    ) -> tuple[str, list[Signal]] | None:
-        """Append a text to the chat's last message; return None if it cannot be merged with it."""
+    def _merge(self, connection: Transaction, chat: ChatConversation, sending: OutgoingRequest) -> str | None:
+        """Append a text to the chat's last message, and return its id; None if it cannot be merged with it."""
         last = next(iter(self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=1).items), None)
         payload = sending.payload
         if last is None or not last.is_bot or payload["content"] or payload["files"] or last.payload.get("content"):
@@ -194,16 +190,14 @@ class PlatformChannel(Channel):
         merged = MergedReply.from_message(last).with_part(payload["answers"], sending.client_id, payload["body"])
         if merged is None or len(merged.body.encode()) > rendering.TEXT_LIMIT:
             return None
-        signals = self._update(connection, last, merged, {**last.payload, "body": merged.body})
-        return merged.part_id(last.id, len(merged.parts) - 1), signals
+        self._update(connection, last, merged, {**last.payload, "body": merged.body})
+        return merged.part_id(last.id, len(merged.parts) - 1)
 
     def _update(
         self, connection: Transaction, message: ChatMessage, merged: MergedReply, payload: Mapping[str, Any]
-    ) -> list[Signal]:
-        changed = self._chat.messages.update(connection, message.scope, message.id, payload, merged.to_metadata())
-        if changed is None:
+    ) -> None:
+        if not self._chat.messages.update(connection, message.scope, message.id, payload, merged.to_metadata()):
             raise NotFound("the message is gone", code="message_not_found", status=404)
-        return changed[1]
 
     def _find_sent(self, connection: Transaction, sending: OutgoingRequest) -> str | None:
         conversation = sending.conversation
@@ -226,7 +220,7 @@ class PlatformChannel(Channel):
                 return MergedReply.part_id(message.id, part)
         return None
 
-    def _edit_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+    def _edit_message(self, connection: Transaction, sending: OutgoingRequest) -> str:
         message, part = self._load_target(connection, sending)
         payload, merged = sending.payload, MergedReply.from_message(message)
         changed = merged.with_body(part, payload["body"])
@@ -234,20 +228,19 @@ class PlatformChannel(Channel):
         if not part and len(merged.parts) == 1:
             files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
             stored = serializers.message_payload(payload["body"], files, payload["content"])
-        return _target_id(sending), self._update(connection, message, changed, stored)
+        self._update(connection, message, changed, stored)
+        return _target_id(sending)
 
-    def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> tuple[str, list[Signal]]:
+    def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> str:
         """Delete a message. A message that no longer exists counts as deleted, also if it is deleted just now."""
-        try:
+        with suppress(NotFound):
             message, part = self._load_target(connection, sending)
             left = MergedReply.from_message(message).with_body(part, "")
             if left.body:
-                signals = self._update(connection, message, left, {**message.payload, "body": left.body})
+                self._update(connection, message, left, {**message.payload, "body": left.body})
             else:
-                signals = self._chat.messages.delete(connection, message.scope, message.id) or []
-        except NotFound:
-            signals = []
-        return _target_id(sending), signals
+                self._chat.messages.delete(connection, message.scope, message.id)
+        return _target_id(sending)
 
     def _load_target(self, connection: Transaction, sending: OutgoingRequest) -> tuple[ChatMessage, int]:
         """Return the message that a request refers to, and the index of the part."""

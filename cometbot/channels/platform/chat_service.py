@@ -25,7 +25,7 @@ from cometbot.channels.platform.ids import (
 )
 from cometbot.channels.platform.platform import CHAT_CREATED, MAX_CHATS_PER_BOT, Platform
 from cometbot.channels.platform.serializers import JsonObject
-from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, ListedBot, PostResult, Signal, Topic
+from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, ListedBot, PostResult, Topic
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.models import Conversation
 from cometbot.store.database import ACK_TIMEOUT, Transaction
@@ -127,25 +127,23 @@ class ChatService:
         """Set the title of a chat and return the chat. An empty title removes it."""
         validators.check_title(title)
 
-        def work(connection: Transaction) -> tuple[ChatConversation, list[Signal]]:
+        def work(connection: Transaction) -> ChatConversation:
             chat = self.get_user_chat(connection, user, chat_id)
             changed = self.chat.conversations.update(connection, chat.scope, chat.id, {"title": title or None})
             if changed is None:
                 raise chat_not_found()
             return changed
 
-        changed, signals = self.database.group_commit(work, timeout=ACK_TIMEOUT)
-        self.chat.feed.publish(signals)
-        return changed
+        return self.chat.commit(work)
 
     def delete_chat(self, user: ChatUser, chat_id: str) -> None:
         """Delete a chat with all its messages."""
 
-        def work(connection: Transaction) -> list[Signal]:
+        def work(connection: Transaction) -> None:
             chat = self.get_user_chat(connection, user, chat_id)
-            return self.chat.delete_conversations(connection, [chat], delivery_records)
+            self.chat.delete_conversations(connection, [chat], delivery_records)
 
-        self.chat.feed.publish(self.database.group_commit(work, timeout=ACK_TIMEOUT))
+        self.chat.commit(work)
 
     def get_user_chat(self, connection: Transaction, user: ChatUser, chat_id: str) -> ChatConversation:
         """Return the chat with this id. Raises :class:`ApiError` if it is not a chat of this user."""
@@ -186,10 +184,9 @@ class ChatService:
                 return posted, bot, None
             return posted, bot, self._enqueue_for_bot(connection, bot, chat, user, posted.message, action)
 
-        posted, bot, to_notify = self.database.group_commit(work, timeout=ACK_TIMEOUT)
+        posted, bot, to_notify = self.chat.commit(work)
         if bot is not None and bot.is_local:
             self._observer.received(bot.id, "received" if posted.is_new else "duplicate")
-        self.chat.feed.publish(posted.signals)
         if to_notify is not None:
             self._delivery.notify(str(to_notify.key))
         return posted
@@ -204,9 +201,7 @@ class ChatService:
             validators.check_body(new_message.body, new_message.attachment_ids, self.limits.message)
             return self._post(connection, chat, new_message, bot.id, file_owners=(bot.id, chat.owner), is_bot=True)
 
-        posted = self.database.group_commit(work, timeout=ACK_TIMEOUT)
-        self.chat.feed.publish(posted.signals)
-        return posted
+        return self.chat.commit(work)
 
     def _find_duplicate(
         self, connection: Transaction, chat: ChatConversation, sender: str, new_message: NewMessage
@@ -272,21 +267,21 @@ class ChatService:
         return conversation if needs_notify else None
 
 
-def delete_user(connection: Transaction, chat: Chat, id: str) -> list[Signal] | None:
-    """Delete a user with all chats and files, and return the signals of the deletion; None if there is no such user."""
+def delete_user(connection: Transaction, chat: Chat, id: str) -> bool:
+    """Delete a user with all chats and files. Return False if there is no such user."""
     # Chats before the user: storing messages and state locks the rows in this order.
-    signals = chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
+    chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
     conversation_keys = chat.erasure.find_conversation_keys(connection, CHANNEL, ACCOUNT, id)
     chat.erasure.erase_and_delete(connection, conversation_keys)
     # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
     if chat.users.get_for_update(connection, ALL_BOTS, id) is None:
-        return None
+        return False
     # Chats that were created before the lock.
-    signals += chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
+    chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
     state = StateTable(chat.database)
     for scope, named in (("user", id), ("conversation", new_chat_id(id))):
         state.delete_matching(connection, scope, f"{CHANNEL}/{ACCOUNT}/", f"/{named}")
-    return [*signals, *(chat.users.delete(connection, ALL_BOTS, id) or ())]
+    return chat.users.delete(connection, ALL_BOTS, id)
 
 
 def _scoped_client_id(sender: str, given: str) -> str:

@@ -15,7 +15,6 @@ from cometbot.chat import Chat, Draft, Scope, Signal
 from cometbot.http.errors import HttpError
 from cometbot.http.sse import STREAMS, frame, stream
 from cometbot.settings import Settings
-from cometbot.store.database import ACK_TIMEOUT
 from cometbot.store.factory import database_from_url
 from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web.app import create_app
@@ -49,10 +48,7 @@ class Rooms(FakeChannel):
     def post(self, room: str) -> dict[str, object]:
         draft = Draft("ann", {"said": flask.request.get_data(as_text=True), "pid": os.getpid()})
         messages = self.chat.messages
-        posted = self.chat.database.group_commit(
-            lambda connection: messages.post(connection, SCOPE, room, draft), timeout=ACK_TIMEOUT
-        )
-        self.chat.feed.publish(posted.signals)
+        self.chat.commit(lambda connection: messages.post(connection, SCOPE, room, draft))
         return {"pid": os.getpid()}
 
     def listen(self, room: str) -> flask.Response:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Listener, Scope, Signal
+from cometbot.store.database import Transaction
 from cometbot.store.factory import database_from_url
 from cometbot.store.tables import metadata
 
@@ -34,15 +36,20 @@ class Room:
         """The message that is stored and told of."""
         at = chat or self.chat
         draft = Draft(by or self.ann.id, {"type": "text", "text": text}, **more)  # type: ignore[arg-type]
-        posted = at.database.group_commit(lambda connection: at.messages.post(connection, SCOPE, self.id, draft))
-        at.feed.publish(posted.signals)
-        return posted.message
+        return at.commit(lambda connection: at.messages.post(connection, SCOPE, self.id, draft)).message
 
     def texts(self) -> list[str]:
         """What was said, oldest first."""
         with self.chat.database.read() as connection:
             page = self.chat.messages.list_before(connection, SCOPE, self.id, limit=100)
         return [message.payload["text"] for message in page.items]
+
+
+@contextmanager
+def collecting(chat: Chat) -> Iterator[tuple[Transaction, list[Signal]]]:
+    """A transaction, and the signals that are announced in it."""
+    with chat.database.write() as connection, chat.feed_table.collect(connection) as signals:
+        yield connection, signals
 
 
 def next_signals(listener: Listener, count: int, timeout: float = 60.0) -> list[Signal]:

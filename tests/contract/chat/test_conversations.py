@@ -16,7 +16,7 @@ from cometbot.chat import (
     Scope,
 )
 from cometbot.errors import AlreadyExists, BadCursor, NotFound
-from tests.contract.chat.conftest import SCOPE, MakeChat, Room
+from tests.contract.chat.conftest import SCOPE, MakeChat, Room, collecting
 
 
 def test_who_makes_a_conversation_owns_it_and_takes_part(room: Room) -> None:
@@ -72,11 +72,10 @@ def test_concurrent_creations_yield_one_conversation(make_chat: MakeChat) -> Non
 
 def test_update_merges_and_is_signalled(room: Room) -> None:
     with room.chat.database.write() as connection:
-        changed = room.chat.conversations.update(connection, SCOPE, room.id, {"title": "Mugs", "x": 1})
-        assert changed is not None
-        changed = room.chat.conversations.update(connection, SCOPE, room.id, {"x": None})
-        assert changed is not None
-        conversation, signals = changed
+        room.chat.conversations.update(connection, SCOPE, room.id, {"title": "Mugs", "x": 1})
+    with collecting(room.chat) as (connection, signals):
+        conversation = room.chat.conversations.update(connection, SCOPE, room.id, {"x": None})
+        assert conversation is not None
         assert room.chat.conversations.get(connection, SCOPE, room.id) == conversation
         assert room.chat.conversations.update(connection, SCOPE, "none", {"title": "x"}) is None
     assert conversation.data == {"title": "Mugs"}
@@ -102,12 +101,12 @@ def test_participants_are_paged_in_joining_order(room: Room) -> None:
 
 
 def test_adding_twice_joins_once_and_signals_twice(room: Room) -> None:
-    with room.chat.database.write() as connection:
-        first = room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
-        second = room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
+    with collecting(room.chat) as (connection, signals):
+        room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
+        room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
         page = room.chat.conversations.list_participants(connection, SCOPE, room.id)
     assert [user.id for user in page.items] == [room.ann.id, room.bob.id]
-    assert [(signal.kind, signal.data) for signal in first + second] == [
+    assert [(signal.kind, signal.data) for signal in signals] == [
         (PARTICIPANT_ADDED, {"user": room.bob.id}),
         (PARTICIPANT_ADDED, {"user": room.bob.id}),
     ]
@@ -117,11 +116,10 @@ def test_removed_participant_is_signalled_after_removal(room: Room) -> None:
     conversations = room.chat.conversations
     with room.chat.database.write() as connection:
         conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
-        assert [
-            (signal.kind, signal.data)
-            for signal in conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
-        ] == [(PARTICIPANT_REMOVED, {"user": room.bob.id})]
-        assert conversations.remove_participant(connection, SCOPE, room.id, room.bob.id) == []
+    with collecting(room.chat) as (connection, signals):
+        conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
+        conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
+        assert [(signal.kind, signal.data) for signal in signals] == [(PARTICIPANT_REMOVED, {"user": room.bob.id})]
         assert not conversations.has_participant(connection, SCOPE, room.id, room.bob.id)
 
 
@@ -133,9 +131,9 @@ def test_nobody_is_added_to_a_conversation_that_does_not_exist(chat: Chat) -> No
 def test_a_deleted_conversation_leaves_nothing(room: Room) -> None:
     message = room.post("hello")
     with room.chat.database.write() as connection:
-        event, _ = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {})
-        signals = room.chat.conversations.delete(connection, SCOPE, room.id)
-        assert signals is not None
+        event = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {})
+    with collecting(room.chat) as (connection, signals):
+        assert room.chat.conversations.delete(connection, SCOPE, room.id)
         assert [(signal.kind, signal.topic, signal.position) for signal in signals] == [
             (CONVERSATION_DELETED, room.conversation.topic, 0)
         ]
@@ -143,7 +141,7 @@ def test_a_deleted_conversation_leaves_nothing(room: Room) -> None:
         assert room.chat.messages.get(connection, SCOPE, message.id) is None
         assert room.chat.events.get(connection, SCOPE, event.id) is None
         assert not room.chat.conversations.has_participant(connection, SCOPE, room.id, room.ann.id)
-        assert room.chat.conversations.delete(connection, SCOPE, room.id) is None
+        assert not room.chat.conversations.delete(connection, SCOPE, room.id)
         again = room.chat.conversations.create(connection, SCOPE, room.ann.id, id=room.id)
         assert room.chat.messages.list_newest(connection, SCOPE, again.id).items == []
 
@@ -175,25 +173,25 @@ def test_nothing_crosses_a_scope(room: Room) -> None:
     """The same ids behind another bot, and behind another channel, are other things."""
     chat, message = room.chat, room.post("ours")
     with chat.database.write() as connection:
-        event, _ = chat.events.create(connection, SCOPE, room.id, room.ann.id, {"ours": 1})
+        event = chat.events.create(connection, SCOPE, room.id, room.ann.id, {"ours": 1})
     for stranger in (Scope("door", "other"), Scope("other", "helpdesk"), Scope("third")):
         with chat.database.write() as connection:
             assert chat.users.get(connection, stranger, room.ann.id) is None
             assert chat.users.update(connection, stranger, room.ann.id, {"name": "x"}) is None
-            assert chat.users.delete(connection, stranger, room.ann.id) is None
+            assert not chat.users.delete(connection, stranger, room.ann.id)
             assert chat.users.list(connection, stranger).items == []
             assert chat.conversations.get(connection, stranger, room.id) is None
             assert chat.conversations.update(connection, stranger, room.id, {"x": 1}) is None
-            assert chat.conversations.delete(connection, stranger, room.id) is None
+            assert not chat.conversations.delete(connection, stranger, room.id)
             assert chat.conversations.list(connection, stranger).items == []
             assert chat.conversations.list_owned(connection, stranger, room.ann.id).items == []
             assert chat.conversations.count_owned(connection, stranger, room.ann.id) == 0
             assert not chat.conversations.has_participant(connection, stranger, room.id, room.ann.id)
             assert chat.conversations.list_participants(connection, stranger, room.id).items == []
-            assert chat.conversations.remove_participant(connection, stranger, room.id, room.ann.id) == []
+            chat.conversations.remove_participant(connection, stranger, room.id, room.ann.id)
             assert chat.messages.get(connection, stranger, message.id) is None
             assert chat.messages.update(connection, stranger, message.id, {}) is None
-            assert chat.messages.delete(connection, stranger, message.id) is None
+            assert not chat.messages.delete(connection, stranger, message.id)
             assert chat.messages.list_newest(connection, stranger, room.id).items == []
             assert chat.messages.list_numbered(connection, stranger, room.id).total == 0
             assert chat.messages.list_after(connection, stranger, room.id, 0).items == []

@@ -25,7 +25,7 @@ from cometbot.chat import (
     live_feed,
 )
 from cometbot.store.tables import chat_feed
-from tests.contract.chat.conftest import SCOPE, MakeChat, Room, next_signals
+from tests.contract.chat.conftest import SCOPE, MakeChat, Room, collecting, next_signals
 
 
 def next_texts(listener: Listener, count: int) -> list[str]:
@@ -80,14 +80,12 @@ def test_message_reaches_listeners_of_other_processes(
 def test_signals_arrive_in_order(room: Room, other_process: Chat) -> None:
     listener = other_process.feed.listen(room.conversation.topic, after=0)
     message = room.post("hello")
-    with room.chat.database.write() as connection:
-        event, signals = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {"clicked": 1})
-        signals += room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
+    with collecting(room.chat) as (connection, signals):
+        event = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {"clicked": 1})
+        room.chat.conversations.add_participant(connection, SCOPE, room.id, room.bob.id)
         edited = room.chat.messages.update(connection, SCOPE, message.id, {"text": "HELLO"})
-        assert edited is not None
-        signals += edited[1]
-        signals += room.chat.conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
-        signals.append(room.chat.feed_table.add(connection, SCOPE, room.id, "event_of_bot", {"typing": True}))
+        room.chat.conversations.remove_participant(connection, SCOPE, room.id, room.bob.id)
+        room.chat.feed_table.add(connection, SCOPE, room.id, "event_of_bot", {"typing": True})
     room.chat.feed.publish(signals)
     found = next_signals(listener, 6)
     assert [signal.kind for signal in found] == [
@@ -101,7 +99,7 @@ def test_signals_arrive_in_order(room: Room, other_process: Chat) -> None:
     assert [signal.position for signal in found] == [1, 2, 3, 4, 5, 6]
     assert found[0].message is not None
     assert found[0].message.id == message.id
-    assert (found[1].event, found[3].message) == (event, edited[0])
+    assert (found[1].event, found[3].message) == (event, edited)
     assert (found[2].data, found[4].data, found[5].data) == (
         {"user": room.bob.id},
         {"user": room.bob.id},
@@ -182,11 +180,9 @@ def test_listener_follows_and_unfollows_conversations(room: Room) -> None:
     listener = room.chat.feed.listen(room.conversation.topic, other.topic)
     listener.follow(later.topic)
     listener.unfollow(other.topic)
-    with room.chat.database.write() as connection:
-        signals = [
+    with collecting(room.chat) as (connection, signals):
+        for nth, conversation in enumerate((room.conversation, other, later)):
             room.chat.feed_table.add(connection, SCOPE, conversation.id, "said", {"in": nth})
-            for nth, conversation in enumerate((room.conversation, other, later))
-        ]
     room.chat.feed.publish(signals)
     assert sorted(signal.data["in"] for signal in next_signals(listener, 2)) == [0, 2]
     assert listener.get(0.1) is None
@@ -223,9 +219,8 @@ def test_oversized_ephemeral_signal_is_rejected(room: Room) -> None:
 def test_deleted_conversation_is_signalled(room: Room, other_process: Chat) -> None:
     near = room.chat.feed.listen(room.conversation.topic)
     far = other_process.feed.listen(room.conversation.topic)
-    with room.chat.database.write() as connection:
-        signals = room.chat.conversations.delete(connection, SCOPE, room.id)
-    assert signals is not None
+    with collecting(room.chat) as (connection, signals):
+        room.chat.conversations.delete(connection, SCOPE, room.id)
     room.chat.feed.publish(signals)
     for listener in (near, far):
         [signal] = next_signals(listener, 1)
@@ -292,12 +287,12 @@ def test_poll_ends_listener_of_replaced_conversation(room: Room, other_process: 
 
 
 def test_listener_of_new_conversation_outlives_the_old_one(room: Room) -> None:
-    with room.chat.database.write() as connection:
-        signals = room.chat.conversations.delete(connection, SCOPE, room.id)
+    with collecting(room.chat) as (connection, signals):
+        room.chat.conversations.delete(connection, SCOPE, room.id)
     with room.chat.database.write() as connection:
         room.chat.conversations.create(connection, SCOPE, room.bob.id, id=room.id)
     listener = room.chat.feed.listen(room.conversation.topic)
-    room.chat.feed.publish(signals or ())  # late
+    room.chat.feed.publish(signals)  # late
     room.post("by bob", by=room.bob.id)
     assert next_texts(listener, 1) == ["by bob"]
 
@@ -396,9 +391,9 @@ def test_full_listener_receives_conversation_deleted(room: Room, monkeypatch: py
     for number in range(5):
         room.post(f"number {number}")
     wait_until(lambda: not listener.has_capacity)
-    with room.chat.database.write() as connection:
-        signals = room.chat.conversations.delete(connection, SCOPE, room.id)
-    room.chat.feed.publish(signals or ())
+    with collecting(room.chat) as (connection, signals):
+        room.chat.conversations.delete(connection, SCOPE, room.id)
+    room.chat.feed.publish(signals)
     kinds = []
     while not kinds or kinds[-1] != CONVERSATION_DELETED:
         signal = listener.get(60)

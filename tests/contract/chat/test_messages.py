@@ -16,7 +16,7 @@ from cometbot.chat import (
     PostResult,
 )
 from cometbot.errors import AlreadyExists, BadCursor, ChatError, NotFound
-from tests.contract.chat.conftest import SCOPE, MakeChat, Room
+from tests.contract.chat.conftest import SCOPE, MakeChat, Room, collecting
 
 
 def test_a_message_is_found_as_it_was_posted(room: Room) -> None:
@@ -123,7 +123,7 @@ def test_times_rise_strictly_whichever_process_posts(make_chat: MakeChat) -> Non
 def test_times_rise_where_the_clock_stands_still(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cometbot.chat.queries.now_ms", lambda database: room.conversation.last_at - 5000)
     with room.chat.database.write() as connection:
-        event, _ = room.chat.events.create(connection, SCOPE, room.id, "ann", {})
+        event = room.chat.events.create(connection, SCOPE, room.id, "ann", {})
     first, second = room.post("a"), room.post("b")
     last = room.conversation.last_at
     assert (event.at, first.at, second.at) == (last + 1, last + 2, last + 3)
@@ -131,10 +131,9 @@ def test_times_rise_where_the_clock_stands_still(room: Room, monkeypatch: pytest
 
 def test_edit_sets_its_time_and_keeps_the_position(room: Room) -> None:
     first, second = room.post("a", metadata={"x": 1}), room.post("b")
-    with room.chat.database.write() as connection:
-        edited = room.chat.messages.update(connection, SCOPE, first.id, {"type": "text", "text": "A"})
-        assert edited is not None
-        message, signals = edited
+    with collecting(room.chat) as (connection, signals):
+        message = room.chat.messages.update(connection, SCOPE, first.id, {"type": "text", "text": "A"})
+        assert message is not None
         assert room.chat.messages.get(connection, SCOPE, first.id) == message
         bare = room.chat.messages.update(connection, SCOPE, second.id, {"type": "text", "text": "B"}, {"y": 2})
         assert bare is not None
@@ -144,18 +143,21 @@ def test_edit_sets_its_time_and_keeps_the_position(room: Room) -> None:
     assert (message.at, message.metadata) == (first.at, {"x": 1})
     assert message.edited_at is not None
     assert message.edited_at > second.at
-    assert (bare[0].metadata, none[0].metadata) == ({"y": 2}, None)
-    assert [(signal.kind, signal.message) for signal in signals] == [(MESSAGE_UPDATED, message)]
+    assert (bare.metadata, none.metadata) == ({"y": 2}, None)
+    assert [(signal.kind, signal.message) for signal in signals] == [
+        (MESSAGE_UPDATED, message),
+        (MESSAGE_UPDATED, bare),
+        (MESSAGE_UPDATED, none),
+    ]
     assert room.texts() == ["A", "B"]
 
 
 def test_deleted_message_is_gone_and_signalled(room: Room) -> None:
     message = room.post("hello")
-    with room.chat.database.write() as connection:
-        signals = room.chat.messages.delete(connection, SCOPE, message.id)
-        assert signals is not None
+    with collecting(room.chat) as (connection, signals):
+        assert room.chat.messages.delete(connection, SCOPE, message.id)
         assert room.chat.messages.get(connection, SCOPE, message.id) is None
-        assert room.chat.messages.delete(connection, SCOPE, message.id) is None
+        assert not room.chat.messages.delete(connection, SCOPE, message.id)
     assert [(signal.kind, signal.data) for signal in signals] == [
         (MESSAGE_DELETED, {"id": message.id, "sender": room.ann.id})
     ]
@@ -247,8 +249,8 @@ def test_the_last_message_of_each_conversation(room: Room) -> None:
 
 
 def test_event_is_stored_apart_from_messages(room: Room) -> None:
-    with room.chat.database.write() as connection:
-        event, signals = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {"clicked": "buy"}, id="e1")
+    with collecting(room.chat) as (connection, signals):
+        event = room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {"clicked": "buy"}, id="e1")
         assert room.chat.events.get(connection, SCOPE, "e1") == event
         with pytest.raises(AlreadyExists):
             room.chat.events.create(connection, SCOPE, room.id, room.ann.id, {}, id="e1")
@@ -272,7 +274,7 @@ def test_what_a_view_does_in_one_transaction_is_done_or_not_done(room: Room) -> 
 
 
 def test_new_message_is_signalled(room: Room) -> None:
-    with room.chat.database.write() as connection:
+    with collecting(room.chat) as (connection, signals):
         posted = room.chat.messages.post(connection, SCOPE, room.id, Draft(room.ann.id, {"text": "x"}))
-    [signal] = posted.signals
+    [signal] = signals
     assert (signal.kind, signal.message, signal.position) == (MESSAGE_CREATED, posted.message, 1)

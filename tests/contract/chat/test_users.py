@@ -17,7 +17,7 @@ from cometbot.chat import (
     users,
 )
 from cometbot.errors import AlreadyExists, BadCursor, ChatError
-from tests.contract.chat.conftest import SCOPE, MakeChat, Room
+from tests.contract.chat.conftest import SCOPE, MakeChat, Room, collecting
 
 
 def test_a_new_user_has_an_id_and_what_was_said_of_it(chat: Chat) -> None:
@@ -103,12 +103,12 @@ def test_an_odd_id_is_nobodys(chat: Chat, odd: str) -> None:
     with chat.database.write() as connection:
         assert chat.users.get(connection, SCOPE, odd) is None
         assert chat.users.update(connection, SCOPE, odd, {"name": "x"}) is None
-        assert chat.users.delete(connection, SCOPE, odd) is None
+        assert not chat.users.delete(connection, SCOPE, odd)
         assert not chat.conversations.has_participant(connection, SCOPE, odd, odd)
         assert chat.conversations.get(connection, SCOPE, odd) is None
-        assert chat.conversations.delete(connection, SCOPE, odd) is None
+        assert not chat.conversations.delete(connection, SCOPE, odd)
         assert chat.messages.get(connection, SCOPE, odd) is None
-        assert chat.messages.delete(connection, SCOPE, odd) is None
+        assert not chat.messages.delete(connection, SCOPE, odd)
         assert chat.events.get(connection, SCOPE, odd) is None
         assert chat.files.get(connection, SCOPE, odd) is None
         assert chat.messages.list_newest(connection, SCOPE, odd).items == []
@@ -139,16 +139,15 @@ def test_deleting_a_user_removes_only_own_data(room: Room) -> None:
     with chat.database.write() as connection:
         chat.conversations.add_participant(connection, SCOPE, room.id, bob.id)
         own = chat.conversations.create(connection, SCOPE, bob.id)
-        event, _ = chat.events.create(connection, SCOPE, room.id, bob.id, {"clicked": 1})
+        event = chat.events.create(connection, SCOPE, room.id, bob.id, {"clicked": 1})
         upload = chat.files.receive(io.BytesIO(b"hello"), name="a.txt", limits={"file": 10})
         file = chat.files.save(connection, SCOPE, upload, bob.id)
     kept, gone = room.post("by ann"), room.post("by bob", by=bob.id)
     room.post("by a bot of the same name", by=bob.id, is_bot=True)
 
-    with chat.database.write() as connection:
-        signals = chat.users.delete(connection, SCOPE, bob.id)
+    with collecting(chat) as (connection, signals):
+        assert chat.users.delete(connection, SCOPE, bob.id)
 
-    assert signals is not None
     assert sorted((signal.kind, signal.topic.id) for signal in signals) == sorted(
         [(CONVERSATION_DELETED, own.id), (MESSAGE_DELETED, room.id), (PARTICIPANT_REMOVED, room.id)]
     )
@@ -171,10 +170,9 @@ def test_messages_of_deleted_user_go_in_batches(room: Room, monkeypatch: pytest.
         room.post(f"by bob {number}", by=bob.id)
     room.post("by ann")
 
-    with chat.database.write() as connection:
-        begun = chat.users.start_delete(connection, SCOPE, bob.id)
-        assert begun is not None
-        left, signals = begun
+    with collecting(chat) as (connection, signals):
+        left = chat.users.start_delete(connection, SCOPE, bob.id)
+        assert left is not None
         assert chat.users.get(connection, SCOPE, bob.id) is None
         assert chat.users.start_delete(connection, SCOPE, bob.id) is None
     assert signals == []
@@ -219,8 +217,8 @@ def test_channel_users_own_conversations_of_several_bots(chat: Chat) -> None:
         ]
         assert chat.conversations.get(connection, platform, theirs.id) == theirs
         assert chat.conversations.get(connection, Scope("platform", "a"), theirs.id) is None
-        signals = chat.users.delete(connection, platform, ann.id)
-        assert signals is not None
+    with collecting(chat) as (connection, signals):
+        assert chat.users.delete(connection, platform, ann.id)
         assert {signal.topic.id for signal in signals} == {ours.id, theirs.id}
 
 

@@ -92,13 +92,15 @@ class AdminApi:
 
     def _delete_chats(self, bot_id: str) -> None:
         """Delete all chats of a bot, in small batches, so that other transactions do not wait for them."""
-        chat, scope, is_finished = self.service.chat, bot_scope(bot_id), False
-        while not is_finished:
-            with self.service.database.write() as connection:
-                found = chat.conversations.list(connection, scope, limit=DELETE_BATCH_SIZE).items
-                signals = chat.delete_conversations(connection, found, delivery_records)
-            chat.feed.publish(signals)
-            is_finished = len(found) < DELETE_BATCH_SIZE
+        chat, scope = self.service.chat, bot_scope(bot_id)
+
+        def work(connection: Transaction) -> int:
+            found = chat.conversations.list(connection, scope, limit=DELETE_BATCH_SIZE).items
+            chat.delete_conversations(connection, found, delivery_records)
+            return len(found)
+
+        while chat.commit(work, timeout=None) == DELETE_BATCH_SIZE:
+            pass
 
     def _find_external_bot(self, bot_id: str) -> ListedBot:
         with self.service.database.read() as connection:

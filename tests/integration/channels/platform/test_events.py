@@ -306,9 +306,8 @@ def test_when_user_or_bot_is_removed_the_chats_go_from_the_page(site: Site, mari
         if way == "bot":
             site.admin.delete(f"admin-api/bot/{bot_id}")
         else:
-            with site.platform.database.write() as connection:
-                signals = site.platform.chat.users.delete(connection, ALL_BOTS, maria.id)
-            site.platform.chat.feed.publish(signals or [])
+            chat_server = site.platform.chat
+            chat_server.commit(lambda connection: chat_server.users.delete(connection, ALL_BOTS, maria.id))
         gone = stream.next("chat-removed")[1]
 
     assert gone == {"id": chat}

@@ -105,7 +105,7 @@ def test_nothing_of_a_removed_user_is_left_not_even_the_id(site: Site) -> None:
         assert delete_user(connection, site.platform.chat, maria.id)
     assert find_rows(site.platform.database, SECRET, maria.id) == []
     with site.platform.database.write() as connection:
-        assert delete_user(connection, site.platform.chat, maria.id) is None
+        assert not delete_user(connection, site.platform.chat, maria.id)
 
 
 def test_messages_sent_before_the_chat_existed_are_deleted(site: Site) -> None:
