@@ -13,9 +13,8 @@ from itertools import count
 from typing import Any
 
 import orjson
-import requests
 
-from cometbot.simulator.client import CallbackResponse, basic_auth, make_session, send
+from cometbot.simulator.client import CallbackResponse, Session, basic_auth, make_session, send
 from cometbot.simulator.world import World
 
 log = logging.getLogger(__name__)
@@ -129,7 +128,7 @@ class CallbackQueue:
             while batch := self._wait_for_batch(stop):
                 self._post_all(session, batch)
 
-    def _post_all(self, session: requests.Session, batch: list[Callback]) -> None:
+    def _post_all(self, session: Session, batch: list[Callback]) -> None:
         try:
             for callback in batch:
                 self._post(session, callback)
@@ -166,7 +165,7 @@ class CallbackQueue:
         shuffled = shuffle.random.sample(batch, len(batch))
         return shuffled if shuffled != batch else batch[::-1]
 
-    def _post(self, session: requests.Session, callback: Callback) -> None:
+    def _post(self, session: Session, callback: Callback) -> None:
         behaviour, body = self._world.behaviour, orjson.dumps(callback.body)
         answer = send(session, "POST", callback.url, body, callback.headers(), behaviour.callback_timeout)
         delays = self._world.behaviour.redeliver

@@ -13,6 +13,9 @@ import requests
 MAX_RESPONSE_BYTES = 64 * 1024
 BUTTON_TIMEOUT = 10.0
 
+Session = requests.Session
+"""A pool of connections."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallbackResponse:
@@ -24,9 +27,9 @@ class CallbackResponse:
     seconds: float = 0.0
 
 
-def make_session() -> requests.Session:
+def make_session() -> Session:
     """Return a session that ignores the proxy settings of the environment."""
-    session = requests.Session()
+    session = Session()
     session.trust_env = False
     return session
 
@@ -47,7 +50,7 @@ def basic_auth(username: str, password: str) -> str:
 
 
 def send(
-    session: requests.Session, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout: float
+    session: Session, method: str, url: str, body: bytes | None, headers: Mapping[str, str], timeout: float
 ) -> CallbackResponse:
     """Send one request and return the response. Never raises because of what the receiver does.
 
