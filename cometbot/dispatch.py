@@ -16,13 +16,14 @@ from typing import Any
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import RESERVED_PREFIX, Context, ReplySink, StateChange, to_json
+from cometbot.context import Context, ReplySink
 from cometbot.errors import BotError, LeaseLost
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Middleware
 from cometbot.messages import Message, Operation, to_messages
 from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
 from cometbot.routing import HandlerMatch, HandlerTable
+from cometbot.state import RESERVED_PREFIX, StateChange, to_json
 
 logger = logging.getLogger(__name__)
 

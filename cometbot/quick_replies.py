@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cometbot.context import RESERVED_PREFIX
 from cometbot.events import ActionEvent, MessageEvent
 from cometbot.matchers import normalize_text
 from cometbot.messages import Choice, Choices, Form, Message
+from cometbot.state import RESERVED_PREFIX
 
 QUICK_REPLIES_KEY = f"{RESERVED_PREFIX}offers"
 """The state key of a conversation's quick replies, in the form of :func:`serialize_quick_replies`."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from cometbot.bot import Bot
-from cometbot.context import StateChange
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, ConversationKey
 from cometbot.splitting import utf8_size
+from cometbot.state import StateChange
 
 Transaction: TypeAlias = Any
 """An open transaction of the store, which delivery and channels pass on to each other."""

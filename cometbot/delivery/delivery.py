@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, to_storable_key
-from cometbot.context import StateChange, to_json
 from cometbot.delivery.dead_letters import DeadLetters
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
 from cometbot.delivery.roles import owned_channels
@@ -26,6 +25,7 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
+from cometbot.state import StateChange, to_json
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.factory import database_from_url

@@ -11,7 +11,7 @@ from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
-from cometbot.context import RESERVED_PREFIX, ReplySink, StateChange
+from cometbot.context import ReplySink
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.stored_messages import StoredMessage, find_message
 from cometbot.dispatch import Outcome, dispatch
@@ -19,6 +19,7 @@ from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation
+from cometbot.state import RESERVED_PREFIX, StateChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from typing import ParamSpec, TypeAlias, TypeVar
 
 from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel
-from cometbot.context import StateChange
 from cometbot.errors import StoreBusy
+from cometbot.state import StateChange
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import Lease, ProcessRegistration

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
-from cometbot.context import StateChange
+from cometbot.state import StateChange
 from cometbot.store.database import Database
 from cometbot.store.tables import state
 

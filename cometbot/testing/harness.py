@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, MutableMapping
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.context import RESERVED_PREFIX, StateChange, check_state_key, to_json
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError
 from cometbot.messages import Message
 from cometbot.models import Conversation
 from cometbot.observer import Observer
+from cometbot.state import RESERVED_PREFIX, StateChange, check_state_key, to_json
 from cometbot.store.tables import conversations
 from cometbot.testing.fakes.base import Fake
 from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase

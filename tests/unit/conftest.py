@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cometbot import Bot, Context, Conversation, MessageEvent, User
-from cometbot.context import StateChange
 from cometbot.dispatch import Outcome, dispatch
 from cometbot.events import Event
 from cometbot.messages import Capabilities, Operation
+from cometbot.state import StateChange
 
 MARIA = User("maria", "Maria")
 DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "maria")

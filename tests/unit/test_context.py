@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from cometbot import ActionEvent, Attachment, Bot, BotError, Card, ContactEvent, Context, streaming
-from cometbot.context import State, StateChange
 from cometbot.errors import MessageError
 from cometbot.messages import Capabilities
 from cometbot.models import Mention
+from cometbot.state import State, StateChange
 
 OWNER = ("conversation", "o")
 

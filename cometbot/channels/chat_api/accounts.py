@@ -15,9 +15,9 @@ import time
 from cometbot.channels.chat_api.ids import CHANNEL
 from cometbot.channels.chat_api.keys import UserKey
 from cometbot.chat import Chat, ChatUser, Data, Scope
-from cometbot.context import StateChange
 from cometbot.errors import NotFound
 from cometbot.http.errors import HttpError
+from cometbot.state import StateChange
 from cometbot.store.database import Transaction
 from cometbot.store.state import StateTable
 

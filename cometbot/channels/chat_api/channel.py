@@ -18,11 +18,11 @@ from cometbot.channels.chat_api.publisher import Publisher
 from cometbot.channels.chat_api.removal import finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
-from cometbot.context import StateChange
 from cometbot.errors import MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Custom, Operation
 from cometbot.models import Conversation, User, check_recipient
+from cometbot.state import StateChange
 from cometbot.store.database import Transaction
 from cometbot.store.metadata import get_or_create_metadata
 from cometbot.text import replace_surrogates

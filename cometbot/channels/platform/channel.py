@@ -24,11 +24,11 @@ from cometbot.channels.platform.platform import STREAM_DELTA, Platform
 from cometbot.channels.platform.reply_merging import MergedReply
 from cometbot.channels.platform.typing_indicator import TypingIndicator
 from cometbot.chat import ChatConversation, ChatMessage, Draft, Topic
-from cometbot.context import StateChange
 from cometbot.errors import BotError, ChatError, FileTooLarge, NotFound, StorageFull, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Attachment, Conversation, User
+from cometbot.state import StateChange
 from cometbot.store.database import Transaction
 
 _DELTA_PART_SIZE = 400

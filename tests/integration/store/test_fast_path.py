@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot.bot import Bot
-from cometbot.context import StateChange
 from cometbot.delivery import Delivery
 from cometbot.errors import LeaseLost
+from cometbot.state import StateChange
 from cometbot.store.fast_path import AdvanceResult, FastPath
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
