@@ -18,8 +18,6 @@ from cometbot.state import State
 from cometbot.streaming import DeltaBuffer, PreviewThrottle
 from cometbot.text import replace_surrogates
 
-_LogAdapter = logging.LoggerAdapter
-
 
 class ReplySink(Protocol):
     """The backend of a context. Delivery implements it on top of the outbox; tests may replace it with a fake.
@@ -136,7 +134,7 @@ class Context:
         self.bot = bot
         self.event = event
         self.match: re.Match[str] | None = None
-        self.log: logging.LoggerAdapter[logging.Logger] = _LogAdapter(
+        self.log: logging.LoggerAdapter[logging.Logger] = logging.LoggerAdapter(
             logging.getLogger(f"cometbot.bot.{bot.name}"),
             {"event": event.key, "conversation": event.conversation.key_text},
         )

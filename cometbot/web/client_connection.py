@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import IO, Any
 
 from orjson import dumps
 
@@ -82,30 +82,27 @@ class ExpectContinueInput:
     closed then, because the server cannot know whether the client sends the body anyway.
     """
 
-    def __init__(self, source: Any, connection: socket.socket) -> None:
+    def __init__(self, source: IO[bytes], connection: socket.socket) -> None:
         self._source = source
         self._connection = connection
         self.is_continue_sent = False
 
     def read(self, *size: Any) -> bytes:
         """Return data like ``read`` of the server's own input."""
-        data: bytes = self._send_continue().read(*size)
-        return data
+        return self._send_continue().read(*size)
 
     def readline(self, *size: Any) -> bytes:
         """Return the next line."""
-        line: bytes = self._send_continue().readline(*size)
-        return line
+        return self._send_continue().readline(*size)
 
     def readlines(self, *hint: Any) -> list[bytes]:
         """Return the remaining lines."""
-        lines: list[bytes] = self._send_continue().readlines(*hint)
-        return lines
+        return self._send_continue().readlines(*hint)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._send_continue())
 
-    def _send_continue(self) -> Any:
+    def _send_continue(self) -> IO[bytes]:
         if not self.is_continue_sent:
             self.is_continue_sent = True
             self._connection.sendall(_CONTINUE)

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 LINGER_TIMEOUT = 2.0
 """Seconds without a byte from the client after which a half-closed connection is closed."""
@@ -18,6 +19,15 @@ MAX_UNREAD_SIZE = 16 * 1024 * 1024
 """Bytes that a client may still send, such as a body that was refused because of its Content-Length."""
 
 _CHUNK_SIZE = 64 * 1024
+
+
+@dataclass(slots=True)
+class _Closing:
+    """The state of a half-closed connection: when it is closed at the latest, and how much of it was discarded."""
+
+    idle_deadline: float
+    total_deadline: float
+    discarded_size: int = 0
 
 
 class LingeringCloser:
@@ -36,23 +46,17 @@ class LingeringCloser:
         self._poller = poller
         self._on_closed = on_closed
         self._limit = limit
-        self._idle_deadlines: dict[socket.socket, float] = {}
-        self._total_deadlines: dict[socket.socket, float] = {}
-        self._discarded_sizes: dict[socket.socket, int] = {}
+        self._closing: dict[socket.socket, _Closing] = {}
 
     def __len__(self) -> int:
-        return len(self._idle_deadlines)
+        return len(self._closing)
 
     def add(self, connection: socket.socket) -> None:
         """Half-close ``connection``, whose last response was sent, and close it when the client has."""
-        if len(self._idle_deadlines) >= self._limit:
-            self._close(next(iter(self._idle_deadlines)))
+        if len(self._closing) >= self._limit:
+            self._close(next(iter(self._closing)))
         now = time.monotonic()
-        self._idle_deadlines[connection], self._total_deadlines[connection] = (
-            now + LINGER_TIMEOUT,
-            now + TOTAL_LINGER_TIMEOUT,
-        )
-        self._discarded_sizes[connection] = 0
+        self._closing[connection] = _Closing(now + LINGER_TIMEOUT, now + TOTAL_LINGER_TIMEOUT)
         try:
             connection.setblocking(False)
             connection.shutdown(socket.SHUT_WR)
@@ -65,8 +69,9 @@ class LingeringCloser:
     def close_expired(self) -> None:
         """Close the connections whose timeout has passed."""
         now = time.monotonic()
-        for connection in [connection for connection, deadline in self._idle_deadlines.items() if deadline <= now]:
-            self._close(connection)
+        for connection, closing in list(self._closing.items()):
+            if closing.idle_deadline <= now:
+                self._close(connection)
 
     def _on_readable(self, connection: socket.socket) -> None:
         try:
@@ -75,13 +80,14 @@ class LingeringCloser:
             return
         except OSError:
             received = 0
-        self._idle_deadlines[connection] = min(time.monotonic() + LINGER_TIMEOUT, self._total_deadlines[connection])
-        self._discarded_sizes[connection] += received
-        if not received or self._discarded_sizes[connection] >= MAX_UNREAD_SIZE:
+        closing = self._closing[connection]
+        closing.idle_deadline = min(time.monotonic() + LINGER_TIMEOUT, closing.total_deadline)
+        closing.discarded_size += received
+        if not received or closing.discarded_size >= MAX_UNREAD_SIZE:
             self._close(connection)
 
     def _close(self, connection: socket.socket) -> None:
-        del self._idle_deadlines[connection], self._total_deadlines[connection], self._discarded_sizes[connection]
+        del self._closing[connection]
         with suppress(KeyError, ValueError):
             self._poller.unregister(connection)
         with suppress(OSError):

@@ -44,28 +44,17 @@ class Metrics(Observer):
         self._received = self._counter("cometbot_events_received", "Events received", RECEIVED)
         self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
-        self._recovered = Counter(
-            "cometbot_conversations_recovered",
-            "Conversations taken over from processes that died",
-            ("bot",),
-            registry=self._registry,
+        counter = functools.partial(Counter, registry=self._registry)
+        self._recovered = counter(
+            "cometbot_conversations_recovered", "Conversations taken over from processes that died", ("bot",)
         )
-        self._uploads_without_room = Counter(
-            "cometbot_uploads_without_room",
-            "Files refused because the file storage or the disk is full",
-            registry=self._registry,
+        self._uploads_without_room = counter(
+            "cometbot_uploads_without_room", "Files refused because the file storage or the disk is full"
         )
-        self._writes_without_room = Counter(
-            "cometbot_writes_without_room",
-            "Writes of users refused because the database or its disk is full",
-            registry=self._registry,
+        self._writes_without_room = counter(
+            "cometbot_writes_without_room", "Writes of users refused because the database or its disk is full"
         )
-        self._store_failures = Counter(
-            "cometbot_database_failures",
-            "Database errors that need a repair",
-            ("kind",),
-            registry=self._registry,
-        )
+        self._store_failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
         for kind in KINDS:
             self._store_failures.labels(kind)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
