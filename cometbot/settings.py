@@ -8,7 +8,7 @@ import hmac
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
@@ -514,52 +514,53 @@ def _check_pair(given: Mapping[str, str], stem: str, suffix: str = "") -> None:
         raise ConfigurationError(f"{present} is set and {missing[0]} is not; set both or neither")
 
 
+def _by_bot(given: Mapping[str, str], setting: str) -> dict[str, str]:
+    """Return the variables of single bots for ``setting``, by their suffix."""
+    suffixes = {name: name.removeprefix(f"{setting}__") for name in given if name.startswith(f"{setting}__")}
+    return {suffix: given[name] for name, suffix in suffixes.items() if re.fullmatch(r"[A-Z0-9_]+", suffix)}
+
+
 def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
-    pattern = re.compile(r"COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)__([A-Z0-9_]+)")
+    name = "COMETBOT_CALLBACK_USERNAME"
+    usernames, passwords = _by_bot(given, name), _by_bot(given, "COMETBOT_CALLBACK_PASSWORD")
     found = {}
-    for suffix in sorted({match[1] for name in given if (match := pattern.fullmatch(name))}):
+    for suffix in sorted({*usernames, *passwords}):
         _check_pair(given, "COMETBOT_CALLBACK", f"__{suffix}")
-        name = f"COMETBOT_CALLBACK_USERNAME__{suffix}"
-        username = _parse(name, given[name], _username)
-        found[suffix] = Credentials(username, Secret(given[f"COMETBOT_CALLBACK_PASSWORD__{suffix}"].strip()))
+        username = _parse(f"{name}__{suffix}", usernames[suffix], _username)
+        found[suffix] = Credentials(username, Secret(passwords[suffix].strip()))
     return found
 
 
 def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
-    pattern = re.compile(r"CHAT_API_ENCRYPTION_KEY__([A-Z0-9_]+)")
-    return {
-        match[1]: _parse(name, text, _strong_secret)
-        for name, text in given.items()
-        if (match := pattern.fullmatch(name))
-    }
+    name = "CHAT_API_ENCRYPTION_KEY"
+    keys = _by_bot(given, name)
+    return {suffix: _parse(f"{name}__{suffix}", text, _strong_secret) for suffix, text in keys.items()}
 
 
-def _weak_password_warnings(given: Mapping[str, str]) -> tuple[str, ...]:
-    """Return a warning for each password that is short enough to be guessed."""
+def _weak_password_warnings(given: Mapping[str, str]) -> Iterator[str]:
+    """Yield a warning for each password that is short enough to be guessed."""
     pattern = re.compile(
         r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_WEBHOOK_PASSWORD|CHAT_API_WEBHOOK_SECRET"
     )
-    weak = [name for name in sorted(given) if pattern.fullmatch(name) and is_weak(given[name].strip())]
-    return tuple(f"{name} {WEAK_SECRET_TEXT}" for name in weak)
+    for name in sorted(given):
+        if pattern.fullmatch(name) and is_weak(given[name].strip()):
+            yield f"{name} {WEAK_SECRET_TEXT}"
 
 
-def _unknown_setting_warnings(given: Mapping[str, str]) -> tuple[str, ...]:
+def _unknown_setting_warnings(given: Mapping[str, str]) -> Iterator[str]:
     known = [variable_name(setting) for setting in _parsers()]
     of_one_bot = re.compile(r"(?:COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)|CHAT_API_ENCRYPTION_KEY)__[A-Z0-9_]+")
     checked_elsewhere = (_TEST_PREFIX, *_PLATFORM_CONFIG_PREFIXES)
-    unknown = [
-        (name, _suggest(name, known, cutoff=0.9 if name.startswith(_GENERAL_PREFIXES) else 0.6))
-        for name in sorted(given)
-        if name not in known and not name.startswith(checked_elsewhere) and not of_one_bot.fullmatch(name)
-    ]
-    return tuple(
-        f"unknown setting {name} is ignored{suggestion}"
-        for name, suggestion in unknown
-        if suggestion or not name.startswith(_GENERAL_PREFIXES)
-    )
+    for name in sorted(given):
+        if name in known or name.startswith(checked_elsewhere) or of_one_bot.fullmatch(name):
+            continue
+        is_general = name.startswith(_GENERAL_PREFIXES)
+        suggestion = _suggest(name, known, cutoff=0.9 if is_general else 0.6)
+        if suggestion or not is_general:
+            yield f"unknown setting {name} is ignored{suggestion}"
 
 
-def _untrusted_socket_warning(values: Mapping[str, Any]) -> Iterable[str]:
+def _untrusted_socket_warning(values: Mapping[str, Any]) -> Iterator[str]:
     if values.get("bind", "").startswith("unix:") and "unix" not in values.get("trusted_proxies", ()):
         yield (
             "COMETBOT_BIND names a unix socket, whose callers have no address, so that limits count them together; "
@@ -567,15 +568,14 @@ def _untrusted_socket_warning(values: Mapping[str, Any]) -> Iterable[str]:
         )
 
 
-def _unknown_region_warning(values: Mapping[str, Any]) -> tuple[str, ...]:
+def _unknown_region_warning(values: Mapping[str, Any]) -> Iterator[str]:
     region = values.get("cometchat_region", "")
-    if not region or region in _KNOWN_REGIONS or values.get("cometchat_api_url"):
-        return ()
-    return (
-        f"COMETCHAT_REGION: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}"
-        f"{_suggest(region, _KNOWN_REGIONS) or '.'} "
-        "With a wrong region CometChat cannot be reached, and replies wait.",
-    )
+    if region and region not in _KNOWN_REGIONS and not values.get("cometchat_api_url"):
+        yield (
+            f"COMETCHAT_REGION: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}"
+            f"{_suggest(region, _KNOWN_REGIONS) or '.'} "
+            "With a wrong region CometChat cannot be reached, and replies wait."
+        )
 
 
 def _suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
