@@ -143,12 +143,11 @@ class HttpClient:
         as :class:`OutcomeUnknown`. The time for the DNS lookup is not limited.
         """
         _thread_state.is_sent = False
+        _thread_state.deadline = deadline = WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RDWR)
         try:
-            with WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RDWR) as deadline:
-                _thread_state.deadline = deadline
-                yield deadline
-                if deadline.expired:  # a response that was cut off may look complete
-                    raise TimeoutError
+            yield deadline
+            if deadline.expired:  # a response that was cut off may look complete
+                raise TimeoutError
         except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
             if self._is_unsent(error):
                 remedy = f"; {self._remedy}" if self._remedy else ""
@@ -160,6 +159,7 @@ class HttpClient:
             text = f"the connection to {self._peer} closed before the response was complete"
             raise OutcomeUnknown(f"{request_name}: {text} ({type(error).__name__})") from None
         finally:
+            deadline.cancel()
             _thread_state.deadline = None
 
     def _request(
@@ -311,45 +311,18 @@ class _PublicOnlyConnection:
             self._dns_host = name
 
 
-class _HTTPConnection(_DeadlineConnection, HTTPConnection):
-    pass
-
-
-class _HTTPSConnection(_DeadlineConnection, HTTPSConnection):
-    pass
-
-
-class _PublicHTTPConnection(_DeadlineConnection, _PublicOnlyConnection, HTTPConnection):
-    pass
-
-
-class _PublicHTTPSConnection(_DeadlineConnection, _PublicOnlyConnection, HTTPSConnection):
-    pass
-
-
-class _HTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-class _PublicHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PublicHTTPConnection
-
-
-class _PublicHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _PublicHTTPSConnection
+def _make_pool_class(pool: type[Any], connection: type[Any], mixins: tuple[type[Any], ...]) -> type[Any]:
+    connection_class = type(f"_{connection.__name__}", (*mixins, connection), {})
+    return type(f"_{pool.__name__}", (pool,), {"ConnectionCls": connection_class})
 
 
 class _Adapter(HTTPAdapter):
     def __init__(self, pool_size: int, *, allow_private: bool) -> None:
-        self._pools = (
-            {"http": _HTTPPool, "https": _HTTPSPool}
-            if allow_private
-            else {"http": _PublicHTTPPool, "https": _PublicHTTPSPool}
-        )
+        mixins = (_DeadlineConnection,) if allow_private else (_DeadlineConnection, _PublicOnlyConnection)
+        self._pools = {
+            "http": _make_pool_class(urllib3.HTTPConnectionPool, HTTPConnection, mixins),
+            "https": _make_pool_class(urllib3.HTTPSConnectionPool, HTTPSConnection, mixins),
+        }
         super().__init__(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:

@@ -40,7 +40,8 @@ class Deadline:
 
     def cancel(self, *_: object) -> None:
         """Cancel the deadline; the connections are not shut down after this returns."""
-        self._watchdog.discard(self)
+        with self._watchdog.lock:
+            self._watchdog.deadlines.discard(self)
 
     __exit__ = cancel
 
@@ -58,8 +59,8 @@ class SocketWatchdog:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._deadlines: set[Deadline] = set()
+        self.lock = threading.Lock()
+        self.deadlines: set[Deadline] = set()
 
     def start_deadline(self, seconds: float, *, direction: int = socket.SHUT_RDWR) -> Deadline:
         """Start watching a :class:`Deadline` of ``seconds`` from now, and return it for a ``with`` statement.
@@ -68,22 +69,17 @@ class SocketWatchdog:
         """
         self._thread.get()
         deadline = Deadline(self, time.monotonic() + seconds, direction)
-        with self._lock:
-            self._deadlines.add(deadline)
+        with self.lock:
+            self.deadlines.add(deadline)
         return deadline
 
     def add_socket(self, deadline: Deadline, connection: socket.socket) -> None:
         """Shut down ``connection`` when ``deadline`` passes, at once if it has passed already."""
-        with self._lock:
+        with self.lock:
             if connection not in deadline.sockets:
                 deadline.sockets.append(connection)
             if deadline.expired:
                 shutdown_socket(connection, deadline.direction)
-
-    def discard(self, deadline: Deadline) -> None:
-        """Stop watching ``deadline``; after this returns, no connection is shut down for it."""
-        with self._lock:
-            self._deadlines.discard(deadline)
 
     def _start(self) -> threading.Thread:
         self._reset()
@@ -94,16 +90,16 @@ class SocketWatchdog:
     def _run(self) -> None:
         while True:
             time.sleep(_CHECK_INTERVAL)
-            if not self._deadlines:
+            if not self.deadlines:
                 continue
-            with self._lock:
+            with self.lock:
                 now = time.monotonic()
-                for deadline in [deadline for deadline in self._deadlines if deadline.at <= now]:
+                for deadline in [deadline for deadline in self.deadlines if deadline.at <= now]:
                     self._expire(deadline)
 
     def _expire(self, deadline: Deadline) -> None:
         deadline.expired = True
-        self._deadlines.discard(deadline)
+        self.deadlines.discard(deadline)
         for connection in deadline.sockets:
             shutdown_socket(connection, deadline.direction)
 
