@@ -87,6 +87,7 @@ class CallbackViews:
         self._bots = dict(delivery.bots)
         self._uids = {name: uid.lower() for name, uid in uids.items()}
         self._by_uid = {uid: self._bots[name] for name, uid in self._uids.items()}
+        self._by_any_id = {**self._bots, **self._by_uid}
         self._credentials = BasicCredentials(settings.credentials)
         shared = settings.webhook_credentials
         self._webhook_credentials = BasicCredentials({_WEBHOOK: shared} if shared else {})
@@ -124,7 +125,7 @@ class CallbackViews:
         found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials, bot)
         payload, body = self._read_payload(environ)
         uid = find_id(payload.get("bot"))
-        named = self._find_bot(uid)
+        named = self._by_any_id.get(uid.lower())
         if uid and named is not found:
             belongs = f"/cometchat/{named.name}" if named else "another URL, if it is served here at all"
             raise HttpError(
@@ -144,7 +145,7 @@ class CallbackViews:
         uid = find_id(payload.get("bot"))
         if not uid and len(self._bots) > 1:
             return self._ignore("", "it names no bot")
-        found = self._find_bot(uid) if uid else next(iter(self._bots.values()))
+        found = self._by_any_id.get(uid.lower()) if uid else next(iter(self._bots.values()))
         if found is None:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(uid)} is served here")
         if found.name in self._credentials and not self._credentials.matches(found.name, header):
@@ -221,10 +222,6 @@ class CallbackViews:
                 403, "AUTH_ERR_INVALID_APPID", f"the app {quote_value(app_id)} is not the one that is served here"
             )
         return payload, body
-
-    def _find_bot(self, name: object) -> Bot | None:
-        uid = str(name).lower()
-        return self._by_uid.get(uid) or self._bots.get(uid)
 
     def _store_payload(self, bot: Bot, payload: dict[str, Any], body: bytes) -> RawResponse:
         if self._is_disapproved(payload):

@@ -233,7 +233,8 @@ class CometChatChannel(Channel):
         self._client.close()
 
     def _execute(self, sending: OutgoingRequest, timeout: float) -> str:
-        payload, uid = sending.payload, self.get_uid(sending.conversation.bot)
+        payload, bot = sending.payload, sending.conversation.bot
+        uid = self._uids.get(bot, bot)
         operation = payload["op"]
         if operation in ("send", "thread"):
             body = {**payload["body"], "muid": sending.client_id}
