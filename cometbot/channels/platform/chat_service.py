@@ -11,7 +11,7 @@ import orjson
 
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.platform import serializers, validators
-from cometbot.channels.platform.config import Limits
+from cometbot.channels.platform.config import Limits, ReloadableConfig
 from cometbot.channels.platform.errors import ApiError, bot_not_found, chat_not_found, unauthorized
 from cometbot.channels.platform.ids import (
     ACCOUNT,
@@ -23,11 +23,12 @@ from cometbot.channels.platform.ids import (
     new_chat_id,
     webhook_conversation,
 )
-from cometbot.channels.platform.platform import CHAT_CREATED, MAX_CHATS_PER_BOT, Platform
+from cometbot.channels.platform.platform import CHAT_CREATED, MAX_CHATS_PER_BOT, BotDirectory
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, ListedBot, PostResult, Topic
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.models import Conversation
+from cometbot.observer import Observer
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 from cometbot.store.state import StateTable
 
@@ -49,15 +50,25 @@ class ChatService:
     users' data raise :class:`StorageFull` if there is no room.
     """
 
-    def __init__(self, platform: Platform, delivery: DeliveryService) -> None:
-        self.chat = platform.chat
-        self.database = platform.database
-        self.directory = platform.directory
-        self.config = platform.config
+    def __init__(
+        self,
+        chat: Chat,
+        directory: BotDirectory,
+        config: ReloadableConfig,
+        delivery: DeliveryService,
+        observer: Observer,
+        *,
+        message_rate: int,
+        signup_rate: int,
+    ) -> None:
+        self.chat = chat
+        self.database = chat.database
+        self.directory = directory
+        self.config = config
         self._delivery = delivery
-        self._observer = platform.observer
-        self._message_rates = RateLimiter(platform.settings.message_rate, 60)
-        self._signup_rates = RateLimiter(platform.settings.signup_rate, 3600)
+        self._observer = observer
+        self._message_rates = RateLimiter(message_rate, 60)
+        self._signup_rates = RateLimiter(signup_rate, 3600)
 
     @property
     def limits(self) -> Limits:

@@ -29,7 +29,15 @@ from cometbot.http.rate_limiter import RateLimiter
 def make_blueprint(platform: Platform, delivery: DeliveryService) -> flask.Blueprint:
     """Return ``/v1/client-api``, ``/v1/bot-api``, ``/v1/admin-api``, ``/static``, and the web chat at ``/``."""
     settings, observer = platform.settings, platform.observer
-    service = ChatService(platform, delivery)
+    service = ChatService(
+        platform.chat,
+        platform.directory,
+        platform.config,
+        delivery,
+        observer,
+        message_rate=settings.message_rate,
+        signup_rate=settings.signup_rate,
+    )
     sessions = Sessions(platform.chat, platform.config, lambda: platform.token_signer, settings.is_secure)
     bodies = BodyReader(platform.config, settings.body_timeout)
     request_rates = RateLimiter(settings.request_rate, 60)
