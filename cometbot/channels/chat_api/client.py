@@ -121,18 +121,17 @@ class ChatClient:
         self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
     ) -> ApiUser:
         """Return the user of the key, created if necessary and updated with the given fields."""
-        body = _user_fields(name, picture_url, profile)
-        return self._get_object(ApiUser, "user", "getOrCreateUser", body=body)
+        return self._get_object(ApiUser, "getOrCreateUser", body=_user_fields(name, picture_url, profile))
 
     def get_user(self) -> ApiUser:
         """Return the user of the key."""
-        return self._get_object(ApiUser, "user", "getUser")
+        return self._get_object(ApiUser, "getUser")
 
     def update_user(
         self, *, name: str | None = None, picture_url: str | None = None, profile: str | None = None
     ) -> ApiUser:
         """Update the given fields of the user of the key, and return the user."""
-        return self._get_object(ApiUser, "user", "updateUser", body=_user_fields(name, picture_url, profile))
+        return self._get_object(ApiUser, "updateUser", body=_user_fields(name, picture_url, profile))
 
     def delete_user(self) -> None:
         """Delete the user of the key permanently."""
@@ -144,16 +143,15 @@ class ChatClient:
         Raises :class:`Rejected` with the code ``AlreadyExists`` if the id is taken.
         """
         body = {"id": conversation_id} if conversation_id else {}
-        return self._get_object(ApiConversation, "conversation", "createConversation", body=body)
+        return self._get_object(ApiConversation, "createConversation", body=body)
 
     def get_or_create_conversation(self, conversation_id: str) -> ApiConversation:
         """Return this user's own conversation with this id, created if necessary."""
-        body = {"id": conversation_id}
-        return self._get_object(ApiConversation, "conversation", "getOrCreateConversation", body=body)
+        return self._get_object(ApiConversation, "getOrCreateConversation", body={"id": conversation_id})
 
     def get_conversation(self, conversation_id: str) -> ApiConversation:
         """Return a conversation in which this user participates."""
-        return self._get_object(ApiConversation, "conversation", "getConversation", {"id": conversation_id})
+        return self._get_object(ApiConversation, "getConversation", {"id": conversation_id})
 
     def delete_conversation(self, conversation_id: str) -> None:
         """Delete a conversation of this user and its messages permanently."""
@@ -170,12 +168,12 @@ class ChatClient:
     def add_participant(self, conversation_id: str, user_id: str) -> ApiUser:
         """Add a user to a conversation that this user owns, and return the added user."""
         ids = {"conversationId": conversation_id}
-        return self._get_object(ApiUser, "participant", "addParticipant", ids, body={"userId": user_id})
+        return self._get_object(ApiUser, "addParticipant", ids, body={"userId": user_id})
 
     def get_participant(self, conversation_id: str, user_id: str) -> ApiUser:
         """Return a participant of a conversation that this user owns."""
         ids = {"conversationId": conversation_id, "userId": user_id}
-        return self._get_object(ApiUser, "participant", "getParticipant", ids)
+        return self._get_object(ApiUser, "getParticipant", ids)
 
     def remove_participant(self, conversation_id: str, user_id: str) -> None:
         """Remove a user from a conversation that this user owns."""
@@ -192,11 +190,11 @@ class ChatClient:
         body: dict[str, Any] = {"conversationId": conversation_id, "payload": dict(payload)}
         if metadata is not None:
             body["metadata"] = dict(metadata)
-        return self._get_object(ApiMessage, "message", "createMessage", body=body)
+        return self._get_object(ApiMessage, "createMessage", body=body)
 
     def get_message(self, message_id: str) -> ApiMessage:
         """Return a message by its id."""
-        return self._get_object(ApiMessage, "message", "getMessage", {"id": message_id})
+        return self._get_object(ApiMessage, "getMessage", {"id": message_id})
 
     def delete_message(self, message_id: str) -> None:
         """Delete a message that this user sent."""
@@ -205,11 +203,11 @@ class ChatClient:
     def create_event(self, conversation_id: str, payload: Mapping[str, Any]) -> ApiEvent:
         """Send an event, which the bot receives as a custom event and not as a message."""
         body = {"conversationId": conversation_id, "payload": dict(payload)}
-        return self._get_object(ApiEvent, "event", "createEvent", body=body)
+        return self._get_object(ApiEvent, "createEvent", body=body)
 
     def get_event(self, event_id: str) -> ApiEvent:
         """Return an event by its id."""
-        return self._get_object(ApiEvent, "event", "getEvent", {"id": event_id})
+        return self._get_object(ApiEvent, "getEvent", {"id": event_id})
 
     def every(self, page: Callable[[str], Page[T]]) -> Iterator[T]:
         """Yield all items of a list, page by page: ``client.every(client.list_conversations)``."""
@@ -254,16 +252,10 @@ class ChatClient:
         return Page(found[items], found["meta"].get("nextToken", ""))
 
     def _get_object(
-        self,
-        kind: type[T],
-        member: str,
-        name: str,
-        ids: Mapping[str, str] | None = None,
-        *,
-        body: Mapping[str, Any] | None = None,
+        self, kind: type[T], name: str, ids: Mapping[str, str] | None = None, *, body: Mapping[str, Any] | None = None
     ) -> T:
-        found = self._call(name, ids, body=body)[member]
-        assert isinstance(found, kind), "the schema makes nothing else of it"
+        """Return the object in the response: the schema has loaded exactly one of this ``kind``."""
+        [found] = [value for value in self._call(name, ids, body=body).values() if isinstance(value, kind)]
         return found
 
     def _call(

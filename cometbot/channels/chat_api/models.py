@@ -108,19 +108,21 @@ class EventCreated(Signal):
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantAdded(Signal):
-    """A user was added to the conversation."""
+class ParticipantSignal(Signal):
+    """A change of who takes part in the conversation."""
 
     conversation_id: str
     participant_id: str
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantRemoved(Signal):
-    """A user was removed from the conversation."""
+class ParticipantAdded(ParticipantSignal):
+    """A user was added to the conversation."""
 
-    conversation_id: str
-    participant_id: str
+
+@dataclass(frozen=True, slots=True)
+class ParticipantRemoved(ParticipantSignal):
+    """A user was removed from the conversation."""
 
 
 @dataclass(frozen=True, slots=True)

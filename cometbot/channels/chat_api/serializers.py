@@ -37,18 +37,17 @@ def format_timestamp(milliseconds: int) -> str:
 
 def to_user(user: ChatUser) -> JsonObject:
     """Return the JSON of a user, who may be a participant."""
-    dates = {"createdAt": format_timestamp(user.created_at), "updatedAt": format_timestamp(user.updated_at)}
     shown = {name: value for name, value in user.data.items() if name != ACCOUNT_FIELD}
-    return {"id": user.id, **shown, **dates}
+    return {"id": user.id, **shown, **_dates(user)}
 
 
 def to_conversation(conversation: ChatConversation) -> JsonObject:
     """Return the JSON of a conversation."""
-    dates = {
-        "createdAt": format_timestamp(conversation.created_at),
-        "updatedAt": format_timestamp(conversation.updated_at),
-    }
-    return {"id": conversation.id, **dates}
+    return {"id": conversation.id, **_dates(conversation)}
+
+
+def _dates(stored: ChatUser | ChatConversation) -> JsonObject:
+    return {"createdAt": format_timestamp(stored.created_at), "updatedAt": format_timestamp(stored.updated_at)}
 
 
 def to_message(message: ChatMessage) -> JsonObject:
