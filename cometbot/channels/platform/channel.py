@@ -73,9 +73,10 @@ class PlatformChannel(Channel):
         """
         if group or not user:
             raise BotError("the platform has no groups: a conversation is with a user")
+        new = conversation_of(bot.name, new_chat_id(user), user)
         with self.platform.database.read() as connection:
-            chat = self._find_newest_chat(connection, bot.name, user)
-        return conversation_of(bot.name, chat.id if chat else new_chat_id(user), user)
+            chat = self._find_chat(connection, new)
+        return conversation_of(bot.name, chat.id, user) if chat else new
 
     def parse(self, incoming: IncomingEvent) -> Event:
         return parsing.parse(incoming, self.platform.settings.base_url)
@@ -153,18 +154,18 @@ class PlatformChannel(Channel):
         operation = sending.payload.get("op")
         if operation == "delete":
             return self._delete_message(connection, sending)
-        if self._is_deleted(connection, sending.conversation):
+        chat = self._find_chat(connection, sending.conversation)
+        if chat is None and not _is_new(sending.conversation):
             self._chat.erase_deleted(connection, [sending.conversation])
             operation = None
         if operation is None:
             # Nothing is sent, but an id is returned: the bot may use it to edit or delete the message later.
             return sending.client_id
-        return (
-            self._send_message(connection, sending) if operation == "send" else self._edit_message(connection, sending)
-        )
+        if operation == "send":
+            return self._send_message(connection, sending, chat or self._create_chat(connection, sending.conversation))
+        return self._edit_message(connection, sending)
 
-    def _send_message(self, connection: Transaction, sending: OutgoingRequest) -> str:
-        chat = self._load_chat(connection, sending.conversation)
+    def _send_message(self, connection: Transaction, sending: OutgoingRequest, chat: ChatConversation) -> str:
         payload = sending.payload
         if self._merges_replies and (known := self._find_sent(connection, sending)) is not None:
             return known
@@ -201,14 +202,14 @@ class PlatformChannel(Channel):
 
     def _find_sent(self, connection: Transaction, sending: OutgoingRequest) -> str | None:
         conversation = sending.conversation
-        if conversation.id.startswith(NEW_CHAT_PREFIX):  # a newer chat may exist by now
+        if _is_new(conversation):  # a newer chat may exist by now
             known = self._chat.messages.find_by_owner(
                 connection, bot_scope(conversation.bot), conversation.target, sending.client_id
             )
             return known.id if known else None
-        if self._is_deleted(connection, conversation):
+        chat = self._find_chat(connection, conversation)
+        if chat is None:
             return None
-        chat = self._load_chat(connection, conversation)
         known = self._chat.messages.find_by_client_id(connection, chat.scope, chat.id, sending.client_id)
         if known is not None:
             return known.id
@@ -246,44 +247,43 @@ class PlatformChannel(Channel):
         """Return the message that a request refers to, and the index of the part."""
         message_id, part = MergedReply.split_part_id(_target_id(sending))
         message = self._chat.messages.get(connection, bot_scope(sending.conversation.bot), message_id)
-        if message is None or message.conversation != self._load_chat(connection, sending.conversation).id:
+        chat = self._find_chat(connection, sending.conversation)
+        if message is None or chat is None or message.conversation != chat.id:
             text = f"there is no message {_target_id(sending)} in this chat"
             raise NotFound(text, code="message_not_found", status=404)
         return message, part
 
-    def _load_chat(self, connection: Transaction, conversation: Conversation) -> ChatConversation:
+    def _find_chat(self, connection: Transaction, conversation: Conversation) -> ChatConversation | None:
+        """Return a chat, or the newest one of a user to whom the bot wrote before there was one; None if it is gone."""
         scope = bot_scope(conversation.bot)
-        if conversation.id.startswith(NEW_CHAT_PREFIX):
-            found = self._find_newest_chat(connection, conversation.bot, conversation.target)
-            if found is None and self._chat.users.get(connection, ALL_BOTS, conversation.target):
-                found = self._chat.conversations.create(connection, scope, conversation.target)
-        else:
-            found = self._chat.conversations.get(connection, scope, conversation.id)
-        if found is None:
-            raise NotFound("there is no such chat or user any more", code="chat_not_found", status=404)
-        return found
+        if not _is_new(conversation):
+            return self._chat.conversations.get(connection, scope, conversation.id)
+        owned = self._chat.conversations.list_owned(connection, scope, conversation.target, limit=1)
+        return next(iter(owned.items), None)
 
-    def _is_deleted(self, connection: Transaction, conversation: Conversation) -> bool:
-        """Return whether the chat was stored once and does not exist any more."""
-        if conversation.id.startswith(NEW_CHAT_PREFIX):
-            return False
-        return self._chat.conversations.get(connection, bot_scope(conversation.bot), conversation.id) is None
+    def _create_chat(self, connection: Transaction, conversation: Conversation) -> ChatConversation:
+        """Create the chat for a bot's first message to a user. Raises :class:`NotFound` if there is no such user."""
+        if self._chat.users.get(connection, ALL_BOTS, conversation.target) is None:
+            raise NotFound("there is no such chat or user any more", code="chat_not_found", status=404)
+        return self._chat.conversations.create(connection, bot_scope(conversation.bot), conversation.target)
 
     def _still_exists(self, connection: Transaction, change: StateChange) -> bool:
         """Return whether the user or chat that owns the changed state still exists."""
         bot, named = change.owner.split("/", 3)[2:]
         if change.scope == "user":
             return self._chat.users.get_for_update(connection, ALL_BOTS, named) is not None
-        return not self._is_deleted(connection, conversation_of(bot, named, ""))
-
-    def _find_newest_chat(self, connection: Transaction, bot: str, user: str) -> ChatConversation | None:
-        owned = self._chat.conversations.list_owned(connection, bot_scope(bot), user, limit=1)
-        return next(iter(owned.items), None)
+        conversation = conversation_of(bot, named, "")
+        return _is_new(conversation) or self._find_chat(connection, conversation) is not None
 
 
 def chat_topic(conversation: Conversation) -> Topic:
     """Return the topic of a chat's signals."""
     return Topic(CHANNEL, conversation.bot, conversation.id)
+
+
+def _is_new(conversation: Conversation) -> bool:
+    """Return whether the conversation is with a user who had no chat when the bot wrote."""
+    return conversation.id.startswith(NEW_CHAT_PREFIX)
 
 
 def _target_id(sending: OutgoingRequest) -> str:
