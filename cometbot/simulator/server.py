@@ -92,24 +92,24 @@ class KeepAliveHandler(WSGIRequestHandler):
     def _send_stream(self, status: str, headers: Iterable[tuple[str, str]], chunks: Iterable[bytes]) -> None:
         """Send a response chunk by chunk until it ends, then close the connection."""
         self.close_connection = True
-        self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
-        for name, value in headers:
-            self.send_header(name, value)
-        self.end_headers()
+        self._send_head(status, headers)
         for chunk in chunks:
             self.wfile.write(chunk)
             self.wfile.flush()
 
     def _send_response(self, status: str, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        if self.command == "HEAD":
+            self._send_head(status, headers)
+            return
+        others = [(name, value) for name, value in headers if name.lower() != "content-length"]
+        self._send_head(status, [*others, ("Content-Length", str(len(body)))])
+        self.wfile.write(body)
+
+    def _send_head(self, status: str, headers: Iterable[tuple[str, str]]) -> None:
         self.send_response(HTTPStatus(int(status.split(maxsplit=1)[0])))
         for name, value in headers:
-            if name.lower() != "content-length" or self.command == "HEAD":
-                self.send_header(name, value)
-        if self.command != "HEAD":
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
 
 
 def _parse_length(text: str) -> int:
