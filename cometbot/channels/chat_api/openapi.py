@@ -49,7 +49,6 @@ def _build_document() -> JsonObject:
     spec = APISpec("Chat API", "1.0.0", "3.0.3", plugins=[plugin], info={"description": _API_DESCRIPTION})
     assert plugin.converter is not None
     plugin.converter.add_attribute_function(_describe_payload)  # type: ignore[no-untyped-call]
-    plugin.map_to_openapi_type(schemas.AwareDateTime, "string", "date-time")  # type: ignore[no-untyped-call]
     plugin.map_to_openapi_type(schemas.StrictNumber, "number", None)  # type: ignore[no-untyped-call]
     plugin.map_to_openapi_type(schemas.StrictBoolean, "boolean", None)  # type: ignore[no-untyped-call]
     spec.components.security_scheme(_KEY_SCHEME, {"type": "apiKey", "in": "header", "name": "x-user-key"})

@@ -55,20 +55,6 @@ class StrictBoolean(fields.Field[bool]):
         return value
 
 
-class AwareDateTime(fields.Field[datetime]):
-    """An ISO 8601 time with a time zone, which every date of the API has."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> datetime:
-        try:
-            # ``fromisoformat`` accepts Z since Python 3.11.
-            found = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", value))
-        except (TypeError, ValueError):
-            raise ValidationError("Not a valid datetime.") from None
-        if found.tzinfo is None:
-            raise ValidationError("Not a valid aware datetime.")
-        return found
-
-
 class PayloadField(fields.Field[dict[str, Any]]):
     """A payload of one of ``kinds`` (schemas by their ``type``). It is validated and returned unchanged."""
 
@@ -223,7 +209,7 @@ _FIELDS: dict[Any, Callable[..., fields.Field[Any]]] = {
     bool: StrictBoolean,
     bool | None: StrictBoolean,
     float: StrictNumber,
-    datetime: AwareDateTime,
+    datetime: fields.AwareDateTime,
     Mapping[str, Any]: fields.Dict,
 }
 """The field for each type of a model's attribute; models that are part of others are added."""
