@@ -307,13 +307,13 @@ def add_rows(candidate: Cometbot, waiting: int, old: int, days: float = 1.0) -> 
     )  # fmt: skip
     body = candidate.incoming(0).body
     at = time.time() - days * 86400
-    lanes = f"'fake/test/{BOT}/late-' || (n / 10)"
-    columns = "channel, account, bot, event_key, lane, sender, body, received_at"
+    keys = f"'fake/test/{BOT}/late-' || (n / 10)"
+    columns = "channel, account, bot, event_key, conversation_key, sender, body, received_at"
     statements = [
-        (f"INSERT INTO mailbox ({columns}) SELECT 'fake', 'test', '{BOT}', 'late:' || n, {lanes}, 'u', :body, :at "
+        (f"INSERT INTO mailbox ({columns}) SELECT 'fake', 'test', '{BOT}', 'late:' || n, {keys}, 'u', :body, :at "
          f"FROM {numbers}", waiting),
-        ("INSERT INTO conversations (lane, channel, account, bot, conversation, target, is_group, mail) "
-         f"SELECT DISTINCT {lanes}, 'fake', 'test', '{BOT}', 'late-' || (n / 10), 'late-' || (n / 10), false, true "
+        ("INSERT INTO conversations (conversation_key, channel, account, bot, conversation, target, is_group, mail) "
+         f"SELECT DISTINCT {keys}, 'fake', 'test', '{BOT}', 'late-' || (n / 10), 'late-' || (n / 10), false, true "
          f"FROM {numbers}", waiting),
         (f"INSERT INTO mailbox ({columns}, state, ended_at) SELECT 'fake', 'test', '{BOT}', 'old:' || n, "
          f"'fake/test/{BOT}/old-' || (n % 20000), 'u', :body, :at, 'done', :at FROM {numbers}", old),

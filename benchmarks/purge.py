@@ -73,12 +73,14 @@ def _add_old_messages(database: Path, count: int) -> int:
     numbers = "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < ?) "
     conversation_key = f"'cometchat/app/{BOT}/old-' || (n % 20000)"
     mail = (
-        "INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at, state, ended_at) "
+        "INSERT INTO mailbox "
+        "(channel, account, bot, event_key, conversation_key, sender, body, received_at, state, ended_at) "
         f"{numbers} SELECT 'cometchat', 'app', '{BOT}', 'message:' || n, {conversation_key}, 'user-' || (n % 20000), "
         "?, ?, 'done', ? FROM s"
     )
     replies = (
-        "INSERT INTO outbox (event, generation, ordinal, part, lane, payload, client_id, state, created_at, ended_at) "
+        "INSERT INTO outbox "
+        "(event, generation, ordinal, part, conversation_key, payload, client_id, state, created_at, ended_at) "
         f"{numbers} SELECT 'm' || (1000000 + n), 0, 0, 0, {conversation_key}, ?, 'cb-m' || n || '-0-0-0-0123456789ab', "
         "'sent', ?, ? FROM s"
     )

@@ -1,8 +1,8 @@
 """Count the Python calls of one message inside ``cometbot``, and list the functions that it goes through.
 
 A text message goes through the application in this process: the callback's POST (Basic Auth, ``after_message``), the
-inbox on SQLite, a handler that replies once, the POST to the Send Bot Message API (a stub), the reply recorded as sent.
-All settings have their defaults. Counting ends when the worker waits for work again.
+mailbox on SQLite, a handler that replies once, the POST to the Send Bot Message API (a stub), the reply recorded as
+sent. All settings have their defaults. Counting ends when the worker waits for work again.
 
 A call is a "call" event of :func:`sys.setprofile` for a function of ``cometbot``. A generator counts each time it
 resumes, a comprehension where Python runs it as a function, a class body never. Only two threads are counted: the one

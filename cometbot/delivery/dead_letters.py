@@ -93,7 +93,7 @@ def _from_mailbox_row(row: sa.RowMapping) -> DeadLetter:
         id=f"m{row['seq']}",
         bot=row["bot"],
         channel=row["channel"],
-        conversation=row["lane"].split("/", 3)[3],
+        conversation=row["conversation_key"].split("/", 3)[3],
         event=row["event_key"],
         error=row["error"] or "",
         at=row["received_at"],

@@ -135,7 +135,7 @@ class _PublisherThread:
             for lock, (queue, key) in jobs_by_lock.items():
                 job = app.configure_task(TASK_NAME, queue=queue, queueing_lock=lock)
                 with suppress(exceptions.AlreadyEnqueued):
-                    job.defer(lane=key)
+                    job.defer(conversation_key=key)
 
 
 class ProcrastinateEngine(Engine):
@@ -244,12 +244,14 @@ class ProcrastinateEngine(Engine):
         task = app.task(name=f"cometbot.{name}", queue=queue, queueing_lock=f"cometbot.{name}", pass_context=False)(do)
         app.periodic(cron=_cron_expression(interval))(task)
 
-    async def _run_job(self, lane: str) -> None:
+    async def _run_job(self, conversation_key: str) -> None:
         """Process one conversation in its own thread, so that the job can end without it."""
         if self._is_stopping:
             return
         run = ConversationJob()
-        thread = threading.Thread(target=self._process_in_thread, args=(run, lane), name="cometbot-runner", daemon=True)
+        thread = threading.Thread(
+            target=self._process_in_thread, args=(run, conversation_key), name="cometbot-runner", daemon=True
+        )
         thread.start()
         await run.ended.wait()
 

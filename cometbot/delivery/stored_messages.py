@@ -83,7 +83,7 @@ def find_message(store: DeliveryStore, message_id: str) -> StoredMessage:
         raise DeliveryError(_describe_invalid_id(message_id))
     query = (
         sa.select(mailbox, conversations.c.conversation, conversations.c.target, conversations.c.is_group)
-        .join(conversations, conversations.c.lane == mailbox.c.lane)
+        .join(conversations, conversations.c.conversation_key == mailbox.c.conversation_key)
         .where(mailbox.c.seq == int(match[1]))
     )
     with store.database.read() as connection:

@@ -47,18 +47,22 @@ def _discarded_values(table: sa.Table, of: str) -> dict[str, Any]:
 
 
 _delete_idle_conversation = sa.delete(conversations).where(
-    conversations.c.lane == bound("key"), conversations.c.token.is_(None)
+    conversations.c.conversation_key == bound("key"), conversations.c.token.is_(None)
 )
-_clear_target = sa.update(conversations).where(conversations.c.lane == bound("key")).values(target="")
+_clear_target = sa.update(conversations).where(conversations.c.conversation_key == bound("key")).values(target="")
 _EMPTY_BODY = {"body": b"", "sender": ""}
 _clear_unfinished_messages = (
     sa.update(mailbox)
-    .where(mailbox.c.lane == bound("key"), _unfinished_messages)
+    .where(mailbox.c.conversation_key == bound("key"), _unfinished_messages)
     .values(**_discarded_values(mailbox, WAITING), **_EMPTY_BODY)
 )
 _clear_finished_messages = (
     sa.update(mailbox)
-    .where(mailbox.c.lane == bound("key"), _finished_messages, sa.or_(mailbox.c.body != b"", mailbox.c.state == DEAD))
+    .where(
+        mailbox.c.conversation_key == bound("key"),
+        _finished_messages,
+        sa.or_(mailbox.c.body != b"", mailbox.c.state == DEAD),
+    )
     .values(**_discarded_values(mailbox, DEAD), **_EMPTY_BODY)
 )
 _clear_message = (
@@ -79,10 +83,10 @@ _clear_message = (
     )
 )
 _select_unfinished_replies = sa.select(outbox.c.id, outbox.c.payload).where(
-    outbox.c.lane == bound("key"), _unfinished_replies
+    outbox.c.conversation_key == bound("key"), _unfinished_replies
 )
 _select_dead_replies = sa.select(outbox.c.id, outbox.c.payload).where(
-    outbox.c.lane == bound("key"), _finished_replies, outbox.c.state == DEAD
+    outbox.c.conversation_key == bound("key"), _finished_replies, outbox.c.state == DEAD
 )
 _discard_reply = (
     sa.update(outbox)
@@ -97,21 +101,27 @@ _discard_reply = (
 )
 _clear_sent_replies = (
     sa.update(outbox)
-    .where(outbox.c.lane == bound("key"), _finished_replies, outbox.c.state != DEAD, outbox.c.payload != _EMPTY)
+    .where(
+        outbox.c.conversation_key == bound("key"), _finished_replies, outbox.c.state != DEAD, outbox.c.payload != _EMPTY
+    )
     .values(payload=_EMPTY, error=None)
 )
 _discarded = {"state": DISCARDED, "ended_at": bound("now", type_=sa.Double)}
 _discard_unfinished_messages = (
-    sa.update(mailbox).where(mailbox.c.lane == bound("key"), _unfinished_messages).values(_discarded)
+    sa.update(mailbox).where(mailbox.c.conversation_key == bound("key"), _unfinished_messages).values(_discarded)
 )
 _discard_unfinished_replies = (
-    sa.update(outbox).where(outbox.c.lane == bound("key"), _unfinished_replies).values(_discarded)
+    sa.update(outbox).where(outbox.c.conversation_key == bound("key"), _unfinished_replies).values(_discarded)
 )
-_delete_unfinished_replies = sa.delete(outbox).where(outbox.c.lane == bound("key"), _unfinished_replies)
-_delete_finished_replies = sa.delete(outbox).where(outbox.c.lane == bound("key"), _finished_replies)
-_lock_conversation = sa.select(conversations.c.lane).where(conversations.c.lane == bound("key")).with_for_update()
+_delete_unfinished_replies = sa.delete(outbox).where(outbox.c.conversation_key == bound("key"), _unfinished_replies)
+_delete_finished_replies = sa.delete(outbox).where(outbox.c.conversation_key == bound("key"), _finished_replies)
+_lock_conversation = (
+    sa.select(conversations.c.conversation_key)
+    .where(conversations.c.conversation_key == bound("key"))
+    .with_for_update()
+)
 _select_next_bot = sa.select(sa.func.min(conversations.c.bot)).where(conversations.c.bot > bound("last"))
-_select_keys_by_target = sa.select(conversations.c.lane).where(
+_select_keys_by_target = sa.select(conversations.c.conversation_key).where(
     conversations.c.bot == bound("of"),
     conversations.c.target == bound("whom"),
     conversations.c.channel == bound("ch"),

@@ -26,13 +26,15 @@ from cometbot.store.outbox import SENDING, Draft, Outbox, OutboxMessage, SendRes
 from cometbot.store.tables import PENDING_MESSAGE, PENDING_REPLY
 from cometbot.store.throttles import account_key
 
-_HELD_LEASE = "SELECT FROM conversations WHERE lane = :key AND token = :held FOR UPDATE"
-_OTHER_MESSAGE = (
-    f"SELECT seq FROM mailbox WHERE lane = :key AND {PENDING_MESSAGE} AND seq IS DISTINCT FROM CAST(:row AS bigint)"
-)
-_OTHER_REPLY = (
-    f"SELECT FROM outbox WHERE lane = :key AND {PENDING_REPLY} AND id IS DISTINCT FROM CAST(:reply AS bigint)"
-)
+_HELD_LEASE = "SELECT FROM conversations WHERE conversation_key = :key AND token = :held FOR UPDATE"
+_OTHER_MESSAGE = f"""
+    SELECT seq FROM mailbox
+    WHERE conversation_key = :key AND {PENDING_MESSAGE} AND seq IS DISTINCT FROM CAST(:row AS bigint)
+"""
+_OTHER_REPLY = f"""
+    SELECT FROM outbox
+    WHERE conversation_key = :key AND {PENDING_REPLY} AND id IS DISTINCT FROM CAST(:reply AS bigint)
+"""
 _FINISH_MESSAGE = """
     UPDATE mailbox SET state = 'done', ended_at = CAST(:now AS float8), handler = CAST(:by AS text), error = NULL,
         due_at = NULL
@@ -49,7 +51,7 @@ _START_NEXT_MESSAGE = f"""
 _claim = sa.text(f"""
     WITH held AS (
         UPDATE conversations SET token = :token, process = :process, mail = false, due_at = NULL
-        WHERE lane = :key AND token IS NULL
+        WHERE conversation_key = :key AND token IS NULL
         RETURNING channel, account, bot, conversation, target, is_group
     ), begun AS ({_START_NEXT_MESSAGE})
     SELECT held.*, begun.* FROM held LEFT JOIN begun ON true
@@ -61,9 +63,9 @@ _advance = sa.text(f"""
         WHERE id = CAST(:reply AS bigint) AND EXISTS (SELECT FROM held)
     ), ended AS ({_FINISH_MESSAGE} AND EXISTS (SELECT FROM held)), begun AS ({_START_NEXT_MESSAGE}), released AS (
         UPDATE conversations SET token = NULL, process = NULL, due_at = NULL
-        WHERE lane = :key AND token = :held AND NOT mail
+        WHERE conversation_key = :key AND token = :held AND NOT mail
             AND NOT EXISTS ({_OTHER_MESSAGE}) AND NOT EXISTS ({_OTHER_REPLY})
-        RETURNING lane
+        RETURNING conversation_key
     )
     SELECT (SELECT count(*) FROM held), (SELECT count(*) FROM released), begun.*
     FROM (SELECT) AS one LEFT JOIN begun ON true
@@ -71,15 +73,16 @@ _advance = sa.text(f"""
 _finish_with_reply = sa.text(f"""
     WITH held AS ({_HELD_LEASE}), said AS (
         INSERT INTO outbox (
-            event, generation, ordinal, part, lane, payload, client_id, target, state, created_at, began_at
+            event, generation, ordinal, part, conversation_key, payload, client_id, target, state, created_at, began_at
         )
         SELECT :event, CAST(:generation AS integer), CAST(:ordinal AS integer), CAST(:part AS integer), :key, :payload,
             :client_id, CAST(:target AS integer), :state, CAST(:created_at AS float8), CAST(:began_at AS float8)
-        WHERE EXISTS (SELECT FROM held) AND NOT EXISTS (SELECT FROM outbox WHERE lane = :key AND {PENDING_REPLY})
+        WHERE EXISTS (SELECT FROM held)
+            AND NOT EXISTS (SELECT FROM outbox WHERE conversation_key = :key AND {PENDING_REPLY})
             AND NOT EXISTS (SELECT FROM pauses WHERE account = :account)
         ON CONFLICT DO NOTHING
-        RETURNING id, event, generation, ordinal, part, lane, payload, client_id, target, state, attempts, created_at,
-            began_at, due_at, platform_id
+        RETURNING id, event, generation, ordinal, part, conversation_key, payload, client_id, target, state, attempts,
+            created_at, began_at, due_at, platform_id
     ), ended AS ({_FINISH_MESSAGE} AND EXISTS (SELECT FROM said))
     SELECT * FROM said
 """)

@@ -36,7 +36,7 @@ _holder_is_alive = sa.exists().where(
     processes.c.token == conversations.c.process, processes.c.lease_until > bound("now")
 )
 _is_free = sa.or_(conversations.c.token.is_(None), sa.not_(_holder_is_alive))
-_is_held = (conversations.c.lane == bound("key"), conversations.c.token == bound("held"))
+_is_held = (conversations.c.conversation_key == bound("key"), conversations.c.token == bound("held"))
 
 # Literally the condition of the index "conversations_undone", or SQLite does not use it.
 _has_pending_work = sa.text(
@@ -51,24 +51,24 @@ _lease_values = {
 }
 _claim_free = (
     sa.update(conversations)
-    .where(conversations.c.lane == bound("key"), conversations.c.token.is_(None))
+    .where(conversations.c.conversation_key == bound("key"), conversations.c.token.is_(None))
     .values(_lease_values)
     .returning(*conversation_columns)
 )
 _find_dead_holder = sa.select(conversations.c.token).where(
-    conversations.c.lane == bound("key"), conversations.c.token.is_not(None), sa.not_(_holder_is_alive)
+    conversations.c.conversation_key == bound("key"), conversations.c.token.is_not(None), sa.not_(_holder_is_alive)
 )
 # By its token: a statement that waits for the row would apply the old result of `_holder_is_alive` to a newer holder.
 _claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).returning(*conversation_columns)
 _clear_mail = sa.update(conversations).where(*_is_held).values(mail=False)
-_check = sa.select(conversations.c.lane).where(*_is_held).with_for_update()
-_select_held = sa.select(conversations.c.lane).where(*_is_held)
+_check = sa.select(conversations.c.conversation_key).where(*_is_held).with_for_update()
+_select_held = sa.select(conversations.c.conversation_key).where(*_is_held)
 _release_idle = (
     sa.update(conversations)
     .where(
         *_is_held,
-        sa.not_(sa.exists().where(mailbox.c.lane == bound("key"), in_state(mailbox, PENDING_MESSAGE))),
-        sa.not_(sa.exists().where(outbox.c.lane == bound("key"), in_state(outbox, PENDING_REPLY))),
+        sa.not_(sa.exists().where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE))),
+        sa.not_(sa.exists().where(outbox.c.conversation_key == bound("key"), in_state(outbox, PENDING_REPLY))),
     )
     .values(token=None, process=None, due_at=None, mail=False)
 )
@@ -82,16 +82,16 @@ _release = (
         mail=sa.or_(conversations.c.mail, bound("more", type_=sa.Boolean)),
     )
 )
-_held_by = sa.select(conversations.c.lane, conversations.c.token).where(
+_held_by = sa.select(conversations.c.conversation_key, conversations.c.token).where(
     conversations.c.process == bound("who"), conversations.c.token.is_not(None), _has_pending_work
 )
-_set_mail = sa.update(conversations).where(conversations.c.lane == bound("key")).values(mail=True)
-_holder = sa.select(conversations.c.process).where(conversations.c.lane == bound("lane"))
+_set_mail = sa.update(conversations).where(conversations.c.conversation_key == bound("key")).values(mail=True)
+_holder = sa.select(conversations.c.process).where(conversations.c.conversation_key == bound("conversation_key"))
 _find_alive_process = sa.select(processes.c.token).where(
     processes.c.token == bound("who"), processes.c.lease_until > bound("now")
 )
 _abandoned = (
-    sa.select(conversations.c.lane)
+    sa.select(conversations.c.conversation_key)
     .where(
         _has_pending_work,
         sa.or_(conversations.c.due_at.is_(None), conversations.c.due_at <= bound("now")),
@@ -104,7 +104,9 @@ _abandoned = (
     .limit(bound("most"))
 )
 _abandoned_in_channels = _abandoned.where(conversations.c.channel.in_(bound("channels", expanding=True)))
-_has_replies = sa.exists().where(outbox.c.lane == conversations.c.lane, in_state(outbox, PENDING_REPLY))
+_has_replies = sa.exists().where(
+    outbox.c.conversation_key == conversations.c.conversation_key, in_state(outbox, PENDING_REPLY)
+)
 _abandoned_by_role = _abandoned.where(
     sa.or_(
         conversations.c.channel.in_(bound("channels", expanding=True)),
@@ -112,14 +114,14 @@ _abandoned_by_role = _abandoned.where(
         sa.and_(conversations.c.channel.in_(bound("only_sent", expanding=True)), _has_replies),
     )
 )
-_any_pending = sa.select(conversations.c.lane).where(_has_pending_work).limit(1)
+_any_pending = sa.select(conversations.c.conversation_key).where(_has_pending_work).limit(1)
 _old_message = sa.exists().where(
-    mailbox.c.lane == conversations.c.lane,
+    mailbox.c.conversation_key == conversations.c.conversation_key,
     in_state(mailbox, PENDING_MESSAGE),
     mailbox.c.received_at < bound("before"),
 )
 _old_reply = sa.exists().where(
-    outbox.c.lane == conversations.c.lane,
+    outbox.c.conversation_key == conversations.c.conversation_key,
     in_state(outbox, PENDING_REPLY),
     outbox.c.created_at < bound("before"),
 )
@@ -130,7 +132,7 @@ _is_late = sa.or_(
 _stuck = sa.select(conversations.c.bot).where(_has_pending_work, _is_free, _is_late).limit(bound("most")).subquery()
 _count_stuck = sa.select(_stuck.c.bot, sa.func.count()).group_by(_stuck.c.bot)
 _delete_expired = sa.delete(processes).where(processes.c.lease_until < bound("before"))
-_conversation = sa.select(*conversation_columns).where(conversations.c.lane == bound("key"))
+_conversation = sa.select(*conversation_columns).where(conversations.c.conversation_key == bound("key"))
 _by_target = sa.select(*conversation_columns).where(
     conversations.c.bot == bound("b"),
     conversations.c.target == bound("t"),
@@ -222,7 +224,11 @@ class ProcessRegistration:
             if not lost:
                 return []
             with self._database.write(durable=False) as connection:
-                return [lane for lane, token in lost if leases.release_token(connection, lane, token)]
+                return [
+                    conversation_key
+                    for conversation_key, token in lost
+                    if leases.release_token(connection, conversation_key, token)
+                ]
         except BaseException:
             self._uncertain.set()
             raise
@@ -243,16 +249,16 @@ class Leases:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        names = ("lane", *CONVERSATION_COLUMNS)
+        names = ("conversation_key", *CONVERSATION_COLUMNS)
         row: dict[str, Any] = {name: bound(name) for name in names}
         insert = database.insert(conversations).values(**row, mail=True)
         # If the conversation is known and marked, its row is locked (on PostgreSQL) and not written again.
         mark_pending = insert.on_conflict_do_update(
-            index_elements=["lane"], set_={"mail": True}, where=sa.not_(conversations.c.mail)
+            index_elements=["conversation_key"], set_={"mail": True}, where=sa.not_(conversations.c.mail)
         ).returning(conversations.c.process)
         self._upsert_pending = database.prepare(mark_pending)
         remember = database.insert(conversations).values(**row, mail=False)
-        self._insert = database.prepare(remember.on_conflict_do_nothing(index_elements=["lane"]))
+        self._insert = database.prepare(remember.on_conflict_do_nothing(index_elements=["conversation_key"]))
         self._holder = database.prepare(_holder)
         self._find_alive_process = database.prepare(_find_alive_process)
         self._claim_free = database.prepare(_claim_free)
@@ -423,7 +429,7 @@ class Leases:
 def _row_values(conversation: Conversation) -> dict[str, Any]:
     return {
         **conversation.key._asdict(),
-        "lane": conversation.key_text,
+        "conversation_key": conversation.key_text,
         "target": conversation.target,
         "is_group": conversation.is_group,
     }

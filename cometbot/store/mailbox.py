@@ -47,7 +47,7 @@ _get_oldest = (
         mailbox.c.generation,
         mailbox.c.due_at,
     )
-    .where(mailbox.c.lane == bound("key"), in_state(mailbox, PENDING_MESSAGE))
+    .where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE))
     .order_by(mailbox.c.seq)
     .limit(1)
 )
@@ -58,12 +58,12 @@ _start = (
 )
 _oldest_seq = (
     sa.select(mailbox.c.seq)
-    .where(mailbox.c.lane == bound("key"), in_state(mailbox, PENDING_MESSAGE))
+    .where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE))
     .order_by(mailbox.c.seq)
     .limit(1)
     .scalar_subquery()
 )
-_has_pending_reply = sa.exists().where(outbox.c.lane == bound("key"), in_state(outbox, PENDING_REPLY))
+_has_pending_reply = sa.exists().where(outbox.c.conversation_key == bound("key"), in_state(outbox, PENDING_REPLY))
 _start_oldest = (
     sa.update(mailbox)
     .where(
@@ -102,7 +102,7 @@ _postpone = (
 )
 _find_conversation = (
     sa.select(*conversation_columns)
-    .join(mailbox, mailbox.c.lane == conversations.c.lane)
+    .join(mailbox, mailbox.c.conversation_key == conversations.c.conversation_key)
     .where(
         mailbox.c.channel == bound("channel"),
         mailbox.c.account == bound("account"),
@@ -156,7 +156,7 @@ class Mailbox:
     def __init__(self, database: Database, state: StateTable) -> None:
         self._database = database
         self._state = state
-        names = ("channel", "account", "bot", "event_key", "lane", "sender", "body", "received_at")
+        names = ("channel", "account", "bot", "event_key", "conversation_key", "sender", "body", "received_at")
         insert = database.insert(mailbox).values({name: bound(name) for name in names})
         self._insert = database.prepare(
             insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"])
@@ -181,7 +181,7 @@ class Mailbox:
             "account": key.account,
             "bot": key.bot,
             "event_key": incoming.key,
-            "lane": incoming.conversation.key_text,
+            "conversation_key": incoming.conversation.key_text,
             "sender": incoming.sender,
             "body": incoming.body,
             "received_at": self._database.clock(),
@@ -248,7 +248,7 @@ class Mailbox:
         """
         change = sa.update(mailbox).where(mailbox.c.seq == seq, mailbox.c.state == DEAD)
         fresh = change.values(state=WAITING, attempts=0, failures=0, due_at=None, ended_at=None)
-        return connection.execute(fresh.returning(mailbox.c.lane)).scalar()
+        return connection.execute(fresh.returning(mailbox.c.conversation_key)).scalar()
 
     def discard(self, connection: Connection, seq: int) -> bool:
         """Discard a dead letter. Return False if it is none."""

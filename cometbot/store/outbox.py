@@ -39,7 +39,7 @@ _STORED_COLUMNS = (
     "generation",
     "ordinal",
     "part",
-    "lane",
+    "conversation_key",
     "payload",
     "client_id",
     "target",
@@ -53,7 +53,7 @@ _columns = (
     outbox.c.generation,
     outbox.c.ordinal,
     outbox.c.part,
-    outbox.c.lane,
+    outbox.c.conversation_key,
     outbox.c.payload,
     outbox.c.client_id,
     outbox.c.target,
@@ -65,7 +65,9 @@ _columns = (
     outbox.c.platform_id,
 )
 _is_pending = in_state(outbox, PENDING_REPLY)
-_get_next = sa.select(*_columns).where(outbox.c.lane == bound("key"), _is_pending).order_by(outbox.c.id).limit(1)
+_get_next = (
+    sa.select(*_columns).where(outbox.c.conversation_key == bound("key"), _is_pending).order_by(outbox.c.id).limit(1)
+)
 _list_for_event = (
     sa.select(*_columns)
     .where(outbox.c.event == bound("ev"), outbox.c.generation == bound("gen"))
@@ -92,17 +94,21 @@ _get_target_id = sa.select(outbox.c.platform_id).where(
     outbox.c.ordinal == bound("nth"),
     outbox.c.part == 0,
 )
-_conversation_keys_of_sent = sa.select(outbox.c.lane).where(outbox.c.platform_id == bound("named"))
+_conversation_keys_of_sent = sa.select(outbox.c.conversation_key).where(outbox.c.platform_id == bound("named"))
 _conversation_of_sent = sa.select(conversations).where(
-    conversations.c.lane == bound("key"),
+    conversations.c.conversation_key == bound("key"),
     conversations.c.channel == bound("ch"),
     conversations.c.account == bound("acc"),
 )
-_count_dead = sa.select(outbox.c.lane, sa.func.count()).where(in_state(outbox, IS_DEAD)).group_by(outbox.c.lane)
+_count_dead = (
+    sa.select(outbox.c.conversation_key, sa.func.count())
+    .where(in_state(outbox, IS_DEAD))
+    .group_by(outbox.c.conversation_key)
+)
 
 _dead = (
     sa.select(outbox, conversations.c.bot, conversations.c.channel, conversations.c.conversation)
-    .join(conversations, conversations.c.lane == outbox.c.lane)
+    .join(conversations, conversations.c.conversation_key == outbox.c.conversation_key)
     .where(in_state(outbox, IS_DEAD))
 )
 
@@ -240,7 +246,7 @@ class Outbox:
             "generation": draft.generation,
             "ordinal": draft.ordinal,
             "part": part,
-            "lane": draft.conversation.key_text,
+            "conversation_key": draft.conversation.key_text,
             "payload": json.dumps(payload),
             "client_id": f"cb-{draft.event}-{draft.generation}-{draft.ordinal}-{part}-{secrets.token_hex(6)}",
             "target": draft.target,
@@ -317,7 +323,7 @@ class Outbox:
         change = sa.update(outbox).where(outbox.c.id == row, outbox.c.state == DEAD)
         now = self._database.clock()
         fresh = change.values(state=UNKNOWN, attempts=0, due_at=None, ended_at=None, created_at=now)
-        return connection.execute(fresh.returning(outbox.c.lane)).scalar()
+        return connection.execute(fresh.returning(outbox.c.conversation_key)).scalar()
 
     def discard(self, connection: Connection, row: int) -> bool:
         """Discard a dead reply for good. Return False if it is none."""

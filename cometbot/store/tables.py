@@ -69,7 +69,7 @@ mailbox = Table(
     "mailbox",
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=True),
-    *_texts("channel", "account", "bot", "event_key", "lane", "sender"),
+    *_texts("channel", "account", "bot", "event_key", "conversation_key", "sender"),
     Column("body", LargeBinary, nullable=False),
     Column("received_at", Double, nullable=False),
     Column("state", Text, nullable=False, server_default=WAITING),
@@ -83,15 +83,15 @@ mailbox = Table(
     UniqueConstraint("channel", "account", "bot", "event_key", name="mailbox_event"),
     sqlite_autoincrement=True,
 )
-_index("mailbox_undone", mailbox, "lane", "seq", where=PENDING_MESSAGE)
+_index("mailbox_undone", mailbox, "conversation_key", "seq", where=PENDING_MESSAGE)
 _index("mailbox_dead", mailbox, "seq", where=IS_DEAD)
 _index("mailbox_ended", mailbox, "ended_at", where=ENDED_MESSAGE)
-_index("mailbox_kept", mailbox, "lane", where=KEPT_MESSAGE)
+_index("mailbox_kept", mailbox, "conversation_key", where=KEPT_MESSAGE)
 
 conversations = Table(
     "conversations",
     metadata,
-    Column("lane", Text, primary_key=True),
+    Column("conversation_key", Text, primary_key=True),
     *_texts("channel", "account", "bot", "conversation", "target"),
     Column("is_group", Boolean, nullable=False),
     Column("mail", Boolean, nullable=False, server_default=false()),
@@ -99,7 +99,9 @@ conversations = Table(
     Column("process", Text),
     Column("due_at", Double),
 )
-_index("conversations_undone", conversations, "lane", where="mail OR token IS NOT NULL OR due_at IS NOT NULL")
+_index(
+    "conversations_undone", conversations, "conversation_key", where="mail OR token IS NOT NULL OR due_at IS NOT NULL"
+)
 _index("conversations_target", conversations, "bot", "target")
 
 CONVERSATION_COLUMNS = ("channel", "account", "bot", "conversation", "target", "is_group")
@@ -115,7 +117,7 @@ outbox = Table(
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("ordinal", Integer, nullable=False),
     Column("part", Integer, nullable=False),
-    *_texts("lane", "payload", "client_id"),
+    *_texts("conversation_key", "payload", "client_id"),
     Column("target", Integer),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
@@ -128,10 +130,10 @@ outbox = Table(
     UniqueConstraint("event", "generation", "ordinal", "part", name="outbox_ordinal"),
     sqlite_autoincrement=True,
 )
-_index("outbox_undone", outbox, "lane", "id", where=PENDING_REPLY)
+_index("outbox_undone", outbox, "conversation_key", "id", where=PENDING_REPLY)
 _index("outbox_dead", outbox, "id", where=IS_DEAD)
 _index("outbox_ended", outbox, "ended_at", where=ENDED_REPLY)
-_index("outbox_kept", outbox, "lane", where=KEPT_REPLY)
+_index("outbox_kept", outbox, "conversation_key", where=KEPT_REPLY)
 _index("outbox_platform_id", outbox, "platform_id", where="platform_id IS NOT NULL")
 
 pauses = Table(

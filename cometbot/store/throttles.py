@@ -26,7 +26,7 @@ _start_trial = (
 # Only the throttle that was tried, not one that another process set in the meantime.
 _clear = sa.delete(pauses).where(pauses.c.account == bound("key"), pauses.c.reason == _TRIAL_REASON)
 
-_waiting_conversations = sa.select(conversations.c.lane).where(
+_waiting_conversations = sa.select(conversations.c.conversation_key).where(
     conversations.c.channel == bound("ch"),
     conversations.c.account == bound("acc"),
     conversations.c.due_at.is_not(None),
@@ -34,7 +34,7 @@ _waiting_conversations = sa.select(conversations.c.lane).where(
 # A locked row belongs to a runner, which checks the throttle itself; waiting for the lock could cause a deadlock.
 _resume_waiting = (
     sa.update(conversations)
-    .where(conversations.c.lane.in_(_waiting_conversations.with_for_update(skip_locked=True)))
+    .where(conversations.c.conversation_key.in_(_waiting_conversations.with_for_update(skip_locked=True)))
     .values(due_at=bound("now"))
 )
 

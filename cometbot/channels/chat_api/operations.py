@@ -355,7 +355,7 @@ class Operations:
     def _enqueue_incoming(
         self, connection: Transaction, request: ApiRequest, conversation_id: str, key: str, body: JsonObject
     ) -> str:
-        """Store the caller's message or event in the bot's inbox.
+        """Store the caller's message or event in the bot's mailbox.
 
         Return the key of the conversation of which delivery must be notified, or "" if it has stored the same before.
         Raises :class:`HttpError` if the caller no longer participates.

@@ -32,12 +32,12 @@ _OVERLAP_PERIOD = 3600.0
 _MAX_KNOWN_KEYS = 20_000
 _POSTPONED_TIMEOUT = 24 * 3600.0
 """Seconds for which a postponed chat is requested again. Its messages arrive out of order, so later replies would make
-no sense; and the inbox remembers only for a limited time what it received before a restart.
+no sense; and the mailbox remembers only for a limited time what it received before a restart.
 """
 
 
 class Ingester:
-    """Stores the CLI's events in the inbox, each of them once.
+    """Stores the CLI's events in the mailbox, each of them once.
 
     :meth:`run_startup` and :meth:`handle_event` are a connection's ``startup`` and ``on_event``. ``send_command`` sends
     commands from :meth:`handle_event`, for as long after a start-up as :class:`GapRecovery` needs it. The watermark, up

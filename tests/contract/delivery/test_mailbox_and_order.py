@@ -139,7 +139,7 @@ def test_lost_notification_is_found_by_the_sweep(harness: Harness) -> None:
 
 
 def test_message_stored_during_release_is_not_lost(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every message is put at the very moment that the lane is about to find its mailbox empty."""
+    """Every message is put at the very moment that the runner is about to find its mailbox empty."""
     echo(harness)
     delivery = harness.start_process()
     store = delivery.store

@@ -393,7 +393,7 @@ def test_message_to_another_conversation_uses_its_lease(harness: Harness) -> Non
     def watch(sending: Any, *, timeout: float) -> str:
         with delivery.database.read() as connection:
             token = connection.execute(
-                conversations.select().where(conversations.c.lane == str(sending.conversation.key))
+                conversations.select().where(conversations.c.conversation_key == str(sending.conversation.key))
             ).one()
         leases.append(f"{sending.conversation.id} {'held' if token.token else 'free'}")
         return send(sending, timeout=timeout)

@@ -24,7 +24,14 @@ def processes(harness: Harness) -> tuple[Delivery, Delivery]:
     first, second = harness.start_process(start=False), harness.start_process(start=False)
     with first.database.write() as connection:
         ended = {"state": "done", "ended_at": first.database.clock() - 30 * 86400, "received_at": 0.0}
-        row = {"channel": "fake", "account": "test", "bot": "helpdesk", "lane": "x", "sender": "u", "body": b"{}"}
+        row = {
+            "channel": "fake",
+            "account": "test",
+            "bot": "helpdesk",
+            "conversation_key": "x",
+            "sender": "u",
+            "body": b"{}",
+        }
         rows = [{**row, **ended, "event_key": f"old:{number}"} for number in range(OLD)]
         connection.execute(mailbox.insert(), rows)
     return first, second

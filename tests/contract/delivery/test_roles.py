@@ -234,7 +234,7 @@ def test_conversations_of_an_unknown_channel_are_left_alone(harness: Harness) ->
     without = harness.start_process()
     storing = harness.start_process(start=False, channels=[other])
     assert storing.enqueue(other.incoming(harness.bot, "for the other channel"))
-    without.notify(str(list_conversations(storing)[0].lane))
+    without.notify(str(list_conversations(storing)[0].conversation_key))
     harness.enqueue(without, "for this channel")
     harness.channel.wait_for(lambda: harness.channel.texts() == ["echo for this channel"])
     time.sleep(1.3)  # more than a sweep

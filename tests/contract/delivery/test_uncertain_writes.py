@@ -85,8 +85,10 @@ def test_failed_release_does_not_block_the_conversation(harness: Harness, monkey
     def fail_once(*given: object) -> None:
         if not failures:
             failures.append("once")
-            lane = threading.current_thread().name
-            outage.fail_once(lambda returned: returned == "relaxed write" and threading.current_thread().name == lane)
+            conversation_key = threading.current_thread().name
+            outage.fail_once(
+                lambda returned: returned == "relaxed write" and threading.current_thread().name == conversation_key
+            )
             raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(delivery.observer, "handled", fail_once)

@@ -99,7 +99,9 @@ def make_bot() -> Bot:
 def parse_stored(running: AppRuntime, name: str) -> int:
     """Read every stored message as a worker would, and return how many there are."""
     delivery = running.delivery
-    joined = sa.select(mailbox, conversations).join(conversations, mailbox.c.lane == conversations.c.lane)
+    joined = sa.select(mailbox, conversations).join(
+        conversations, mailbox.c.conversation_key == conversations.c.conversation_key
+    )
     with delivery.database.read() as connection:
         rows = connection.execute(joined).mappings().all()
     names = ("channel", "account", "bot", "conversation", "target", "is_group")

@@ -88,13 +88,13 @@ def test_what_bots_remember_goes_with_its_user_and_its_chat(site: Site, maria: P
         person.send_message(where, "remember")
         person.wait_message(where, "noted")
     maria.call_api("DELETE", f"client-api/chat/{chat}")
-    lane = "platform/platform/helpdesk"
-    assert remembered(site) == sorted([f"{lane}/{item}" for item in (maria.id, tom.id, other, toms)])
+    conversation_key = "platform/platform/helpdesk"
+    assert remembered(site) == sorted([f"{conversation_key}/{item}" for item in (maria.id, tom.id, other, toms)])
 
     call("users", "remove", maria.id)
-    assert remembered(site) == sorted([f"{lane}/{item}" for item in (tom.id, toms)])
+    assert remembered(site) == sorted([f"{conversation_key}/{item}" for item in (tom.id, toms)])
     call("chats", "remove", toms)
-    assert remembered(site) == [f"{lane}/{tom.id}"]
+    assert remembered(site) == [f"{conversation_key}/{tom.id}"]
 
 
 @pytest.mark.parametrize("what", ["users", "chats"])

@@ -17,9 +17,9 @@ from cometbot.delivery import Delivery
 from cometbot.testing.fake_channel import FakeChannel
 
 _COUNT_JOBS = """
-CREATE TABLE deferred (lane text);
+CREATE TABLE deferred (conversation_key text);
 CREATE FUNCTION count_job() RETURNS trigger LANGUAGE plpgsql AS
-$$ BEGIN INSERT INTO deferred VALUES (NEW.args->>'lane'); RETURN NEW; END $$;
+$$ BEGIN INSERT INTO deferred VALUES (NEW.args->>'conversation_key'); RETURN NEW; END $$;
 CREATE TRIGGER count_jobs AFTER INSERT ON procrastinate_jobs FOR EACH ROW
 WHEN (NEW.task_name = 'cometbot.process_conversation') EXECUTE FUNCTION count_job();
 """
@@ -107,7 +107,8 @@ def test_message_for_a_leased_conversation_publishes_no_job(cluster: Cluster) ->
 def test_purge_and_vacuum_do_not_block_messages(cluster: Cluster) -> None:
     web = cluster.delivery()
     cluster.query(
-        "INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at, state, ended_at) "
+        "INSERT INTO mailbox "
+        "(channel, account, bot, event_key, conversation_key, sender, body, received_at, state, ended_at) "
         "SELECT 'fake', 'a', 'helpdesk', 'old:' || n, 'fake/a/helpdesk/' || n % 500, 'u', 'x', 1, 'done', 1 "
         "FROM generate_series(1, 20000) AS n"
     )
@@ -154,6 +155,7 @@ def test_jobs_of_workers_that_died_are_ended(cluster: Cluster) -> None:
     )
     cluster.query(
         "INSERT INTO procrastinate_jobs (queue_name, task_name, args, status, worker_id) "
-        f"VALUES ('cometbot', 'cometbot.process_conversation', '{{\"lane\": \"fake/a/helpdesk/1\"}}', 'doing', {dead})"
+        "VALUES ('cometbot', 'cometbot.process_conversation', "
+        f"'{{\"conversation_key\": \"fake/a/helpdesk/1\"}}', 'doing', {dead})"
     )
     wait_until(lambda: cluster.query("SELECT count(*) FROM procrastinate_jobs WHERE status = 'doing'") == [(0,)], 40)

@@ -30,7 +30,7 @@ from cometbot.store.factory import check_persistent, database_from_url
 from cometbot.store.tables import conversations, facts, metadata, processes
 from cometbot.testing import MemoryDatabase
 
-FIRST_RELEASE = Path(__file__).parents[2] / "data" / "schema_0006.sql"
+FIRST_RELEASE = Path(__file__).parents[2] / "data" / "schema_0007.sql"
 """The schema of the first release on SQLite, as the statements that created it."""
 
 
@@ -311,7 +311,14 @@ def test_new_boot_voids_leases_and_makes_timers_due(
     far = opened.clock() + 86400
     with opened.write() as connection:
         connection.execute(processes.insert().values(token="old", lease_until=far, handles=True, address=""))
-        conversation_row = {"lane": "l", "channel": "c", "account": "a", "bot": "b", "conversation": "k", "target": "t"}
+        conversation_row = {
+            "conversation_key": "l",
+            "channel": "c",
+            "account": "a",
+            "bot": "b",
+            "conversation": "k",
+            "target": "t",
+        }
         connection.execute(
             conversations.insert().values(**conversation_row, is_group=False, token="x", process="old", due_at=far)
         )

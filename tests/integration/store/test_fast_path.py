@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class FastPathHarness:
-    """One conversation on PostgreSQL, and the statements of its lane."""
+    """One conversation on PostgreSQL, and the statements of its runner."""
 
     def __init__(self, url: str) -> None:
         self.bot, self.channel = Bot("helpdesk"), FakeChannel()
@@ -173,7 +173,7 @@ def test_advance_without_begin_next_keeps_the_lease(harness: FastPathHarness) ->
         sa.update(mailbox).where(mailbox.c.event_key == "message:two").values(attempts=1),
         sa.update(mailbox).where(mailbox.c.event_key == "message:two").values(due_at=9e9),
         sa.insert(outbox).values(
-            event="m9", ordinal=0, part=0, lane="", payload="{}", client_id="c", state="held", created_at=0
+            event="m9", ordinal=0, part=0, conversation_key="", payload="{}", client_id="c", state="held", created_at=0
         ),
     ],
     ids=["a process died on it", "it is not due", "a reply stands before it"],
@@ -183,7 +183,7 @@ def test_blocked_message_is_left_to_the_slow_path(harness: FastPathHarness, obst
         harness.enqueue(text)
     lease, first = harness.claim_message()
     harness.write(obstacle)
-    harness.write(sa.update(outbox).values(lane=harness.conversation_key))
+    harness.write(sa.update(outbox).values(conversation_key=harness.conversation_key))
     harness.write(sa.update(conversations).values(mail=False))
     assert harness.advance(lease, first) == AdvanceResult(None, False)
     assert harness.token == "mine"

@@ -71,7 +71,7 @@ def test_dead_process_is_detected_and_unknown_one_is_not(own_folder: Path) -> No
     gone.close()
     sender = NotificationSocket("/db", "teller")
 
-    assert sender.send([str(child_address), str(own_folder / "never.sock")], "lane") == [str(child_address)]
+    assert sender.send([str(child_address), str(own_folder / "never.sock")], "conversation_key") == [str(child_address)]
     sender.close()
 
 

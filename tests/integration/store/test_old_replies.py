@@ -21,14 +21,14 @@ def fill(connection: Transaction) -> None:
         "channel": "fake",
         "account": "a",
         "bot": "b",
-        "lane": "x",
+        "conversation_key": "x",
         "sender": "u",
         "body": b"{}",
         "received_at": 0.0,
     }
     connection.execute(mailbox.insert(), {**message, "event_key": "dead", "state": "dead"})
     dead = connection.execute(sa.select(mailbox.c.seq)).scalar_one()
-    row = {"part": 0, "lane": "x", "payload": "{}", "client_id": "", "state": "sent", "created_at": 0.0}
+    row = {"part": 0, "conversation_key": "x", "payload": "{}", "client_id": "", "state": "sent", "created_at": 0.0}
     kept = [{**row, "event": f"m{dead}", "ordinal": number, "ended_at": 1.0} for number in range(KEPT)]
     gone = [{**row, "event": "m0", "ordinal": number, "ended_at": 2.0} for number in range(3 * BATCH)]
     connection.execute(outbox.insert(), [*kept, *gone])

@@ -29,19 +29,20 @@ from cometbot.testing.fake_channel import FakeChannel
 BIG_TABLES = ("mailbox", "outbox", "conversations")
 
 FILL_TABLES = """
-INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at, state, ended_at)
+INSERT INTO mailbox (channel, account, bot, event_key, conversation_key, sender, body, received_at, state, ended_at)
 SELECT 'fake', 'old', 'helpdesk', 'done:' || n, 'fake/old/helpdesk/' || n % 20000, 'u', 'x', n, 'done', n
 FROM generate_series(1, {done}) AS n;
-INSERT INTO mailbox (channel, account, bot, event_key, lane, sender, body, received_at)
+INSERT INTO mailbox (channel, account, bot, event_key, conversation_key, sender, body, received_at)
 SELECT 'fake', 'old', 'elsewhere', 'late:' || n, 'fake/old/elsewhere/' || n % 5000, 'u', 'x', n
 FROM generate_series(1, {waiting}) AS n;
-INSERT INTO outbox (event, ordinal, part, lane, payload, client_id, state, created_at, ended_at, platform_id)
+INSERT INTO outbox
+    (event, ordinal, part, conversation_key, payload, client_id, state, created_at, ended_at, platform_id)
 SELECT 'o' || n, 0, 0, 'fake/old/helpdesk/' || n % 20000, '{{}}', 'c' || n, 'sent', n, n, 'p' || n
 FROM generate_series(1, 100000) AS n;
-INSERT INTO outbox (event, ordinal, part, lane, payload, client_id, state, created_at, due_at)
+INSERT INTO outbox (event, ordinal, part, conversation_key, payload, client_id, state, created_at, due_at)
 SELECT 'h' || n, 0, 0, 'fake/old/elsewhere/' || n % 5000, '{{}}', 'h' || n, 'held', n, n
 FROM generate_series(1, 5000) AS n;
-INSERT INTO conversations (lane, channel, account, bot, conversation, target, is_group, mail, due_at)
+INSERT INTO conversations (conversation_key, channel, account, bot, conversation, target, is_group, mail, due_at)
 SELECT 'fake/old/' || bot || '/' || n, 'fake', 'old', bot, n, n, false, bot = 'elsewhere',
        CASE WHEN bot = 'elsewhere' AND n % 2 = 0 THEN n END
 FROM (SELECT 'helpdesk' AS bot, n FROM generate_series(0, 19999) AS n
@@ -131,8 +132,8 @@ def exercise_operations(delivery: Delivery, channel: FakeChannel, bot: Bot) -> N
         delivery.store.leases.claim(connection, str(dead), "nobody")
     with delivery.database.write() as connection:
         erasure = Erasure(delivery.database)
-        lanes = erasure.find_conversation_keys(connection, "fake", "old", "77")
-        erasure.erase_and_delete(connection, [*lanes, "fake/old/elsewhere/7"])
+        conversation_keys = erasure.find_conversation_keys(connection, "fake", "old", "77")
+        erasure.erase_and_delete(connection, [*conversation_keys, "fake/old/elsewhere/7"])
         erasure.clear_replies(connection, "fake/old/elsewhere/8")
         erasure.clear_sent_replies(connection, "fake/old/helpdesk/8")
         erasure.clear_messages(connection, "fake", "old", "helpdesk", ["done:1"])

@@ -56,7 +56,7 @@ def test_work_that_raises_anything_ends_no_thread(engine: ThreadEngine, error: t
 
 
 def kill_threads(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch, count: int) -> list[threading.Thread]:
-    """Has that many threads die, each after a lane; returns who did."""
+    """Has that many threads die, each after a conversation; returns who did."""
     dead: list[threading.Thread] = []
     is_written_off = engine._is_replaced
 

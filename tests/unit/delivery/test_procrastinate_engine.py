@@ -96,8 +96,8 @@ def test_publisher_continues_after_any_exception(monkeypatch: pytest.MonkeyPatch
         def configure_task(self, name: str, **options: Any) -> App:
             return self
 
-        def defer(self, *, lane: str) -> None:
-            deferred.append(lane)
+        def defer(self, *, conversation_key: str) -> None:
+            deferred.append(conversation_key)
 
     monkeypatch.setattr(procrastinate_engine, "_make_app", lambda connector: App())
     publisher = JobPublisher("postgresql://nowhere/none")

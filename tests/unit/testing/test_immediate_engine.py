@@ -1,4 +1,4 @@
-"""Lanes are worked through in the caller's thread, in order, and only when asked for."""
+"""Conversations are worked through in the caller's thread, in order, and only when asked for."""
 
 from __future__ import annotations
 

@@ -69,8 +69,8 @@ def test_deleted_conversation_leaves_nothing(site: Site) -> None:
     assert ann.delete(f"/conversations/{place}").status_code == 200
     assert stored_texts(site, SECRET) == []
     assert stored_texts(site, "bobsword", other) == before
-    lane = next(part for part in row.split("'") if part.startswith(f"chat_api/local/helper/{place}:"))
-    where = Conversation("chat_api", "local", "helper", lane.split("/", 3)[3], ann.id)
+    conversation_key = next(part for part in row.split("'") if part.startswith(f"chat_api/local/helper/{place}:"))
+    where = Conversation("chat_api", "local", "helper", conversation_key.split("/", 3)[3], ann.id)
     assert not site.running.delivery.enqueue(IncomingEvent(where, f"message:{said['id']}", b"{}", ann.id))
 
 

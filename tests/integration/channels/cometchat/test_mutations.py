@@ -137,8 +137,10 @@ class Site:
         """Keep what is stored now: a message of the bot's own, and what calls are found by."""
         with self.delivery.database.write() as connection:
             sent = {"event": "e", "ordinal": 0, "part": 0, "payload": "{}", "client_id": "c", "state": "sent"}
-            lane = connection.execute(sa.select(conversations.c.lane)).scalar_one()
-            connection.execute(sa.insert(outbox).values(**sent, lane=lane, created_at=1, platform_id="5010"))
+            conversation_key = connection.execute(sa.select(conversations.c.conversation_key)).scalar_one()
+            connection.execute(
+                sa.insert(outbox).values(**sent, conversation_key=conversation_key, created_at=1, platform_id="5010")
+            )
             self._last_kept_seq = connection.execute(sa.select(sa.func.max(mailbox.c.seq))).scalar_one()
 
     def pop_new(self) -> list[IncomingEvent]:
@@ -146,12 +148,21 @@ class Site:
         with self.delivery.database.write(durable=False) as connection:
             rows = connection.execute(_DELETE_NEW, {"kept": self._last_kept_seq}).mappings().all()
             return [
-                IncomingEvent(self._conversation(connection, row["lane"]), row["event_key"], row["body"], row["sender"])
+                IncomingEvent(
+                    self._conversation(connection, row["conversation_key"]),
+                    row["event_key"],
+                    row["body"],
+                    row["sender"],
+                )
                 for row in rows
             ]
 
-    def _conversation(self, connection: sa.Connection, lane: str) -> Conversation:
-        row = connection.execute(sa.select(conversations).where(conversations.c.lane == lane)).mappings().one()
+    def _conversation(self, connection: sa.Connection, conversation_key: str) -> Conversation:
+        row = (
+            connection.execute(sa.select(conversations).where(conversations.c.conversation_key == conversation_key))
+            .mappings()
+            .one()
+        )
         names = ("channel", "account", "bot", "conversation", "target", "is_group")
         return Conversation(*(row[name] for name in names))
 

@@ -177,10 +177,10 @@ def test_crash_on_a_message_of_a_deleted_chat_leaves_nothing(
     chat = maria.create_chat()
     maria.send_message(chat, SECRET)
     maria.send_message(chat, "second")
-    store, lane = site.running.delivery.store, str(conversation_of("helpdesk", chat, maria.id).key)
+    store, conversation_key = site.running.delivery.store, str(conversation_of("helpdesk", chat, maria.id).key)
     with store.database.write() as connection:
-        store.leases.claim(connection, lane, "a process that died")
-        assert store.mailbox.start_oldest(connection, lane)
+        store.leases.claim(connection, conversation_key, "a process that died")
+        assert store.mailbox.start_oldest(connection, conversation_key)
     maria.delete(f"client-api/chat/{chat}")
 
     other = make_site(make_bot(), database_url=f"sqlite:///{store.database.path}")  # type: ignore[attr-defined]

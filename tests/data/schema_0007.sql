@@ -79,7 +79,7 @@ CREATE TABLE chat_users (
     PRIMARY KEY (channel, id, bot)
 );
 CREATE TABLE conversations (
-    lane TEXT NOT NULL,
+    conversation_key TEXT NOT NULL,
     channel TEXT NOT NULL,
     account TEXT NOT NULL,
     bot TEXT NOT NULL,
@@ -90,7 +90,7 @@ CREATE TABLE conversations (
     token TEXT,
     process TEXT,
     due_at DOUBLE,
-    PRIMARY KEY (lane)
+    PRIMARY KEY (conversation_key)
 );
 CREATE TABLE facts (
     name TEXT NOT NULL,
@@ -103,7 +103,7 @@ CREATE TABLE mailbox (
     account TEXT NOT NULL,
     bot TEXT NOT NULL,
     event_key TEXT NOT NULL,
-    lane TEXT NOT NULL,
+    conversation_key TEXT NOT NULL,
     sender TEXT NOT NULL,
     body BLOB NOT NULL,
     received_at DOUBLE NOT NULL,
@@ -123,7 +123,7 @@ CREATE TABLE outbox (
     generation INTEGER DEFAULT '0' NOT NULL,
     ordinal INTEGER NOT NULL,
     part INTEGER NOT NULL,
-    lane TEXT NOT NULL,
+    conversation_key TEXT NOT NULL,
     payload TEXT NOT NULL,
     client_id TEXT NOT NULL,
     target INTEGER,
@@ -196,14 +196,14 @@ CREATE INDEX chat_messages_sender ON chat_messages (channel, sender) WHERE NOT i
 CREATE INDEX chat_participants_user ON chat_participants (channel, user_id);
 CREATE INDEX chat_users_created ON chat_users (channel, created_at, id);
 CREATE INDEX conversations_target ON conversations (bot, target);
-CREATE INDEX conversations_undone ON conversations (lane) WHERE mail OR token IS NOT NULL OR due_at IS NOT NULL;
+CREATE INDEX conversations_undone ON conversations (conversation_key) WHERE mail OR token IS NOT NULL OR due_at IS NOT NULL;
 CREATE INDEX mailbox_dead ON mailbox (seq) WHERE state = 'dead';
 CREATE INDEX mailbox_ended ON mailbox (ended_at) WHERE state IN ('done', 'discarded');
-CREATE INDEX mailbox_kept ON mailbox (lane) WHERE state IN ('done', 'discarded', 'dead');
-CREATE INDEX mailbox_undone ON mailbox (lane, seq) WHERE state IN ('waiting', 'running');
+CREATE INDEX mailbox_kept ON mailbox (conversation_key) WHERE state IN ('done', 'discarded', 'dead');
+CREATE INDEX mailbox_undone ON mailbox (conversation_key, seq) WHERE state IN ('waiting', 'running');
 CREATE INDEX outbox_dead ON outbox (id) WHERE state = 'dead';
 CREATE INDEX outbox_ended ON outbox (ended_at) WHERE state IN ('sent', 'discarded');
-CREATE INDEX outbox_kept ON outbox (lane) WHERE state IN ('sent', 'discarded', 'dead');
+CREATE INDEX outbox_kept ON outbox (conversation_key) WHERE state IN ('sent', 'discarded', 'dead');
 CREATE INDEX outbox_platform_id ON outbox (platform_id) WHERE platform_id IS NOT NULL;
-CREATE INDEX outbox_undone ON outbox (lane, id) WHERE state IN ('ready', 'sending', 'held', 'unknown');
-INSERT INTO alembic_version VALUES ('0006');
+CREATE INDEX outbox_undone ON outbox (conversation_key, id) WHERE state IN ('ready', 'sending', 'held', 'unknown');
+INSERT INTO alembic_version VALUES ('0007');
