@@ -7,103 +7,101 @@ CometChat's names, so that no unknown key can replace another.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any, ClassVar, TypeAlias
 
 from marshmallow import EXCLUDE, INCLUDE, Schema, ValidationError, fields, missing, post_load, pre_load
 
 from cometbot.channels.cometchat.raw_payloads import MAX_TIMESTAMP, RECEIVER_TYPES, find_id
 from cometbot.models import Attachment, Group, Mention, User
 
+Parser: TypeAlias = Callable[[Any], Any]
+"""Returns a valid value in its usual form; raises :class:`ValidationError` for any other."""
+
+_parse_text = fields.String().deserialize
+_parse_object = fields.Dict().deserialize
 _DECIMAL = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
-class Identifier(fields.Field[str]):
-    """A uid, guid or message id as a str; integers are accepted too (message ids arrive as either)."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        found = find_id(value)
-        if not found:
-            raise ValidationError("Not a valid id: a text of 1 to 255 characters without control characters.")
-        return found
+def parse_id(value: object) -> str:
+    """Return a uid, guid or message id as a str; integers are accepted too (message ids arrive as either)."""
+    found = find_id(value)
+    if not found:
+        raise ValidationError("Not a valid id: a text of 1 to 255 characters without control characters.")
+    return found
 
 
-class Timestamp(fields.Field[float]):
-    """Unix seconds, as a number or as a text; fractions are kept."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> float:
-        number = float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
-        if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < MAX_TIMESTAMP:
-            raise ValidationError("Not a valid time: Unix seconds.")
-        return int(number) if number == int(number) else number
+def parse_time(value: object) -> float:
+    """Return Unix seconds, given as a number or as a text; fractions are kept."""
+    number = float(value) if isinstance(value, str) and _DECIMAL.fullmatch(value) else value
+    if not isinstance(number, int | float) or isinstance(number, bool) or not 0 <= number < MAX_TIMESTAMP:
+        raise ValidationError("Not a valid time: Unix seconds.")
+    return int(number) if number == int(number) else number
 
 
-class Count(Timestamp):
-    """A non-negative integer; a fraction is cut off."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> int:
-        return int(super()._deserialize(value, attr, data, **kwargs))
+def parse_count(value: object) -> int:
+    """Return a non-negative integer; a fraction is cut off."""
+    return int(parse_time(value))
 
 
-class ReceiverType(fields.Field[str]):
-    """``user`` or ``group``, in any letter case."""
+def parse_receiver_type(value: object) -> str:
+    """Return ``user`` or ``group``, given in any letter case."""
+    if not isinstance(value, str) or value.lower() not in RECEIVER_TYPES:
+        raise ValidationError("Must be one of: user, group.")
+    return value.lower()
 
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> str:
-        if not isinstance(value, str) or value.lower() not in RECEIVER_TYPES:
-            raise ValidationError("Must be one of: user, group.")
-        return value.lower()
+
+def parse_list(parse_entry: Parser, value: object) -> list[Any]:
+    """Return the entries of a list (or of an object's values) that ``parse_entry`` accepts; others are omitted."""
+    if not isinstance(value, list | dict):
+        raise ValidationError("Not a list.")
+    entries = []
+    for entry in value.values() if isinstance(value, dict) else value:
+        with suppress(ValidationError):
+            entries.append(parse_entry(entry))
+    return entries
 
 
 class LenientField(fields.Field[Any]):
-    """A value that ``inner`` (a field or a schema) loads; ``default`` if it is invalid or absent.
+    """A value that ``parse`` returns; ``default`` if it is invalid or absent.
 
     Without a default the key is omitted.
     """
 
-    def __init__(self, inner: fields.Field[Any] | Schema, default: Any = missing, **kwargs: Any) -> None:
+    def __init__(self, parse: Parser, default: Any = missing, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._inner = inner
+        self._parse = parse
         self._default = default
 
     def deserialize(
         self, value: Any, attr: str | None = None, data: Mapping[str, Any] | None = None, **kwargs: Any
     ) -> Any:
-        if value is missing:
-            return self._default
         try:
-            return self._inner.load(value) if isinstance(self._inner, Schema) else self._inner.deserialize(value)
+            return self._default if value is missing else self._parse(value)
         except ValidationError:
             return self._default
 
 
-class LenientList(fields.Field[list[Any]]):
-    """The entries of a list (or of an object's values) that ``inner`` can load; others are omitted."""
-
-    def __init__(self, inner: fields.Field[Any] | Schema, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._entry = LenientField(inner)
-
-    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> list[Any]:
-        if not isinstance(value, list | dict):
-            raise ValidationError("Not a list.")
-        entries = value.values() if isinstance(value, dict) else value
-        loaded = (self._entry.deserialize(entry) for entry in entries)
-        return [entry for entry in loaded if entry is not missing]
-
-
 def text_field() -> LenientField:
     """Return the field of a text, which is omitted if the value is not a text."""
-    return LenientField(fields.String())
+    return LenientField(_parse_text)
 
 
 def object_field() -> LenientField:
     """Return the field of an object, which is omitted if the value is not an object."""
-    return LenientField(fields.Dict())
+    return LenientField(_parse_object)
 
 
 def id_field() -> LenientField:
     """Return the field of an id, which is empty if the value is not an id."""
-    return LenientField(Identifier(), "")
+    return LenientField(parse_id, "")
+
+
+def list_field(parse_entry: Parser) -> LenientField:
+    """Return the field of a list, which is omitted if the value is not a list."""
+    return LenientField(partial(parse_list, parse_entry))
 
 
 class _BaseSchema(Schema):
@@ -131,13 +129,13 @@ class UserSchema(_EntitySchema):
     """A user entity, as a :class:`User`."""
 
     model = User
-    uid = Identifier(required=True)
+    uid = fields.Function(deserialize=parse_id, required=True)
     name = text_field()
     avatar = text_field()
     link = text_field()
     role = text_field()
     status = text_field()
-    tags = LenientField(LenientList(fields.String()))
+    tags = list_field(_parse_text)
     metadata = object_field()
 
 
@@ -145,15 +143,15 @@ class GroupSchema(_EntitySchema):
     """A group entity, as a :class:`Group`."""
 
     model = Group
-    guid = Identifier(required=True)
+    guid = fields.Function(deserialize=parse_id, required=True)
     name = text_field()
     type = text_field()
     icon = text_field()
     description = text_field()
-    owner = LenientField(Identifier())
+    owner = LenientField(parse_id)
     scope = text_field()
-    membersCount = LenientField(Count(), attribute="members_count")
-    tags = LenientField(LenientList(fields.String()))
+    membersCount = LenientField(parse_count, attribute="members_count")
+    tags = list_field(_parse_text)
     metadata = object_field()
 
 
@@ -163,16 +161,16 @@ class AttachmentSchema(_EntitySchema):
     model = Attachment
     url = fields.String(required=True)
     name = text_field()
-    mimeType = LenientField(fields.String(), attribute="mime_type")
+    mimeType = LenientField(_parse_text, attribute="mime_type")
     extension = text_field()
-    size = LenientField(Count())
+    size = LenientField(parse_count)
 
 
 class MentionSchema(_EntitySchema):
     """A mentioned user, as a :class:`Mention`."""
 
     model = Mention
-    uid = Identifier(required=True)
+    uid = fields.Function(deserialize=parse_id, required=True)
     name = text_field()
 
 
@@ -181,16 +179,16 @@ class MessageDataSchema(_BaseSchema):
 
     text = text_field()
     url = text_field()
-    attachments = LenientField(LenientList(AttachmentSchema()))
-    mentions = LenientField(LenientList(MentionSchema()))
+    attachments = list_field(AttachmentSchema().load)
+    mentions = list_field(MentionSchema().load)
     metadata = object_field()
     moderation = object_field()
     customData = object_field()
     interactiveData = object_field()
     card = object_field()
-    entities = LenientField(fields.Dict(), {})
+    entities = LenientField(_parse_object, {})
     action = text_field()
-    quotedMessageId = LenientField(Identifier())
+    quotedMessageId = LenientField(parse_id)
     quotedMessage = object_field()
 
 
@@ -206,19 +204,19 @@ class MessageSchema(_BaseSchema):
     id = id_field()
     conversationId = id_field()
     sender = id_field()
-    receiverType = LenientField(ReceiverType(), "")
+    receiverType = LenientField(parse_receiver_type, "")
     receiver = id_field()
     category = id_field()
     type = id_field()
-    data = LenientField(fields.Dict(), {})
-    sentAt = LenientField(Timestamp(), 0)
-    updatedAt = LenientField(Timestamp(), 0)
+    data = LenientField(_parse_object, {})
+    sentAt = LenientField(parse_time, 0)
+    updatedAt = LenientField(parse_time, 0)
     muid = text_field()
     parentId = id_field()
-    tags = LenientField(LenientList(fields.String()))
-    editedAt = LenientField(Timestamp(), 0)
+    tags = list_field(_parse_text)
+    editedAt = LenientField(parse_time, 0)
     editedBy = id_field()
-    deletedAt = LenientField(Timestamp(), 0)
+    deletedAt = LenientField(parse_time, 0)
     deletedBy = id_field()
     quotedMessageId = id_field()
     quotedMessage = object_field()
@@ -235,34 +233,34 @@ class EnvelopeSchema(_BaseSchema):
     appId = id_field()
     trigger = id_field()
     bot = id_field()
-    data = LenientField(fields.Dict(), {})
+    data = LenientField(_parse_object, {})
 
 
 class ReactionSchema(_BaseSchema):
     """The user's reaction to a message, and its time. A reaction may be a text of any length."""
 
     messageId = id_field()
-    reaction = LenientField(fields.String(), "")
+    reaction = LenientField(_parse_text, "")
     uid = id_field()
-    reactedAt = LenientField(Timestamp(), 0)
-    reactedBy = LenientField(UserSchema(), None)
+    reactedAt = LenientField(parse_time, 0)
+    reactedBy = LenientField(UserSchema().load, None)
 
 
 class WebhookReactionSchema(_BaseSchema):
     """``data`` of a reaction webhook."""
 
-    reaction = LenientField(ReactionSchema(), None)
+    reaction = LenientField(ReactionSchema().load, None)
 
 
 class MembershipSchema(_BaseSchema):
     """``data`` of a webhook about a group; ``by`` is absent if a user joined or left."""
 
-    group = LenientField(GroupSchema(), None)
-    members = LenientField(LenientList(UserSchema()))
-    by = LenientField(UserSchema())
+    group = LenientField(GroupSchema().load, None)
+    members = list_field(UserSchema().load)
+    by = LenientField(UserSchema().load)
     scope = text_field()
     oldScope = text_field()
-    oldOwner = LenientField(Identifier())
+    oldOwner = LenientField(parse_id)
 
     @pre_load
     def fill_uids_from_keys(self, data: Any, **kwargs: Any) -> Any:
@@ -280,6 +278,7 @@ MESSAGE = MessageSchema()
 ENVELOPE = EnvelopeSchema()
 REACTION = WebhookReactionSchema()
 MEMBERSHIP = MembershipSchema()
+_USER_OR_NONE, _GROUP_OR_NONE = LenientField(USER.load, None), LenientField(GROUP.load, None)
 
 
 def load(schema: Schema, payload: object) -> dict[str, Any]:
@@ -290,11 +289,11 @@ def load(schema: Schema, payload: object) -> dict[str, Any]:
 
 def find_user(value: object) -> User | None:
     """Return the user in ``value``, or None if it is not a user entity."""
-    found = LenientField(USER).deserialize(value)
-    return found if isinstance(found, User) else None
+    user: User | None = _USER_OR_NONE.deserialize(value)
+    return user
 
 
 def find_group(value: object) -> Group | None:
     """Return the group in ``value``, or None if it is not a group entity."""
-    found = LenientField(GROUP).deserialize(value)
-    return found if isinstance(found, Group) else None
+    group: Group | None = _GROUP_OR_NONE.deserialize(value)
+    return group
