@@ -128,9 +128,7 @@ class GroupCommit:
         if queued.is_leader:
             with self._lock:
                 self._pending.remove(queued)
-                self._has_leader = bool(self._pending)
-                if self._has_leader:
-                    self._wake_leader()
+                self._has_leader = bool(self._pending) and self._wake_leader()
         else:
             self._wake_next(queued.successor)
 
@@ -163,9 +161,7 @@ class GroupCommit:
                 self._finish(batch, queued)
             finally:
                 with self._lock:
-                    self._has_leader = bool(self._pending)
-                    if self._has_leader:
-                        self._wake_leader()
+                    self._has_leader = bool(self._pending) and self._wake_leader()
 
     def _wait_for_batch(self) -> None:
         """Wait until as many threads are pending as shared the last transaction, or the delay is over."""
@@ -208,11 +204,12 @@ class GroupCommit:
         except Exception as error:
             work.error = error
 
-    def _wake_leader(self) -> None:
-        """Wake the first waiting thread as the leader."""
+    def _wake_leader(self) -> bool:
+        """Wake the first waiting thread as the leader, and return True."""
         successor = self._pending[0]
         successor.is_leader = successor.is_woken = True
         successor.wakeup.release()
+        return True
 
     def _finish(self, batch: list[_QueuedWrite], leader: _QueuedWrite) -> None:
         """Wake the threads of ``batch``: of durable work after the sync, of other work at once."""

@@ -373,22 +373,33 @@ class _WriteTransaction:
             write_lock.acquire(deadline)
             if database._file_guard is not None and database._file_guard.problem():
                 database._check_files()
-            while True:
-                try:
-                    # The holder of the write lock finds the file free, unless another program has it open. SQLite
-                    # itself would retry with sleeps that grow to 100 ms, and one of two busy processes would get a
-                    # fifth of the turns.
-                    driver.execute("BEGIN IMMEDIATE")
-                    return writer
-                except sqlite3.OperationalError as error:
-                    if "database is locked" not in str(error) or time.monotonic() >= deadline:
-                        raise
-                write_lock.release()
-                sleep_randomly()
-                write_lock.acquire(deadline)
+            try:
+                # The holder of the write lock finds the file free, unless another program has it open.
+                driver.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                self._begin_later(error)
+            return writer
         except BaseException as error:
             self._roll_back(error)
             raise
+
+    def _begin_later(self, error: sqlite3.OperationalError) -> None:
+        """Begin when another program has released the file; raise ``error`` if it is not about that.
+
+        SQLite itself would retry with sleeps that grow to 100 ms, and one of two busy processes would get a fifth of
+        the turns.
+        """
+        database, deadline = self.database, self.deadline
+        while "database is locked" in str(error) and time.monotonic() < deadline:
+            database._write_lock.release()
+            sleep_randomly()
+            database._write_lock.acquire(deadline)
+            try:
+                database._driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as next_error:
+                error = next_error
+        raise error
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is not None:
