@@ -148,7 +148,7 @@ def open_body(environ: Mapping[str, Any], *, limit: int, timeout: float) -> Iter
         yield LimitedReader(source, length, limit)
         return
     with (
-        SlowClientLimit.from_environ(environ, timeout) as slow_client_limit,
+        SlowClientLimit(timeout, environ.get("REMOTE_ADDR", ""), connection) as slow_client_limit,
         WATCHDOG.start_deadline(timeout, direction=socket.SHUT_RD) as deadline,
     ):
         WATCHDOG.add_socket(deadline, connection)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from cometbot.http.addresses import rate_limit_address
 from cometbot.http.errors import HttpError
 from cometbot.http.sse import STREAMS, Streams, StreamSlot
-from cometbot.http.watchdog import get_connection
 
 USUAL_BYTES_PER_SECOND = 32 * 1024
 """Bytes a second above which a client never counts as slow."""
@@ -37,11 +35,6 @@ class SlowClientLimit:
         self._slot: StreamSlot | None = None
         self._stop_deadline: _StopDeadline | None = None
 
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, Any], timeout: float) -> SlowClientLimit:
-        """Return the limit for the client that sent a WSGI request."""
-        return cls(timeout, environ.get("REMOTE_ADDR", ""), get_connection(environ))
-
     @property
     def remaining(self) -> float:
         """Seconds within which the client must make progress."""
@@ -59,16 +52,15 @@ class SlowClientLimit:
                 self._slot.source = self._stop_deadline = _StopDeadline(self.timeout)
         return self._usual_credit >= 0 or (self._slot is not None and self.remaining > 0)
 
-    def close(self) -> None:
+    def __enter__(self) -> SlowClientLimit:
+        return self
+
+    def close(self, *_: object) -> None:
         """Release the slot, if there is one. Can be called again."""
         if self._slot is not None:
             self._slot.release()
 
-    def __enter__(self) -> SlowClientLimit:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    __exit__ = close
 
 
 class _StopDeadline:

@@ -383,7 +383,8 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
                 or response_headers.get("content-type", "").startswith(_EVENT_STREAM_TYPE)
             ):
                 return body
-            return SlowClientGuard(body, connection, SlowClientLimit.from_environ(environ, RESPONSE_TIMEOUT))
+            limit = SlowClientLimit(RESPONSE_TIMEOUT, environ.get("REMOTE_ADDR", ""), connection)
+            return SlowClientGuard(body, connection, limit)
 
         self.wsgi = wrapped_app
 
