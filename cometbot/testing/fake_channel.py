@@ -152,26 +152,18 @@ class FakeChannel(Channel):
             "sent_at": body.get("sent_at", 0),
             "raw": body,
         }
-        thread_id, quote = body.get("thread_id", ""), body.get("quote", "")
         if "action" in body:
-            return ActionEvent(
-                **common,
-                name=body["action"],
-                value=body.get("value", ""),
-                values=body.get("values", {}),
-                message_id=body.get("message_id", body["id"]),
-                thread_id=thread_id,
-            )
-        attachments = tuple(Attachment(**item) for item in body.get("attachments", ()))
-        mentions = tuple(Mention(uid) for uid in body.get("mentions", ()))
+            named = _pick(body, "value", "values", "thread_id")
+            message_id = body.get("message_id", body["id"])
+            return ActionEvent(**common, name=body["action"], message_id=message_id, **named)
+        quote = body.get("quote", "")
         return MessageEvent(
             **common,
             id=body["id"],
-            type=body.get("type", "text"),
             text=body["text"],
-            attachments=attachments,
-            mentions=mentions,
-            thread_id=thread_id,
+            **_pick(body, "type", "thread_id"),
+            attachments=tuple(Attachment(**item) for item in body.get("attachments", ())),
+            mentions=tuple(Mention(uid) for uid in body.get("mentions", ())),
             quote=Quote(quote, said.text if (said := self._said.get(quote)) else "") if quote else None,
         )
 
@@ -297,6 +289,10 @@ class FakeChannel(Channel):
 
     def is_bot(self, uid: str) -> bool:
         return uid in self.bot_uids
+
+
+def _pick(body: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: body[name] for name in names if name in body}
 
 
 def _to_history_event(said: SentMessage, sent_at: float) -> MessageEvent:

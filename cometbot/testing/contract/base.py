@@ -37,6 +37,13 @@ class ContractBase:
         """Return the channel's capabilities."""
         return client.channel.capabilities
 
+    @pytest.fixture
+    def group_client(self, client: BotClient, capabilities: Capabilities) -> BotClient:
+        """Return a client for maria in the group ops-room. Skip the test on a platform without groups."""
+        if not capabilities.groups:
+            pytest.skip("this platform has no groups")
+        return client.in_group("ops-room")
+
 
 def add_echo_handler(bot: Bot) -> None:
     """Add a fallback handler to ``bot`` that repeats the user's text."""
@@ -52,9 +59,3 @@ def reply_with(bot: Bot, result: Any) -> None:
     @bot.fallback
     def answer(ctx: Context) -> Any:
         return result
-
-
-def require_groups(capabilities: Capabilities) -> None:
-    """Skip the test on a platform without groups."""
-    if not capabilities.groups:
-        pytest.skip("this platform has no groups")

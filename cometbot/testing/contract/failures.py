@@ -19,7 +19,7 @@ from cometbot.messages import Capabilities
 from cometbot.models import User
 from cometbot.store.factory import database_from_url
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with, require_groups
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with
 from cometbot.testing.fakes.base import Actor, Fake, Unsupported
 
 TRANSIENT_FAULTS: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = (
@@ -169,10 +169,9 @@ class FailureContract(ContractBase):
         assert channel.is_bot(uid(client.user)) is False
 
     def test_a_group_is_another_conversation_than_a_user_of_its_name(
-        self, client: BotClient, capabilities: Capabilities
+        self, client: BotClient, group_client: BotClient
     ) -> None:
-        require_groups(capabilities)
-        group = client.in_group("maria").conversation
+        group = group_client.in_group("maria").conversation
 
         assert group != client.conversation
         assert client.channel.conversation(client.bot, group=client.fake.guid("maria")) == group

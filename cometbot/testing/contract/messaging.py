@@ -34,7 +34,7 @@ from cometbot.messages import (
 )
 from cometbot.models import User
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with, require_groups
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with
 from cometbot.testing.fakes.base import Unsupported
 from cometbot.testing.replies import Replies, SentMessage
 
@@ -162,32 +162,24 @@ class MessagingContract(ContractBase):
         assert not client.as_user("tom").said()
 
     def test_in_a_group_the_answer_goes_to_the_group(
-        self, bot: Bot, client: BotClient, capabilities: Capabilities
+        self, bot: Bot, client: BotClient, group_client: BotClient
     ) -> None:
-        require_groups(capabilities)
-
         @bot.fallback
         def answer(ctx: Context) -> str:
             assert ctx.event.group is not None
             return f"{ctx.event.group.guid} {ctx.conversation.is_group}"
 
-        ops = client.in_group("ops-room")
-
-        assert ops.send("hi all").texts == [f"{client.fake.guid('ops-room')} True"]
+        assert group_client.send("hi all").texts == [f"{client.fake.guid('ops-room')} True"]
         assert not client.said()
         assert client.as_user("tom").in_group("ops-room").said().texts == [f"{client.fake.guid('ops-room')} True"]
 
-    def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
-        require_groups(capabilities)
-
+    def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, group_client: BotClient) -> None:
         @bot.fallback
         def answer(ctx: Context) -> str:
             return f"{ctx.is_mentioned}: {ctx.text}"
 
-        ops = client.in_group("ops-room")
-
-        assert ops.send("what is up?", mention=True).texts == ["True: what is up?"]
-        assert ops.send("what is up?").texts == ["False: what is up?"]
+        assert group_client.send("what is up?", mention=True).texts == ["True: what is up?"]
+        assert group_client.send("what is up?").texts == ["False: what is up?"]
 
     def test_a_file_comes_with_its_kind_and_where_to_load_it(self, bot: Bot, client: BotClient) -> None:
         @bot.message()
@@ -311,10 +303,8 @@ class MessagingContract(ContractBase):
 
         assert client.said().texts == ["Your order is out."]
 
-    def test_the_bot_writes_to_a_group_first(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
-        require_groups(capabilities)
-
-        client.in_group("ops-room").send("We are here")
+    def test_the_bot_writes_to_a_group_first(self, bot: Bot, client: BotClient, group_client: BotClient) -> None:
+        group_client.send("We are here")
         bot.send(group=client.fake.guid("ops-room"), text="Stock is low.")
 
         assert client.said(group="ops-room").texts == ["Stock is low."]

@@ -201,7 +201,8 @@ def run(make_fake: Callable[[Bot], Fake], name: str, arguments: tuple[Any, ...])
     test = getattr(CONTRACT, f"test_{name}")
     names = test.__code__.co_varnames[1 : test.__code__.co_argcount]
     with BotClient(bot, channel=make_fake) as client:
-        given = {"bot": bot, "client": client, "capabilities": client.channel.capabilities}
+        group_client, capabilities = client.in_group("ops-room"), client.channel.capabilities
+        given = {"bot": bot, "client": client, "group_client": group_client, "capabilities": capabilities}
         extra = iter(arguments)
         test(**{item: given[item] if item in given else next(extra) for item in names})
 
