@@ -11,8 +11,6 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError
-from cometbot.messages import Message
-from cometbot.models import Conversation
 from cometbot.observer import Observer
 from cometbot.state import RESERVED_PREFIX, StateChange, check_state_key, to_json
 from cometbot.store.tables import conversations
@@ -40,23 +38,8 @@ class BotHarness:
         )
         self.fake.attach(self.delivery)
         self.delivery.start()
-        bot.connect(self)
+        bot.connect(self.delivery)
         self._finalizer = weakref.finalize(self, self.database.close)
-
-    def send(
-        self,
-        bot: Bot,
-        message: Message,
-        *,
-        user: str | None,
-        group: str | None,
-        conversation: Conversation | None,
-        channel: str | None,
-    ) -> str | None:
-        """Store a message of ``bot.send``. It is sent by the next :meth:`run_until_idle`."""
-        return self.delivery.send(
-            bot, message, user=user or "", group=group or "", conversation=conversation, channel=channel or ""
-        )
 
     def run_until_idle(self) -> None:
         """Do all work that is due now."""
