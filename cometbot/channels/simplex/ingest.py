@@ -219,30 +219,27 @@ class Ingester:
         watermark, so that the next check, or the next process, requests it again.
         """
         with self._fetch_lock:
-            self._fetch_missed(send_command, watermark, is_recheck)
-
-    def _fetch_missed(self, send_command: SendCommand, watermark: Watermark, is_recheck: bool) -> None:
-        after, stored = watermark.value, 0
-        fetched_items: list[tuple[int, bool]] = []
-        postponed: list[str] = []
-        for raw in fetch_missed_items(send_command, self._user_id, min(self._recheck_from, after), postponed):
-            item = read_item_or_none(raw)
-            if item is None or (item.item_id <= after and item.stored_at < self._clock() - _OVERLAP_PERIOD):
-                continue
-            if is_recheck and self._is_event_expected(item, watermark):
-                continue
-            new = self._store_item(item, raw)
-            stored += new
-            if is_recheck and new and item.is_received:
-                self._lost_events.add_fetched(item.item_id)
-            fetched_items.append((item.item_id, item.is_live and item.is_received))
-        watermark.hold_at(after if self._has_pending_chats(postponed) else None)
-        # Chats are fetched one after the other, so smaller ids may be missing until the last one is done.
-        for item_id, is_live in fetched_items:
-            watermark.advance(item_id, is_live=is_live)
-            self._channel.record_item_id(item_id)
-        if stored:
-            _log.info("stored %d SimpleX events that were missed while disconnected", stored)
+            after, stored = watermark.value, 0
+            fetched_items: list[tuple[int, bool]] = []
+            postponed: list[str] = []
+            for raw in fetch_missed_items(send_command, self._user_id, min(self._recheck_from, after), postponed):
+                item = read_item_or_none(raw)
+                if item is None or (item.item_id <= after and item.stored_at < self._clock() - _OVERLAP_PERIOD):
+                    continue
+                if is_recheck and self._is_event_expected(item, watermark):
+                    continue
+                new = self._store_item(item, raw)
+                stored += new
+                if is_recheck and new and item.is_received:
+                    self._lost_events.add_fetched(item.item_id)
+                fetched_items.append((item.item_id, item.is_live and item.is_received))
+            watermark.hold_at(after if self._has_pending_chats(postponed) else None)
+            # Chats are fetched one after the other, so smaller ids may be missing until the last one is done.
+            for item_id, is_live in fetched_items:
+                watermark.advance(item_id, is_live=is_live)
+                self._channel.record_item_id(item_id)
+            if stored:
+                _log.info("stored %d SimpleX events that were missed while disconnected", stored)
 
     def _has_pending_chats(self, postponed: list[str]) -> bool:
         """Return True if one of the postponed chats is still to be waited for."""

@@ -13,10 +13,10 @@ import orjson
 
 from cometbot import events
 from cometbot.channels.simplex import ids
-from cometbot.channels.simplex.models import Deletion, GroupInfo, Item, Member, Reaction
+from cometbot.channels.simplex.models import Contact, Deletion, GroupInfo, Item, Member, Reaction
 from cometbot.channels.simplex.models import Quote as SimplexQuote
 from cometbot.channels.simplex.protocol.frames import Record
-from cometbot.channels.simplex.protocol.objects import find, find_list, is_object
+from cometbot.channels.simplex.protocol.objects import find, find_list, is_object, read_or_none
 from cometbot.channels.simplex.schemas import read_field, require_field
 from cometbot.errors import PayloadError
 from cometbot.models import Attachment, Conversation, Mention, Quote, User
@@ -302,23 +302,17 @@ def _parse_contact_request(record: Record, context: EventContext) -> events.Even
 
 def _parse_unknown(record: Record, context: EventContext) -> events.Event:
     """Parse any other event of a chat."""
-    contact, group = _read_or_none(record, "contact"), _read_or_none(record, "groupInfo")
-    item = _read_or_none(record, "chatItem") or _read_or_none(record, "chatItem_")
-    member = _read_or_none(record, "member")
-    if isinstance(item, Item):
+    raw = record.raw
+    item = read_or_none(Item, raw.get("chatItem") or raw.get("chatItem_"))
+    contact, group = read_or_none(Contact, raw.get("contact")), read_or_none(GroupInfo, raw.get("groupInfo"))
+    member = read_or_none(Member, raw.get("member"))
+    if item is not None:
         sender, group = find_sender(item, context), item.chat.group
-    elif isinstance(member, Member):
+    elif member is not None:
         sender = ids.make_member_user(member, group)
     else:
         sender = ids.make_contact_user(contact) if contact else User("")
     return events.UnknownEvent(**_common_fields(context, record, sender, group), kind=record.type)
-
-
-def _read_or_none(record: Record, name: str) -> Any:
-    try:
-        return read_field(record, name)
-    except PayloadError:
-        return None
 
 
 def _common_fields(context: EventContext, record: Record, sender: User, group: GroupInfo | None) -> dict[str, Any]:

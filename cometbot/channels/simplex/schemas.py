@@ -69,7 +69,7 @@ def require_field(record: Record, name: str) -> Any:
     """
     found = read_field(record, name)
     if not found:
-        raise PayloadError(f"the event {record.type} of the SimpleX CLI lacks its {name}")
+        raise PayloadError(f"the record {record.type} of the SimpleX CLI lacks its {name}")
     return found[0] if isinstance(found, list) else found
 
 

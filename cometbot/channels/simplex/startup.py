@@ -14,8 +14,8 @@ from cometbot.channels.simplex.models import Address, User
 from cometbot.channels.simplex.protocol import Command, Record, SendCommand, commands
 from cometbot.channels.simplex.protocol.contents import text_content
 from cometbot.channels.simplex.protocol.objects import find, find_object
-from cometbot.channels.simplex.schemas import read_field
-from cometbot.errors import ConfigurationError, PayloadError
+from cometbot.channels.simplex.schemas import read_field, require_field
+from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -132,9 +132,7 @@ def _create_user(send_command: SendCommand, profile: BotProfile) -> User:
 
 
 def _read_user(record: Record) -> User:
-    user: User | None = read_field(record, "user")
-    if user is None:
-        raise PayloadError(f"the SimpleX CLI's answer {record.type} contains no user")
+    user: User = require_field(record, "user")
     return user
 
 
@@ -148,10 +146,8 @@ def _sync_address(send_command: SendCommand, user: User, config: AddressConfig) 
     if not config.create:
         return address
     if address is None:
-        address = read_field(send_command(commands.create_my_address(user.user_id)), "connLinkContact")
+        address = require_field(send_command(commands.create_my_address(user.user_id)), "connLinkContact")
         log.info("created a SimpleX address")
-    if address is None:
-        raise PayloadError("the SimpleX CLI's answer to creating an address contains none")
     if _matches_config(address.settings, config):
         return address
     wanted = _make_address_settings(address.settings, config)

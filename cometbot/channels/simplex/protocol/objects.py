@@ -67,7 +67,9 @@ def read_object(model: type[Object], raw: object) -> Object:
 
 
 def read_or_none(model: type[Object], raw: object, level: int = logging.DEBUG) -> Object | None:
-    """Return the value of ``model`` for an object. One that cannot be read is logged at ``level``: returns None."""
+    """Return the value of ``model`` for an object, or None without one or if it cannot be read, which is logged."""
+    if raw is None:
+        return None
     try:
         return read_object(model, raw)
     except PayloadError as error:

@@ -147,10 +147,10 @@ def test_any_other_refusal_goes_through(fake_cli: FakeCLI) -> None:
 
 def test_malformed_answers_raise_payload_error(fake_cli: FakeCLI) -> None:
     fake_cli.change = lambda record: Record("activeUser", {"type": "activeUser"})
-    with pytest.raises(PayloadError, match="contains no user"):
+    with pytest.raises(PayloadError, match="lacks its user"):
         prepare(fake_cli, PROFILE, AddressConfig())
     fake_cli.change = lambda record: record if record.type == "activeUser" else Record("hello", {"type": "hello"})
-    with pytest.raises(PayloadError, match="contains none"):
+    with pytest.raises(PayloadError, match="lacks its connLinkContact"):
         prepare(fake_cli, PROFILE, AddressConfig())
 
 
