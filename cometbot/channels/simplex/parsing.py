@@ -192,32 +192,31 @@ def _attachments(item: Item) -> tuple[Attachment, ...]:
 
 def _metadata(item: Item) -> dict[str, Any]:
     """Return further properties of the item."""
-    known: dict[str, Any] = {"item_id": item.item_id}
-    if item.shared_id:
-        known["shared_id"] = item.shared_id
-    if item.ttl is not None:
-        known["ttl"] = item.ttl
-    if item.is_edited:
-        known["edited"] = True
-    if is_object(find(item.raw, "chatItem.meta.itemForwarded")):
-        known["forwarded"] = True
-    return known
+    known = {
+        "item_id": item.item_id,
+        "shared_id": item.shared_id or None,
+        "ttl": item.ttl,
+        "edited": item.is_edited or None,
+        "forwarded": is_object(find(item.raw, "chatItem.meta.itemForwarded")) or None,
+    }
+    return _without_none(known)
 
 
 def _data(item: Item) -> dict[str, Any]:
     content = item.content
     if content is None:
         return {}
-    data: dict[str, Any] = {}
-    if content.preview:
-        data["preview"] = dict(content.preview)
-    if content.image:
-        data["image"] = content.image
-    if content.seconds is not None:
-        data["seconds"] = content.seconds
-    if content.type == "unknown" or content.type in ("chat", "report"):
-        data["content"] = dict(content.raw)
-    return data
+    data = {
+        "preview": dict(content.preview) or None,
+        "image": content.image or None,
+        "seconds": content.seconds,
+        "content": dict(content.raw) if content.type in ("unknown", "chat", "report") else None,
+    }
+    return _without_none(data)
+
+
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _parse_message(record: Record, context: EventContext) -> events.Event:

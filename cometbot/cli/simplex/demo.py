@@ -108,27 +108,28 @@ class DemoUser:
     def handle_line(self, text: str) -> None:
         """Send a line, or execute the command that it begins with."""
         word, _, rest = text.partition(" ")
-        commands: dict[str, Callable[[str], None]] = {
-            "!group": self._send_to_group,
-            "!file": self._send_file,
-            "!edit": self._edit,
-            "!delete": self._delete,
-            "!react": self._react,
-            "!help": lambda _: click.echo(_HELP),
-        }
+        rest = rest.strip()
         try:
-            if word in commands:
-                commands[word](rest.strip())
-            else:
-                self._send(_DIRECT_ACTOR, text)
+            match word:
+                case "!group":
+                    self._send(_GROUP_ACTOR, rest)
+                case "!file":
+                    self._send_file(rest)
+                case "!edit":
+                    self._fake.edit(*self._last_message(), rest)
+                case "!delete":
+                    self._fake.delete(*self._last_message())
+                case "!react":
+                    self._react(rest)
+                case "!help":
+                    click.echo(_HELP)
+                case _:
+                    self._send(_DIRECT_ACTOR, text)
         except (BotError, OSError, ValueError) as error:
             click.echo(f"That did not work: {error}")
 
     def _send(self, actor: Actor, text: str) -> None:
         self._last = actor, self._fake.say(actor, text, mention=bool(actor.group))
-
-    def _send_to_group(self, text: str) -> None:
-        self._send(_GROUP_ACTOR, text)
 
     def _send_file(self, name: str) -> None:
         path = Path(name).expanduser()
@@ -139,12 +140,6 @@ class DemoUser:
         if self._last is None:
             raise BotError("you have not written a message yet")
         return self._last
-
-    def _edit(self, text: str) -> None:
-        self._fake.edit(*self._last_message(), text)
-
-    def _delete(self, _: str) -> None:
-        self._fake.delete(*self._last_message())
 
     def _react(self, emoji: str) -> None:
         if self._screen.last_message_id is None:

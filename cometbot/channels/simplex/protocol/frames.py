@@ -123,10 +123,6 @@ def _parse_number(digits: str) -> float | int | None:
 
 
 def _find_record(frame: Mapping[str, Any]) -> object:
-    if frame.get("resp") is not None:
-        return frame["resp"]
-    if frame.get("result") is not None:
-        return frame["result"]
-    if frame.get("error") is not None:
-        return {"type": ERROR_TAG, "chatError": frame["error"]}
-    return None
+    error = frame.get("error")
+    wrapped = None if error is None else {"type": ERROR_TAG, "chatError": error}
+    return next((found for found in (frame.get("resp"), frame.get("result"), wrapped) if found is not None), None)
