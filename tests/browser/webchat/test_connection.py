@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from playwright.sync_api import Route
+import pytest
+from playwright.sync_api import APIResponse, Route
 
 from tests.browser.engine import Need, expect, needs
 from tests.browser.webchat.conftest import Guest, Platform, Visit
@@ -181,6 +182,30 @@ def test_hidden_page_closes_its_stream_and_catches_up(guest: Guest, platform: Pl
     guest.expect_text("Your order is out.")
     expect(guest.page).to_have_title("helpdesk – Tea & Orders")
     guest.wait_until(lambda: len(streams) == 2)
+
+
+@needs(Need.ROUTES)
+@pytest.mark.parametrize("overlaps", [False, True])
+def test_answer_that_comes_late_undoes_nothing(guest: Guest, overlaps: bool) -> None:
+    """What has changed since a page asked came by the stream, or with the answer to a later question."""
+    open_guest(guest)
+    start, reconnect = "**/v1/page-api/start", "dispatchEvent(new Event('online'))"
+    late: list[tuple[Route, APIResponse]] = []
+    title = guest.page.locator(".chat-head p")
+    guest.page.route(start, lambda route: late.append((route, route.fetch())), times=1)
+    guest.page.evaluate(reconnect)
+    guest.wait_until(lambda: bool(late))
+    address = f"{guest.platform.url}/v1/page-api/chat/{guest.chat_id}"
+    guest.page.request.patch(address, data={"title": "Renamed"})
+    expect(title).to_have_text("Renamed")
+    if overlaps:
+        with guest.page.expect_response(start):
+            guest.page.evaluate(reconnect)
+    [(route, answer)] = late
+    with guest.page.expect_response(start):
+        route.fulfill(response=answer)
+    guest.page.wait_for_timeout(300)
+    expect(title).to_have_text("Renamed")
 
 
 @needs(Need.ROUTES)

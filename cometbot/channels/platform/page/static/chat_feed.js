@@ -18,6 +18,8 @@ export class ChatFeed extends Feed {
   #hideTimer = 0;
   #isAsleep = false;
   #isPaused = false;
+  #asked = 0; // how often it began to catch up
+  #answered = 0; // which of these was the last one with an answer
   #loading = new Map();
   #followed = new Set();
 
@@ -121,8 +123,11 @@ export class ChatFeed extends Feed {
   }
 
   async catchUp() {
-    const asked = this.store.lastMessages;
+    const asked = new Map(this.store.chats);
+    const turn = (this.#asked += 1);
     const now = await start();
+    if (turn < this.#answered) return undefined; // a later one was answered before
+    this.#answered = turn;
     if (!now.user) return this.signedOut();
     if (now.user.id !== this.store.user?.id) return location.reload(); // somebody else, by another tab
     const { place } = this.store;
@@ -130,6 +135,7 @@ export class ChatFeed extends Feed {
     this.store.restore(now, asked);
     this.#followed = new Set(this.store.chats.keys());
     if (this.store.chat) await this.load(place.id);
+    return undefined;
   }
 
   #disconnect() {

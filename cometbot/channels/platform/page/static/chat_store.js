@@ -23,24 +23,19 @@ export class ChatStore extends Store {
     this.place = { kind: "home", id: "" }; // home, bot (a chat that does not exist yet) or chat
   }
 
-  /** The last message of each chat, for `restore`. */
-  get lastMessages() {
-    return new Map([...this.chats].map(([id, chat]) => [id, chat.last]));
-  }
-
-  /** Begin anew with what the platform says there is; what has changed since it was asked stays as it is. */
-  restore({ service, limits, user, bots, chats }, asked = this.lastMessages) {
+  /** Begin anew with what the platform says there is; a chat that is not as it was in `asked` stays as it is now. */
+  restore({ service, limits, user, bots, chats }, asked = this.chats) {
     this.service = service;
     this.limits = limits ?? {};
     this.user = user;
     this.bots = new Map(bots.map((bot) => [bot.id, bot]));
     const made = [...this.chats.values()].filter((chat) => !asked.has(chat.id));
     const left = chats.filter((chat) => !asked.has(chat.id) || this.chats.has(chat.id));
-    const changed = left.map((chat) => {
-      const last = this.chats.get(chat.id)?.last;
-      return last && last !== asked.get(chat.id) ? { ...chat, last } : chat;
+    const newest = left.map((chat) => {
+      const current = this.chats.get(chat.id);
+      return current && current !== asked.get(chat.id) ? current : chat;
     });
-    this.chats = new Map([...changed, ...made].map((chat) => [chat.id, chat]));
+    this.chats = new Map([...newest, ...made].map((chat) => [chat.id, chat]));
     for (const id of this.known.keys()) if (!this.chats.has(id)) this.known.delete(id);
     for (const chat of this.chats.values()) {
       if (this.#isUnseen(chat) && !this.unread.get(chat.id)) this.unread.set(chat.id, 1);
@@ -94,7 +89,9 @@ export class ChatStore extends Store {
     const before = known.messages.get(message.id);
     this.#setMessage(known, message);
     const chat = this.chats.get(message.chatId);
-    if (chat && (!chat.last || chat.last.timestamp <= message.timestamp)) chat.last = message;
+    if (chat && (!chat.last || chat.last.timestamp <= message.timestamp)) {
+      this.chats.set(chat.id, { ...chat, last: message }); // another object, so that `restore` keeps it
+    }
     if (message.senderId !== this.user?.id) this.setTyping(message.chatId, false);
     if (isNews && !before && message.senderId !== this.user?.id) this.#addNew(message);
     this.emit("messages", { chat: message.chatId });
