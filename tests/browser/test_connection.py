@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import APIResponse, Browser, Page, Route
 
 from cometbot.simulator import Simulator
 from cometbot.simulator.workbench import Workbench
@@ -138,3 +138,20 @@ def test_first_start_of_the_bot_is_no_restart(page: Page, simulator: Simulator) 
     assert page.evaluate("window.told") == []
     bot.starts = 2
     wait_for_notice(page, "The bot runs again.", "notice good")
+
+
+@needs(Need.ROUTES)
+def test_event_of_the_stream_outlasts_a_late_answer(page: Page, simulator: Simulator) -> None:
+    simulator.workbench = bot = StartingBot()
+    late: list[tuple[Route, APIResponse]] = []
+    page.route("**/simulator/events?*once=1", lambda route: late.append((route, route.fetch())), times=1)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    while not late:
+        page.wait_for_timeout(50)
+    bot.starts = 1
+    page.wait_for_timeout(1500)  # for the stream, which the page reads and keeps back
+    [(route, answer)] = late
+    assert '"start 0"' in answer.text()
+    route.fulfill(response=answer)
+    expect(page.locator("#people .state")).to_have_text("start 1 is running")
