@@ -40,7 +40,7 @@ MODERATION_TRIGGERS = frozenset(
 )
 
 _SPECIAL_FIELDS = frozenset({"tags", "quotedMessageId", "quotedMessage"})
-_SPECIAL_DATA_FIELDS = _SPECIAL_FIELDS | {"url", "attachments", "mentions", "metadata", "moderation"}
+_SPECIAL_DATA_FIELDS = _SPECIAL_FIELDS | {"url", "attachments", "mentions"}
 _SPECIAL_USER_FIELDS = frozenset({"tags", "metadata"})
 _USER_TEXTS = ("name", "avatar", "link", "role", "status")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -114,7 +114,7 @@ def is_plain_message(payload: Mapping[str, Any]) -> bool:
 
 
 def read_plain_text(payload: Mapping[str, Any], *, conversation: Conversation, key: str) -> MessageEvent | None:
-    """Return the event of a one-to-one message that is only a text, or None for any other payload.
+    """Return the event of a one-to-one text message of the usual shape, or None for any other payload.
 
     :func:`parsing.parse` would give the same event.
     """
@@ -133,8 +133,11 @@ def read_plain_text(payload: Mapping[str, Any], *, conversation: Conversation, k
     data = message.get("data")
     if type(data) is not dict or not _SPECIAL_DATA_FIELDS.isdisjoint(data):
         return None
-    text, sender = data.get("text"), _read_sender(data.get("entities"), message["sender"])
-    if type(text) is not str or "<@uid:" in text or sender is None:
+    text, metadata, moderation = data.get("text"), data.get("metadata", {}), data.get("moderation", {})
+    if type(text) is not str or "<@uid:" in text or type(metadata) is not dict or type(moderation) is not dict:
+        return None
+    status, sender = moderation.get("status", ""), _read_sender(data.get("entities"), message["sender"])
+    if type(status) is not str or sender is None:
         return None
     return MessageEvent(
         key=key,
@@ -145,6 +148,8 @@ def read_plain_text(payload: Mapping[str, Any], *, conversation: Conversation, k
         id=message["id"],
         text=text,
         thread_id=thread_id,
+        metadata=metadata,
+        moderation=status,
         muid=muid,
     )
 

@@ -73,7 +73,8 @@ def changed(draw: st.DrawFn, payload: dict[str, Any]) -> dict[str, Any]:
 def usual(callback_of: Make, message_of: Make, group_message_of: Make) -> list[dict[str, Any]]:
     return [
         callback_of(),
-        callback_of(message_of(parentId="90400", data={"text": ""})),
+        callback_of(message_of(parentId="90400", data={"text": "", "metadata": {"a": {}}})),
+        callback_of(message_of(data={"moderation": {"status": "approved"}})),
         callback_of(group_message_of(data={"text": "who is on call?"})),
     ]
 
@@ -125,7 +126,8 @@ def test_a_text_of_the_usual_shape_is_read_without_the_schemas(callback_of: Make
         {"category": "custom"},
         {"type": "image"},
         {"receiverType": "group"},
-        {"data": {"metadata": {"a": 1}}},
+        {"data": {"metadata": "a"}},
+        {"data": {"moderation": {"status": 5}}},
         {"data": {"text": "<@uid:helpdesk-bot> hi"}},
         {"data": {"attachments": []}},
     ],
