@@ -31,7 +31,6 @@ _log = logging.getLogger(__name__)
 _ACCEPTED = RawResponse(200, b'{"data":{"success":true}}')
 _IGNORED = RawResponse(200, b'{"data":{"success":true,"ignored":1}}')
 _JSON_CONTENT_TYPE = re.compile(r"(application|text)/([\w.-]+\+|x-)?json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
-_WEBHOOK = "webhook"
 _CALLBACK_SETTINGS = (
     "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot, with __NAME at the end)"
 )
@@ -90,7 +89,7 @@ class CallbackViews:
         self._by_any_id = {**self._bots, **self._by_uid}
         self._credentials = BasicCredentials(settings.credentials)
         shared = settings.webhook_credentials
-        self._webhook_credentials = BasicCredentials({_WEBHOOK: shared} if shared else {})
+        self._webhook_credentials = BasicCredentials(dict.fromkeys(self._bots, shared) if shared else {})
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 
     def handle_callback(self, environ: Environ, bot: str) -> RawResponse:
@@ -122,7 +121,7 @@ class CallbackViews:
         return RawResponse(error.status, orjson.dumps({"error": error_body}), error.headers)
 
     def _process_callback(self, environ: Environ, bot: str) -> RawResponse:
-        found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials, bot)
+        found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), self._credentials)
         payload, body = self._read_payload(environ)
         uid = find_id(payload.get("bot"))
         named = self._by_any_id.get(uid.lower())
@@ -154,9 +153,8 @@ class CallbackViews:
         return self._store_payload(found, payload, body)
 
     def _process_webhook(self, environ: Environ, bot: str) -> RawResponse:
-        has_own = bool(self._webhook_credentials)
-        credentials, name = (self._webhook_credentials, _WEBHOOK) if has_own else (self._credentials, bot)
-        found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), credentials, name)
+        credentials = self._webhook_credentials or self._credentials
+        found = self._find_authorized_bot(bot, environ.get("HTTP_AUTHORIZATION", ""), credentials)
         payload, body = self._read_payload(environ)
         if self._is_disapproved(payload):
             return self._ignore(found.name, _DISAPPROVED)
@@ -165,7 +163,7 @@ class CallbackViews:
             return self._ignore(found.name, "it does not concern the bot")
         return self._store_notification(found, notification, body)
 
-    def _find_authorized_bot(self, bot: str, header: str, credentials: BasicCredentials, name: str) -> Bot:
+    def _find_authorized_bot(self, bot: str, header: str, credentials: BasicCredentials) -> Bot:
         """Return the bot in the path, if the credentials are right.
 
         Raises :class:`HttpError`: 401, or 404 for an unknown bot. Without valid credentials the status is 401 for
@@ -178,7 +176,7 @@ class CallbackViews:
             ):
                 raise self._make_unauthorized(header, "of a bot that is not served here", _CALLBACK_SETTINGS)
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
-        if not credentials.matches(name, header) and name in credentials:
+        if not credentials.matches(bot, header) and bot in credentials:
             settings = _WEBHOOK_SETTINGS if credentials is self._webhook_credentials else _CALLBACK_SETTINGS
             raise self._make_unauthorized(header, f"of the bot {bot}", settings)
         return found
