@@ -179,7 +179,7 @@ class SimplexChannel(Channel):
             if _hash_content(item.content.type, item.content.text) == content_hash:
                 # Record the item, so that it is not taken for the next reply with the same text.
                 self.record_item_id(item.item_id)
-                self._mark_file_sent(sending, item)
+                self._mark_file_sent(sending)
                 return str(item.item_id)
         return None
 
@@ -302,7 +302,7 @@ class SimplexChannel(Channel):
         if not items:
             raise OutcomeUnknown("the SimpleX CLI's answer to a message contains no item")
         self.record_item_id(items[0].item_id)
-        self._mark_file_sent(sending, items[0])
+        self._mark_file_sent(sending)
         if is_live:
             with self._lock:
                 self._live_messages[sending.conversation.id] = (items[0].item_id, content["text"])
@@ -315,9 +315,9 @@ class SimplexChannel(Channel):
             while len(self._attempts) > _MAX_REMEMBERED_ATTEMPTS:
                 self._attempts.popitem(last=False)
 
-    def _mark_file_sent(self, sending: OutgoingRequest, item: Item) -> None:
+    def _mark_file_sent(self, sending: OutgoingRequest) -> None:
         if self._outgoing_files is not None and "media" in sending.payload:
-            self._outgoing_files.mark_sent(self._make_file_key(sending), item.file.file_id if item.file else None)
+            self._outgoing_files.mark_sent(self._make_file_key(sending))
 
     def _discard_file(self, sending: OutgoingRequest) -> None:
         if self._outgoing_files is not None:

@@ -17,11 +17,10 @@ from typing import Any, Protocol
 from cometbot import private_files
 from cometbot.channels.simplex.files import SharedFolder, make_safe_name
 from cometbot.channels.simplex.media import make_content, make_preview, make_video_preview
-from cometbot.channels.simplex.models import File, FileTransfer, Item
 from cometbot.channels.simplex.protocol import Record, contents
-from cometbot.channels.simplex.schemas import read_field
+from cometbot.channels.simplex.protocol.objects import find_object
 from cometbot.content_types import media_kind, sniff_file
-from cometbot.errors import MessageError, OutcomeUnknown, PayloadError, Rejected
+from cometbot.errors import MessageError, OutcomeUnknown, Rejected
 from cometbot.temporary_folders import TemporaryFolder
 
 _log = logging.getLogger(__name__)
@@ -72,8 +71,6 @@ class OutgoingFiles:
         self._lock = threading.Lock()
         self._downloads: dict[str, _Download] = {}
         self._failures: OrderedDict[str, int] = OrderedDict()
-        self._upload_folders: OrderedDict[int, Path] = OrderedDict()
-        self._finished_uploads: OrderedDict[int, None] = OrderedDict()
 
     def prepare(self, key: str, media: Mapping[str, Any], timeout: float) -> PreparedFile:
         """Return the file that ``media`` describes (``url``, and optionally ``kind`` and ``name``).
@@ -147,23 +144,11 @@ class OutgoingFiles:
         """Return the CLI's path of the file."""
         return self._folder.to_cli_path(str(prepared.path))
 
-    def mark_sent(self, key: str, file_id: int | None) -> None:
-        """Record that the CLI has the message and is uploading this file.
-
-        Without ``file_id`` no event will report its end.
-        """
+    def mark_sent(self, key: str) -> None:
+        """Record that the CLI has the message. An event reports the end of the upload."""
         with self._lock:
-            download = self._downloads.pop(key, None)
+            self._downloads.pop(key, None)
             self._failures.pop(key, None)
-            if download is None or download.prepared is None or file_id is None:
-                return
-            is_upload_finished = file_id in self._finished_uploads
-            if not is_upload_finished:
-                self._upload_folders[file_id] = download.prepared.path.parent
-            while len(self._upload_folders) > _MAX_ENTRIES:
-                self._upload_folders.popitem(last=False)
-        if is_upload_finished:
-            _remove(download.prepared.path.parent)
 
     def discard(self, key: str) -> None:
         """Delete the file and its state."""
@@ -176,28 +161,15 @@ class OutgoingFiles:
         """Remove a file if the event reports the end of its upload."""
         if record.type not in ("sndFileCompleteXFTP", "sndFileError"):
             return
-        try:
-            transfer: FileTransfer | None = read_field(record, "fileTransferMeta")
-            item: Item | None = read_field(record, "chatItem") or read_field(record, "chatItem_")
-        except PayloadError:
-            return
-        if transfer is None:
-            return
+        transfer = find_object(record.raw, "fileTransferMeta")
         if record.type == "sndFileError":
-            _log.warning("the SimpleX CLI could not upload file %d", transfer.file_id)
-        with self._lock:
-            self._finished_uploads[transfer.file_id] = None
-            while len(self._finished_uploads) > _MAX_ENTRIES:
-                self._finished_uploads.popitem(last=False)
-            folder = self._upload_folders.pop(transfer.file_id, None)
-        _remove(folder or self._find_upload_folder(item.file if item else None))
+            _log.warning("the SimpleX CLI could not upload file %s", transfer.get("fileId"))
+        _remove(self._find_upload_folder(transfer.get("filePath")))
 
-    def _find_upload_folder(self, file: File | None) -> Path | None:
-        """Return the folder of a file that an earlier process downloaded."""
-        if file is None or not file.path:
-            return None
+    def _find_upload_folder(self, path: object) -> Path | None:
+        """Return the folder of a file that was downloaded to be sent, by the CLI's path of the file."""
         try:
-            folder = self._folder.to_local_path(file.path).parent
+            folder = self._folder.to_local_path(str(path)).parent
         except Rejected:
             return None
         return folder if folder.parent == self._upload_folder else None

@@ -42,8 +42,8 @@ def remaining_files(folder: Path) -> list[str]:
     return sorted(path.name for path in (folder / "out").rglob("*") if path.is_file())
 
 
-def uploaded(file_id: int, tag: str = "sndFileCompleteXFTP") -> Record:
-    transfer = {"fileId": file_id, "fileName": "photo.jpg", "filePath": "x", "fileSize": 1}
+def uploaded(path: str, tag: str = "sndFileCompleteXFTP") -> Record:
+    transfer = {"fileId": 7, "fileName": "photo.jpg", "filePath": path, "fileSize": 1}
     return Record(tag, {"type": tag, "fileTransferMeta": {**transfer, "chunkSize": 1, "cancelled": False}})
 
 
@@ -111,10 +111,10 @@ def test_file_is_downloaded_once(files: OutgoingFiles, web: MadeUpWeb) -> None:
 @pytest.mark.parametrize("tag", ["sndFileCompleteXFTP", "sndFileError"])
 @pytest.mark.parametrize("is_early", [True, False])
 def test_it_is_removed_when_its_upload_ends(files: OutgoingFiles, tmp_path: Path, tag: str, is_early: bool) -> None:
-    prepare_file(files)
-    files.handle_event(uploaded(6, tag))
+    path = files.to_cli_path(prepare_file(files))
+    files.handle_event(uploaded(f"{path}x/photo.jpg", tag))
     assert remaining_files(tmp_path) == ["photo.jpg"], "another file's end"
-    ends: list[Callable[[], None]] = [lambda: files.mark_sent("k", 7), lambda: files.handle_event(uploaded(7, tag))]
+    ends: list[Callable[[], None]] = [lambda: files.mark_sent("k"), lambda: files.handle_event(uploaded(path, tag))]
     for end in reversed(ends) if is_early else ends:
         end()
 
@@ -127,16 +127,13 @@ def test_upload_of_earlier_process_is_removed_by_path(files: OutgoingFiles, web:
     (tmp_path / "5-received.txt").write_text("stays")
     later = OutgoingFiles(web, SharedFolder(PurePosixPath("/srv/cli"), tmp_path), 100)
     for path in ("/srv/cli/5-received.txt", "/etc/passwd", files.to_cli_path(brought)):
-        item = {"meta": {"itemId": 1}, "chatDir": {"type": "directSnd"}, "content": {"type": "sndMsgContent"}}
-        file = {"fileId": 7, "fileName": "a", "fileSize": 1, "fileSource": {"filePath": path}}
-        whole = {"chatInfo": {"type": "direct"}, "chatItem": {**item, "file": file}}
-        later.handle_event(Record("sndFileCompleteXFTP", {**uploaded(7).raw, "chatItem": whole}))
+        later.handle_event(uploaded(path))
 
     assert remaining_files(tmp_path) == []
     assert (tmp_path / "5-received.txt").exists()
 
 
-@pytest.mark.parametrize("raw", [{}, {"fileTransferMeta": None}, {"fileTransferMeta": {"fileId": "x"}}])
+@pytest.mark.parametrize("raw", [{}, {"fileTransferMeta": None}, {"fileTransferMeta": {"filePath": 7}}])
 def test_an_event_that_cannot_be_read_does_no_harm(files: OutgoingFiles, raw: dict[str, Any]) -> None:
     files.handle_event(Record("sndFileCompleteXFTP", {"type": "sndFileCompleteXFTP", **raw}))
     files.handle_event(Record("newChatItems", {}))
