@@ -8,7 +8,6 @@ import mimetypes
 import shutil
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,6 @@ MAX_ATTEMPTS = 4
 _MAX_DOWNLOADS = 32
 _MAX_PREVIEW_SOURCE_BYTES = 20_000_000
 _PREVIEW_TIMEOUT = 4.0
-_MAX_ENTRIES = 1000
 _MAX_AGE = 24 * 3600.0
 
 
@@ -70,7 +68,6 @@ class OutgoingFiles:
         self._upload_folder = folder.local_path / "out"
         self._lock = threading.Lock()
         self._downloads: dict[str, _Download] = {}
-        self._failures: OrderedDict[str, int] = OrderedDict()
 
     def prepare(self, key: str, media: Mapping[str, Any], timeout: float) -> PreparedFile:
         """Return the file that ``media`` describes (``url``, and optionally ``kind`` and ``name``).
@@ -83,38 +80,28 @@ class OutgoingFiles:
         download.join(max(timeout, 0.0))
         if download.is_alive():
             raise OutcomeUnknown("the file is still downloading")
-        if download.prepared is not None and download.is_usable:
+        if download.is_usable and download.prepared is not None:
             return download.prepared
-        with self._lock:
-            self._downloads.pop(key, None)
-        if isinstance(download.error, OutcomeUnknown) or download.prepared is not None:
-            self._count_failure(key, download.error)
-            raise download.error or OutcomeUnknown("the downloaded file is gone; it is downloaded again")
+        error = download.error or OutcomeUnknown("the downloaded file is gone; it is downloaded again")
+        if isinstance(error, OutcomeUnknown) and download.attempt < MAX_ATTEMPTS:
+            raise error
         self.discard(key)
-        raise download.error or Rejected("the file could not be downloaded", code="file_failed")
+        if isinstance(error, OutcomeUnknown):
+            raise Rejected(f"the file could not be downloaded in {MAX_ATTEMPTS} attempts: {error}", code="file_failed")
+        raise error
 
     def _get_download(self, key: str, media: Mapping[str, Any]) -> _Download:
+        """Return the download of a message's file. It is started if there is none, and again if it failed."""
         with self._lock:
             download = self._downloads.get(key)
-            if download is None:
+            if download is None or not download.is_usable:
                 if sum(each.is_alive() for each in self._downloads.values()) >= _MAX_DOWNLOADS:
                     raise OutcomeUnknown(f"cannot download the file yet: {_MAX_DOWNLOADS} others are downloading")
-                download = self._downloads[key] = _Download(
-                    self._fetcher, media, self._make_folder_path(key), self._limit
-                )
+                attempt = download.attempt + 1 if download else 1
+                folder = self._make_folder_path(key)
+                download = self._downloads[key] = _Download(self._fetcher, media, folder, self._limit, attempt)
                 download.start()
             return download
-
-    def _count_failure(self, key: str, error: Exception | None) -> None:
-        with self._lock:
-            count = self._failures.pop(key, 0) + 1
-            if count < MAX_ATTEMPTS:
-                self._failures[key] = count
-            while len(self._failures) > _MAX_ENTRIES:
-                self._failures.popitem(last=False)
-        if count >= MAX_ATTEMPTS:
-            self.discard(key)
-            raise Rejected(f"the file could not be downloaded in {MAX_ATTEMPTS} attempts: {error}", code="file_failed")
 
     def make_link_preview(self, url: str, timeout: float) -> str:
         """Return the picture at ``url`` as a preview for a link; empty if it is not available at once."""
@@ -148,13 +135,11 @@ class OutgoingFiles:
         """Record that the CLI has the message. An event reports the end of the upload."""
         with self._lock:
             self._downloads.pop(key, None)
-            self._failures.pop(key, None)
 
     def discard(self, key: str) -> None:
         """Delete the file and its state."""
         with self._lock:
             self._downloads.pop(key, None)
-            self._failures.pop(key, None)
         _remove(self._make_folder_path(key))
 
     def handle_event(self, record: Record) -> None:
@@ -185,7 +170,8 @@ class OutgoingFiles:
             except OSError:
                 continue
         with self._lock:
-            self._downloads = {key: download for key, download in self._downloads.items() if download.is_usable}
+            downloads = self._downloads.items()
+            self._downloads = {key: each for key, each in downloads if each.is_alive() or each.folder.is_dir()}
 
     def close(self) -> None:
         """Cancel downloads and refuse new ones."""
@@ -198,9 +184,10 @@ class OutgoingFiles:
 class _Download(threading.Thread):
     """Downloads and classifies one file. It has a thread of its own, since it may take longer than one send attempt."""
 
-    def __init__(self, fetcher: FileFetcher, media: Mapping[str, Any], folder: Path, limit: int) -> None:
+    def __init__(self, fetcher: FileFetcher, media: Mapping[str, Any], folder: Path, limit: int, attempt: int) -> None:
         super().__init__(name="cometbot-simplex-file", daemon=True)
-        self._fetcher, self._media, self._folder, self._limit = fetcher, media, folder, limit
+        self._fetcher, self._media, self.folder, self._limit = fetcher, media, folder, limit
+        self.attempt = attempt
         self.prepared: PreparedFile | None = None
         self.error: Rejected | OutcomeUnknown | None = None
 
@@ -216,29 +203,29 @@ class _Download(threading.Thread):
         except (Rejected, OutcomeUnknown) as error:
             self.error = error
         except OSError as error:
-            self.error = Rejected(f"cannot write the file into {self._folder.parent}: {error.strerror}")
+            self.error = Rejected(f"cannot write the file into {self.folder.parent}: {error.strerror}")
         except Exception as error:
             _log.exception("unexpected error while downloading a file")
             self.error = Rejected(f"the file could not be downloaded ({type(error).__name__})")
 
     def _download_and_prepare(self) -> PreparedFile:
         self._make_folders()
-        raw = self._folder / "loading"
+        raw = self.folder / "loading"
         name = self._fetcher.fetch(self._media["url"], raw, limit=self._limit, timeout=DOWNLOAD_TIMEOUT)
         name = str(self._media.get("name") or name)
         with raw.open("rb") as file:
             mime_type = sniff_file(file, name)
         content = make_content(raw, mime_type, str(self._media.get("kind") or ""))
-        path = self._folder / _add_extension(make_safe_name(name), mime_type)
+        path = self.folder / _add_extension(make_safe_name(name), mime_type)
         raw.replace(path)
-        private_files.copy_access(path, self._folder)
+        private_files.copy_access(path, self.folder)
         return PreparedFile(path, content)
 
     def _make_folders(self) -> None:
         """Create the file's folder with the access rights of the folder that is shared with the CLI."""
-        shared = self._folder.parents[1]
+        shared = self.folder.parents[1]
         private_files.make_folder(shared)
-        for folder in (self._folder.parent, self._folder):
+        for folder in (self.folder.parent, self.folder):
             if not folder.exists():
                 private_files.make_folder(folder)
                 private_files.copy_access(folder, shared)
