@@ -15,7 +15,8 @@ from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, OutcomeUnknown, RateLimited, Rejected, StoreBusy, Unreachable
 from cometbot.observer import Observer
 from cometbot.store.leases import Lease
-from cometbot.store.outbox import DEAD, HELD, READY, SENT, UNKNOWN, OutboxMessage, SendAttempt, SendResult
+from cometbot.store.outbox import OutboxMessage, SendAttempt, SendResult
+from cometbot.store.tables import DEAD, HELD, READY, SENT, UNKNOWN
 
 log = logging.getLogger(__name__)
 

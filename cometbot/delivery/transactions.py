@@ -352,16 +352,12 @@ class Transactions:
                 return HandleMessage(started)
         store.leases.clear_mail(connection, lease)
         reply = store.outbox.get_next(connection, key)
-        message = store.mailbox.get_oldest(connection, key) if reply is None else None
-        if reply is None and message is None:
-            return self._release(connection, lease)
-        to_send = reply is not None
-        if must_yield or not (limits.can_send if to_send else limits.can_handle):
-            return self._release(connection, lease, 0.0, to_send=to_send)
+        if must_yield or not (limits.can_handle if reply is None else limits.can_send):
+            return self._release(connection, lease, 0.0, to_send=reply is not None)
         if reply is not None:
             return self._start_reply(connection, lease, reply)
-        assert message is not None
-        return self._start_message(connection, lease, message)
+        message = store.mailbox.get_oldest(connection, key)
+        return self._start_message(connection, lease, message) if message else self._release(connection, lease)
 
     def _start_reply(self, connection: Transaction, lease: Lease, reply: OutboxMessage) -> SendReplies | Released:
         now, due_at = self._store.database.clock(), reply.due_at or 0.0

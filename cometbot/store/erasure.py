@@ -30,6 +30,9 @@ Body = Mapping[str, Any]
 _EMPTY = "{}"
 
 # Literally the conditions of the indexes by conversation key, or SQLite does not use them.
+_message_key = mailbox.c.conversation_key == bound("key")
+_reply_key = outbox.c.conversation_key == bound("key")
+_has_key = conversations.c.conversation_key == bound("key")
 _unfinished_messages = in_state(mailbox, PENDING_MESSAGE)
 _finished_messages = in_state(mailbox, KEPT_MESSAGE)
 _unfinished_replies = in_state(outbox, PENDING_REPLY)
@@ -46,20 +49,18 @@ def _discarded_values(table: sa.Table, of: str) -> dict[str, Any]:
     }
 
 
-_delete_idle_conversation = sa.delete(conversations).where(
-    conversations.c.conversation_key == bound("key"), conversations.c.token.is_(None)
-)
-_clear_target = sa.update(conversations).where(conversations.c.conversation_key == bound("key")).values(target="")
+_delete_idle_conversation = sa.delete(conversations).where(_has_key, conversations.c.token.is_(None))
+_clear_target = sa.update(conversations).where(_has_key).values(target="")
 _EMPTY_BODY = {"body": b"", "sender": ""}
 _clear_unfinished_messages = (
     sa.update(mailbox)
-    .where(mailbox.c.conversation_key == bound("key"), _unfinished_messages)
+    .where(_message_key, _unfinished_messages)
     .values(**_discarded_values(mailbox, WAITING), **_EMPTY_BODY)
 )
 _clear_finished_messages = (
     sa.update(mailbox)
     .where(
-        mailbox.c.conversation_key == bound("key"),
+        _message_key,
         _finished_messages,
         sa.or_(mailbox.c.body != b"", mailbox.c.state == DEAD),
     )
@@ -82,11 +83,9 @@ _clear_message = (
         **_EMPTY_BODY,
     )
 )
-_select_unfinished_replies = sa.select(outbox.c.id, outbox.c.payload).where(
-    outbox.c.conversation_key == bound("key"), _unfinished_replies
-)
+_select_unfinished_replies = sa.select(outbox.c.id, outbox.c.payload).where(_reply_key, _unfinished_replies)
 _select_dead_replies = sa.select(outbox.c.id, outbox.c.payload).where(
-    outbox.c.conversation_key == bound("key"), _finished_replies, outbox.c.state == DEAD
+    _reply_key, _finished_replies, outbox.c.state == DEAD
 )
 _discard_reply = (
     sa.update(outbox)
@@ -101,25 +100,15 @@ _discard_reply = (
 )
 _clear_sent_replies = (
     sa.update(outbox)
-    .where(
-        outbox.c.conversation_key == bound("key"), _finished_replies, outbox.c.state != DEAD, outbox.c.payload != _EMPTY
-    )
+    .where(_reply_key, _finished_replies, outbox.c.state != DEAD, outbox.c.payload != _EMPTY)
     .values(payload=_EMPTY, error=None)
 )
 _discarded = {"state": DISCARDED, "ended_at": bound("now", type_=sa.Double)}
-_discard_unfinished_messages = (
-    sa.update(mailbox).where(mailbox.c.conversation_key == bound("key"), _unfinished_messages).values(_discarded)
-)
-_discard_unfinished_replies = (
-    sa.update(outbox).where(outbox.c.conversation_key == bound("key"), _unfinished_replies).values(_discarded)
-)
-_delete_unfinished_replies = sa.delete(outbox).where(outbox.c.conversation_key == bound("key"), _unfinished_replies)
-_delete_finished_replies = sa.delete(outbox).where(outbox.c.conversation_key == bound("key"), _finished_replies)
-_lock_conversation = (
-    sa.select(conversations.c.conversation_key)
-    .where(conversations.c.conversation_key == bound("key"))
-    .with_for_update()
-)
+_discard_unfinished_messages = sa.update(mailbox).where(_message_key, _unfinished_messages).values(_discarded)
+_discard_unfinished_replies = sa.update(outbox).where(_reply_key, _unfinished_replies).values(_discarded)
+_delete_unfinished_replies = sa.delete(outbox).where(_reply_key, _unfinished_replies)
+_delete_finished_replies = sa.delete(outbox).where(_reply_key, _finished_replies)
+_lock_conversation = sa.select(conversations.c.conversation_key).where(_has_key).with_for_update()
 _select_next_bot = sa.select(sa.func.min(conversations.c.bot)).where(conversations.c.bot > bound("last"))
 _select_keys_by_target = sa.select(conversations.c.conversation_key).where(
     conversations.c.bot == bound("of"),

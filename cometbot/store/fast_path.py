@@ -22,8 +22,8 @@ from cometbot.errors import LeaseLost
 from cometbot.store.database import Database
 from cometbot.store.leases import Lease, to_conversation
 from cometbot.store.mailbox import MailboxMessage
-from cometbot.store.outbox import SENDING, Draft, Outbox, OutboxMessage, SendResult
-from cometbot.store.tables import PENDING_MESSAGE, PENDING_REPLY
+from cometbot.store.outbox import Draft, Outbox, OutboxMessage, SendResult
+from cometbot.store.tables import PENDING_MESSAGE, PENDING_REPLY, SENDING
 from cometbot.store.throttles import account_key
 
 _HELD_LEASE = "SELECT FROM conversations WHERE conversation_key = :key AND token = :held FOR UPDATE"

@@ -19,11 +19,9 @@ from cometbot.store.clock import LEASE_TTL, seconds_since_boot
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     CONVERSATION_COLUMNS,
-    PENDING_MESSAGE,
-    PENDING_REPLY,
     conversation_columns,
     conversations,
-    in_state,
+    has_pending,
     mailbox,
     outbox,
     processes,
@@ -36,7 +34,8 @@ _holder_is_alive = sa.exists().where(
     processes.c.token == conversations.c.process, processes.c.lease_until > bound("now")
 )
 _is_free = sa.or_(conversations.c.token.is_(None), sa.not_(_holder_is_alive))
-_is_held = (conversations.c.conversation_key == bound("key"), conversations.c.token == bound("held"))
+_has_key = conversations.c.conversation_key == bound("key")
+_is_held = (_has_key, conversations.c.token == bound("held"))
 
 # Literally the condition of the index "conversations_undone", or SQLite does not use it.
 _has_pending_work = sa.text(
@@ -51,12 +50,12 @@ _lease_values = {
 }
 _claim_free = (
     sa.update(conversations)
-    .where(conversations.c.conversation_key == bound("key"), conversations.c.token.is_(None))
+    .where(_has_key, conversations.c.token.is_(None))
     .values(_lease_values)
     .returning(*conversation_columns)
 )
 _find_dead_holder = sa.select(conversations.c.token).where(
-    conversations.c.conversation_key == bound("key"), conversations.c.token.is_not(None), sa.not_(_holder_is_alive)
+    _has_key, conversations.c.token.is_not(None), sa.not_(_holder_is_alive)
 )
 # By its token: a statement that waits for the row would apply the old result of `_holder_is_alive` to a newer holder.
 _claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).returning(*conversation_columns)
@@ -65,11 +64,7 @@ _check = sa.select(conversations.c.conversation_key).where(*_is_held).with_for_u
 _select_held = sa.select(conversations.c.conversation_key).where(*_is_held)
 _release_idle = (
     sa.update(conversations)
-    .where(
-        *_is_held,
-        sa.not_(sa.exists().where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE))),
-        sa.not_(sa.exists().where(outbox.c.conversation_key == bound("key"), in_state(outbox, PENDING_REPLY))),
-    )
+    .where(*_is_held, sa.not_(has_pending(mailbox, bound("key"))), sa.not_(has_pending(outbox, bound("key"))))
     .values(token=None, process=None, due_at=None, mail=False)
 )
 _release = (
@@ -85,7 +80,7 @@ _release = (
 _held_by = sa.select(conversations.c.conversation_key, conversations.c.token).where(
     conversations.c.process == bound("who"), conversations.c.token.is_not(None), _has_pending_work
 )
-_set_mail = sa.update(conversations).where(conversations.c.conversation_key == bound("key")).values(mail=True)
+_set_mail = sa.update(conversations).where(_has_key).values(mail=True)
 _holder = sa.select(conversations.c.process).where(conversations.c.conversation_key == bound("conversation_key"))
 _find_alive_process = sa.select(processes.c.token).where(
     processes.c.token == bound("who"), processes.c.lease_until > bound("now")
@@ -104,9 +99,7 @@ _abandoned = (
     .limit(bound("most"))
 )
 _abandoned_in_channels = _abandoned.where(conversations.c.channel.in_(bound("channels", expanding=True)))
-_has_replies = sa.exists().where(
-    outbox.c.conversation_key == conversations.c.conversation_key, in_state(outbox, PENDING_REPLY)
-)
+_has_replies = has_pending(outbox, conversations.c.conversation_key)
 _abandoned_by_role = _abandoned.where(
     sa.or_(
         conversations.c.channel.in_(bound("channels", expanding=True)),
@@ -115,16 +108,8 @@ _abandoned_by_role = _abandoned.where(
     )
 )
 _any_pending = sa.select(conversations.c.conversation_key).where(_has_pending_work).limit(1)
-_old_message = sa.exists().where(
-    mailbox.c.conversation_key == conversations.c.conversation_key,
-    in_state(mailbox, PENDING_MESSAGE),
-    mailbox.c.received_at < bound("before"),
-)
-_old_reply = sa.exists().where(
-    outbox.c.conversation_key == conversations.c.conversation_key,
-    in_state(outbox, PENDING_REPLY),
-    outbox.c.created_at < bound("before"),
-)
+_old_message = has_pending(mailbox, conversations.c.conversation_key, mailbox.c.received_at < bound("before"))
+_old_reply = has_pending(outbox, conversations.c.conversation_key, outbox.c.created_at < bound("before"))
 _is_late = sa.or_(
     conversations.c.due_at < bound("before"),
     sa.and_(conversations.c.due_at.is_(None), sa.or_(_old_message, _old_reply)),
@@ -132,7 +117,7 @@ _is_late = sa.or_(
 _stuck = sa.select(conversations.c.bot).where(_has_pending_work, _is_free, _is_late).limit(bound("most")).subquery()
 _count_stuck = sa.select(_stuck.c.bot, sa.func.count()).group_by(_stuck.c.bot)
 _delete_expired = sa.delete(processes).where(processes.c.lease_until < bound("before"))
-_conversation = sa.select(*conversation_columns).where(conversations.c.conversation_key == bound("key"))
+_conversation = sa.select(*conversation_columns).where(_has_key)
 _by_target = sa.select(*conversation_columns).where(
     conversations.c.bot == bound("b"),
     conversations.c.target == bound("t"),

@@ -20,11 +20,11 @@ from cometbot.store.tables import (
     ENDED_MESSAGE,
     IS_DEAD,
     PENDING_MESSAGE,
-    PENDING_REPLY,
     RUNNING,
     WAITING,
     conversation_columns,
     conversations,
+    has_pending,
     in_state,
     mailbox,
     outbox,
@@ -35,18 +35,19 @@ MAX_CRASH_COUNT = 5
 
 PURGE_BATCH = 500
 
+_columns = (
+    mailbox.c.seq,
+    mailbox.c.event_key,
+    mailbox.c.sender,
+    mailbox.c.body,
+    mailbox.c.received_at,
+    mailbox.c.attempts,
+    mailbox.c.failures,
+    mailbox.c.generation,
+    mailbox.c.due_at,
+)
 _get_oldest = (
-    sa.select(
-        mailbox.c.seq,
-        mailbox.c.event_key,
-        mailbox.c.sender,
-        mailbox.c.body,
-        mailbox.c.received_at,
-        mailbox.c.attempts,
-        mailbox.c.failures,
-        mailbox.c.generation,
-        mailbox.c.due_at,
-    )
+    sa.select(*_columns)
     .where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE))
     .order_by(mailbox.c.seq)
     .limit(1)
@@ -56,34 +57,16 @@ _start = (
     .where(mailbox.c.seq == bound("row"))
     .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
 )
-_oldest_seq = (
-    sa.select(mailbox.c.seq)
-    .where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE))
-    .order_by(mailbox.c.seq)
-    .limit(1)
-    .scalar_subquery()
-)
-_has_pending_reply = sa.exists().where(outbox.c.conversation_key == bound("key"), in_state(outbox, PENDING_REPLY))
 _start_oldest = (
     sa.update(mailbox)
     .where(
-        mailbox.c.seq == _oldest_seq,
+        mailbox.c.seq == _get_oldest.with_only_columns(mailbox.c.seq).scalar_subquery(),
         mailbox.c.attempts == mailbox.c.failures,
         sa.or_(mailbox.c.due_at.is_(None), mailbox.c.due_at <= bound("now")),
-        sa.not_(_has_pending_reply),
+        sa.not_(has_pending(outbox, bound("key"))),
     )
     .values(state=RUNNING, attempts=mailbox.c.attempts + 1, due_at=None)
-    .returning(
-        mailbox.c.seq,
-        mailbox.c.event_key,
-        mailbox.c.sender,
-        mailbox.c.body,
-        mailbox.c.received_at,
-        mailbox.c.attempts - 1,
-        mailbox.c.failures,
-        mailbox.c.generation,
-        mailbox.c.due_at,
-    )
+    .returning(*(column - 1 if column is mailbox.c.attempts else column for column in _columns))
 )
 _is_running = (mailbox.c.seq == bound("row"), mailbox.c.state == RUNNING)
 _finish = (

@@ -6,7 +6,7 @@ import json
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,7 +21,6 @@ from cometbot.store.tables import (
     DISCARDED,
     DONE,
     ENDED_REPLY,
-    HELD,
     IS_DEAD,
     PENDING_REPLY,
     READY,
@@ -47,23 +46,36 @@ _STORED_COLUMNS = (
     "created_at",
     "began_at",
 )
-_columns = (
-    outbox.c.id,
-    outbox.c.event,
-    outbox.c.generation,
-    outbox.c.ordinal,
-    outbox.c.part,
-    outbox.c.conversation_key,
-    outbox.c.payload,
-    outbox.c.client_id,
-    outbox.c.target,
-    outbox.c.state,
-    outbox.c.attempts,
-    outbox.c.created_at,
-    outbox.c.began_at,
-    outbox.c.due_at,
-    outbox.c.platform_id,
-)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """One request to a platform, as stored."""
+
+    id: int
+    event: str
+    generation: int
+    ordinal: int
+    part: int
+    conversation_key: str
+    payload: str = field(repr=False)
+    client_id: str
+    target: int | None
+    state: str
+    attempts: int
+    created_at: float
+    began_at: float | None
+    due_at: float | None
+    platform_id: str | None
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The rendered request."""
+        value: Mapping[str, Any] = json.loads(self.payload)
+        return value
+
+
+_columns = [outbox.c[column.name] for column in fields(OutboxMessage)]
 _is_pending = in_state(outbox, PENDING_REPLY)
 _get_next = (
     sa.select(*_columns).where(outbox.c.conversation_key == bound("key"), _is_pending).order_by(outbox.c.id).limit(1)
@@ -121,33 +133,6 @@ _event_state = (
     .scalar_subquery()
 )
 _is_event_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED])
-
-
-@dataclass(frozen=True, slots=True)
-class OutboxMessage:
-    """One request to a platform, as stored."""
-
-    id: int
-    event: str
-    generation: int
-    ordinal: int
-    part: int
-    conversation_key: str
-    payload: str = field(repr=False)
-    client_id: str
-    target: int | None
-    state: str
-    attempts: int
-    created_at: float
-    began_at: float | None
-    due_at: float | None
-    platform_id: str | None
-
-    @property
-    def body(self) -> Mapping[str, Any]:
-        """The rendered request."""
-        value: Mapping[str, Any] = json.loads(self.payload)
-        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,19 +342,3 @@ class OldReplyPurge:
             return 0
         self._ended_at, self._id = found[-1]
         return connection.execute(sa.delete(outbox).where(id.in_([row.id for row in found]))).rowcount
-
-
-__all__ = [
-    "DEAD",
-    "HELD",
-    "READY",
-    "SENDING",
-    "SENT",
-    "UNKNOWN",
-    "Draft",
-    "OldReplyPurge",
-    "Outbox",
-    "OutboxMessage",
-    "SendAttempt",
-    "SendResult",
-]

@@ -9,7 +9,9 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Double,
+    Exists,
     Index,
     Integer,
     LargeBinary,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     UniqueConstraint,
+    exists,
     false,
     text,
 )
@@ -135,6 +138,13 @@ _index("outbox_dead", outbox, "id", where=IS_DEAD)
 _index("outbox_ended", outbox, "ended_at", where=ENDED_REPLY)
 _index("outbox_kept", outbox, "conversation_key", where=KEPT_REPLY)
 _index("outbox_platform_id", outbox, "platform_id", where="platform_id IS NOT NULL")
+
+
+def has_pending(table: Table, key: Any, *conditions: ColumnElement[bool]) -> Exists:
+    """Return the condition that the conversation ``key`` has a pending row in ``mailbox`` or ``outbox``."""
+    state = PENDING_MESSAGE if table is mailbox else PENDING_REPLY
+    return exists().where(table.c.conversation_key == key, in_state(table, state), *conditions)
+
 
 pauses = Table(
     "pauses",
