@@ -45,8 +45,8 @@ class Users:
 
     def create(self, connection: Connection, scope: Scope, data: Data, *, id: str = "") -> ChatUser:
         """Create a user. Raises :class:`AlreadyExists` if there is one with this ``id``."""
-        user, is_new = self._insert(connection, scope, id, data)
-        if not is_new:
+        user = self._insert(connection, scope, id, data)
+        if user is None:
             raise AlreadyExists
         return user
 
@@ -55,12 +55,15 @@ class Users:
 
         Raises :class:`NotFound` if the user is removed at the same time.
         """
-        user, is_new = self._insert(connection, scope, id, data)
-        if is_new or not data:
-            return user, is_new
-        return self.update(connection, scope, id, data) or user, False
+        if user := self._insert(connection, scope, id, data):
+            return user, True
+        existing = self.update(connection, scope, id, data) if data else self.get(connection, scope, id)
+        if existing is None:
+            raise NotFound("the user was removed at the same moment. Retry.")
+        return existing, False
 
-    def _insert(self, connection: Connection, scope: Scope, id: str, data: Data) -> tuple[ChatUser, bool]:
+    def _insert(self, connection: Connection, scope: Scope, id: str, data: Data) -> ChatUser | None:
+        """Return the new user, or None if there is one with this ``id``."""
         now = queries.now_ms(self._database)
         values = {
             **queries.row_values(scope),
@@ -72,10 +75,7 @@ class Users:
         }
         insert = self._database.insert(chat_users).values(values).on_conflict_do_nothing()
         row = connection.execute(insert.returning(*COLUMNS)).first()
-        found = to_user(row) if row else self.get(connection, scope, str(values["id"]))
-        if found is None:
-            raise NotFound("the user was removed at the same moment. Retry.")
-        return found, row is not None
+        return to_user(row) if row else None
 
     def get(self, connection: Connection, scope: Scope, id: str) -> ChatUser | None:
         """Return the user with this id, or None."""

@@ -101,8 +101,6 @@ class Operations:
             user = self._write(request, work)
         except AlreadyExists:
             raise _already_exists(requested_id) from None
-        except NotFound as error:
-            raise StoreBusy from error
         return {"user": serializers.to_user(user), "key": self.keys.issue(user.id, account)}
 
     def get_or_create_user(self, request: ApiRequest) -> JsonObject:

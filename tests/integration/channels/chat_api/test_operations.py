@@ -591,9 +591,7 @@ def test_a_user_who_is_removed_while_made_is_asked_for_again(
     def gone(*arguments: object, **options: object) -> None:
         raise NotFound("removed just now")
 
-    monkeypatch.setattr(site.channel.chat.users, "create", gone)
     monkeypatch.setattr(site.channel.chat.users, "get_or_create", gone)
-    check_error(site.call_api("POST", "/users", {}), 503, "Internal")
     check_error(ann.post("/users/get-or-create", {}), 503, "Internal")
 
 
