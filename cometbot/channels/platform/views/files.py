@@ -197,12 +197,11 @@ class FileParts:
 
     def __iter__(self) -> Iterator[PartReader]:
         while not isinstance(event := self._next_event(), Epilogue):
-            if isinstance(event, File) and event.name == _FILE_FIELD:
-                part = PartReader(event.filename, self)
-                yield part
+            if isinstance(event, File | Field):
+                part = PartReader(event.filename if isinstance(event, File) else "", self)
+                if isinstance(event, File) and event.name == _FILE_FIELD:
+                    yield part
                 part.drain()
-            elif isinstance(event, File | Field):
-                self._skip()
 
     def next_data(self) -> tuple[bytes, bool]:
         """Return the next chunk of the current part, and whether it is the last one."""
@@ -210,10 +209,6 @@ class FileParts:
         if not isinstance(event, Data):
             raise _malformed_form()
         return bytes(event.data), not event.more_data
-
-    def _skip(self) -> None:
-        while not self.next_data()[1]:
-            pass
 
     def _next_event(self) -> Event:
         try:
