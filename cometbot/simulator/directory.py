@@ -64,9 +64,7 @@ class Directory:
     def update_user(self, uid: str, body: Mapping[str, Any], now: int) -> UserRecord:
         """Update the fields that ``body`` names, clear those that its ``unset`` lists, and return the user."""
         user = self.user(uid)
-        _assign(user, body, USER_KEYS)
-        _unset(user, body.get("unset", ()))
-        user.updated_at = now
+        _update(user, body, USER_KEYS, now)
         return user
 
     def delete_user(self, uid: str, *, permanent: bool, now: int) -> UserRecord:
@@ -117,9 +115,7 @@ class Directory:
         group = self.group(guid)
         if body.get("type") == "password" and not (body.get("password") or group.password):
             raise Refusal("ERR_EMPTY_GROUP_PASS", "A group of type password needs a password.")
-        _assign(group, body, GROUP_KEYS)
-        _unset(group, body.get("unset", ()))
-        group.updated_at = now
+        _update(group, body, GROUP_KEYS, now)
         return group
 
     def create_bot(self, body: Mapping[str, Any], now: int) -> BotRecord:
@@ -144,8 +140,7 @@ class Directory:
         Credentials are stored regardless of ``useBasicAuth``.
         """
         bot = self.bot(uid)
-        _assign(bot, body, BOT_KEYS)
-        bot.updated_at = now
+        _update(bot, body, BOT_KEYS, now)
         return bot
 
     def delete_bot(self, uid: str) -> BotRecord:
@@ -180,6 +175,9 @@ def _assign(record: Any, body: Mapping[str, Any], keys: Mapping[str, str]) -> No
         setattr(record, keys[key], tuple(body[key]) if key == "tags" else body[key])
 
 
-def _unset(record: Any, names: Iterable[str]) -> None:
-    for name in names:
+def _update(record: Any, body: Mapping[str, Any], keys: Mapping[str, str], now: int) -> None:
+    """Set the fields that ``body`` names, and clear those that its ``unset`` lists."""
+    _assign(record, body, keys)
+    for name in body.get("unset", ()):
         setattr(record, name, {} if name == "metadata" else "")
+    record.updated_at = now
