@@ -41,7 +41,9 @@ class IncomingEvent:
     received_at: float = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "key", to_storable_key(self.key))
+        key = self.key
+        if not (key.isascii() and key.isprintable() and len(key) <= MAX_KEY_BYTES):
+            object.__setattr__(self, "key", to_storable_key(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,14 +252,8 @@ def to_storable_key(key: str) -> str:
 
     A hash replaces all but the kind if the key is too long or contains control characters.
     """
-    if key.isascii() and key.isprintable():
-        is_storable = len(key) <= MAX_KEY_BYTES
-    else:
-        is_storable = _UNSTORABLE_PATTERN.search(key) is None and utf8_size(key) <= MAX_KEY_BYTES
-    return key if is_storable else _hash_key(key)
-
-
-def _hash_key(key: str) -> str:
+    if _UNSTORABLE_PATTERN.search(key) is None and utf8_size(key) <= MAX_KEY_BYTES:
+        return key
     kind = key.partition(":")[0]
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{kind}:{digest}" if _KEY_KIND_PATTERN.fullmatch(kind) else digest

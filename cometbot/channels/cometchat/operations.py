@@ -122,15 +122,13 @@ class Operations(ABC):
         ``body`` is a body as in :mod:`cometbot.channels.cometchat.request_bodies`.
         """
         encoded = request_bodies.check_message(body)
-        return self._request_record(
-            "POST", f"/bots/{_path_segment(bot, 'bot', 50)}/messages", body=encoded, timeout=timeout
-        )
+        path = f"/bots/{_path_segment(bot, 'bot', 50)}/messages"
+        return self._request_record("POST", path, body=encoded, timeout=timeout)
 
     def send_message(self, body: Mapping[str, Any], *, on_behalf_of: str = "") -> Record:
         """Send a message as ``on_behalf_of``, or else as the service account ``app_system``, and return it."""
-        return self._request_record(
-            "POST", "/messages", body=request_bodies.check_message(body), on_behalf_of=on_behalf_of
-        )
+        encoded = request_bodies.check_message(body)
+        return self._request_record("POST", "/messages", body=encoded, on_behalf_of=on_behalf_of)
 
     def reply_in_thread(
         self, parent_id: str, body: Mapping[str, Any], *, on_behalf_of: str, timeout: float | None = None
@@ -164,29 +162,23 @@ class Operations(ABC):
         request_bodies.check_data(data)
         request_bodies.check_tags(tags)
         body = {"data": dict(data), **({} if tags is None else {"tags": list(tags)})}
-        return self._request_record(
-            "PUT", _message_path(message_id), body=body, on_behalf_of=on_behalf_of, timeout=timeout
-        )
+        path = _message_path(message_id)
+        return self._request_record("PUT", path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
 
     def delete_message(
         self, message_id: str, *, permanent: bool = False, on_behalf_of: str = "", timeout: float | None = None
     ) -> Record:
         """Delete a message and return the action message that reports the deletion."""
         body = {"permanent": True} if permanent else None
-        return self._request_record(
-            "DELETE", _message_path(message_id), body=body, on_behalf_of=on_behalf_of, timeout=timeout
-        )
+        path = _message_path(message_id)
+        return self._request_record("DELETE", path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
 
     def add_reaction(
         self, message_id: str, reaction: str, *, on_behalf_of: str, timeout: float | None = None
     ) -> Record:
         """Add a reaction to a message and return the message."""
-        return self._request_record(
-            "POST",
-            _reaction_path(message_id, reaction),
-            on_behalf_of=_check_on_behalf_of(on_behalf_of),
-            timeout=timeout,
-        )
+        path = _reaction_path(message_id, reaction)
+        return self._request_record("POST", path, on_behalf_of=_check_on_behalf_of(on_behalf_of), timeout=timeout)
 
     def remove_reaction(
         self, message_id: str, reaction: str, *, on_behalf_of: str, timeout: float | None = None
@@ -247,9 +239,8 @@ class Operations(ABC):
 
     def conversation(self, *, on_behalf_of: str, user: str = "", group: str = "") -> Record:
         """Return one conversation of ``on_behalf_of``."""
-        return self._request_record(
-            "GET", f"{_peer_path(user, group)}/conversation", on_behalf_of=_check_on_behalf_of(on_behalf_of)
-        )
+        path = f"{_peer_path(user, group)}/conversation"
+        return self._request_record("GET", path, on_behalf_of=_check_on_behalf_of(on_behalf_of))
 
     def create_user(self, uid: str, name: str, details: Mapping[str, Any] | None = None) -> Record:
         """Create a user and return it.

@@ -66,21 +66,14 @@ def render(operation: Operation, rich: RichMode) -> list[dict[str, Any]]:
     if operation.kind == "delete":
         return [{"op": "delete", "message": operation.message_id}]
     if operation.kind == "react":
-        return [
-            {
-                "op": "react",
-                "message": operation.message_id,
-                "reaction": request_bodies.check_reaction(operation.reaction),
-            }
-        ]
+        reaction = request_bodies.check_reaction(operation.reaction)
+        return [{"op": "react", "message": operation.message_id, "reaction": reaction}]
     if operation.message is None:
         raise MessageError(f"an operation of kind {operation.kind} needs a message")
     if operation.kind == "edit":
         return _render_edit(operation, operation.message)
-    return [
-        _render_send(operation, part)
-        for part in _render_bodies(fall_back_to_text(operation.message, capabilities(rich)), rich)
-    ]
+    parts = _render_bodies(fall_back_to_text(operation.message, capabilities(rich)), rich)
+    return [_render_send(operation, part) for part in parts]
 
 
 def _render_send(operation: Operation, part: Mapping[str, Any]) -> dict[str, Any]:
@@ -107,10 +100,8 @@ def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]
 def _render_bodies(message: Message, rich: RichMode) -> list[dict[str, Any]]:
     """Return the bodies of ``message`` without their receiver; several for a long text."""
     if isinstance(message, Text):
-        return [
-            _make_body(message, "message", "text", {"text": part})
-            for part in split_by_data_limit(message.text, message.metadata)
-        ]
+        parts = split_by_data_limit(message.text, message.metadata)
+        return [_make_body(message, "message", "text", {"text": part}) for part in parts]
     if isinstance(message, Media):
         return _render_media(message)
     if isinstance(message, Custom):
@@ -171,13 +162,8 @@ def _render_media(message: Media) -> list[dict[str, Any]]:
     if message.caption and len(request_bodies.encode(captioned["data"])) <= request_bodies.MAX_DATA_BYTES:
         return [captioned]
     plain = _make_body(message, "message", kind, {"attachments": [attachment]})
-    return [
-        plain,
-        *(
-            _make_body(Text(part), "message", "text", {"text": part})
-            for part in split_by_data_limit(message.caption, {})
-        ),
-    ]
+    texts = _render_bodies(Text(message.caption), "text") if message.caption.strip() else []
+    return [plain, *texts]
 
 
 def _render_interactive(message: Message) -> dict[str, Any]:
