@@ -95,8 +95,6 @@ class Conversations:
 
         The owner's files attached there are removed a day later, unless another message uses them, too.
         """
-        if not id:
-            return False
         mark_files_unused(connection, self._database, scope, id)
         signals = remove_conversations(connection, scope, chat_conversations.c.id == queries.replace_unstorable(id))
         self._feed.announce(connection, signals)

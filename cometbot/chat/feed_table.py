@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -148,22 +149,19 @@ class FeedTable:
         for position, kind, subject, data, at in self._read(connection, values).fetchall():
             after = position
             signal = Signal(topic, kind, position, at, data=queries.from_json(data))
-            if subject:
-                completed = self._complete(connection, signal, subject)
-                signals += [completed] if completed else []
-            else:
-                signals.append(signal)
+            completed = self._complete(connection, signal, subject) if subject else signal
+            if completed is not None:
+                signals.append(completed)
         return signals, after
 
     def _complete(self, connection: Connection, signal: Signal, subject: str) -> Signal | None:
         values = {"ch": signal.topic.channel, "b": signal.topic.bot, "key": subject}
-        kind, at = signal.kind, signal.at
-        if kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
+        if signal.kind in (MESSAGE_CREATED, MESSAGE_UPDATED):
             row = self._select_message(connection, values).fetchone()
-            return Signal(signal.topic, kind, signal.position, at, message=to_message(row)) if row else None
-        if kind == EVENT_CREATED:
+            return replace(signal, message=to_message(row)) if row else None
+        if signal.kind == EVENT_CREATED:
             row = self._select_event(connection, values).fetchone()
-            return Signal(signal.topic, kind, signal.position, at, event=to_event(row)) if row else None
+            return replace(signal, event=to_event(row)) if row else None
         return signal
 
     def get_created_at(self, connection: Connection, topic: Topic) -> int:

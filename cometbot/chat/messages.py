@@ -82,21 +82,16 @@ class Messages:
             "client_id": client_id or None,
         }
         if self._insert(connection, values).rowcount == 0:
-            return self._get_concurrently_posted(connection, scope, conversation, client_id)
+            # Perhaps another process posted it under this client id while this one waited for the lock.
+            existing = self.find_by_client_id(connection, scope, conversation, client_id)
+            if existing is None:
+                raise AlreadyExists
+            return PostResult(existing, is_new=False)
         if draft.files:
             self._mark_files_used(connection, scope, draft.files, at)
         message = to_message([values.get(column.name) for column in MESSAGE_COLUMNS])
         self._feed.save(connection, Signal(scope.topic(conversation), MESSAGE_CREATED, position, at, message=message))
         return PostResult(message, is_new=True)
-
-    def _get_concurrently_posted(
-        self, connection: Connection, scope: Scope, conversation: str, client_id: str
-    ) -> PostResult:
-        """Return the message that another process posted under ``client_id`` while this one waited for the lock."""
-        existing = self.find_by_client_id(connection, scope, conversation, client_id)
-        if existing is None:
-            raise AlreadyExists
-        return PostResult(existing, is_new=False)
 
     def find_by_client_id(
         self, connection: Connection, scope: Scope, conversation: str, client_id: str

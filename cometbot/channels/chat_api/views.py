@@ -66,9 +66,8 @@ def make_blueprint(channel: ChatApiChannel, delivery: DeliveryService) -> flask.
             state.app.url_map.add(Rule(path, endpoint=endpoint, strict_slashes=False, merge_slashes=False))
 
     blueprint.record(add_rules)
-    for kind in (HttpError, PayloadError, StoreBusy, StorageFull, HTTPException):
+    for kind in (HttpError, PayloadError, StoreBusy, StorageFull, NotFound, HTTPException):
         blueprint.register_error_handler(kind, views.error_response)
-    blueprint.register_error_handler(NotFound, views.missing_response)
     blueprint.after_request(views.finish_response)
     return blueprint
 
@@ -123,6 +122,8 @@ class ChatApiViews:
         """Return the response to a request that is refused, or whose view failed."""
         if isinstance(refusal, StorageFull):
             self._on_database_full()
+        if isinstance(refusal, NotFound):
+            refusal = HttpError(404, "ResourceNotFound", "It was deleted during the request")
         error = to_http_error(refusal)
         status = 400 if error.status in (408, 411) else error.status
         default_kind = ERROR_TYPES.get(status, "Internal" if status >= 500 else "Unknown")
@@ -138,10 +139,6 @@ class ChatApiViews:
             response.headers["RateLimit-Remaining"] = "0"
             response.headers["RateLimit-Reset"] = error.headers["Retry-After"]
         return response
-
-    def missing_response(self, error: NotFound) -> flask.Response:
-        """Return the response to a request whose object was deleted at the same moment."""
-        return self.error_response(HttpError(404, "ResourceNotFound", "It was deleted during the request"))
 
     def finish_response(self, response: flask.Response) -> flask.Response:
         """Return ``response`` with the headers that browsers and Node need.
