@@ -130,7 +130,7 @@ class ChatService:
                 raise ApiError(400, f"Cannot create more than {MAX_CHATS_PER_BOT} chat rooms with the same bot.")
             return self.chat.conversations.create(connection, scope, user.id, id=chat_id)
 
-        created = self.database.group_commit(work, timeout=ACK_TIMEOUT)
+        created = self.chat.commit(work)
         self.chat.feed.publish_ephemeral(Topic.of_user(ALL_BOTS, user.id), CHAT_CREATED, {"id": created.id})
         return created
 

@@ -50,7 +50,7 @@ class AdminApi:
                 raise name_already_exists()
             self.service.directory.external.create(connection, bot)
 
-        self.service.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self.service.chat.commit(work)
         return {"bot": serializers.bot_json(bot), "key": key}, 201
 
     def delete_bot(self, bot_id: str) -> JsonObject:
@@ -78,8 +78,7 @@ class AdminApi:
         """Replace a bot's key. The old key becomes invalid."""
         bot = self._find_external_bot(bot_id)
         key, stored = self.keys.create(bot.id)
-        with self.service.database.write(timeout=ACK_TIMEOUT) as connection:
-            self.service.directory.external.update(connection, bot.id, stored)
+        self.service.chat.commit(lambda connection: self.service.directory.external.update(connection, bot.id, stored))
         return {"key": key}
 
     def reload_config(self) -> JsonObject:

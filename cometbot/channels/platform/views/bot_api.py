@@ -14,7 +14,7 @@ from cometbot.channels.platform.views.parameters import BodyReader, messages_pag
 from cometbot.channels.platform.views.routing import Route
 from cometbot.chat import ListedBot, ListedCommand, new_id
 from cometbot.http.webhooks import WebhookClient
-from cometbot.store.database import ACK_TIMEOUT, Transaction
+from cometbot.store.database import Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class BotApi:
             self.service.directory.external.update(connection, bot.id, given)
             return self.service.find_bot(connection, bot.id)
 
-        return serializers.bot_json(self.service.database.group_commit(work, timeout=ACK_TIMEOUT))
+        return serializers.bot_json(self.service.chat.commit(work))
 
     def list_commands(self, bot: ListedBot) -> list[JsonObject]:
         """List the bot's commands."""
@@ -84,7 +84,7 @@ class BotApi:
                 raise ApiError(400, f"a bot can have at most {validators.MAX_COMMANDS} commands")
             self.service.directory.external.save_commands(connection, commands)
 
-        self.service.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self.service.chat.commit(work)
         return {"message": "Commands added."}, 201
 
     def delete_command(self, bot: ListedBot, command_id: str) -> JsonObject:
@@ -98,7 +98,7 @@ class BotApi:
                 raise ApiError(403, "Can't delete a command that belongs to another bot.")
             self.service.directory.external.delete_command(connection, command_id)
 
-        self.service.database.group_commit(work, timeout=ACK_TIMEOUT)
+        self.service.chat.commit(work)
         return {"message": "Command removed."}
 
     def get_webhook(self, bot: ListedBot) -> JsonObject:
@@ -125,8 +125,7 @@ class BotApi:
 
     def _update_webhook(self, bot: ListedBot, url: str, secret: str) -> None:
         values = {"webhook_url": url, "webhook_secret": secret}
-        with self.service.database.write(timeout=ACK_TIMEOUT) as connection:
-            self.service.directory.external.update(connection, bot.id, values)
+        self.service.chat.commit(lambda connection: self.service.directory.external.update(connection, bot.id, values))
 
     def list_chats(self, bot: ListedBot) -> list[JsonObject]:
         """List the bot's chats with a user, oldest first."""
