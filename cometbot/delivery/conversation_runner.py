@@ -193,7 +193,7 @@ class ConversationRunner:
 
     def _limits(self, run: Run) -> Limits:
         is_over_limit = run.step_count >= MAX_STEPS_PER_RUN or time.monotonic() - run.started_at > RUN_TIME_LIMIT
-        return replace(run.limits, must_yield=is_over_limit or self._is_stopping())
+        return replace(run.limits, must_yield=True) if is_over_limit or self._is_stopping() else run.limits
 
     def _continue_later(self, run: Run, released: Released) -> None:
         """Notify whoever continues a released conversation, unless this process would and is stopping."""

@@ -17,7 +17,22 @@ from cometbot.store.factory import database_from_url
 from cometbot.store.fast_path import FastPath
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.outbox import Draft
-from cometbot.store.tables import conversations, mailbox, outbox, processes
+from cometbot.store.tables import (
+    DEAD,
+    DISCARDED,
+    DONE,
+    HELD,
+    READY,
+    RUNNING,
+    SENDING,
+    SENT,
+    UNKNOWN,
+    WAITING,
+    conversations,
+    mailbox,
+    outbox,
+    processes,
+)
 from tests.contract.delivery.conftest import Harness, wait_until
 
 
@@ -27,6 +42,7 @@ class Contenders:
     def __init__(self, harness: Harness) -> None:
         self.kind = "sqlite" if harness.url.startswith("sqlite") else "postgresql"
         self.url = harness.url
+        self.harness = harness
         self.holder = harness.start_process(start=False)
         self.other = database_from_url(harness.url)
         self.other.open()
@@ -85,6 +101,45 @@ def _fast_path(store: Database) -> FastPath:
     if not store.supports_writable_ctes:
         pytest.skip("this database has no single statements")
     return FastPath(store)
+
+
+@pytest.mark.parametrize("message_state", [WAITING, RUNNING, DONE, DEAD, DISCARDED])
+@pytest.mark.parametrize("reply_state", [None, READY, SENDING, HELD, UNKNOWN, SENT, DEAD, DISCARDED])
+def test_idle_release_agrees_with_a_look_at_the_tables(
+    contenders: Contenders, message_state: str, reply_state: str | None
+) -> None:
+    store, key = contenders.holder.store, contenders.conversation_key
+    draft = Draft(contenders.message.event_id, 0, 0, contenders.lease.conversation, [{"text": "x"}])
+    with contenders.holder.database.write() as connection:
+        connection.execute(mailbox.update().values(state=message_state))
+        store.outbox.add(connection, [draft] if reply_state else [], state=reply_state or "")
+    with contenders.holder.database.write() as connection:
+        is_idle = store.outbox.get_next(connection, key) is None and store.mailbox.get_oldest(connection, key) is None
+        store.leases.check(connection, contenders.lease)
+        assert store.leases.release_idle(connection, contenders.lease) == is_idle
+        assert store.leases.holds(connection, contenders.lease) != is_idle
+
+
+def test_event_stored_during_an_idle_release_needs_a_notification(contenders: Contenders) -> None:
+    """It waits for the conversation's row, and then finds that nobody will handle it."""
+    store, harness = contenders.holder.store, contenders.harness
+    needed: list[bool] = []
+
+    def enqueue() -> None:
+        with contenders.other.write() as connection:
+            incoming = harness.channel.incoming(harness.bot, "more")
+            needed.append(Delivery([], [], contenders.other).enqueue_in(connection, incoming))
+
+    thread = threading.Thread(target=enqueue)
+    with contenders.holder.database.write() as connection:
+        store.mailbox.end(connection, contenders.message, DONE, "greet")
+        store.leases.check(connection, contenders.lease)
+        thread.start()
+        thread.join(0.2)
+        assert store.leases.release_idle(connection, contenders.lease)
+        assert thread.is_alive()
+    thread.join(60)
+    assert needed == [True]
 
 
 @pytest.mark.parametrize("use_lease", [check, finish_on_fast_path, advance_on_fast_path])
