@@ -34,7 +34,7 @@ ALLOWED = {
     ("channels/platform/validators.py", "secret == secret.strip()"): "the form of one's own new secret",
     ("channels/cometchat/client.py", "' ' in api_key"): "the form of one's own key",
     ("channels/cometchat/callback.py", "found.name in self._credentials"): "names of bots",
-    ("channels/cometchat/callback.py", "name in credentials"): "names of bots",
+    ("channels/cometchat/callback.py", "bot in credentials"): "names of bots",
     ("channels/cometchat/callback.py", "name not in self._credentials"): "names of bots",
     ("channels/cometchat/settings.py", "bot in self.credentials"): "names of bots",
     ("channels/cometchat/settings.py", "bot not in self.credentials"): "names of bots",
