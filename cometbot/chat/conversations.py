@@ -95,8 +95,11 @@ class Conversations:
 
         The owner's files attached there are removed a day later, unless another message uses them, too.
         """
-        mark_files_unused(connection, self._database, scope, id)
-        signals = remove_conversations(connection, scope, chat_conversations.c.id == queries.replace_unstorable(id))
+        found = self.get(connection, scope, id)
+        if found is None:
+            return False
+        mark_files_unused(connection, self._database, found)
+        signals = remove_conversations(connection, found.scope, chat_conversations.c.id == found.id)
         self._feed.announce(connection, signals)
         return bool(signals)
 

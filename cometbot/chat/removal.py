@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cometbot.chat import queries
-from cometbot.chat.models import Scope, Signal, Topic
+from cometbot.chat.models import ChatConversation, Scope, Signal, Topic
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     CONVERSATION_DELETED,
@@ -36,19 +36,15 @@ def remove_conversations(connection: Connection, scope: Scope, condition: sa.Col
     return [Signal(Topic(*key), CONVERSATION_DELETED) for key in found]
 
 
-def mark_files_unused(connection: Connection, database: Database, scope: Scope, id: str) -> None:
+def mark_files_unused(connection: Connection, database: Database, conversation: ChatConversation) -> None:
     """Mark the files attached in a conversation as unused. Call it before the conversation is removed."""
-    columns, conversations = chat_files.c, chat_conversations.c
-    owner_query = sa.select(conversations.channel, conversations.bot, conversations.owner)
-    for channel, bot, owner in connection.execute(
-        owner_query.where(*queries.by_id(chat_conversations, scope, id))
-    ).all():
-        files = (columns.channel == channel, columns.owner == owner, columns.used_at.is_not(None))
-        own = set(connection.execute(sa.select(columns.id).where(*files)).scalars())
-        here = queries.in_conversation(chat_messages, Scope(channel, bot), id)
-        texts = connection.execute(sa.select(chat_messages.c.payload).where(*here)).scalars() if own else ()
-        attached = sorted(own.intersection(*[{found for text in texts for found in _FILE_ID.findall(text)}]))
-        now = queries.now_ms(database)
-        for first in range(0, len(attached), _IDS_PER_STATEMENT):
-            batch_of_ids = columns.id.in_(attached[first : first + _IDS_PER_STATEMENT])
-            connection.execute(sa.update(chat_files).where(*files, batch_of_ids).values(used_at=None, created_at=now))
+    columns, scope = chat_files.c, conversation.scope
+    files = (columns.channel == scope.channel, columns.owner == conversation.owner, columns.used_at.is_not(None))
+    own = set(connection.execute(sa.select(columns.id).where(*files)).scalars())
+    here = queries.in_conversation(chat_messages, scope, conversation.id)
+    texts = connection.execute(sa.select(chat_messages.c.payload).where(*here)).scalars() if own else ()
+    attached = sorted(own.intersection(*[{found for text in texts for found in _FILE_ID.findall(text)}]))
+    now = queries.now_ms(database)
+    for first in range(0, len(attached), _IDS_PER_STATEMENT):
+        batch_of_ids = columns.id.in_(attached[first : first + _IDS_PER_STATEMENT])
+        connection.execute(sa.update(chat_files).where(*files, batch_of_ids).values(used_at=None, created_at=now))
