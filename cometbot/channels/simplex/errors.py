@@ -30,17 +30,6 @@ BUSY_RETRY_AFTER = 1.0
 """Seconds before a retry when the CLI's database was busy."""
 
 _INNER_ERROR_FIELDS = {"error": "errorType", "errorStore": "storeError", "errorAgent": "agentError"}
-_AGENT_ERROR_FIELDS = (
-    "brokerErr",
-    "smpErr",
-    "xftpErr",
-    "ntfErr",
-    "proxyErr",
-    "agentErr",
-    "connErr",
-    "cmdErr",
-    "fileErr",
-)
 _TRANSIENT_ERRORS = {("BROKER", "NETWORK"), ("BROKER", "TIMEOUT"), ("BROKER", "HOST"), ("SMP", "QUOTA")}
 _EXPLANATIONS = {
     "commandError": "it could not parse the command",
@@ -106,7 +95,7 @@ def get_error_tags(chat_error: object) -> tuple[str, ...]:
     """Return the tags of a ``ChatError``, outermost first, as far as they exist; unknown ones are included."""
     outer = find(chat_error, "type")
     inner = find(chat_error, _INNER_ERROR_FIELDS.get(str(outer), "type"))
-    innermost = (find(inner, f"{name}.type") for name in _AGENT_ERROR_FIELDS)
+    innermost = (find(value, "type") for value in find_object(chat_error, "agentError").values())
     tags = [outer, find(inner, "type"), next((tag for tag in innermost if isinstance(tag, str)), None)]
     return tuple(takewhile(lambda tag: isinstance(tag, str), tags))
 

@@ -50,7 +50,7 @@ class GroupMenuSync(BackgroundThread):
 
     def handle_event(self, record: Record) -> None:
         """Queue the group of an event if a chat appears by it."""
-        if record.type not in _GROUP_EVENTS or find(record.raw, "user.userId") not in (None, self._user_id):
+        if record.type not in _GROUP_EVENTS or record.user_id not in (None, self._user_id):
             return
         try:
             group: GroupInfo | None = read_field(record, "toGroup" if record.type == "groupUpdated" else "groupInfo")

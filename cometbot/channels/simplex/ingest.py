@@ -117,7 +117,7 @@ class Ingester:
 
     def handle_event(self, record: Record) -> None:
         """Store the events of a record. Raises the store's errors; the record may then be delivered again."""
-        if find(record.raw, "user.userId") not in (None, self._user_id):
+        if record.user_id not in (None, self._user_id):
             return
         _log_cli_errors(record)
         self._channel.handle_event(record)

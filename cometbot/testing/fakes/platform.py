@@ -66,15 +66,13 @@ class PlatformFake(ChatFake[_FaultyChannel]):
     Each user has one chat with the bot; there are no groups. ``platform`` may be used directly.
     """
 
-    def __init__(self, bot: Bot, *, join_replies: bool = False) -> None:
+    def __init__(self, bot: Bot) -> None:
         super().__init__(bot, bot_scope(bot.name))
-        self._join_replies = join_replies
         self._folder = TemporaryFolder("platform")
         self._chats: dict[str, str] = {}
 
     def use_database(self, database: Database) -> None:
         settings = PlatformSettings(
-            merge_replies=self._join_replies,
             message_rate=0,
             request_rate=0,
             signup_rate=0,
