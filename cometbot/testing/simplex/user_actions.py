@@ -215,11 +215,15 @@ class UserActions:
         servers that the CLI does not use. A ``silent`` message is stored without an event for the bot, as if the event
         were lost.
         """
-        bot = self._bot_name(chat)
-        whole_text = f"@{_quoted(bot)} {text}".rstrip() if mention else text
-        made = content or _content_for(file_name, whole_text)
-        item = self.state.add_item(chat, self._direction(chat, name), made)
-        item.update(self._item_details(chat, whole_text, quote_id, mention=mention))
+        details: JsonObject = {}
+        if mention:
+            text, details = self._mention_bot(chat, text)
+        elif text.startswith("/") and "\n" not in text and len(text) > 1:
+            details["formattedText"] = [{"format": {"type": "command", "commandStr": text[1:]}, "text": text}]
+        if quote_id is not None:
+            details["quotedItem"] = api_objects.quote_of(self.state.item(chat, quote_id))
+        item = self.state.add_item(chat, self._direction(chat, name), content or _content_for(file_name, text))
+        item.update(details)
         quoted_direction = item.get("quotedItem", {}).get("chatDir", {}).get("type")
         item["meta"]["userMention"] = mention or quoted_direction in ("groupSnd", "directSnd")
         if live:
@@ -324,22 +328,14 @@ class UserActions:
             part = {"fileDescrId": 1, "fileDescrText": "", "fileDescrPartNo": 1, "fileDescrComplete": True}
             self.state.emit_event("rcvFileDescrReady", chatItem=whole, rcvFileTransfer=transfer, rcvFileDescr=part)
 
-    def _item_details(self, chat: str, text: str, quote_id: int | None, *, mention: bool) -> JsonObject:
-        details: JsonObject = {}
-        if quote_id is not None:
-            details["quotedItem"] = api_objects.quote_of(self.state.item(chat, quote_id))
-        if mention:
-            own = self._group(chat)["info"]["membership"]
-            name = own["memberProfile"]["displayName"]
-            details["mentions"] = {name: mention_of(own)}
-            word = f"@{_quoted(name)}"
-            details["formattedText"] = [
-                {"format": {"type": "mention", "memberName": name}, "text": word},
-                {"text": text[len(word) :]},
-            ]
-        elif text.startswith("/") and "\n" not in text and len(text) > 1:
-            details["formattedText"] = [{"format": {"type": "command", "commandStr": text[1:]}, "text": text}]
-        return details
+    def _mention_bot(self, chat: str, text: str) -> tuple[str, JsonObject]:
+        """Return ``text`` with a mention of the bot before it, and the item's fields about that."""
+        own = self._group(chat)["info"]["membership"]
+        name = own["memberProfile"]["displayName"]
+        word = f"@'{name}'" if " " in name else f"@{name}"
+        whole = f"{word} {text}".rstrip()
+        parts = [{"format": {"type": "mention", "memberName": name}, "text": word}, {"text": whole[len(word) :]}]
+        return whole, {"mentions": {name: mention_of(own)}, "formattedText": parts}
 
     def _add_file(self, name: str, content: str, sender: str, *, foreign: bool) -> JsonObject:
         try:
@@ -371,19 +367,9 @@ class UserActions:
                 return member
         raise ValueError(f"{name!r} is no member of {chat}")
 
-    def _bot_name(self, chat: str) -> str:
-        in_group = chat.startswith("#")
-        profile = self._group(chat)["info"]["membership"]["memberProfile"] if in_group else self.state.user["profile"]
-        name: str = profile["displayName"]
-        return name
-
     def _contact_name(self, chat: str) -> str:
         name: str = self.state.chat_info(chat)["contact"]["localDisplayName"] if chat.startswith("@") else ""
         return name
-
-
-def _quoted(name: str) -> str:
-    return f"'{name}'" if " " in name else name
 
 
 def _content_for(file_name: str, text: str) -> JsonObject:
