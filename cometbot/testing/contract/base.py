@@ -47,15 +47,12 @@ class ContractBase:
 
 def add_echo_handler(bot: Bot) -> None:
     """Add a fallback handler to ``bot`` that repeats the user's text."""
-
-    @bot.fallback
-    def answer(ctx: Context) -> str:
-        return f"echo {ctx.text}"
+    reply_with(bot, lambda ctx: f"echo {ctx.text}")
 
 
 def reply_with(bot: Bot, result: Any) -> None:
-    """Add a fallback handler to ``bot`` that returns ``result``."""
+    """Add a fallback handler to ``bot`` that returns ``result``, or what it returns for the context."""
 
     @bot.fallback
     def answer(ctx: Context) -> Any:
-        return result
+        return result(ctx) if callable(result) else result

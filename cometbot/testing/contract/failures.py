@@ -11,7 +11,6 @@ import pytest
 
 from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent
-from cometbot.context import Context
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError, PayloadError
 from cometbot.events import UnknownEvent
@@ -114,10 +113,7 @@ class FailureContract(ContractBase):
         assert "".join(client.send("tell me all").texts) == text
 
     def test_a_nul_in_a_text_harms_nobody(self, bot: Bot, client: BotClient) -> None:
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return f"a\0b {ctx.text}"
-
+        reply_with(bot, lambda ctx: f"a\0b {ctx.text}")
         said = client.send("c").text
 
         assert said.startswith("a")

@@ -146,10 +146,7 @@ class MessagingContract(ContractBase):
         assert client.fill(name="Maria Keller", size="Small").texts == ["Maria Keller takes S"]
 
     def test_who_writes_is_known(self, bot: Bot, client: BotClient) -> None:
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return f"{ctx.sender.uid} {ctx.sender.name} {ctx.conversation.is_direct}"
-
+        reply_with(bot, lambda ctx: f"{ctx.sender.uid} {ctx.sender.name} {ctx.conversation.is_direct}")
         tom = User("tom", name="Tom Berger")
 
         assert client.as_user(tom).send("hi").texts == [f"{client.fake.uid(tom)} Tom Berger True"]
@@ -174,9 +171,7 @@ class MessagingContract(ContractBase):
         assert client.as_user("tom").in_group("ops-room").said().texts == [f"{client.fake.guid('ops-room')} True"]
 
     def test_a_mention_of_the_bot_is_recognised(self, bot: Bot, group_client: BotClient) -> None:
-        @bot.fallback
-        def answer(ctx: Context) -> str:
-            return f"{ctx.is_mentioned}: {ctx.text}"
+        reply_with(bot, lambda ctx: f"{ctx.is_mentioned}: {ctx.text}")
 
         assert group_client.send("what is up?", mention=True).texts == ["True: what is up?"]
         assert group_client.send("what is up?").texts == ["False: what is up?"]
