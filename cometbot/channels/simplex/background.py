@@ -7,9 +7,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
 
-from cometbot.errors import ChannelError, DeliveryError
+from cometbot.errors import ChannelError, DeliveryError, PayloadError
 
 _log = logging.getLogger(__name__)
 
@@ -18,11 +17,12 @@ RECOVERY_DELAYS = (1.0, 3.0, 10.0, 60.0)
 
 
 class BackgroundThread(threading.Thread, ABC):
-    """A thread that does one task after the other until :meth:`close`. A task that fails is logged as ``work``."""
+    """A thread that does one task after the other until :meth:`close`. A task that fails is logged as ``work``.
+
+    The traceback is logged too, unless the CLI or the database is the cause.
+    """
 
     close_timeout = 5.0
-    expected_errors: ClassVar[tuple[type[Exception], ...]] = (ChannelError, DeliveryError)
-    """Errors after which a task simply fails; any other one is logged with its traceback."""
 
     def __init__(self, name: str, work: str) -> None:
         super().__init__(name=name, daemon=True)
@@ -43,7 +43,7 @@ class BackgroundThread(threading.Thread, ABC):
         while not self._is_closed:
             try:
                 self._run_next_task()
-            except self.expected_errors as error:
+            except (ChannelError, DeliveryError, PayloadError) as error:
                 _log.info("cannot %s: %s", self._work, error)
             except Exception:
                 _log.exception("cannot %s", self._work)

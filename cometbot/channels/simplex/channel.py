@@ -267,7 +267,7 @@ class SimplexChannel(Channel):
         try:
             timeout = ends_at - time.monotonic() - _SEND_RESERVE
             prepared = self._outgoing_files.prepare(self._make_file_key(sending), payload["media"], timeout)
-            path = self._outgoing_files.to_cli_path(prepared)
+            path = self._get_cli_path(str(prepared.path))
         except (Rejected, MessageError) as error:
             extra = {"conversation": str(sending.conversation.key)}
             _log.warning("sending the address of a file instead of the file: %s", error, extra=extra)

@@ -32,7 +32,6 @@ class GroupMenuSync(BackgroundThread):
     """
 
     close_timeout = 1.0
-    expected_errors = (ChannelError, PayloadError)
 
     def __init__(self, menu: list[dict[str, Any]], send_command: SendCommand) -> None:
         super().__init__("cometbot-simplex-group-menus", "update the command menus of groups")

@@ -127,10 +127,6 @@ class OutgoingFiles:
             return content
         return content_with_preview
 
-    def to_cli_path(self, prepared: PreparedFile) -> str:
-        """Return the CLI's path of the file."""
-        return self._folder.to_cli_path(str(prepared.path))
-
     def mark_sent(self, key: str) -> None:
         """Record that the CLI has the message. An event reports the end of the upload."""
         with self._lock:

@@ -30,8 +30,13 @@ def web() -> MadeUpWeb:
 
 
 @pytest.fixture
-def files(web: MadeUpWeb, tmp_path: Path) -> OutgoingFiles:
-    return OutgoingFiles(web, SharedFolder(PurePosixPath("/srv/cli"), tmp_path), 100_000)
+def folder(tmp_path: Path) -> SharedFolder:
+    return SharedFolder(PurePosixPath("/srv/cli"), tmp_path)
+
+
+@pytest.fixture
+def files(web: MadeUpWeb, folder: SharedFolder) -> OutgoingFiles:
+    return OutgoingFiles(web, folder, 100_000)
 
 
 def prepare_file(files: OutgoingFiles, url: str = URL, key: str = "k", **more: str) -> PreparedFile:
@@ -61,15 +66,15 @@ def uploaded(path: str, tag: str = "sndFileCompleteXFTP") -> Record:
     ],
 )
 def test_a_file_is_what_its_bytes_are(
-    files: OutgoingFiles, tmp_path: Path, url: str, content: dict[str, Any], name: str
+    files: OutgoingFiles, folder: SharedFolder, url: str, content: dict[str, Any], name: str
 ) -> None:
     brought = prepare_file(files, url)
 
     assert content.items() <= brought.content.items()
     assert brought.content["text"] == ""
     assert (brought.content.get("image") or "data:image/jpg").startswith("data:image/jpg")
-    assert (brought.path.name, remaining_files(tmp_path)) == (name, [name])
-    assert files.to_cli_path(brought) == f"/srv/cli/out/{brought.path.parent.name}/{name}"
+    assert (brought.path.name, remaining_files(folder.local_path)) == (name, [name])
+    assert folder.to_cli_path(str(brought.path)) == f"/srv/cli/out/{brought.path.parent.name}/{name}"
 
 
 @pytest.mark.parametrize(
@@ -110,8 +115,10 @@ def test_file_is_downloaded_once(files: OutgoingFiles, web: MadeUpWeb) -> None:
 
 @pytest.mark.parametrize("tag", ["sndFileCompleteXFTP", "sndFileError"])
 @pytest.mark.parametrize("is_early", [True, False])
-def test_it_is_removed_when_its_upload_ends(files: OutgoingFiles, tmp_path: Path, tag: str, is_early: bool) -> None:
-    path = files.to_cli_path(prepare_file(files))
+def test_it_is_removed_when_its_upload_ends(
+    files: OutgoingFiles, folder: SharedFolder, tmp_path: Path, tag: str, is_early: bool
+) -> None:
+    path = folder.to_cli_path(str(prepare_file(files).path))
     files.handle_event(uploaded(f"{path}x/photo.jpg", tag))
     assert remaining_files(tmp_path) == ["photo.jpg"], "another file's end"
     ends: list[Callable[[], None]] = [lambda: files.mark_sent("k"), lambda: files.handle_event(uploaded(path, tag))]
@@ -122,11 +129,13 @@ def test_it_is_removed_when_its_upload_ends(files: OutgoingFiles, tmp_path: Path
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_upload_of_earlier_process_is_removed_by_path(files: OutgoingFiles, web: MadeUpWeb, tmp_path: Path) -> None:
+def test_upload_of_earlier_process_is_removed_by_path(
+    files: OutgoingFiles, folder: SharedFolder, web: MadeUpWeb, tmp_path: Path
+) -> None:
     brought = prepare_file(files)
     (tmp_path / "5-received.txt").write_text("stays")
-    later = OutgoingFiles(web, SharedFolder(PurePosixPath("/srv/cli"), tmp_path), 100)
-    for path in ("/srv/cli/5-received.txt", "/etc/passwd", files.to_cli_path(brought)):
+    later = OutgoingFiles(web, folder, 100)
+    for path in ("/srv/cli/5-received.txt", "/etc/passwd", folder.to_cli_path(str(brought.path))):
         later.handle_event(uploaded(path))
 
     assert remaining_files(tmp_path) == []
