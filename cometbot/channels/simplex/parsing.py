@@ -106,12 +106,17 @@ def find_sender(item: Item, context: EventContext) -> User:
     """Return the author of an item: a contact, a member, the group (channels send without a member), or the bot."""
     if item.direction.endswith("Snd"):
         return context.bot_user
-    if item.member is not None:
-        return ids.make_member_user(item.member, item.chat.group)
-    if item.chat.contact is not None:
-        return ids.make_contact_user(item.chat.contact)
     group = item.chat.group
-    return User(f"group-{group.group_id}", name=group.profile.display_name) if group else User("")
+    if item.member is None and item.chat.contact is None and group is not None:
+        return User(f"group-{group.group_id}", name=group.profile.display_name)
+    return _make_user(item.member, item.chat.contact, group)
+
+
+def _make_user(member: Member | None, contact: Contact | None, group: GroupInfo | None) -> User:
+    """Return the member of a group, or else the contact, or else a user without an id."""
+    if member is not None:
+        return ids.make_member_user(member, group)
+    return ids.make_contact_user(contact) if contact is not None else User("")
 
 
 def _text(item: Item, context: EventContext) -> str:
@@ -249,17 +254,14 @@ def _parse_group_deletion(record: Record, context: EventContext) -> events.Event
         raise PayloadError("the event of the SimpleX CLI names no message that was deleted")
     group: GroupInfo | None = read_field(record, "groupInfo")
     member: Member | None = read_field(record, "member_")
-    sender = ids.make_member_user(member, group) if member else User("")
+    sender = _make_user(member, None, group)
     return events.DeleteEvent(**_common_fields(context, record, sender, group), message_id=str(item_ids[0]))
 
 
 def _parse_reaction(record: Record, context: EventContext) -> events.Event:
     reaction: Reaction = require_field(record, "reaction")
     chat = reaction.chat
-    if reaction.member is not None:
-        sender = ids.make_member_user(reaction.member, chat.group)
-    else:
-        sender = ids.make_contact_user(chat.contact) if chat.contact else User("")
+    sender = _make_user(reaction.member, chat.contact, chat.group)
     return events.ReactionEvent(
         **_common_fields(context, record, sender, chat.group),
         sent_at=reaction.sent_at,
@@ -307,10 +309,8 @@ def _parse_unknown(record: Record, context: EventContext) -> events.Event:
     member = read_or_none(Member, raw.get("member"))
     if item is not None:
         sender, group = find_sender(item, context), item.chat.group
-    elif member is not None:
-        sender = ids.make_member_user(member, group)
     else:
-        sender = ids.make_contact_user(contact) if contact else User("")
+        sender = _make_user(member, contact, group)
     return events.UnknownEvent(**_common_fields(context, record, sender, group), kind=record.type)
 
 
