@@ -10,7 +10,7 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -116,18 +116,10 @@ class ReloadableConfig:
     The constructor raises :class:`ConfigurationError` if the file is invalid.
     """
 
-    def __init__(
-        self,
-        path: Path | None,
-        overrides: Mapping[str, str],
-        database: Database,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, path: Path | None, overrides: Mapping[str, str], database: Database) -> None:
         self._path = path
         self._overrides = dict(overrides)
         self._database = database
-        self._clock = clock
         self._lock = threading.Lock()
         self._config = load_config(path, overrides)
         self._version = ""
@@ -136,7 +128,7 @@ class ReloadableConfig:
     @property
     def current(self) -> Config:
         """The current config. If the file became invalid after it was loaded, the old config stays in force."""
-        if self._clock() - self._checked_at > CHECK_INTERVAL and self._lock.acquire(blocking=False):
+        if time.monotonic() - self._checked_at > CHECK_INTERVAL and self._lock.acquire(blocking=False):
             try:
                 self._check_version()
             finally:
@@ -156,7 +148,7 @@ class ReloadableConfig:
             return config
 
     def _check_version(self) -> None:
-        self._checked_at = self._clock()
+        self._checked_at = time.monotonic()
         try:
             version = get_metadata(self._database, VERSION_NAME)
             if version == self._version:
