@@ -167,15 +167,15 @@ def test_chat_deleted_during_a_request_is_not_found(site: Site, maria: Person, m
     get = conversations.get
 
     def delete_once_found(connection: Connection, scope: Scope, id: str) -> ChatConversation | None:
+        monkeypatch.setattr(conversations, "get", get)
         found = get(connection, scope, id)
-        conversations.delete(connection, scope, id)
+        assert conversations.delete(connection, scope, id)
         return found
 
-    monkeypatch.setattr(conversations, "get", delete_once_found)
-    body = {"chatId": chat_id, "body": "hi"}
-    answers = [maria.post("client-api/chat/message", body), bot.post("bot-api/chat/message", body)]
-
-    assert [(answer.status_code, answer.json) for answer in answers] == [(404, {"message": "Chat not found."})] * 2
+    for sender, path in ((maria, "client-api/chat/message"), (bot, "bot-api/chat/message")):
+        monkeypatch.setattr(conversations, "get", delete_once_found)
+        answer = sender.post(path, {"chatId": chat_id, "body": "hi"})
+        assert (answer.status_code, answer.json) == (404, {"message": "Chat not found."})
 
 
 def test_a_user_has_ten_chats_with_a_bot_at_most(maria: Person, site: Site) -> None:
