@@ -120,7 +120,7 @@ class Connection:
     @property
     def _ready_session(self) -> SocketSession | None:
         socket_session = self._socket_session
-        if socket_session is None or socket_session.has_ended or self._status.state != "ready":
+        if socket_session is None or socket_session.ended.is_set() or self._status.state != "ready":
             return None
         return socket_session
 
@@ -248,7 +248,7 @@ class Connection:
             self._event_queue.use_startup_limit_until(self._recovery_ends_at)
             self._set_status("ready", session=session)
             self._event_queue.resume()
-            socket_session.wait()
+            socket_session.ended.wait()
             return False, socket_session.reason
         except CometbotError as error:
             is_config_error = isinstance(error, ConfigurationError)

@@ -104,7 +104,8 @@ class SocketSession:
     """One open socket and its three threads: reader, writer and watchdog.
 
     Events that were read are put into the event queue even after the end, since the CLI sends nothing twice.
-    ``is_abandoned`` returns True once nobody will process that queue.
+    ``is_abandoned`` returns True once nobody will process that queue. ``ended`` is set once no more commands can be
+    sent.
     """
 
     def __init__(
@@ -118,7 +119,7 @@ class SocketSession:
         self._timing, self._is_abandoned = timing, is_abandoned
         self.multiplexer = CommandMultiplexer(websocket)
         self.reason = ""
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._lock = threading.Lock()
         self._unblocked_at = 0.0
         self._pinged_at: float | None = None
@@ -135,21 +136,12 @@ class SocketSession:
         for thread in self._threads:
             thread.start()
 
-    @property
-    def has_ended(self) -> bool:
-        """True once no more commands can be sent."""
-        return self._ended.is_set()
-
-    def wait(self) -> None:
-        """Wait until the connection ends."""
-        self._ended.wait()
-
     def finish(self, reason: str) -> None:
         """End the session. Pending commands fail at once. Only the first reason is stored."""
         with self._lock:
             self.reason = self.reason or reason
         self.multiplexer.close(self.reason)
-        self._ended.set()
+        self.ended.set()
 
     def join(self) -> None:
         """Close the socket, with a closing handshake if the peer takes part in it, and wait for the threads."""
@@ -211,7 +203,7 @@ class SocketSession:
     def _run_watchdog(self) -> None:
         """Break the connection if the peer sends nothing or reads nothing; the other threads then end."""
         tick = min(_WATCHDOG_INTERVAL, self._timing.ping_interval / 4, self._timing.write / 4)
-        while not self._ended.wait(tick):
+        while not self.ended.wait(tick):
             fault = self._find_fault(time.monotonic())
             if fault:
                 self.finish(fault)
