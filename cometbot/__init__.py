@@ -6,11 +6,18 @@ from cometbot.bot import Bot, Router
 from cometbot.commands import UsageError
 from cometbot.context import Context
 from cometbot.errors import (
+    AskCancelled,
+    AskEnded,
+    AskGivenUp,
+    AskReplaced,
+    AskTimeout,
     BotError,
     ChannelError,
     CometbotError,
     ConfigurationError,
+    NotDelivered,
     NotFound,
+    OnceUncertain,
     Rejected,
 )
 from cometbot.events import (
@@ -58,6 +65,11 @@ from cometbot.models import Attachment, Conversation, Group, User
 
 __all__ = [
     "ActionEvent",
+    "AskCancelled",
+    "AskEnded",
+    "AskGivenUp",
+    "AskReplaced",
+    "AskTimeout",
     "Attachment",
     "Bot",
     "BotError",
@@ -86,7 +98,9 @@ __all__ = [
     "MembershipEvent",
     "Message",
     "MessageEvent",
+    "NotDelivered",
     "NotFound",
+    "OnceUncertain",
     "ReactionEvent",
     "Rejected",
     "Router",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar, overload
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from cometbot.commands import Command, Parameter, Signature, help_text, normalize_command_name
+from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
 from cometbot.handlers import (
@@ -24,7 +25,7 @@ from cometbot.handlers import (
     function_name,
     with_usage,
 )
-from cometbot.matchers import Matcher, MatcherLike, any_message, any_of
+from cometbot.matchers import Matcher, MatcherLike, any_message, any_of, normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
 from cometbot.routing import HandlerTable
@@ -32,6 +33,8 @@ from cometbot.routing import HandlerTable
 F = TypeVar("F", bound=Callable[..., Any])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
+CANCEL_TEXT = "All right, cancelled."
+RESTART_TEXT = "I have changed in the meantime, so please start again."
 _NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,50}")
 _UID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _CONNECT_FUNCTION = "cometbot.web.app:connect_from_settings"
@@ -376,6 +379,11 @@ class Bot(HandlerGroup):
     reply if a handler raised and no error handler replied (None: no reply). With ``handle_bots``, the bot also handles
     messages of other bots, up to ten in a row. ``handler_timeout`` is the time limit in seconds of handlers without a
     ``timeout`` of their own.
+
+    For handlers that ask: ``ask_timeout`` is how long a question stays open (``"2h"``, seconds, a ``timedelta``).
+    ``/cancel`` and the ``cancel_words`` end a dialog with ``cancel_text``. A dialog that does not fit the handler's
+    code any more ends with ``restart_text``. If a user begins another dialog, it replaces the open one, or is ended
+    itself with ``dialogs="refuse"``.
     """
 
     def __init__(
@@ -391,6 +399,11 @@ class Bot(HandlerGroup):
         slash_optional: bool = False,
         handle_bots: bool = False,
         handler_timeout: float | None = None,
+        ask_timeout: Duration = "1d",
+        cancel_words: Sequence[str] = (),
+        cancel_text: str | None = CANCEL_TEXT,
+        restart_text: str | None = RESTART_TEXT,
+        dialogs: Literal["replace", "refuse"] = "replace",
     ) -> None:
         super().__init__()
         if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
@@ -402,6 +415,11 @@ class Bot(HandlerGroup):
         if avatar and not avatar.startswith(("https://", "http://")):
             raise RegistrationError(f"a bot's avatar is the http(s) URL of a picture, not {avatar!r}")
         check_options(f"the bot {name}", 0, handler_timeout)
+        to_seconds(ask_timeout, "ask_timeout")
+        if isinstance(cancel_words, str):
+            raise RegistrationError(f'cancel_words: expected a list such as ["stop"], got {cancel_words!r}')
+        if dialogs not in ("replace", "refuse"):
+            raise RegistrationError(f'dialogs: expected "replace" or "refuse", got {dialogs!r}')
         self.name = name
         self.description = description
         self.avatar = avatar
@@ -412,6 +430,11 @@ class Bot(HandlerGroup):
         self.slash_optional = slash_optional
         self.handle_bots = handle_bots
         self.handler_timeout = handler_timeout
+        self.ask_timeout = ask_timeout
+        self.cancel_words = frozenset(map(normalize_text, cancel_words))
+        self.cancel_text = cancel_text
+        self.restart_text = restart_text
+        self.dialogs = dialogs
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
         self._sender: Sender | None = None

@@ -297,7 +297,7 @@ def _make_parameter(function: Callable[..., Any], name: str, item: inspect.Param
     if default is _NO_DEFAULT and len(optional) < len(_union_members(annotation)):
         default = None
     try:
-        converters = [_get_conversion(part) for part in optional or [annotation]]
+        converters = [get_conversion(part) for part in optional or [annotation]]
     except TypeError:
         raise RegistrationError(
             f"{item.name}: {annotation!r} of {name} is not made from text; use str, int, float, bool, Decimal, date, "
@@ -334,18 +334,20 @@ def _union_members(annotation: Any) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Conversion:
+class Conversion:
+    """The conversion of a word; ``expects`` describes the accepted words, ``options`` lists them if they are few."""
+
     convert: Converter
     expects: str = ""
     options: tuple[str, ...] = ()
 
 
-def _get_conversion(annotation: Any) -> _Conversion:
+def get_conversion(annotation: Any) -> Conversion:
     """Return the conversion from text to ``annotation``. Raises :class:`TypeError` if there is none."""
     if get_origin(annotation) is Annotated:
-        return _get_conversion(get_args(annotation)[0])
+        return get_conversion(get_args(annotation)[0])
     if annotation in (Any, object, str):
-        return _Conversion(str, "a text")
+        return Conversion(str, "a text")
     if get_origin(annotation) is Literal:
         return _choice_conversion({str(value): value for value in get_args(annotation)})
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
@@ -357,7 +359,7 @@ def _get_conversion(annotation: Any) -> _Conversion:
     raise TypeError(annotation)
 
 
-def _choice_conversion(values: dict[str, Any], members: typing.Iterable[Any] | None = None) -> _Conversion:
+def _choice_conversion(values: dict[str, Any], members: typing.Iterable[Any] | None = None) -> Conversion:
     folded = {text.casefold(): value for text, value in values.items()}
     shown = tuple(values) if members is None else tuple(item.name.lower() for item in members)
 
@@ -366,7 +368,7 @@ def _choice_conversion(values: dict[str, Any], members: typing.Iterable[Any] | N
             raise ValueError(word)
         return folded[word.casefold()]
 
-    return _Conversion(convert, f"one of {', '.join(shown)}", shown)
+    return Conversion(convert, f"one of {', '.join(shown)}", shown)
 
 
 def _try_each(converters: list[Converter]) -> Converter:
@@ -406,11 +408,11 @@ def _to_datetime(word: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", word))
 
 
-_CONVERSIONS: dict[type, _Conversion] = {
-    int: _Conversion(int, "a whole number"),
-    float: _Conversion(_to_finite(float), "a number"),
-    Decimal: _Conversion(_to_finite(Decimal), "a number"),
-    bool: _Conversion(_to_bool, "yes or no"),
-    date: _Conversion(date.fromisoformat, "a date such as 2031-12-24"),
-    datetime: _Conversion(_to_datetime, "a date and time such as 2031-12-24T18:30"),
+_CONVERSIONS: dict[type, Conversion] = {
+    int: Conversion(int, "a whole number"),
+    float: Conversion(_to_finite(float), "a number"),
+    Decimal: Conversion(_to_finite(Decimal), "a number"),
+    bool: Conversion(_to_bool, "yes or no"),
+    date: Conversion(date.fromisoformat, "a date such as 2031-12-24"),
+    datetime: Conversion(_to_datetime, "a date and time such as 2031-12-24T18:30"),
 }

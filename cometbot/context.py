@@ -3,82 +3,44 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property
-from typing import Any, Protocol
+from types import CodeType
+from typing import Any, ParamSpec, TypeVar, overload
 
 from cometbot.bot import Bot
+from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Capabilities, Message, Operation, Text, check_length, remove_answer_hint, to_messages
+from cometbot.messages import (
+    Capabilities,
+    Choice,
+    Form,
+    Message,
+    Operation,
+    Text,
+    check_length,
+    remove_answer_hint,
+    to_messages,
+)
 from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
+from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
+from cometbot.steps import DEFAULT_GIVE_UP_TEXT, AskOptions
 from cometbot.streaming import DeltaBuffer, PreviewThrottle
 from cometbot.text import replace_surrogates
 
+_MAX_MESSAGES_SINCE = 100
+"""The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
 
-class ReplySink(Protocol):
-    """The backend of a context. Delivery implements it on top of the outbox; tests may replace it with a fake.
-
-    ``post`` stores an operation under the event's next ordinal, carries it out if its turn has come, and returns the
-    ordinal. The first write wins: an ordinal that is already stored keeps its operation. ``post`` raises ``LeaseLost``
-    if another worker holds the conversation now.
-
-    ``preview`` shows an unfinished text in a message that was sent, if that is possible at the moment. ``stream_delta``
-    does the same with the next piece of a message that is not sent yet, and abandons that message if the piece is None.
-    Neither is stored or repeated.
-    """
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The capabilities of the channel."""
-        ...
-
-    @property
-    def client(self) -> Any:
-        """The platform's API client."""
-        ...
-
-    def post(self, operation: Operation) -> int:
-        """Store an operation, carry it out in its turn, and return its ordinal."""
-        ...
-
-    def platform_id(self, ordinal: int) -> str | None:
-        """Return the platform's id of the message posted under this ordinal, or None while it waits."""
-        ...
-
-    def preview(self, ordinal: int, text: str) -> None:
-        """Show an unfinished text in a message that was sent."""
-        ...
-
-    def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        """Show the next piece of a message that is not sent yet. None abandons the message."""
-        ...
-
-    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
-        """Return the newest messages of a conversation, oldest first."""
-        ...
-
-    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
-        """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty."""
-        ...
-
-    def load_state(self, scope: str, owner: str) -> dict[str, str]:
-        """Return the stored state of an owner: JSON texts by key."""
-        ...
-
-    def start_handler(self, handler: str, timeout: float | None) -> None:
-        """Record that a handler of this name begins. ``timeout`` is its limit in seconds (None: the default).
-
-        An empty name means that the search for a handler begins, or the middleware around no handler.
-        """
-        ...
-
-    def mark_failed(self) -> None:
-        """Record that the handler raised. Operations posted from now on have a separate range of ordinals."""
-        ...
+P = ParamSpec("P")
+T = TypeVar("T")
+D = TypeVar("D")
 
 
 class Sent:
@@ -143,13 +105,15 @@ class Context:
 
         Reactions, deletions and what the handler returns are not in it.
         """
+        self.incoming: Event = event
+        """The event that made this run: ``event`` itself, or the answer that a handler which asked continues with."""
         self._sink = sink
+        self._make_steps: Callable[[], StepCalls] | None = None
+        self._made_steps: StepCalls | None = None
         self._bot_ids = bot.ids
-        key = event.conversation.key
         self.state = State("conversation", event.conversation.key_text, sink.load_state)
         """This bot's state of this conversation."""
-        person = event.sender.lasting_id or event.sender.uid
-        self.user_state = State("user", f"{key.channel}/{key.account}/{key.bot}/{person}", sink.load_state)
+        self.user_state = self._make_user_state()
         """This bot's state of the sender, across all conversations."""
 
     @cached_property
@@ -238,7 +202,7 @@ class Context:
         Several replies arrive in the order of the calls. With ``quote``, it quotes the event's message if the platform
         can. Raises :class:`MessageError` for a message that no platform accepts.
         """
-        return self.send(message, to=self.conversation, quote_id=self._message_id if quote else "")
+        return self.send(message, to=self.conversation, quote_id=self._answered_id if quote else "")
 
     def send(self, message: Message | str, *, to: Conversation, quote_id: str = "") -> Sent:
         """Send a message to the conversation ``to``, which may be another one of the same bot."""
@@ -262,9 +226,11 @@ class Context:
         return self._sink.conversation(self.bot, user, group)
 
     def _post(self, operation: Operation) -> Sent:
-        sent = Sent(self._sink, self._sink.post(operation), operation, self.said)
-        self.said.append(operation)
-        return sent
+        self._check_call("reply")
+        ordinal = self._sink.post(operation)
+        if ordinal >= 0:  # else an earlier run of the handler has said it
+            self.said.append(operation)
+        return Sent(self._sink, ordinal, operation, self.said)
 
     def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
         """Return the operation that sends ``message`` in reply to this event."""
@@ -275,11 +241,12 @@ class Context:
             message=message,
             thread_id=self.thread_id if here else "",
             quote_id=quote_id,
-            reply_to=self._message_id if here else "",
+            reply_to=self._answered_id if here else "",
         )
 
     def react(self, reaction: str) -> None:
         """Add a reaction (an emoji) to the event's message. Raises :class:`BotError` where that is not possible."""
+        self._check_call("react")
         if not self.capabilities.react or not self._message_id:
             raise BotError(
                 "there is no message here that this platform could react to; ask ctx.capabilities.react first"
@@ -288,15 +255,213 @@ class Context:
             Operation(conversation=self.conversation, kind="react", message_id=self._message_id, reaction=reaction)
         )
 
-    def stream(self, parts: Iterable[str]) -> Sent | None:
+    @overload
+    def ask(  # type: ignore[overload-overlap]  # a Form is a message, too
+        self,
+        asked: Form,
+        *,
+        validate: Callable[[dict[str, str]], object] | None = None,
+        invalid_text: str = "",
+        attempts: int = 3,
+        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
+        timeout: Duration | None = None,
+        key: str = "",
+        listen: bool = False,
+        of: str = "",
+    ) -> dict[str, str]: ...
+
+    @overload
+    def ask(
+        self,
+        asked: type[T],
+        *,
+        validate: Callable[[T], object] | None = None,
+        invalid_text: str = "",
+        attempts: int = 3,
+        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
+        timeout: Duration | None = None,
+        key: str = "",
+        listen: bool = False,
+        of: str = "",
+    ) -> T: ...
+
+    @overload
+    def ask(
+        self,
+        asked: str | Message,
+        *,
+        choices: Sequence[Choice | str] | None = None,
+        validate: Callable[[str], object] | None = None,
+        invalid_text: str = "",
+        attempts: int = 3,
+        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
+        timeout: Duration | None = None,
+        key: str = "",
+        listen: bool = False,
+        of: str = "",
+    ) -> str: ...
+
+    @overload
+    def ask(
+        self,
+        asked: str | Message,
+        *,
+        choices: Sequence[Choice | str] | None = None,
+        default: D,
+        validate: Callable[[str], object] | None = None,
+        invalid_text: str = "",
+        attempts: int = 3,
+        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
+        timeout: Duration | None = None,
+        key: str = "",
+        listen: bool = False,
+        of: str = "",
+    ) -> str | D: ...
+
+    @overload
+    def ask(
+        self,
+        asked: str | Message,
+        *,
+        type: Callable[[str], T],
+        choices: Sequence[Choice | str] | None = None,
+        validate: Callable[[T], object] | None = None,
+        invalid_text: str = "",
+        attempts: int = 3,
+        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
+        timeout: Duration | None = None,
+        key: str = "",
+        listen: bool = False,
+        of: str = "",
+    ) -> T: ...
+
+    @overload
+    def ask(
+        self,
+        asked: str | Message,
+        *,
+        type: Callable[[str], T],
+        default: D,
+        choices: Sequence[Choice | str] | None = None,
+        validate: Callable[[T], object] | None = None,
+        invalid_text: str = "",
+        attempts: int = 3,
+        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
+        timeout: Duration | None = None,
+        key: str = "",
+        listen: bool = False,
+        of: str = "",
+    ) -> T | D: ...
+
+    def ask(self, asked: Any, **options: Any) -> Any:
+        """Ask the user, and return the answer when it has come.
+
+        ::
+
+            size = ctx.ask("Which size?", choices=["S", "M", "L"])
+            count = ctx.ask("How many?", type=int, validate=lambda number: 1 <= number <= 9)
+
+        The run of the handler ends here. When the user answers, after seconds or days, in this process or another, the
+        handler runs again from its top, and this call returns. Nothing that it said before is said twice; what it does
+        elsewhere belongs in :meth:`once`.
+
+        ``asked`` is a text, a message, a :class:`Form` (the answer is a dict), or a dataclass (its fields make the
+        form, and the answer is an object of it). ``type`` converts the text; ``type=Attachment`` expects a file.
+        ``validate`` gets the value; it returns False or raises :class:`ValueError` if the value does not fit. Then the
+        user gets ``invalid_text`` (default: the text of the error) and may answer again, ``attempts`` times at most.
+
+        ``timeout`` (``"2h"``, seconds, a ``timedelta``; default: the bot's ``ask_timeout``) counts from the first
+        asking. After it, the call returns ``default`` or raises :class:`AskTimeout`. It raises :class:`AskCancelled`,
+        :class:`AskGivenUp` or :class:`AskReplaced` if the user cancels, gives too many wrong answers, or begins
+        something else. An :class:`AskEnded` that the handler does not catch ends it without an error. Raises
+        :class:`NotDelivered` if the platform refuses the question.
+
+        In groups, an answer is a choice, or a text that mentions the bot, quotes it or stands in its thread; with
+        ``listen``, any text of the user. ``of`` is the uid of the user to ask if nobody caused the event. ``key``
+        identifies the question where the handler's code changes.
+        """
+        return self._steps.ask(asked, AskOptions(**options), _calling_code())
+
+    @overload
+    def once(self, function: Callable[[], T], *, again: bool = True, key: str = "") -> T: ...
+
+    @overload
+    def once(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    def once(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the result of ``function(*args, **kwargs)``, which is called in one run of the handler only.
+
+        ::
+
+            order_id = ctx.once(shop.create_order, size, count)
+            price = await ctx.once(shop.get_price, order_id)  # a coroutine function
+
+        The result must be JSON. It is stored durably before this call returns it, and later runs get it from there.
+        A process that dies between the call and the commit calls again. With ``again=False``, it raises
+        :class:`OnceUncertain` instead; :meth:`idempotency_key` is the better way where the other side supports one.
+        Inside, only the state can be changed, which is stored with the result. An exception is a result, too.
+        """
+        again, key = kwargs.pop("again", True), kwargs.pop("key", "")
+        return self._steps.once(function, args, kwargs, key, _calling_code(), again=again)
+
+    def sleep(self, duration: Duration, *, key: str = "") -> None:
+        """Go on after ``duration`` (``"3d"``, seconds, a ``timedelta``), in a later run of the handler."""
+        self._steps.sleep(duration, key, _calling_code())
+
+    def now(self) -> datetime:
+        """Return the time of this run, in UTC: when its message arrived. Later runs return the same."""
+        return self._steps.now()
+
+    @property
+    def random(self) -> random.Random:
+        """Random numbers that are the same when the handler runs again."""
+        return self._steps.random()
+
+    def idempotency_key(self) -> str:
+        """Return a key for the call that :meth:`once` is making, the same in every run, such as for a payment."""
+        return self._steps.idempotency_key()
+
+    @property
+    def sender_id(self) -> str:
+        """The id by which the sender is known for ever: the uid, unless the platform may reassign that."""
+        return self.event.sender.lasting_id or self.event.sender.uid
+
+    def _make_user_state(self) -> State:
+        key = self.event.conversation.key
+        owner = f"{key.channel}/{key.account}/{key.bot}/{self.sender_id}"
+        return State("user", owner, self._sink.load_state)
+
+    @property
+    def _steps(self) -> StepCalls:
+        if self._made_steps is None:
+            if self._make_steps is None:
+                raise BotError("ask, once, sleep, now and random need a handler that is called for an event")
+            self._made_steps = self._make_steps()
+        return self._made_steps
+
+    def _check_call(self, name: str) -> None:
+        if self._made_steps is not None:
+            self._made_steps.check_call(name)
+
+    def stream(self, parts: Iterable[str], *, key: str = "") -> Sent | None:
         """Send the message made of ``parts``, which may arrive slowly. Return it, or None if all parts are blank.
 
         On platforms that can edit messages or show deltas, the message appears with the first words and grows at the
         platform's pace, in updates that become larger with the text. On other platforms it is sent once it is complete.
         Only the complete text is guaranteed to arrive. The updates have at most as many bytes as the text. Raises
         :class:`MessageError` as soon as there are more characters than one message may have
-        (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
+        (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`). A handler that runs again does not send it again.
         """
+        self._check_call("stream")
+        if self._make_steps is None:
+            return self._send_stream(parts)
+        return self._steps.stream(lambda: self._send_stream(parts), self._restore_stream, key, _calling_code())
+
+    def _restore_stream(self, ordinal: int, text: str) -> Sent | None:
+        """Return a message that an earlier run has streamed."""
+        return Sent(self._sink, ordinal, self.operation(Text(text)), self.said) if text else None
+
+    def _send_stream(self, parts: Iterable[str]) -> Sent | None:
         interval, whole = self.capabilities.stream_interval, _rejoin_surrogates(parts)
         if self.capabilities.deltas:
             return self._stream_by_deltas(whole, interval or 0.0)
@@ -346,18 +511,50 @@ class Context:
     def history(self, limit: int = 20) -> list[MessageEvent]:
         """Return the newest ``limit`` messages of this conversation, oldest first, including the event's own.
 
-        The line that explains how to answer quick replies is removed from the bot's own messages.
+        A handler that runs again gets the same: what was written after the message that started it is left out. The
+        line that explains how to answer quick replies is removed from the bot's own messages.
         """
         own = {uid.lower() for uid in self._bot_ids}
         return [
             replace(message, text=remove_answer_hint(message.text)) if message.sender.uid.lower() in own else message
-            for message in self._sink.history(self.conversation, limit)
+            for message in self._load_history(limit)
         ]
+
+    def _load_history(self, limit: int) -> list[MessageEvent]:
+        if self.incoming is self.event or not self._message_id:
+            return self._sink.history(self.conversation, limit)
+        messages = self._sink.history(self.conversation, limit + _MAX_MESSAGES_SINCE)
+        opening = next((index for index, item in enumerate(messages) if item.id == self._message_id), None)
+        return [] if opening is None else messages[: opening + 1][-limit:]
 
     @property
     def _message_id(self) -> str:
         message = self.message
         return message.id if message is not None else str(getattr(self.event, "message_id", ""))
+
+    @property
+    def _answered_id(self) -> str:
+        """The id of the message that this run answers."""
+        if self.incoming is self.event or (isinstance(self.event, ActionEvent) and self.event.message is self.incoming):
+            return self._message_id
+        return str(getattr(self.incoming, "id", getattr(self.incoming, "message_id", "")))
+
+
+def use_steps(ctx: Context, make: Callable[[], StepCalls]) -> None:
+    """Set what makes the steps of this run when the first one is called."""
+    ctx._make_steps = make
+
+
+def resume(ctx: Context, opening: Event, sink: ReplySink) -> None:
+    """Let the context continue a dialog: ``opening`` started the handler, and becomes ``ctx.event``."""
+    ctx.event, ctx._sink = opening, sink
+    ctx.__dict__.pop("text", None)
+    ctx.user_state = ctx._make_user_state()
+
+
+def _calling_code() -> CodeType:
+    """Return the code of the author's function that called the context."""
+    return sys._getframe(2).f_code
 
 
 def _rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:

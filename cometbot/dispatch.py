@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -16,14 +16,28 @@ from typing import Any
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, ReplySink
-from cometbot.errors import BotError, LeaseLost
+from cometbot.context import Context
+from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
+from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
+from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
-from cometbot.handlers import ErrorHandler, Middleware
+from cometbot.handlers import ErrorHandler, Handler, Middleware
 from cometbot.messages import Message, Operation, to_messages
+from cometbot.questions import ACTION_PREFIX
 from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
 from cometbot.routing import HandlerMatch, HandlerTable
+from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX, StateChange, to_json
+from cometbot.steps import (
+    FAILED,
+    Answer,
+    ChangedCode,
+    DialogChange,
+    DialogEvent,
+    DialogId,
+    StoredDialog,
+    Suspended,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +51,10 @@ _BOT_COUNT_KEY = f"{RESERVED_PREFIX}bots"
 _CONVERSATION_EVENTS = (MessageEvent, ActionEvent, EditEvent, ReactionEvent)
 """The events of other bots that a bot without ``handle_bots`` ignores."""
 
+_MISSING_HANDLER_INTERVAL = 30.0
+_MISSING_HANDLER_RETRIES = 20
+"""Ten minutes: as long as two versions of a bot may run side by side while a new one is rolled out."""
+
 _RETRY_BACKOFF = Backoff(initial=1.0, maximum=300.0, jitter=0.0)
 
 
@@ -49,7 +67,7 @@ class Outcome:
     a bot that does not handle those) or ``brake`` (too many of them in a row). ``operations`` are the returned replies,
     in order, to be stored together with ``changes``; those of ``ctx.reply()`` went to the sink before. ``error`` is the
     error that was raised in the end. If ``retry_in`` (seconds) is set, the event must be dispatched again after that
-    time, with one failure more.
+    time, with one failure more. ``dialog`` is what the run changes in the dialog of its handler, None without one.
     """
 
     handler: str = ""
@@ -58,6 +76,7 @@ class Outcome:
     changes: tuple[StateChange, ...] = ()
     error: BaseException | None = None
     retry_in: float | None = None
+    dialog: DialogChange | None = None
 
 
 def dispatch(
@@ -112,6 +131,7 @@ class _Dispatch:
         self._bot_count = 0
         self._keeps_quick_replies = False
         self._ctx = Context(bot, event, sink)
+        self._dialog = DialogRun(self._ctx, sink)
 
     def outcome(self, failures: int) -> Outcome:
         if self._sender_is_bot:
@@ -120,17 +140,50 @@ class _Dispatch:
             self._bot_count = self._ctx.state.get(_BOT_COUNT_KEY, 0) + 1
             if self._bot_count > MAX_CONSECUTIVE_BOT_EVENTS:
                 return Outcome(stopped_by="brake")
-        is_text = isinstance(self._event, MessageEvent) and self._ctx.text
-        offers = self._ctx.state.get(QUICK_REPLIES_KEY) if is_text else None
         found = None
         self._sink.start_handler("", self._bot.handler_timeout)
         try:
-            found = self._find_handler(offers)
+            resume = self._find_resume()
+            if resume is not None:
+                stored = self._sink.load_dialog(resume.dialog) if resume.answer is not None else None
+                if stored is None or resume.answer is None:
+                    return Outcome(stopped_by="dialog")  # the question is over
+                found = self._resume(stored, resume.answer)
+                if found is None:
+                    return self._wait_for_handler(stored, failures)
+            else:
+                found = self._find_handler()
             return self._run_handler(found)
         except self._reraise:
             raise
         except BaseException as error:
             return self._handle_failure(found, error, failures)
+
+    def _find_resume(self) -> Resume | None:
+        event = self._event
+        if isinstance(event, DialogEvent):
+            return find_resume(self._ctx, None, self._sink)
+        if isinstance(event, ActionEvent) and not event.name.startswith(ACTION_PREFIX):
+            return None
+        if not isinstance(event, ActionEvent | MessageEvent):
+            return None
+        stored = self._ctx.state.get(DIALOGS_KEY)
+        return find_resume(self._ctx, stored, self._sink) if stored else None
+
+    def _resume(self, stored: StoredDialog, answer: Answer) -> HandlerMatch | None:
+        """Continue a dialog. Return the match of its handler, or None if the handler does not exist (any more)."""
+        handlers = self._bot.routes.find_named(stored.handler)
+        if not handlers:
+            return None
+        self._dialog.resume(stored, answer, self._event)
+        return restore_match(handlers[0], stored, self._ctx)
+
+    def _wait_for_handler(self, stored: StoredDialog, failures: int) -> Outcome:
+        """Try again for some minutes: while a new version is rolled out, another process may have the handler."""
+        error = BotError(f"the handler {stored.handler}, which asked, does not exist any more")
+        if failures < _MISSING_HANDLER_RETRIES:
+            return Outcome(stored.handler, error=error, retry_in=_MISSING_HANDLER_INTERVAL)
+        return Outcome(stored.handler, error=error, dialog=DialogChange(stored.id, FAILED))
 
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
         middleware = self._bot.middlewares
@@ -144,15 +197,70 @@ class _Dispatch:
             middleware += found.handler.middleware
             name, timeout = found.handler.name, found.handler.timeout
         self._sink.start_handler(name, self._bot.handler_timeout if timeout is None else timeout)
-        answer, stopped_by = self._call_inside(middleware, found)
-        operations = self._to_operations(answer)
-        changes = self._collect_changes(operations)
+        answer, stopped_by = self._call_until_suspended(middleware, found)
+        if found is not None and self._dialog.is_suspended:
+            return self._suspend(found)
         if stopped_by:
             logger.info("stopped the event in middleware %s", stopped_by, extra=self._ctx.log.extra)
-        return Outcome("" if stopped_by else name, stopped_by, operations, changes)
+        else:
+            self._dialog.end_past()
+        operations = self._to_operations(answer)
+        changes = self._collect_changes(operations)
+        dialog = None if stopped_by or found is None else self._dialog.over(self._find_replaced(name))
+        return Outcome("" if stopped_by else name, stopped_by, operations, changes, dialog=dialog)
 
-    def _find_handler(self, offers: Any) -> HandlerMatch | None:
+    def _call_until_suspended(self, middleware: tuple[Middleware, ...], found: HandlerMatch | None) -> tuple[Any, str]:
+        """Return as :meth:`_call_inside` does. What a suspended run returns or raises is dropped."""
+        try:
+            answer, stopped_by = self._call_inside(middleware, found)
+        except Suspended:
+            return None, ""
+        except self._reraise:
+            raise
+        except BaseException as error:
+            if not self._dialog.is_suspended:
+                raise
+            answer, stopped_by = error, ""
+        if self._dialog.is_suspended:
+            logger.warning(
+                "a handler caught the end of its run, which waits for an answer; what it then did (%r) is dropped. "
+                "Let Suspended pass: catch Exception, not BaseException",
+                answer,
+                extra=self._ctx.log.extra,
+            )
+        return answer, stopped_by
+
+    def _suspend(self, found: HandlerMatch) -> Outcome:
+        """Return the outcome of a run that waits: its question, and cometbot's own changes of the state."""
+        self._discard_changes()
+        others = self._dialog.others()
+        asking = self._dialog.asking
+        assert asking is not None
+        if others and self._bot.dialogs == "refuse" and not self._dialog.is_resumed:
+            operations = self._to_operations(REFUSED_TEXT)
+            return Outcome(
+                found.handler.name,
+                operations=operations,
+                changes=self._collect_changes(operations),
+                dialog=self._dialog.over(),
+            )
+        change = self._dialog.suspended(found, [item.id for item in others] if asking.question is not None else [])
+        self._dialog.go_live()
+        operations = (self._ctx.operation(asking.question),) if asking.question is not None else ()
+        return Outcome(
+            found.handler.name, operations=operations, changes=self._collect_changes(operations), dialog=change
+        )
+
+    def _find_replaced(self, handler: str) -> list[DialogId]:
+        """Return the dialogs that end because their user has started the same handler again."""
+        if self._dialog.is_resumed:
+            return []
+        return find_replaced(self._ctx, self._ctx.state.get(DIALOGS_KEY), handler)
+
+    def _find_handler(self) -> HandlerMatch | None:
         routes = self._bot.routes
+        is_text = isinstance(self._event, MessageEvent) and self._ctx.text
+        offers = self._ctx.state.get(QUICK_REPLIES_KEY) if is_text else None
         if offers and isinstance(self._event, MessageEvent):
             found = self._find_quick_reply_handler(routes, self._event, offers)
             if found is not None:
@@ -199,7 +307,20 @@ class _Dispatch:
                 if UsageError in item.classes:
                     return item.function(self._ctx, error)
             return str(error)
-        return found.handler.function(self._ctx, *values, **named)
+        return self._call_function(found.handler, values, named)
+
+    def _call_function(self, handler: Handler, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Call the handler, inside which steps are allowed."""
+        self._dialog.enter_handler(handler)
+        try:
+            value = handler.function(self._ctx, *values, **named)
+        except BaseException:
+            self._dialog.leave_handler()
+            raise
+        if inspect.iscoroutine(value):
+            return self._dialog.wrap(value)
+        self._dialog.leave_handler()
+        return value
 
     def _parse_arguments(self, found: HandlerMatch) -> Arguments:
         handler, event = found.handler, self._ctx.event
@@ -215,8 +336,11 @@ class _Dispatch:
     def _handle_failure(self, found: HandlerMatch | None, error: BaseException, failures: int) -> Outcome:
         name = found.handler.name if found else ""
         self._discard_changes()
+        if found is not None and isinstance(error, AskEnded | ChangedCode):
+            return self._end_dialog(name, error)
         if found is not None and failures < found.handler.retries:
             return Outcome(name, error=error, retry_in=backoff(failures))
+        self._dialog.abandon_past()
         self._sink.mark_failed()
         before = len(self._ctx.said)
         operations: tuple[Operation, ...] = ()
@@ -234,7 +358,28 @@ class _Dispatch:
                 logger.error("failed to handle an error of %s", name, exc_info=error, extra=self._ctx.log.extra)
         if not operations and len(self._ctx.said) == before:
             operations = self._default_error_reply()
-        return Outcome(name, operations=operations, changes=self._collect_changes(operations), error=error)
+        changes = self._collect_changes(operations)
+        return Outcome(name, operations=operations, changes=changes, error=error, dialog=self._dialog.failed())
+
+    def _end_dialog(self, name: str, error: BaseException) -> Outcome:
+        """Return the outcome of a dialog that ends without an answer, or that does not fit today's code."""
+        text: str | None = ""
+        letter: BotError | None = None
+        if isinstance(error, ChangedCode):
+            text = self._bot.restart_text
+            if calls := self._dialog.made_calls:
+                letter = BotError(
+                    f"the code of {name} has changed, and its dialog was ended. It had called: {'; '.join(calls)}"
+                )
+        elif isinstance(error, AskCancelled):
+            text = self._bot.cancel_text
+        elif isinstance(error, AskGivenUp):
+            text = str(error)
+        self._dialog.abandon_past()
+        self._dialog.go_live()
+        operations = self._to_operations(text)
+        changes = self._collect_changes(operations)
+        return Outcome(name, operations=operations, changes=changes, error=letter, dialog=self._dialog.over())
 
     def _call_error_handler(self, found: HandlerMatch | None, error: BaseException) -> Any:
         """Return the result of the nearest error handler, or None if there is none."""

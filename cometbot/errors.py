@@ -14,6 +14,13 @@
     │   ├── RateLimited             too many requests: nothing was done
     │   ├── Unreachable             the platform could not be reached: nothing was done
     │   └── OutcomeUnknown          the request was sent and its outcome is unknown
+    ├── AskEnded                a question of ``ctx.ask`` ended without an answer
+    │   ├── AskTimeout              nobody answered in time
+    │   ├── AskCancelled            the user cancelled
+    │   ├── AskGivenUp              too many answers did not fit
+    │   └── AskReplaced             the user began something else
+    ├── NotDelivered            the platform refused a question of ``ctx.ask``
+    ├── OnceUncertain           a call of ``ctx.once`` may have been made, and must not be made twice
     ├── PayloadError            an incoming payload does not have the expected shape
     ├── ChatError               the chat server cannot carry out an operation
     │   ├── AlreadyExists           the id is already in use
@@ -110,6 +117,34 @@ class OutcomeUnknown(ChannelError):
         super().__init__(message)
         self.down = down
         self.status = status
+
+
+class AskEnded(CometbotError):
+    """The question ended without an answer."""
+
+
+class AskTimeout(AskEnded):
+    """Nobody answered the question in time."""
+
+
+class AskCancelled(AskEnded):
+    """The user cancelled instead of answering the question."""
+
+
+class AskGivenUp(AskEnded):
+    """Too many answers to the question did not fit."""
+
+
+class AskReplaced(AskEnded):
+    """The user began something else instead of answering the question."""
+
+
+class NotDelivered(CometbotError):
+    """The platform refused the question."""
+
+
+class OnceUncertain(CometbotError):
+    """The call began in a process that died, so it may have been made; it is not made again."""
 
 
 class PayloadError(CometbotError):

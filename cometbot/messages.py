@@ -329,7 +329,8 @@ class Capabilities:
 class Operation:
     """One operation of a bot on a platform: send, edit or delete a message, or react to one.
 
-    ``target`` is the ordinal of the event's own earlier operation that an edit, a deletion or a reaction refers to.
+    ``target`` is the ordinal of the event's own earlier operation that an edit, a deletion or a reaction refers to;
+    ``target_event`` names the event (``m12.0``) if it was said for an earlier one of the same dialog.
     ``message_id`` is the platform's id of any other message. ``reply_to`` is the id of the message that this one
     answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
     ``is_growing`` announces that edits which continue the text follow soon.
@@ -345,6 +346,7 @@ class Operation:
     quote_id: str = ""
     reply_to: str = ""
     target: int | None = None
+    target_event: str = ""
     message_id: str = ""
     reaction: str = ""
     stream_id: str = ""

@@ -43,10 +43,10 @@ def resolve_quick_reply(event: MessageEvent, text: str, stored: Any) -> ActionEv
         return None
     for offered in reversed(stored):
         if "fields" in offered and (values := _parse_form(text, offered["fields"])) is not None:
-            return _make_action_event(event, offered["action"], values=values)
+            return make_action_event(event, offered["action"], values=values)
     lists = [offered["offers"] for offered in reversed(stored) if "offers" in offered]
     found = _find_by_text(normalize_text(text), lists) or _find_by_number(text.strip(), lists)
-    return _make_action_event(event, found[1], value=found[2]) if found else None
+    return make_action_event(event, found[1], value=found[2]) if found else None
 
 
 def find_invalid_option(event: MessageEvent, text: str, stored: Any) -> tuple[ActionEvent, str] | None:
@@ -68,7 +68,7 @@ def find_invalid_option(event: MessageEvent, text: str, stored: Any) -> tuple[Ac
             label = field["label"] or field["name"]
             few = "one" if field["kind"] == "select" else "any"
             problem = f"{label}: {quoted} is not on offer. Choose {few} of: {labels}."
-            return _make_action_event(event, form["action"], values=written), problem
+            return make_action_event(event, form["action"], values=written), problem
     return None
 
 
@@ -152,9 +152,10 @@ def _serialize_field(item: Any) -> dict[str, Any]:
     }
 
 
-def _make_action_event(
+def make_action_event(
     event: MessageEvent, name: str, *, value: str = "", values: Mapping[str, str] | None = None
 ) -> ActionEvent:
+    """Return the action that a message selects."""
     return ActionEvent(
         key=event.key,
         conversation=event.conversation,

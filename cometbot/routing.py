@@ -70,6 +70,15 @@ class HandlerTable:
             return _find_first(self._for_actions, ctx)
         return _find_first(self._events, ctx)
 
+    def has_command(self, name: str) -> bool:
+        """Return True if there is a command of this name."""
+        return name in self._commands
+
+    def find_named(self, name: str) -> list[Handler]:
+        """Return the handlers whose function has this name."""
+        every = (*self._actions, *self._commands.values(), *self._for_messages)
+        return list({id(handler): handler for handler in every if handler.name == name}.values())
+
     def find_action_handler(self, ctx: MatchContext) -> HandlerMatch | None:
         """Return the action handler for the context's event, or None."""
         return _find_first(self._actions, ctx)

@@ -145,3 +145,21 @@ class State(MutableMapping[str, Any]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def checkpoint(state: State) -> dict[str, str] | None:
+    """Return the current values as JSON texts by key, for :func:`take_changes`; None before the first access."""
+    return {name: to_json(name, value) for name, value in state._values.items()} if state.is_loaded else None
+
+
+def take_changes(state: State, before: dict[str, str] | None) -> StateChange:
+    """Return the changes since the checkpoint ``before``, which count as stored from now on."""
+    if before is None:
+        before = state._stored
+    now = checkpoint(state) or {}
+    written = {name: text for name, text in now.items() if before.get(name) != text}
+    removed = frozenset(before.keys() - now.keys())
+    state._stored = {name: text for name, text in {**state._stored, **written}.items() if name not in removed}
+    for name in written:
+        state._increments.pop(name, None)
+    return StateChange(state._scope, state._owner, written, removed)

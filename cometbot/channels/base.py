@@ -252,6 +252,8 @@ def to_storable_key(key: str) -> str:
 
     A hash replaces all but the kind if the key is too long or contains control characters.
     """
+    if key.startswith("cometbot:"):  # cometbot's own rows in the mailbox
+        key = f"event:{key}"
     if _UNSTORABLE_PATTERN.search(key) is None and utf8_size(key) <= MAX_KEY_BYTES:
         return key
     kind = key.partition(":")[0]

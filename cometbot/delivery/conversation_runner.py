@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,10 @@ from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.messages import Operation, Text
+from cometbot.models import Conversation, User
 from cometbot.observer import Observer
+from cometbot.steps import DialogEvent, DialogId
+from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft
@@ -221,11 +225,7 @@ class ConversationRunner:
         )
         if message.body:  # else it was erased since its last run: the conversation no longer exists
             try:
-                event = run.channel.parse(
-                    IncomingEvent(
-                        run.lease.conversation, message.key, message.body, message.sender, message.received_at
-                    )
-                )
+                event = _parse_event(run, message)
             except (ChannelError, StoreBusy) as error:
                 return self._end_unfetched(run, message, error)
             except self._reraise:
@@ -336,10 +336,36 @@ class ConversationRunner:
 
 def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) -> MessageEnd:
     if outcome.error is None:
-        return MessageEnd(message, outcome.handler or outcome.stopped_by, changes=outcome.changes, replies=replies)
+        handler, dialog = outcome.handler or outcome.stopped_by, outcome.dialog
+        question = replies.drafts[-1].ordinal if dialog is not None and replies.drafts else None
+        return MessageEnd(
+            message, handler, changes=outcome.changes, replies=replies, dialog=dialog, question_ordinal=question
+        )
     state, retry_in = (DEAD, 0.0) if outcome.retry_in is None else (WAITING, outcome.retry_in)
     error_text = describe_error(outcome.error)
-    return MessageEnd(message, outcome.handler, state, error_text, retry_in, outcome.changes, replies)
+    return MessageEnd(message, outcome.handler, state, error_text, retry_in, outcome.changes, replies, outcome.dialog)
+
+
+def _parse_event(run: Run, message: MailboxMessage) -> Event:
+    if message.key.startswith(INTERNAL_PREFIX):
+        return _to_dialog_event(run.lease.conversation, message)
+    return run.channel.parse(
+        IncomingEvent(run.lease.conversation, message.key, message.body, message.sender, message.received_at)
+    )
+
+
+def _to_dialog_event(conversation: Conversation, message: MailboxMessage) -> DialogEvent:
+    body = json.loads(message.body)
+    dialog = DialogId.parse(body["dialog"])
+    assert dialog is not None
+    return DialogEvent(
+        key=message.key,
+        conversation=conversation,
+        sender=User(""),
+        dialog=dialog,
+        step=body["step"],
+        result=body["result"],
+    )
 
 
 def _outcome_name(outcome: Outcome) -> str:

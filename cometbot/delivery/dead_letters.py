@@ -69,6 +69,8 @@ class DeadLetters:
         table = self._store.mailbox if kind == "m" else self._store.outbox
         with self._store.database.write() as connection:
             conversation_key = table.requeue(connection, number)
+            if kind == "m":
+                self._store.dialogs.reopen(connection, number)
             if conversation_key is not None:
                 self._store.leases.mark_pending_by_key(connection, conversation_key)
         return conversation_key
@@ -78,7 +80,10 @@ class DeadLetters:
         kind, number = _parse_id(letter_id)
         table = self._store.mailbox if kind == "m" else self._store.outbox
         with self._store.database.write() as connection:
-            return table.discard(connection, number)
+            is_discarded = table.discard(connection, number)
+            if is_discarded and kind == "m":
+                self._store.dialogs.drop_failed(connection, number)
+            return is_discarded
 
 
 def _parse_id(letter_id: str) -> tuple[str, int]:

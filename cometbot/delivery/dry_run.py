@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
-from cometbot.context import ReplySink
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.stored_messages import StoredMessage, find_message
 from cometbot.dispatch import Outcome, dispatch
@@ -19,7 +19,9 @@ from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation
+from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
+from cometbot.steps import DialogId, Step, StoredDialog
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,25 @@ class DryRunSink(ReplySink):
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
         """Do nothing, like :meth:`preview`."""
+
+    @property
+    def trigger(self) -> Trigger:
+        return Trigger("m0", 0, 0, time.time())
+
+    def skip_ordinals(self, count: int) -> None:
+        """Do nothing: a dry run stores no ordinals."""
+
+    def platform_id_of(self, event: str, ordinal: int) -> str | None:
+        return None
+
+    def load_steps(self) -> Sequence[Step]:
+        return ()
+
+    def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
+        return None
+
+    def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
+        """Do nothing: a dry run stores no steps."""
 
     def plan(self, operation: Operation, channel: Channel | None = None) -> PlannedOperation:
         """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""

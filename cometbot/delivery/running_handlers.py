@@ -9,13 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cometbot.channels.base import Channel
-from cometbot.context import ReplySink
+from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
 from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
+from cometbot.sinks import ReplySink, Trigger
+from cometbot.state import StateChange
+from cometbot.steps import DialogId, Step, StoredDialog
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import Draft, SendAttempt, SendResult
@@ -148,13 +150,59 @@ class OutboxReplySink(ReplySink):
         """Refuse further operations: the conversation continues without this handler."""
         self._is_closed = True
 
+    @property
+    def trigger(self) -> Trigger:
+        message = self._message
+        return Trigger(message.event_id, message.generation, message.seq, message.received_at)
+
+    def skip_ordinals(self, count: int) -> None:
+        with self._guard:
+            self._next_ordinal += count
+
+    def platform_id_of(self, event: str, ordinal: int) -> str | None:
+        return self._transactions.get_platform_id(event, 0, ordinal)
+
+    def load_steps(self) -> Sequence[Step]:
+        if not self._message.is_rerun:
+            return ()
+        return self._transactions.load_steps(DialogId(self._message.event_id, self._message.generation))
+
+    def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
+        found = self._transactions.load_dialog(dialog)
+        if found is None:
+            return None
+        row, steps, opening = found
+        event = self._channel.parse(
+            IncomingEvent(
+                self._lease.conversation,
+                opening["event_key"],
+                bytes(opening["body"]),
+                opening["sender"],
+                received_at=opening["received_at"],
+            )
+        )
+        return StoredDialog(dialog, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps)
+
+    def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
+        if self._is_closed:
+            raise LeaseLost
+        self._transactions.save_steps(self._lease, dialog, steps, changes, durable=True)
+
     def _make_draft(self, operation: Operation) -> tuple[int, Draft | None]:
         with self._guard:
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal in self._stored_ordinals:
             return ordinal, None
         message, payloads = self._message, self._channel.render(operation)
-        draft = Draft(message.event_id, message.generation, ordinal, operation.conversation, payloads, operation.target)
+        draft = Draft(
+            message.event_id,
+            message.generation,
+            ordinal,
+            operation.conversation,
+            payloads,
+            operation.target,
+            operation.target_event,
+        )
         return ordinal, draft
 
     def _add_results(self, results: Iterable[SendResult]) -> None:

@@ -76,7 +76,14 @@ class SingleStatementTransactions(Transactions):
     def _is_simple(self, lease: Lease, end: MessageEnd) -> bool:
         """Return True for a message that is done without state, with one reply to its own conversation or none."""
         replies = end.replies
-        if end.state != DONE or end.changes or end.message.crash_count or replies.results or replies.is_blocked:
+        if (
+            end.state != DONE
+            or end.changes
+            or end.dialog
+            or end.message.crash_count
+            or replies.results
+            or replies.is_blocked
+        ):
             return False
         if not self._channels[lease.conversation.channel].can_send:
             return False

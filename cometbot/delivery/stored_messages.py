@@ -119,6 +119,8 @@ def replay(store: DeliveryStore, message_id: str) -> StoredMessage:
         )
     )
     with store.database.write() as connection:
+        if problem := store.dialogs.end_for_replay(connection, int(message.id[1:]), message.generation):
+            raise DeliveryError(f"cannot replay {message.id}: {problem}. Replay the message that began it.")
         is_changed = connection.execute(change).rowcount > 0
         if is_changed:
             store.leases.mark_pending_by_key(connection, str(message.conversation.key))

@@ -13,16 +13,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeAlias, TypeVar
 
+import sqlalchemy as sa
+
 from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel
 from cometbot.errors import StoreBusy
 from cometbot.state import StateChange
+from cometbot.steps import FAILED, DialogChange, DialogId, Step
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
+from cometbot.store.dialogs import DialogRow
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
-from cometbot.store.tables import DONE, READY, SENDING, UNKNOWN, WAITING
+from cometbot.store.tables import DEAD, DONE, READY, SENDING, UNKNOWN, WAITING
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -103,6 +107,8 @@ class MessageEnd:
     retry_in: float = 0.0
     changes: Sequence[StateChange] = ()
     replies: ReplyBatch = ReplyBatch()
+    dialog: DialogChange | None = None
+    question_ordinal: int | None = None
 
 
 class Transactions:
@@ -210,6 +216,42 @@ class Transactions:
         with self._store.database.read() as connection:
             return self._store.outbox.get_target_id(connection, reply)
 
+    def get_platform_id(self, event: str, generation: int, ordinal: int) -> str | None:
+        """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
+        return self._read(lambda connection: self._store.outbox.get_platform_id(connection, event, generation, ordinal))
+
+    def load_steps(self, dialog: DialogId) -> list[Step]:
+        """Return the stored steps of a dialog."""
+        return self._read(lambda connection: self._store.dialogs.load_steps(connection, dialog))
+
+    def load_dialog(self, dialog: DialogId) -> tuple[DialogRow, list[Step], sa.RowMapping] | None:
+        """Return an open dialog with its steps and the row of the message that started it, or None if it is over."""
+
+        def load(connection: Transaction) -> tuple[DialogRow, list[Step], sa.RowMapping] | None:
+            found = self._store.dialogs.load(connection, dialog)
+            if found is None or found.status == FAILED:
+                return None
+            opening = self._store.mailbox.get(connection, int(dialog.event[1:]))
+            if opening is None or not opening["body"]:
+                return None
+            return found, self._store.dialogs.load_steps(connection, dialog), opening
+
+        return self._read(load)
+
+    def save_steps(
+        self, lease: Lease, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange], *, durable: bool
+    ) -> None:
+        """Store steps of a handler that goes on running, with the changes of the state that were made in them."""
+
+        def save(connection: Transaction) -> None:
+            self._store.leases.check(connection, lease)
+            self._store.dialogs.save_steps(connection, dialog, steps)
+            channel = self._channels[lease.conversation.channel]
+            if changes:
+                self._store.state.apply(connection, channel.filter_state_changes(connection, changes))
+
+        self._retry_while_busy(self._store.database.group_commit, save, durable=durable)
+
     def count_rate_limits(self, lease: Lease) -> int:
         """Return the number of times in a row that the account was refused for too many requests."""
         try:
@@ -269,9 +311,12 @@ class Transactions:
 
     def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits) -> Work:
         attempts = self._store_batch(connection, lease, end.replies)
-        if self._end_message(connection, end) and end.changes:
-            channel = self._channels[lease.conversation.channel]
-            self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
+        if self._end_message(connection, end):
+            if end.changes:
+                channel = self._channels[lease.conversation.channel]
+                self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
+            if end.dialog is not None:
+                self._change_dialog(connection, lease, end, end.dialog)
         if attempts or end.message.crash_count:
             # A message that crashed a process must have ended before the next such one may run.
             return SendReplies(attempts) if attempts else StartNext()
@@ -281,6 +326,11 @@ class Transactions:
         """Save the results of sends, and set or clear the throttle of their account accordingly."""
         for result in results:
             self._store.outbox.save_result(connection, result)
+            if result.state == DEAD:
+                reply = result.reply
+                self._store.dialogs.refuse_question(
+                    connection, lease.conversation_key, reply.event, reply.ordinal, result.error or ""
+                )
             if result.throttle_seconds > 0:
                 self._store.throttles.set(
                     connection,
@@ -291,6 +341,16 @@ class Transactions:
                 )
             elif result.ends_throttle:
                 self._store.throttles.clear(connection, lease.conversation.key)
+
+    def _change_dialog(self, connection: Transaction, lease: Lease, end: MessageEnd, change: DialogChange) -> None:
+        self._store.dialogs.apply(
+            connection,
+            lease.conversation_key,
+            change,
+            trigger_seq=end.message.seq,
+            opened_at=end.message.received_at,
+            question_ordinal=end.question_ordinal,
+        )
 
     def _end_message(self, connection: Transaction, end: MessageEnd) -> bool:
         """Return False if an earlier commit, whose outcome was unknown, or another thread has ended the message."""

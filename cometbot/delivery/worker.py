@@ -62,6 +62,7 @@ class Worker:
         self._database_path = str(getattr(store.database, "path", ""))
         self._socket = NotificationSocket(self._database_path, self._process.token)
         self._shutdown = threading.Event()
+        self._started_at = 0.0
         self._cond = threading.Condition()
         self._timers: list[tuple[float, str, bool]] = []
         self._background: list[list[threading.Thread]] = []
@@ -103,6 +104,7 @@ class Worker:
             self._socket.listen(self._engine.notify)
         self._process.address = self._socket.address
         self._process.heartbeat()
+        self._started_at = self._database.clock()
         self._engine.schedule(self._shared_tasks(), self._roles)
         self._engine.start(self._runner.process_conversation)
         if self._engine.needs_maintenance_thread:
@@ -133,10 +135,15 @@ class Worker:
             for queue, roles in self._roles.queues()
         }
         others = {
+            "timers": SharedTask(SWEEP_INTERVAL, self._fire_dialog_timers),
             "purge": SharedTask(PURGE_INTERVAL, self._purge),
             "statistics": SharedTask(STATISTICS_INTERVAL, self._log_statistics),
         }
         return {**sweeps, **others}
+
+    def _fire_dialog_timers(self) -> None:
+        for conversation_key in self._store.fire_timers(self._started_at):
+            self.notify(conversation_key)
 
     def stop(self, timeout: float) -> None:
         """Stop: start nothing new, give running handlers ``timeout`` seconds, and give up the leases."""

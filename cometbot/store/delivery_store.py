@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cometbot.store.database import Database
+from cometbot.store.dialogs import Dialogs
 from cometbot.store.leases import Leases
 from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Outbox
@@ -20,3 +21,18 @@ class DeliveryStore:
         self.outbox = Outbox(database)
         self.leases = Leases(database)
         self.throttles = AccountThrottles(database)
+        self.dialogs = Dialogs(database, self.state, self.leases)
+
+    def fire_timers(self, started_at: float = 0.0) -> list[str]:
+        """Put all timers that are due into the mailbox, and return the keys of the conversations to notify."""
+        fired: list[str] = []
+        with self.database.read() as connection:
+            due_at = self.dialogs.next_timer(connection)
+        while due_at is not None and due_at <= self.database.clock():
+            with self.database.write(durable=False) as connection:
+                some = self.dialogs.fire_timers(connection, started_at)
+                due_at = self.dialogs.next_timer(connection)
+            if not some:
+                break
+            fired += some
+        return fired

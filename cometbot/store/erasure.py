@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
 from cometbot.store.database import Database, Transaction
+from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.tables import (
     DEAD,
     DISCARDED,
@@ -128,6 +129,7 @@ class Erasure:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._dialogs = DeliveryStore(database).dialogs
 
     def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Clear the messages, the replies and the target of these conversations.
@@ -140,6 +142,7 @@ class Erasure:
             values = {"key": conversation_key, "now": self._database.clock()}
             was_idle = transaction.execute(_delete_idle_conversation, values).rowcount > 0
             transaction.execute(_clear_target, values)
+            self._dialogs.erase(transaction, conversation_key)
             transaction.execute(_clear_unfinished_messages, values)
             transaction.execute(_clear_finished_messages, values)
             self._clear_replies(transaction, conversation_key, lambda body: True)

@@ -73,16 +73,18 @@ _advance = sa.text(f"""
 _finish_with_reply = sa.text(f"""
     WITH held AS ({_HELD_LEASE}), said AS (
         INSERT INTO outbox (
-            event, generation, ordinal, part, conversation_key, payload, client_id, target, state, created_at, began_at
+            event, generation, ordinal, part, conversation_key, payload, client_id, target, target_event, state,
+            created_at, began_at
         )
         SELECT :event, CAST(:generation AS integer), CAST(:ordinal AS integer), CAST(:part AS integer), :key, :payload,
-            :client_id, CAST(:target AS integer), :state, CAST(:created_at AS float8), CAST(:began_at AS float8)
+            :client_id, CAST(:target AS integer), CAST(:target_event AS text), :state,
+            CAST(:created_at AS float8), CAST(:began_at AS float8)
         WHERE EXISTS (SELECT FROM held)
             AND NOT EXISTS (SELECT FROM outbox WHERE conversation_key = :key AND {PENDING_REPLY})
             AND NOT EXISTS (SELECT FROM pauses WHERE account = :account)
         ON CONFLICT DO NOTHING
-        RETURNING id, event, generation, ordinal, part, conversation_key, payload, client_id, target, state, attempts,
-            created_at, began_at, due_at, platform_id
+        RETURNING id, event, generation, ordinal, part, conversation_key, payload, client_id, target, target_event,
+            state, attempts, created_at, began_at, due_at, platform_id
     ), ended AS ({_FINISH_MESSAGE} AND EXISTS (SELECT FROM said))
     SELECT * FROM said
 """)

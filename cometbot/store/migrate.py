@@ -12,10 +12,10 @@ from sqlalchemy.engine import Connection
 from cometbot.errors import ConfigurationError
 from cometbot.store import tables
 
-HEAD = "0007"
+HEAD = "0008"
 """The newest revision in ``migrations/versions``; a test compares the two."""
 
-_FIRST_RELEASE = "0007"
+_FIRST_RELEASE = "0008"
 
 _CREATE_VERSION_TABLE = sa.text(
     "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.error_text import storable_text
 from cometbot.models import Conversation
+from cometbot.steps import DialogId
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     DEAD,
@@ -42,6 +43,7 @@ _STORED_COLUMNS = (
     "payload",
     "client_id",
     "target",
+    "target_event",
     "state",
     "created_at",
     "began_at",
@@ -61,6 +63,7 @@ class OutboxMessage:
     payload: str = field(repr=False)
     client_id: str
     target: int | None
+    target_event: str | None
     state: str
     attempts: int
     created_at: float
@@ -145,6 +148,7 @@ class Draft:
     conversation: Conversation
     payloads: Sequence[Mapping[str, Any]]
     target: int | None = None
+    target_event: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +239,7 @@ class Outbox:
             "payload": json.dumps(payload),
             "client_id": f"cb-{draft.event}-{draft.generation}-{draft.ordinal}-{part}-{secrets.token_hex(6)}",
             "target": draft.target,
+            "target_event": draft.target_event or None,
             "state": state,
             "created_at": now,
             "began_at": now if state == SENDING else None,
@@ -272,8 +277,14 @@ class Outbox:
 
         Return None if that message was never sent.
         """
-        values = {"ev": reply.event, "gen": reply.generation, "nth": reply.target}
-        return connection.execute(_get_target_id, values).scalar()
+        event, generation = reply.event, reply.generation
+        if reply.target_event and (other := DialogId.parse(reply.target_event)) is not None:
+            event, generation = other.event, other.generation
+        return self.get_platform_id(connection, event, generation, reply.target or 0)
+
+    def get_platform_id(self, connection: Connection, event: str, generation: int, ordinal: int) -> str | None:
+        """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
+        return connection.execute(_get_target_id, {"ev": event, "gen": generation, "nth": ordinal}).scalar()
 
     def find_sent(self, connection: Connection, channel: str, account: str, platform_id: str) -> sa.RowMapping | None:
         """Return the conversation to which the bot message with this id was sent, or None if the id is unknown."""

@@ -122,6 +122,7 @@ outbox = Table(
     Column("part", Integer, nullable=False),
     *_texts("conversation_key", "payload", "client_id"),
     Column("target", Integer),
+    Column("target_event", Text),
     Column("state", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
@@ -144,6 +145,43 @@ def has_pending(table: Table, key: Any, *conditions: ColumnElement[bool]) -> Exi
     """Return the condition that the conversation ``key`` has a pending row in ``mailbox`` or ``outbox``."""
     state = PENDING_MESSAGE if table is mailbox else PENDING_REPLY
     return exists().where(table.c.conversation_key == key, in_state(table, state), *conditions)
+
+
+dialogs = Table(
+    "dialogs",
+    metadata,
+    Column("event", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    *_texts("conversation_key", "handler", "call", "code", "waiting", "status"),
+    Column("asked_seq", BigInteger, nullable=False),
+    Column("failed_seq", BigInteger, nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("format", Integer, nullable=False),
+)
+_index("dialogs_conversation", dialogs, "conversation_key")
+_index("dialogs_failed", dialogs, "failed_seq", where="failed_seq > 0")
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("event", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    *_texts("kind", "key", "code", "text", "trigger", "result"),
+    Column("at", Double, nullable=False),
+)
+
+timers = Table(
+    "timers",
+    metadata,
+    Column("event", Text, primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("due_at", Double, nullable=False),
+    *_texts("conversation_key", "result"),
+    Column("step", Integer, nullable=False),
+)
+_index("timers_due", timers, "due_at")
 
 
 pauses = Table(

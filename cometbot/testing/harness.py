@@ -63,9 +63,13 @@ class BotHarness:
         query = conversations.select().where(column.is_not(None)).order_by(column).limit(1)
         with self.database.read() as connection:
             row = connection.execute(query).one_or_none()
-        return float(row.due_at) if row else None
+            timer = self.delivery.store.dialogs.next_timer(connection)
+        times = [timer, float(row.due_at) if row else None]
+        return min((due for due in times if due is not None), default=None)
 
     def _run_due(self) -> None:
+        for conversation_key in self.delivery.store.fire_timers():
+            self._engine.notify(conversation_key)
         with self.database.read() as connection:
             conversation_keys = self.delivery.store.leases.find_abandoned(
                 connection, self.delivery.active_bots, self.delivery.channels

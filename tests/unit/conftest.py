@@ -14,7 +14,9 @@ from cometbot import Bot, Context, Conversation, MessageEvent, User
 from cometbot.dispatch import Outcome, dispatch
 from cometbot.events import Event
 from cometbot.messages import Capabilities, Operation
+from cometbot.sinks import Trigger
 from cometbot.state import StateChange
+from cometbot.steps import Step
 
 MARIA = User("maria", "Maria")
 DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "maria")
@@ -83,6 +85,13 @@ class FakeReplySink:
 
     def mark_failed(self) -> None:
         self.failed_after = len(self.posted)
+
+    @property
+    def trigger(self) -> Trigger:
+        return Trigger("m712", 0, 712, 1_700_000_000.0)
+
+    def load_steps(self) -> list[Step]:
+        return []
 
     def store(self, changes: tuple[StateChange, ...]) -> None:
         for change in changes:

@@ -25,7 +25,7 @@ from tests.acceptance.installed import conftest, test_installed
 from tests.acceptance.installed.conftest import COMMAND_TIMEOUT, NOBODY, ROOT, Installation, as_nobody, terminate
 from tests.acceptance.installed.test_installed import PLATFORM, PNG, start
 
-FIRST_RELEASE = ROOT / "tests" / "data" / "schema_0007.sql"
+FIRST_RELEASE = ROOT / "tests" / "data" / "schema_0008.sql"
 
 
 def find_commands(found: click.Command, context: click.Context, *words: str) -> Iterator[str]:

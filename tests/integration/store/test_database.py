@@ -30,7 +30,7 @@ from cometbot.store.factory import check_persistent, database_from_url
 from cometbot.store.tables import conversations, facts, metadata, processes
 from cometbot.testing import MemoryDatabase
 
-FIRST_RELEASE = Path(__file__).parents[2] / "data" / "schema_0007.sql"
+FIRST_RELEASE = Path(__file__).parents[2] / "data" / "schema_0008.sql"
 """The schema of the first release on SQLite, as the statements that created it."""
 
 

@@ -92,6 +92,22 @@ CREATE TABLE conversations (
     due_at DOUBLE,
     PRIMARY KEY (conversation_key)
 );
+CREATE TABLE dialogs (
+    event TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    conversation_key TEXT NOT NULL,
+    handler TEXT NOT NULL,
+    call TEXT NOT NULL,
+    code TEXT NOT NULL,
+    waiting TEXT NOT NULL,
+    status TEXT NOT NULL,
+    asked_seq BIGINT NOT NULL,
+    failed_seq BIGINT NOT NULL,
+    opened_at DOUBLE NOT NULL,
+    updated_at DOUBLE NOT NULL,
+    format INTEGER NOT NULL,
+    PRIMARY KEY (event, generation)
+);
 CREATE TABLE facts (
     name TEXT NOT NULL,
     value TEXT NOT NULL,
@@ -127,6 +143,7 @@ CREATE TABLE outbox (
     payload TEXT NOT NULL,
     client_id TEXT NOT NULL,
     target INTEGER,
+    target_event TEXT,
     state TEXT NOT NULL,
     attempts INTEGER DEFAULT '0' NOT NULL,
     created_at DOUBLE NOT NULL,
@@ -182,6 +199,28 @@ CREATE TABLE state (
     value TEXT NOT NULL,
     PRIMARY KEY (scope, owner, name)
 );
+CREATE TABLE steps (
+    event TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    "key" TEXT NOT NULL,
+    code TEXT NOT NULL,
+    text TEXT NOT NULL,
+    "trigger" TEXT NOT NULL,
+    result TEXT NOT NULL,
+    at DOUBLE NOT NULL,
+    PRIMARY KEY (event, generation, number)
+);
+CREATE TABLE timers (
+    event TEXT NOT NULL,
+    generation INTEGER NOT NULL,
+    due_at DOUBLE NOT NULL,
+    conversation_key TEXT NOT NULL,
+    result TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    PRIMARY KEY (event, generation)
+);
 CREATE INDEX chat_conversations_created ON chat_conversations (channel, created_at, id);
 CREATE INDEX chat_conversations_owner ON chat_conversations (channel, owner, created_at, id);
 CREATE UNIQUE INDEX chat_events_id ON chat_events (channel, id, bot);
@@ -197,6 +236,8 @@ CREATE INDEX chat_participants_user ON chat_participants (channel, user_id);
 CREATE INDEX chat_users_created ON chat_users (channel, created_at, id);
 CREATE INDEX conversations_target ON conversations (bot, target);
 CREATE INDEX conversations_undone ON conversations (conversation_key) WHERE mail OR token IS NOT NULL OR due_at IS NOT NULL;
+CREATE INDEX dialogs_conversation ON dialogs (conversation_key);
+CREATE INDEX dialogs_failed ON dialogs (failed_seq) WHERE failed_seq > 0;
 CREATE INDEX mailbox_dead ON mailbox (seq) WHERE state = 'dead';
 CREATE INDEX mailbox_ended ON mailbox (ended_at) WHERE state IN ('done', 'discarded');
 CREATE INDEX mailbox_kept ON mailbox (conversation_key) WHERE state IN ('done', 'discarded', 'dead');
@@ -206,4 +247,5 @@ CREATE INDEX outbox_ended ON outbox (ended_at) WHERE state IN ('sent', 'discarde
 CREATE INDEX outbox_kept ON outbox (conversation_key) WHERE state IN ('sent', 'discarded', 'dead');
 CREATE INDEX outbox_platform_id ON outbox (platform_id) WHERE platform_id IS NOT NULL;
 CREATE INDEX outbox_undone ON outbox (conversation_key, id) WHERE state IN ('ready', 'sending', 'held', 'unknown');
-INSERT INTO alembic_version VALUES ('0007');
+CREATE INDEX timers_due ON timers (due_at);
+INSERT INTO alembic_version VALUES ('0008');

@@ -1,0 +1,437 @@
+"""The calls of a context whose results last: ``ask``, ``once`` and ``sleep``; the sink of a handler that runs again."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from types import CodeType
+from typing import Any, NoReturn
+
+from cometbot.context import Context
+from cometbot.durations import Duration, to_seconds
+from cometbot.errors import (
+    AskCancelled,
+    AskEnded,
+    AskGivenUp,
+    AskReplaced,
+    AskTimeout,
+    BotError,
+    NotDelivered,
+    OnceUncertain,
+)
+from cometbot.messages import Message
+from cometbot.questions import InvalidAnswer, Question, action_name, make_question, offers_of, to_json_value
+from cometbot.state import StateChange, checkpoint, take_changes
+from cometbot.steps import (
+    ASK,
+    BEGUN,
+    NO_DEFAULT,
+    ONCE,
+    SLEEP,
+    STREAM,
+    AskOptions,
+    Call,
+    DialogId,
+    Step,
+    StepRun,
+    Suspended,
+    Waiting,
+    hash_code,
+    hash_text,
+)
+
+TIMEOUT, CANCELLED, GIVEN_UP, REPLACED, REFUSED = "timeout", "cancelled", "given_up", "replaced", "refused"
+"""The ways in which a question ends without an answer, as they stand in its result under ``ended``."""
+
+ELAPSED, TURN = "elapsed", "turn"
+"""What a time brings: a sleep is over, or a question may try again to be asked."""
+
+_TURN_INTERVAL = 20.0
+"""Seconds after which a question tries again that waits until the user has no other open."""
+
+_ENDS: dict[str, type[AskEnded]] = {
+    TIMEOUT: AskTimeout,
+    CANCELLED: AskCancelled,
+    GIVEN_UP: AskGivenUp,
+    REPLACED: AskReplaced,
+}
+
+
+class Asking:
+    """The steps of a context: what ``ctx.ask``, ``ctx.once`` and ``ctx.sleep`` do.
+
+    ``has_other_questions`` says if a question of this run must wait, because the user has another open. Steps are
+    allowed between :meth:`allow` and :meth:`forbid`. ``has_saved`` is true once a step is stored.
+    """
+
+    def __init__(
+        self,
+        ctx: Context,
+        sink: Any,
+        run: StepRun,
+        before: Waiting | None = None,
+        has_other_questions: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.run = run
+        self._sink = sink
+        self.question: Message | None = None
+        self.has_saved = False
+        self._ctx = ctx
+        self._before = before
+        self._has_other_questions = has_other_questions
+        self._inside = ""
+        self._thread: int | None = None
+        self._task: object = None
+        self._end: AskEnded | None = None
+
+    def allow(self, thread: int, task: object) -> None:
+        """Allow steps in this thread, and in this task of it if the handler is async."""
+        self._thread, self._task = thread, task
+
+    def forbid(self) -> None:
+        """Allow no more steps: the handler has ended."""
+        self._thread = None
+
+    def check_call(self, name: str) -> None:
+        """Raise unless ``ctx`` may do something now: no more after a suspension, and nothing inside ``ctx.once``."""
+        if self.run.is_suspended:
+            raise Suspended
+        if self._inside == ONCE:
+            raise BotError(f"ctx.{name} cannot be called inside ctx.once, whose result alone is stored; call it after")
+
+    def ask(self, asked: Any, options: AskOptions, code: CodeType) -> Any:
+        """Return the answer to a question, or suspend the run until it has come."""
+        self._check_step("ask")
+        if self._end is not None:
+            raise self._end
+        _check_options(options)
+        action = action_name(self.run.dialog, self.run.position)
+        question = make_question(
+            asked,
+            action,
+            choices=options.choices,
+            kind=options.type,
+            validate=options.validate,
+            invalid_text=options.invalid_text,
+        )
+        call = self.run.enter(ASK, options.key, hash_code(code), hash_text(question.identity))
+        if call.stored is not None:
+            return self._finish_ask(question, call.stored.result, options)
+        answer = self.run.take_answer(call)
+        if answer is None or answer.raw.get("ended") == TURN:
+            self._suspend(call, question, question.message, options, attempts=0)
+        elif "ended" in answer.raw:
+            self.run.record(call, dict(answer.raw))
+            return self._finish_ask(question, answer.raw, options)
+        return self._accept(call, question, answer.raw, options)
+
+    def _accept(self, call: Call, question: Question, raw: Mapping[str, Any], options: AskOptions) -> Any:
+        try:
+            value = question.check(raw)
+        except InvalidAnswer as error:
+            attempts = (self._before.attempts if self._before else 0) + 1
+            if attempts < options.attempts:
+                self._suspend(call, question, question.repeat(str(error)), options, attempts=attempts)
+            end = {"ended": GIVEN_UP}
+            self.run.record(call, end)
+            return self._finish_ask(question, end, options)
+        self.run.record(call, dict(raw))
+        return value
+
+    def _finish_ask(self, question: Question, result: Mapping[str, Any], options: AskOptions) -> Any:
+        """Return the value of a stored answer, or raise how the question ended."""
+        ended = result.get("ended")
+        if ended is None:
+            return question.parse(result)
+        if ended == REFUSED:
+            raise NotDelivered(str(result.get("error", "")))
+        if ended == TIMEOUT:
+            if options.default is not NO_DEFAULT:
+                return options.default
+            raise AskTimeout
+        self._end = _ENDS.get(str(ended), AskEnded)(options.give_up_text if ended == GIVEN_UP else "")
+        raise self._end
+
+    def _suspend(
+        self, call: Call, question: Question, message: Message, options: AskOptions, *, attempts: int
+    ) -> NoReturn:
+        ctx = self._ctx
+        user = options.of or ctx.sender_id
+        if not user:
+            raise BotError("ask: nobody caused this event, so say whom to ask: ctx.ask(…, of=user)")
+        if self._has_other_questions():
+            raise self.run.suspend(
+                Waiting(
+                    call.number,
+                    ASK,
+                    call.key,
+                    call.code,
+                    call.text,
+                    expires_at=self.run.at + _TURN_INTERVAL,
+                    wakes_with=TURN,
+                )
+            )
+        before = self._before if attempts else None
+        timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")
+        waiting = Waiting(
+            step=call.number,
+            kind=ASK,
+            key=call.key,
+            code=call.code,
+            text=call.text,
+            user=user,
+            thread=ctx.thread_id,
+            expires_at=before.expires_at if before else self.run.at + timeout,
+            attempts=attempts,
+            offers=offers_of(message),
+            listen=options.listen,
+        )
+        self.question = message
+        raise self.run.suspend(waiting)
+
+    def sleep(self, duration: Duration, key: str, code: CodeType) -> None:
+        """Suspend the run for a time."""
+        self._check_step("sleep")
+        seconds = to_seconds(duration, "sleep")
+        call = self.run.enter(SLEEP, key, hash_code(code), hash_text(repr(seconds)))
+        if call.stored is not None:
+            return
+        answer = self.run.take_answer(call)
+        if answer is None:
+            at = self.run.at + seconds
+            raise self.run.suspend(
+                Waiting(call.number, SLEEP, call.key, call.code, call.text, expires_at=at, wakes_with=ELAPSED)
+            )
+        self.run.record(call, dict(answer.raw))
+
+    def once(
+        self,
+        function: Callable[..., Any],
+        values: Sequence[Any],
+        named: Mapping[str, Any],
+        key: str,
+        code: CodeType,
+        *,
+        again: bool,
+    ) -> Any:
+        """Return the result of a call that is made once, a coroutine of it for a coroutine function."""
+        self._check_step("once")
+        name = getattr(function, "__qualname__", type(function).__qualname__)
+        codes = key, hash_code(code), hash_text(name)
+        begun = None if again else self.run.enter(BEGUN, *codes)
+        if begun is not None and begun.stored is None:
+            self.run.record(begun, None)
+            self._save(())
+        call = self.run.enter(ONCE, *codes)
+        if call.stored is None and begun is not None and begun.stored is not None:
+            uncertain = OnceUncertain()
+            self._record_error(call, uncertain)
+            raise uncertain
+        if inspect.iscoroutinefunction(function):
+            return self._call_async(call, function, values, named)
+        if call.stored is not None:
+            return _result_of(call.stored)
+        with self._inside_once(call):
+            value = function(*values, **named)
+        return self._save_result(call, value)
+
+    async def _call_async(
+        self, call: Call, function: Callable[..., Any], values: Sequence[Any], named: Mapping[str, Any]
+    ) -> Any:
+        if call.stored is not None:
+            return _result_of(call.stored)
+        with self._inside_once(call):
+            value = await function(*values, **named)
+        return self._save_result(call, value)
+
+    @contextmanager
+    def _inside_once(self, call: Call) -> Iterator[None]:
+        self._checkpoints = [checkpoint(state) for state in self._states()]
+        self._inside = ONCE
+        try:
+            yield
+        except Exception as error:
+            self._record_error(call, error)
+            raise
+        finally:
+            self._inside = ""
+
+    def _save_result(self, call: Call, value: Any) -> Any:
+        result = to_json_value(value, "ctx.once")
+        self.run.record(call, {"value": result})
+        changes = [take_changes(state, before) for state, before in zip(self._states(), self._checkpoints, strict=True)]
+        self._save(tuple(change for change in changes if change))
+        return result
+
+    def _save(self, changes: Sequence[StateChange]) -> None:
+        """Store the new steps in a durable commit of their own."""
+        self.has_saved = True
+        self._sink.save_steps(self.run.dialog, self.run.new_steps, changes)
+        self.run.new_steps = []
+
+    def stream(self, send: Callable[[], Any], restore: Callable[[int, str], Any], key: str, code: CodeType) -> Any:
+        """Return the message of a stream, which is sent by one run only."""
+        self.check_call("stream")
+        if self._thread is None or self._inside:
+            return send()
+        call = self.run.enter(STREAM, key, hash_code(code), "")
+        if call.stored is not None:
+            result = call.stored.result
+            return restore(self._sink.skip_past(result["ordinals"]), result["text"])
+        before = len(self._ctx.said)
+        with self.inside(STREAM):
+            sent = send()
+        said = self._ctx.said[before:]
+        text = said[-1].message.to_text() if said and said[-1].message is not None else ""
+        self.run.record(call, {"ordinals": len(said), "text": text})
+        return sent
+
+    def now(self) -> datetime:
+        """Return the time when the message arrived that made this part of the run."""
+        return datetime.fromtimestamp(self.run.segment.at, timezone.utc)
+
+    def random(self) -> random.Random:
+        """Return random numbers that depend on the dialog and the step alone."""
+        return self.run.random
+
+    def idempotency_key(self) -> str:
+        """Return a key of the call of ``once`` that is being made."""
+        if self._inside != ONCE:
+            raise BotError("ctx.idempotency_key() can be called inside ctx.once only")
+        return f"{self._ctx.bot.name}-{self.run.dialog}-{self.run.position}"
+
+    def _record_error(self, call: Call, error: Exception) -> None:
+        kind = type(error)
+        try:
+            arguments = to_json_value(list(error.args), "")
+        except BotError:
+            arguments = [str(error)]
+        described = {"module": kind.__module__, "class": kind.__qualname__, "args": arguments, "text": str(error)}
+        self.run.record(call, {"error": described})
+
+    def _states(self) -> tuple[Any, Any]:
+        return self._ctx.state, self._ctx.user_state
+
+    def _check_step(self, name: str) -> None:
+        self.check_call(name)
+        if self._inside:
+            raise BotError(f"ctx.{name} cannot be called inside ctx.{self._inside}")
+        if self._thread is None:
+            raise BotError(
+                f"ctx.{name} can be called in a handler only, not in middleware, a matcher, an error handler, or "
+                "after the handler has ended"
+            )
+        if threading.get_ident() != self._thread or (self._task is not None and _current_task() is not self._task):
+            raise BotError(f"ctx.{name} must be called by the handler itself, not in another thread or task")
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Allow no steps while the author's iterator of a stream runs."""
+        before, self._inside = self._inside, name
+        try:
+            yield
+        finally:
+            self._inside = before
+
+
+class ReplayingSink:
+    """The sink of a handler that runs again: what an earlier run said is not said again.
+
+    An ordinal below 0 is a message of an earlier run.
+    """
+
+    def __init__(self, sink: Any, run: StepRun) -> None:
+        self._sink = sink
+        self._run = run
+        self._past: list[tuple[str, int]] = []
+        self._is_live = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)
+
+    def go_live(self) -> None:
+        """Continue with the ordinals behind those that an earlier run has used for the same message."""
+        if not self._is_live and not self._run.is_past:
+            self._is_live = True
+            if self._run.segment.trigger == self._run.trigger:
+                self._sink.skip_ordinals(self._run.said)
+
+    def post(self, operation: Any) -> int:
+        """Store an operation, unless it is one of an earlier run."""
+        if self._run.is_past:
+            return self.skip_past(1)
+        self.go_live()
+        if operation.target is not None and operation.target < 0:
+            event, ordinal = self._past[-operation.target - 1]
+            dialog = self._run.dialog
+            generation = dialog.generation if event == dialog.event else 0
+            is_own = event == self._run.trigger
+            said_for = "" if is_own else str(DialogId(event, generation))
+            operation = replace(operation, target=ordinal, target_event=said_for)
+        return int(self._sink.post(operation))
+
+    def skip_past(self, count: int) -> int:
+        """Count messages of an earlier run as said, and return the ordinal of the first one."""
+        first = len(self._past)
+        for _ in range(count):
+            self._past.append((self._run.segment.trigger, self._run.said))
+            self._run.said += 1
+        return -first - 1
+
+    def platform_id(self, ordinal: int) -> str | None:
+        """Return the platform's id of a message, also of one that an earlier run said."""
+        if ordinal >= 0:
+            found: str | None = self._sink.platform_id(ordinal)
+            return found
+        earlier: str | None = self._sink.platform_id_of(*self._past[-ordinal - 1])
+        return earlier
+
+    def preview(self, ordinal: int, text: str) -> None:
+        """Show an unfinished text, but not in a message of an earlier run."""
+        if ordinal >= 0:
+            self._sink.preview(ordinal, text)
+
+    def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
+        """Show the next piece of a stream, but not of one of an earlier run."""
+        if not self._run.is_past:
+            self._sink.stream_delta(stream_id, sequence, text)
+
+
+def _result_of(step: Step) -> Any:
+    """Return the stored result of a call, or raise its stored error."""
+    if "error" not in step.result:
+        return step.result["value"]
+    raise _restore_error(step.result["error"])
+
+
+def _restore_error(described: Mapping[str, Any]) -> Exception:
+    try:
+        kind: Any = importlib.import_module(described["module"])
+        for name in described["class"].split("."):
+            kind = getattr(kind, name)
+        error = kind.__new__(kind)
+        error.args = tuple(described["args"])
+        if isinstance(error, Exception):
+            return error
+    except Exception:
+        pass
+    return BotError(f"{described['class']}: {described['text']}")
+
+
+def _check_options(options: AskOptions) -> None:
+    if isinstance(options.attempts, bool) or not isinstance(options.attempts, int) or options.attempts < 1:
+        raise BotError(f"ask: attempts: expected 1 or more, got {options.attempts!r}")
+
+
+def _current_task() -> object:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None

@@ -1,0 +1,242 @@
+"""One run of a handler that may ask: how it begins, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from cometbot.asking import Asking, ReplayingSink
+from cometbot.context import Context, resume, use_steps
+from cometbot.dialogs import DIALOGS_KEY, OpenDialog
+from cometbot.errors import BotError
+from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.handlers import Handler
+from cometbot.matchers import Match
+from cometbot.quick_replies import make_action_event
+from cometbot.routing import HandlerMatch
+from cometbot.sinks import ReplySink
+from cometbot.steps import (
+    FAILED,
+    ONCE,
+    OPEN,
+    OVER,
+    Answer,
+    DialogChange,
+    DialogEvent,
+    DialogId,
+    StepRun,
+    StoredDialog,
+    hash_code,
+)
+
+REFUSED_TEXT = "Please answer my open question first, or write /cancel."
+
+
+class DialogRun:
+    """The dialog of one run, if it has one: it is created with the first step that the handler calls.
+
+    ``asking`` is None until then.
+    """
+
+    def __init__(self, ctx: Context, sink: ReplySink) -> None:
+        self.asking: Asking | None = None
+        self.is_resumed = False
+        self._ctx = ctx
+        self._sink = sink
+        self._replaying: ReplayingSink | None = None
+        self._handler: Handler | None = None
+        self._thread = 0
+        self._coroutine: Any = None
+        self._task: object = None
+        use_steps(ctx, self._make)
+
+    @property
+    def is_suspended(self) -> bool:
+        """True if the run has reached a step that it must wait for."""
+        return self.asking is not None and self.asking.run.is_suspended
+
+    def resume(self, stored: StoredDialog, answer: Answer, incoming: Event) -> None:
+        """Begin a run that continues a dialog."""
+        trigger = self._sink.trigger
+        is_known = any(step.trigger == trigger.event and step.number >= answer.step for step in stored.steps)
+        run = StepRun(
+            stored.id,
+            trigger.event,
+            trigger.received_at,
+            stored.opened_at,
+            stored.steps,
+            None if is_known else answer,
+            stored.waiting,
+            stored_code=stored.code,
+        )
+        self.is_resumed = True
+        self._begin(run, stored)
+        resume(self._ctx, restore_event(stored), self._replaying or self._sink)
+        self._ctx.incoming = incoming
+
+    def _begin(self, run: StepRun, stored: StoredDialog | None = None) -> None:
+        self._replaying = ReplayingSink(self._sink, run)
+        before = stored.waiting if stored else None
+        self.asking = asking = Asking(self._ctx, self._replaying, run, before, self._has_other_questions)
+        use_steps(self._ctx, lambda: asking)
+
+    def _make(self) -> Asking:
+        """Begin the steps of a run that continues none."""
+        trigger = self._sink.trigger
+        asking = Asking(self._ctx, self._sink, self._new_run(trigger.event, trigger.received_at))
+        self._allow(asking)
+        self.asking = asking
+        return asking
+
+    def _new_run(self, event: str, at: float, steps: Sequence[Any] = ()) -> StepRun:
+        dialog = DialogId(event, self._sink.trigger.generation)
+        return StepRun(dialog, event, at, at, steps, handler_code=self._get_code())
+
+    def enter_handler(self, handler: Handler) -> None:
+        """Allow steps from now on, in this thread."""
+        self._handler = handler
+        self._thread = threading.get_ident()
+        if self.asking is None and (steps := self._sink.load_steps()):
+            trigger = self._sink.trigger
+            self._begin(self._new_run(trigger.event, trigger.received_at, steps))
+            resume(self._ctx, self._ctx.event, self._replaying or self._sink)
+        if self.asking is not None:
+            self.asking.run.handler_code = self._get_code()
+            self._allow(self.asking)
+
+    def _get_code(self) -> str:
+        return hash_code(_get_code(self._handler.function)) if self._handler is not None else ""
+
+    def wrap(self, coroutine: Any) -> Any:
+        """Return a coroutine that runs an async handler, whose own task alone may call steps."""
+        self._coroutine = coroutine
+        return self._run_async(coroutine)
+
+    async def _run_async(self, coroutine: Any) -> Any:
+        self._task = asyncio.current_task()
+        if self.asking is not None:
+            self._allow(self.asking)
+        try:
+            return await coroutine
+        finally:
+            self.leave_handler()
+
+    def leave_handler(self) -> None:
+        """Allow no more steps."""
+        self._thread = 0
+        if self.asking is not None:
+            self.asking.forbid()
+
+    def _allow(self, asking: Asking) -> None:
+        if self._thread:
+            asking.allow(self._thread, self._task)
+
+    def end_past(self) -> None:
+        """Raise unless the handler, which has returned, took the path of its earlier runs."""
+        if self.asking is not None:
+            self.asking.run.check_complete()
+        self.go_live()
+
+    def go_live(self) -> None:
+        """Let what is said from now on follow what earlier runs of the same message have said."""
+        if self._replaying is not None:
+            self._replaying.go_live()
+
+    def abandon_past(self) -> None:
+        """Let what is said from now on count as new, because the handler has failed, maybe before it began."""
+        if self._coroutine is not None:
+            self._coroutine.close()
+        if self.asking is not None:
+            self.asking.run.abandon()
+
+    def suspended(self, found: HandlerMatch, replaced: Sequence[DialogId]) -> DialogChange:
+        """Return what a suspended run changes."""
+        assert self.asking is not None
+        run, handler = self.asking.run, found.handler
+        if len(self._ctx.bot.routes.find_named(handler.name)) > 1:
+            raise BotError(f"two handlers are named {handler.name}; a handler that asks needs a name of its own")
+        return DialogChange(
+            run.dialog,
+            OPEN,
+            tuple(run.new_steps),
+            run.waiting,
+            handler.name,
+            describe_call(found, self._ctx.event),
+            self._get_code(),
+            replaced,
+        )
+
+    def others(self) -> list[OpenDialog]:
+        """Return the open dialogs of the same user and thread, other than this run's own."""
+        own = self.asking.run.dialog if self.asking is not None else None
+        dialogs = map(OpenDialog.from_json, self._ctx.state.get(DIALOGS_KEY) or ())
+        return [
+            item
+            for item in dialogs
+            if item.id != own and item.user == self._ctx.sender_id and item.thread == self._ctx.thread_id
+        ]
+
+    def _has_other_questions(self) -> bool:
+        """Return True if the run was made by cometbot, not by the user, who has another question open."""
+        return isinstance(self._ctx.incoming, DialogEvent) and bool(self.others())
+
+    def over(self, replaced: Sequence[DialogId] = ()) -> DialogChange | None:
+        """Return what a run that has ended changes; None if nothing is stored of its dialog."""
+        if self.asking is None:
+            return None if not replaced else DialogChange(DialogId(""), OVER, replaced=replaced)
+        run = self.asking.run
+        if not (self.is_resumed or run.steps or self.asking.has_saved or replaced):
+            return None
+        return DialogChange(run.dialog, OVER, replaced=replaced)
+
+    def failed(self) -> DialogChange | None:
+        """Return what a run that failed for good changes."""
+        if self.asking is None or not self.is_resumed:
+            return None
+        return DialogChange(self.asking.run.dialog, FAILED, tuple(self.asking.run.new_steps))
+
+    @property
+    def made_calls(self) -> list[str]:
+        """The stored calls of ``once`` of this dialog, described."""
+        steps = self.asking.run.steps if self.asking is not None else ()
+        return [f"step {step.number + 1}: {step.result}" for step in steps if step.kind == ONCE]
+
+
+def describe_call(found: HandlerMatch, event: Event) -> dict[str, Any]:
+    """Return as JSON how an event was routed to its handler."""
+    call: dict[str, Any] = {"line": found.line, "groups": dict(found.match.groups)}
+    if isinstance(event, ActionEvent) and event.message is not None:
+        call["action"] = {"name": event.name, "value": event.value, "values": dict(event.values)}
+    return call
+
+
+def restore_event(stored: StoredDialog) -> Event:
+    """Return the event that started a dialog; a text that selected a button is that action again."""
+    action: Mapping[str, Any] | None = stored.call.get("action")
+    if action is None or not isinstance(stored.event, MessageEvent):
+        return stored.event
+    return make_action_event(stored.event, action["name"], value=action["value"], values=action["values"])
+
+
+def restore_match(handler: Handler, stored: StoredDialog, ctx: Context) -> HandlerMatch:
+    """Return the match of a dialog's handler, as it was when the dialog began."""
+    groups = dict(stored.call["groups"])
+    regex = None
+    with suppress(Exception):
+        found = handler.matcher.find(ctx)
+        regex = found.regex if found is not None else None
+    arguments = None
+    if handler.kind == "message" and handler.signature.parameters:
+        arguments = handler.signature.bind(groups)
+    return HandlerMatch(handler, Match(groups, regex), line=stored.call["line"], arguments=arguments)
+
+
+def _get_code(function: Any) -> Any:
+    plain = inspect.unwrap(getattr(function, "func", function))
+    if not hasattr(plain, "__code__"):  # an object with a method __call__
+        plain = type(plain).__call__
+    return getattr(plain, "__code__", None)

@@ -1,0 +1,164 @@
+"""What a context is built on: the sink of its replies, and the calls whose results last."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from cometbot.durations import Duration
+from cometbot.events import MessageEvent
+from cometbot.messages import Capabilities, Operation
+from cometbot.models import Conversation
+from cometbot.state import StateChange
+from cometbot.steps import AskOptions, DialogId, Step, StoredDialog
+
+if TYPE_CHECKING:
+    from cometbot.bot import Bot
+
+T = TypeVar("T")
+
+
+class ReplySink(Protocol):
+    """The backend of a context. Delivery implements it on top of the outbox; tests may replace it with a fake.
+
+    ``post`` stores an operation under the event's next ordinal, carries it out if its turn has come, and returns the
+    ordinal. The first write wins: an ordinal that is already stored keeps its operation. ``post`` raises ``LeaseLost``
+    if another worker holds the conversation now.
+
+    ``preview`` shows an unfinished text in a message that was sent, if that is possible at the moment. ``stream_delta``
+    does the same with the next piece of a message that is not sent yet, and abandons that message if the piece is None.
+    Neither is stored or repeated.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The capabilities of the channel."""
+        ...
+
+    @property
+    def client(self) -> Any:
+        """The platform's API client."""
+        ...
+
+    def post(self, operation: Operation) -> int:
+        """Store an operation, carry it out in its turn, and return its ordinal."""
+        ...
+
+    def platform_id(self, ordinal: int) -> str | None:
+        """Return the platform's id of the message posted under this ordinal, or None while it waits."""
+        ...
+
+    def preview(self, ordinal: int, text: str) -> None:
+        """Show an unfinished text in a message that was sent."""
+        ...
+
+    def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
+        """Show the next piece of a message that is not sent yet. None abandons the message."""
+        ...
+
+    def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        """Return the newest messages of a conversation, oldest first."""
+        ...
+
+    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+        """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty."""
+        ...
+
+    def load_state(self, scope: str, owner: str) -> dict[str, str]:
+        """Return the stored state of an owner: JSON texts by key."""
+        ...
+
+    def start_handler(self, handler: str, timeout: float | None) -> None:
+        """Record that a handler of this name begins. ``timeout`` is its limit in seconds (None: the default).
+
+        An empty name means that the search for a handler begins, or the middleware around no handler.
+        """
+        ...
+
+    def mark_failed(self) -> None:
+        """Record that the handler raised. Operations posted from now on have a separate range of ordinals."""
+        ...
+
+    @property
+    def trigger(self) -> Trigger:
+        """The message that made this run."""
+        ...
+
+    def skip_ordinals(self, count: int) -> None:
+        """Leave out the next ``count`` ordinals, which an earlier run of the same message has used."""
+        ...
+
+    def platform_id_of(self, event: str, ordinal: int) -> str | None:
+        """Return the platform's id of what the run of an earlier message of the dialog said."""
+        ...
+
+    def load_steps(self) -> Sequence[Step]:
+        """Return the steps that earlier runs of the same message have stored, without a dialog."""
+        ...
+
+    def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
+        """Return an open dialog with its steps, or None if it is over."""
+        ...
+
+    def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
+        """Store steps and the changes made inside them in a durable commit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """The message that made a run: its id (``m13``), generation, number in the mailbox, and time of arrival."""
+
+    event: str
+    generation: int
+    sequence: int
+    received_at: float
+
+
+class StepCalls(Protocol):
+    """The calls of a context whose results last (see :mod:`cometbot.asking`)."""
+
+    def check_call(self, name: str) -> None:
+        """Raise unless the context may do something now."""
+        ...
+
+    def ask(self, asked: Any, options: AskOptions, code: CodeType) -> Any:
+        """Return the answer to a question, or suspend the run until it has come."""
+        ...
+
+    def once(
+        self,
+        function: Callable[..., Any],
+        values: Sequence[Any],
+        named: Mapping[str, Any],
+        key: str,
+        code: CodeType,
+        *,
+        again: bool,
+    ) -> Any:
+        """Return the result of a call that is made once."""
+        ...
+
+    def sleep(self, duration: Duration, key: str, code: CodeType) -> None:
+        """Suspend the run for a time."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the time of the run."""
+        ...
+
+    def random(self) -> random.Random:
+        """Return the random numbers of the run."""
+        ...
+
+    def idempotency_key(self) -> str:
+        """Return a text that is the same in every run of the call of ``once`` that is being made."""
+        ...
+
+    def stream(self, send: Callable[[], T], restore: Callable[[int, str], T], key: str, code: CodeType) -> T:
+        """Return the message that ``send`` makes, or ``restore(ordinal, text)`` if an earlier run has sent it."""
+        ...

@@ -1,0 +1,385 @@
+"""The dialogs that wait for an answer, the steps that their handlers have stored, and the times that they wait for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+
+from cometbot.dialogs import DIALOGS_KEY, OpenDialog
+from cometbot.state import StateChange
+from cometbot.steps import FAILED, OPEN, DialogChange, DialogId, Step, Waiting
+from cometbot.store.database import Database, Transaction
+from cometbot.store.leases import Leases
+from cometbot.store.state import StateTable
+from cometbot.store.tables import DONE, conversations, dialogs, mailbox, steps, timers
+
+FORMAT = 1
+"""The version of what ``dialogs.waiting`` and ``dialogs.call`` contain."""
+
+INTERNAL_PREFIX = "cometbot:"
+"""The prefix of the event keys of cometbot's own rows in the mailbox. Channels cannot use it."""
+
+SWEEP_BATCH = 500
+GRACE_PERIOD = 60.0
+"""Seconds for which timers wait that fell due while nothing ran."""
+
+_load_steps = (
+    sa.select(steps).where(steps.c.event == bound("ev"), steps.c.generation == bound("gen")).order_by(steps.c.number)
+)
+_load_dialog = sa.select(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
+_delete_steps = sa.delete(steps).where(steps.c.event == bound("ev"), steps.c.generation == bound("gen"))
+_delete_dialog = sa.delete(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
+_delete_timer = sa.delete(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
+_unpin = (
+    sa.update(mailbox)
+    .where(mailbox.c.seq == bound("row"), mailbox.c.state == DONE, mailbox.c.ended_at.is_(None))
+    .values(ended_at=bound("now", type_=sa.Double))
+)
+_pin = (
+    sa.update(mailbox)
+    .where(mailbox.c.seq == bound("row"), mailbox.c.state == DONE, mailbox.c.body != b"")
+    .values(ended_at=None)
+)
+_newest = sa.select(sa.func.max(mailbox.c.seq)).where(mailbox.c.conversation_key == bound("key"))
+_open_here = (
+    sa.select(dialogs)
+    .where(dialogs.c.conversation_key == bound("key"), dialogs.c.status == OPEN)
+    .order_by(dialogs.c.asked_seq.desc())
+)
+
+
+@dataclass(frozen=True, slots=True)
+class DialogRow:
+    """A stored dialog; times are Unix seconds."""
+
+    id: DialogId
+    conversation_key: str
+    handler: str
+    call: Mapping[str, Any]
+    code: str
+    waiting: Waiting
+    asked_seq: int
+    status: str
+    failed_seq: int
+    opened_at: float
+    updated_at: float
+
+
+class Dialogs:
+    """The tables ``dialogs``, ``steps`` and ``timers``. All methods work inside the caller's transaction."""
+
+    def __init__(self, database: Database, state: StateTable, leases: Leases) -> None:
+        self._database = database
+        self._leases = leases
+        self._state = state
+        self._insert_steps = database.insert(steps).on_conflict_do_nothing(
+            index_elements=["event", "generation", "number"]
+        )
+        insert = database.insert(dialogs)
+        changed = ("handler", "call", "code", "waiting", "asked_seq", "status", "failed_seq", "updated_at")
+        self._save = insert.on_conflict_do_update(
+            index_elements=["event", "generation"], set_={name: insert.excluded[name] for name in changed}
+        )
+
+    def save_steps(self, connection: Transaction, dialog: DialogId, added: Iterable[Step]) -> None:
+        """Store steps; one that is stored already is kept."""
+        rows = [
+            {
+                "event": dialog.event,
+                "generation": dialog.generation,
+                "number": step.number,
+                "kind": step.kind,
+                "key": step.key,
+                "code": step.code,
+                "text": step.text,
+                "trigger": step.trigger,
+                "at": step.at,
+                "result": json.dumps(step.result),
+            }
+            for step in added
+        ]
+        if rows:
+            connection.execute(self._insert_steps, rows)
+
+    def load_steps(self, connection: Transaction, dialog: DialogId) -> list[Step]:
+        """Return the stored steps of a dialog, in order."""
+        rows = connection.execute(_load_steps, {"ev": dialog.event, "gen": dialog.generation}).mappings()
+        return [_to_step(row) for row in rows]
+
+    def load(self, connection: Transaction, dialog: DialogId) -> DialogRow | None:
+        """Return a dialog, open or failed, or None."""
+        row = connection.execute(_load_dialog, {"ev": dialog.event, "gen": dialog.generation}).mappings().one_or_none()
+        return _to_row(row) if row is not None else None
+
+    def apply(
+        self,
+        connection: Transaction,
+        conversation_key: str,
+        change: DialogChange,
+        *,
+        trigger_seq: int,
+        opened_at: float,
+        question_ordinal: int | None,
+    ) -> None:
+        """Store what a run changes in its dialog, in the commit that ends the run."""
+        for replaced in change.replaced:
+            self.end(connection, conversation_key, replaced, {"ended": "replaced"})
+        if change.id.event:
+            self._apply(connection, conversation_key, change, trigger_seq, opened_at, question_ordinal)
+        self._save_open(connection, conversation_key)
+
+    def _apply(
+        self,
+        connection: Transaction,
+        conversation_key: str,
+        change: DialogChange,
+        trigger_seq: int,
+        opened_at: float,
+        question_ordinal: int | None,
+    ) -> None:
+        key = {"ev": change.id.event, "gen": change.id.generation}
+        connection.execute(_delete_timer, key)
+        if change.status == OPEN:
+            self.save_steps(connection, change.id, change.steps)
+            self._save_waiting(connection, conversation_key, change, trigger_seq, opened_at, question_ordinal)
+        elif change.status == FAILED:
+            self.save_steps(connection, change.id, change.steps)
+            connection.execute(
+                sa.update(dialogs)
+                .where(dialogs.c.event == change.id.event, dialogs.c.generation == change.id.generation)
+                .values(status=FAILED, failed_seq=trigger_seq, updated_at=self._database.clock())
+            )
+        else:
+            self._delete(connection, change.id)
+
+    def _save_waiting(
+        self,
+        connection: Transaction,
+        conversation_key: str,
+        change: DialogChange,
+        trigger_seq: int,
+        opened_at: float,
+        question_ordinal: int | None,
+    ) -> None:
+        waiting, now = change.waiting, self._database.clock()
+        assert waiting is not None
+        stored = asdict(waiting) | {"question": question_ordinal, "asked_by": f"m{trigger_seq}"}
+        connection.execute(
+            self._save,
+            {
+                "event": change.id.event,
+                "generation": change.id.generation,
+                "conversation_key": conversation_key,
+                "handler": change.handler,
+                "call": json.dumps(change.call),
+                "code": change.code,
+                "waiting": json.dumps(stored),
+                "asked_seq": connection.execute(_newest, {"key": conversation_key}).scalar() or 0,
+                "status": OPEN,
+                "failed_seq": 0,
+                "opened_at": opened_at,
+                "updated_at": now,
+                "format": FORMAT,
+            },
+        )
+        if connection.execute(_pin, {"row": _seq(change.id)}).rowcount == 0:  # the conversation was erased meanwhile
+            self._delete(connection, change.id)
+            return
+        if waiting.expires_at is not None:
+            values = {
+                "event": change.id.event,
+                "generation": change.id.generation,
+                "due_at": waiting.expires_at,
+                "conversation_key": conversation_key,
+                "step": waiting.step,
+                "result": json.dumps({"ended": waiting.wakes_with}),
+            }
+            connection.execute(sa.insert(timers), values)
+
+    def _delete(self, connection: Transaction, dialog: DialogId) -> None:
+        key = {"ev": dialog.event, "gen": dialog.generation}
+        for statement in (_delete_timer, _delete_steps, _delete_dialog):
+            connection.execute(statement, key)
+        connection.execute(_unpin, {"row": _seq(dialog), "now": self._database.clock()})
+
+    def end(self, connection: Transaction, conversation_key: str, dialog: DialogId, result: Mapping[str, Any]) -> bool:
+        """Let an open dialog end: its handler runs once more, with ``result``. Return False if it is not open."""
+        found = self.load(connection, dialog)
+        if found is None or found.status != OPEN:
+            return False
+        connection.execute(_delete_timer, {"ev": dialog.event, "gen": dialog.generation})
+        connection.execute(
+            sa.update(dialogs)
+            .where(dialogs.c.event == dialog.event, dialogs.c.generation == dialog.generation)
+            .values(status="ending")
+        )
+        self.add_event(connection, conversation_key, dialog, found.waiting.step, result)
+        return True
+
+    def add_event(
+        self,
+        connection: Transaction,
+        conversation_key: str,
+        dialog: DialogId,
+        step: int,
+        result: Mapping[str, Any],
+    ) -> None:
+        """Put what cometbot itself reports to a dialog into the mailbox."""
+        body = {"dialog": str(dialog), "step": step, "result": dict(result)}
+        kind = str(result.get("ended", "event"))
+        channel, account, bot = conversation_key.split("/", 3)[:3]
+        insert = self._database.insert(mailbox).values(
+            channel=channel,
+            account=account,
+            bot=bot,
+            event_key=f"{INTERNAL_PREFIX}{kind}:{dialog}.{step}",
+            conversation_key=conversation_key,
+            sender="",
+            body=json.dumps(body).encode(),
+            received_at=self._database.clock(),
+        )
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))
+        self._leases.mark_pending_by_key(connection, conversation_key)
+
+    def refuse_question(
+        self, connection: Transaction, conversation_key: str, event: str, ordinal: int, error: str
+    ) -> None:
+        """Let the dialog go on whose question, said under this ordinal of an event, the platform refused."""
+        for row in connection.execute(_open_here, {"key": conversation_key}).mappings().all():
+            found = _to_row(row)
+            if (found.waiting.asked_by, found.waiting.question) == (event, ordinal):
+                self.end(connection, conversation_key, found.id, {"ended": "refused", "error": error})
+
+    def end_for_replay(self, connection: Transaction, seq: int, generation: int) -> str:
+        """End the dialog that the message ``seq`` started, which is handled again.
+
+        Return why the message cannot be handled again, empty if it can: it answered a question of another dialog.
+        """
+        answered = sa.select(steps.c.event).where(steps.c.trigger == f"m{seq}", steps.c.event != f"m{seq}").limit(1)
+        if (event := connection.execute(answered).scalar()) is not None:
+            return f"it answered a question of the dialog of {event}, which is not over"
+        dialog = DialogId(f"m{seq}", generation)
+        if (found := self.load(connection, dialog)) is not None:
+            self._delete(connection, dialog)
+            self._save_open(connection, found.conversation_key)
+        return ""
+
+    def fire_timers(self, connection: Transaction, started_at: float = 0.0, limit: int = SWEEP_BATCH) -> list[str]:
+        """Put the timers that are due into the mailbox; return the keys of their conversations.
+
+        Timers that fell due before ``started_at``, while perhaps nothing ran, wait for :data:`GRACE_PERIOD` from then
+        on: an answer that was given meanwhile arrives first.
+        """
+        now = self._database.clock()
+        is_due = timers.c.due_at <= now
+        if now < started_at + GRACE_PERIOD:
+            is_due &= timers.c.due_at >= started_at
+        due = sa.select(timers).where(is_due).order_by(timers.c.due_at).limit(limit)
+        fired = []
+        for row in connection.execute(due.with_for_update(skip_locked=True)).mappings().all():
+            dialog = DialogId(row["event"], row["generation"])
+            connection.execute(_delete_timer, {"ev": dialog.event, "gen": dialog.generation})
+            self.add_event(connection, row["conversation_key"], dialog, row["step"], json.loads(row["result"]))
+            fired.append(row["conversation_key"])
+        return sorted(set(fired))
+
+    def next_timer(self, connection: Transaction) -> float | None:
+        """Return when the next timer is due, or None."""
+        found: float | None = connection.execute(sa.select(sa.func.min(timers.c.due_at))).scalar()
+        return found
+
+    def list(self, connection: Transaction, bot: str = "", limit: int = 100) -> list[DialogRow]:
+        """Return the newest dialogs of one bot or of all, open and failed."""
+        query = sa.select(dialogs).order_by(dialogs.c.updated_at.desc()).limit(limit)
+        if bot:
+            query = query.join(conversations, conversations.c.conversation_key == dialogs.c.conversation_key).where(
+                conversations.c.bot == bot
+            )
+        return [_to_row(row) for row in connection.execute(query).mappings()]
+
+    def reopen(self, connection: Transaction, seq: int) -> None:
+        """Open the dialog again that failed at the message ``seq``, which is handled again."""
+        found = connection.execute(
+            sa.update(dialogs)
+            .where(dialogs.c.failed_seq == seq, dialogs.c.status == FAILED)
+            .values(status=OPEN)
+            .returning(dialogs.c.conversation_key)
+        ).scalar()
+        if found is not None:
+            self._save_open(connection, found)
+
+    def drop_failed(self, connection: Transaction, seq: int) -> None:
+        """Delete the dialog that failed at the message ``seq``, which is discarded."""
+        rows = connection.execute(sa.select(dialogs).where(dialogs.c.failed_seq == seq, dialogs.c.status == FAILED))
+        for row in rows.mappings().all():
+            self._delete(connection, DialogId(row["event"], row["generation"]))
+
+    def erase(self, connection: Transaction, conversation_key: str) -> None:
+        """Delete all dialogs of a conversation, with their steps and timers."""
+        rows = connection.execute(sa.select(dialogs).where(dialogs.c.conversation_key == conversation_key))
+        for row in rows.mappings().all():
+            self._delete(connection, DialogId(row["event"], row["generation"]))
+        self._save_open(connection, conversation_key)
+
+    def _save_open(self, connection: Transaction, conversation_key: str) -> None:
+        """Write the open dialogs of a conversation into its state, where each message's run finds them."""
+        found = [_to_open(_to_row(row)) for row in connection.execute(_open_here, {"key": conversation_key}).mappings()]
+        waiting = [item.to_json() for item in found if item.user]
+        removed = frozenset[str]() if waiting else frozenset({DIALOGS_KEY})
+        values = {DIALOGS_KEY: json.dumps(waiting)} if waiting else {}
+        self._state.apply(connection, [StateChange("conversation", conversation_key, values, removed)])
+
+
+def _seq(dialog: DialogId) -> int:
+    return int(dialog.event[1:])
+
+
+def _to_step(row: sa.RowMapping) -> Step:
+    return Step(
+        row["number"],
+        row["kind"],
+        row["key"],
+        row["code"],
+        row["text"],
+        row["trigger"],
+        row["at"],
+        json.loads(row["result"]),
+    )
+
+
+def _to_row(row: sa.RowMapping) -> DialogRow:
+    return DialogRow(
+        DialogId(row["event"], row["generation"]),
+        row["conversation_key"],
+        row["handler"],
+        json.loads(row["call"]),
+        row["code"],
+        Waiting(**json.loads(row["waiting"])),
+        row["asked_seq"],
+        row["status"],
+        row["failed_seq"],
+        row["opened_at"],
+        row["updated_at"],
+    )
+
+
+def _to_open(row: DialogRow) -> OpenDialog:
+    waiting = row.waiting
+    return OpenDialog(
+        row.id,
+        waiting.step,
+        waiting.user,
+        waiting.thread,
+        row.handler,
+        row.asked_seq,
+        waiting.offers,
+        waiting.listen,
+        row.failed_seq,
+        waiting.asked_by,
+        waiting.question or 0,
+    )
