@@ -13,7 +13,7 @@ Duration = str | int | float | timedelta
 MAX_DURATION = 366 * 86400.0
 """The longest duration, in seconds."""
 
-_PATTERN = re.compile(r"\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([a-z]*)\s*")
+_PATTERN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([a-z]*)")
 _UNITS = {
     **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1.0),
     **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
@@ -39,6 +39,6 @@ def _parse(value: object) -> float | None:
         return value.total_seconds()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if math.isfinite(value) else None
-    found = _PATTERN.fullmatch(value.lower()) if isinstance(value, str) else None
+    found = _PATTERN.fullmatch(value.strip().lower()) if isinstance(value, str) else None
     unit = _UNITS.get(found[2]) if found else None
     return float(found[1]) * unit if found and unit else None

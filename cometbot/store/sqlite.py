@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.engine import URL, Connection
+from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from cometbot import private_files
@@ -30,6 +30,7 @@ from cometbot.store.database_files import FileGuard, IdentityLock, WriteAheadLog
 from cometbot.store.failures import DISK_FULL, FILE_MISSING, classify_error
 from cometbot.store.group_commit import GroupCommit
 
+MEMORY_URL = make_url("sqlite://")
 _DIALECT = sqlite.dialect()
 _PAGE_SIZE = 1024
 """Bytes of a page, a quarter of SQLite's default.

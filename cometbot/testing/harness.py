@@ -39,7 +39,7 @@ class BotHarness:
         self.fake.attach(self.delivery)
         self.delivery.start()
         bot.connect(self.delivery)
-        self._finalizer = weakref.finalize(self, self.database.close)
+        self._finalizer = weakref.finalize(self.delivery, self.database.close)
 
     def run_until_idle(self) -> None:
         """Do all work that is due now."""

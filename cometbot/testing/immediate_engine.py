@@ -8,12 +8,10 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
-from sqlalchemy.engine import make_url
-
 from cometbot.delivery import Check, Engine
 from cometbot.dispatch import ErrorClasses
 from cometbot.store.database import PreparedStatement
-from cometbot.store.sqlite import SQLite
+from cometbot.store.sqlite import MEMORY_URL, SQLite
 
 _PREPARED_STATEMENTS: WeakKeyDictionary[Any, PreparedStatement] = WeakKeyDictionary()
 """Compiled statements, shared by all databases in memory, since a test suite creates many."""
@@ -69,7 +67,7 @@ class MemoryDatabase(SQLite):
     """A database that is discarded on close. Its clock stands at ``now`` (Unix seconds) until that is set."""
 
     def __init__(self, now: float | None = None) -> None:
-        super().__init__(make_url("sqlite://"))
+        super().__init__(MEMORY_URL)
         self.now = time.time() if now is None else now
 
     def clock(self) -> float:

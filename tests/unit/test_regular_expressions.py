@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import cometbot
+from cometbot.channels.chat_api.routes import ROUTES
 
 if sys.version_info >= (3, 11):
     from re import _constants as constants
@@ -30,7 +31,13 @@ CALLS = ("compile", "match", "fullmatch", "search", "sub", "subn", "split", "fin
 ONCE = ("match", "fullmatch", "search")
 NO_CONSTANTS = {"matchers.py": "expression", "testing/simplex/command_grammar.py": "named"}
 """Variables in patterns that no test can know: an author's own pattern, and the stand-in's, made from its commands."""
-SAMPLES = {"name": "maria", "MAX_UID_LENGTH": 100, "listed": "maria|tom"}
+SAMPLES = {
+    "name": "maria",
+    "MAX_UID_LENGTH": 100,
+    "listed": "maria|tom",
+    "id_pattern": ".+",
+    "route": next(route for route in ROUTES if route.is_stream),
+}
 """Values for names that only a function knows; a pattern with another one needs an entry here."""
 
 SCREENED = 8 * 1024

@@ -23,7 +23,7 @@ class RestConverter(BaseConverter):
 def _path_pattern(route: Route) -> re.Pattern[str]:
     # The official client does not encode the id in the path of a stream.
     id_pattern = ".+" if route.is_stream else "[^/]+"
-    return re.compile(re.sub(r"{(\w+)}", rf"(?P<\1>{id_pattern})", route.path))
+    return re.compile(r"\A" + re.sub(r"{(\w+)}", rf"(?P<\1>{id_pattern})", route.path) + r"\Z")
 
 
 _PATTERNS = [(route, _path_pattern(route)) for route in sorted(ROUTES, key=lambda route: route.is_stream)]
