@@ -182,6 +182,7 @@ class Worker:
         ]
         if not self._engine.runs_shared_tasks:
             tasks.append(PeriodicTask(SWEEP_INTERVAL, partial(self._sweep, self._roles)))
+            tasks.append(PeriodicTask(SWEEP_INTERVAL, self._fire_dialog_timers))
             tasks.append(PeriodicTask(PURGE_INTERVAL, self._in_background(self._purge)))
             tasks.append(PeriodicTask(STATISTICS_INTERVAL, self._in_background(self._log_statistics)))
         while not self._shutdown.is_set():
