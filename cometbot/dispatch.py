@@ -145,7 +145,7 @@ class _Dispatch:
         try:
             resume = self._find_resume()
             if resume is not None:
-                stored = self._sink.load_dialog(resume.dialog) if resume.answer is not None else None
+                stored = self._load_dialog(resume)
                 if stored is None or resume.answer is None:
                     return Outcome(stopped_by="dialog")  # the question is over
                 found = self._resume(stored, resume.answer)
@@ -169,6 +169,13 @@ class _Dispatch:
             return None
         stored = self._ctx.state.get(DIALOGS_KEY)
         return find_resume(self._ctx, stored, self._sink) if stored else None
+
+    def _load_dialog(self, resume: Resume) -> StoredDialog | None:
+        """Return the dialog that waits for this answer, or None if it is over or has gone on to another step."""
+        if resume.answer is None:
+            return None
+        stored = self._sink.load_dialog(resume.dialog)
+        return stored if stored is not None and stored.waiting.step == resume.answer.step else None
 
     def _resume(self, stored: StoredDialog, answer: Answer) -> HandlerMatch | None:
         """Continue a dialog. Return the match of its handler, or None if the handler does not exist (any more)."""

@@ -228,16 +228,18 @@ class Dialogs:
         dialog: DialogId,
         step: int,
         result: Mapping[str, Any],
+        due_at: float | None = None,
     ) -> None:
-        """Put what cometbot itself reports to a dialog into the mailbox."""
+        """Put what cometbot itself reports to a dialog into the mailbox, once for a step, or for each time of it."""
         body = {"dialog": str(dialog), "step": step, "result": dict(result)}
         kind = str(result.get("ended", "event"))
+        at = f".{due_at:.3f}" if due_at is not None else ""
         channel, account, bot = conversation_key.split("/", 3)[:3]
         insert = self._database.insert(mailbox).values(
             channel=channel,
             account=account,
             bot=bot,
-            event_key=f"{INTERNAL_PREFIX}{kind}:{dialog}.{step}",
+            event_key=f"{INTERNAL_PREFIX}{kind}:{dialog}.{step}{at}",
             conversation_key=conversation_key,
             sender="",
             body=json.dumps(body).encode(),
@@ -284,7 +286,8 @@ class Dialogs:
         for row in connection.execute(due.with_for_update(skip_locked=True)).mappings().all():
             dialog = DialogId(row["event"], row["generation"])
             connection.execute(_delete_timer, {"ev": dialog.event, "gen": dialog.generation})
-            self.add_event(connection, row["conversation_key"], dialog, row["step"], json.loads(row["result"]))
+            result = json.loads(row["result"])
+            self.add_event(connection, row["conversation_key"], dialog, row["step"], result, row["due_at"])
             fired.append(row["conversation_key"])
         return sorted(set(fired))
 

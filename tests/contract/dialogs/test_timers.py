@@ -1,0 +1,46 @@
+"""Times that a dialog waits for, beside answers and other dialogs."""
+
+from __future__ import annotations
+
+from cometbot import Bot, Context
+from cometbot.testing import BotClient
+
+
+def test_time_of_a_question_that_was_answered_meanwhile_is_ignored() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.command("order")
+    def order(ctx: Context) -> str:
+        size = ctx.ask("Which size?", timeout="1h")
+        return f"{ctx.ask('How many?')} × {size}"
+
+    client = BotClient(bot)
+    client.send("/order")
+    delivery = client._harness.delivery
+    delivery.enqueue(client.channel.incoming(bot, "M"))  # type: ignore[attr-defined]
+    client._harness.database.now += 3600
+    delivery.store.fire_timers()
+    client.advance(0)
+    assert client.channel.texts() == ["Which size?", "How many?"]  # type: ignore[attr-defined]
+    assert [reply.text for reply in client.send("3")] == ["3 × M"]
+
+
+def test_question_waits_for_its_turn_as_long_as_it_takes() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.command("remind")
+    def remind(ctx: Context) -> str:
+        ctx.sleep("1m")
+        return f"You said {ctx.ask('Did you drink?')}."
+
+    @bot.command("name")
+    def name(ctx: Context) -> str:
+        return f"Hello {ctx.ask('Your name?')}."
+
+    client = BotClient(bot)
+    client.send("/remind")
+    client.send("/name")
+    assert [reply.text for reply in client.advance(300)] == []
+    assert [reply.text for reply in client.send("Maria")] == ["Hello Maria."]
+    assert [reply.text for reply in client.advance(30)] == ["Did you drink?"]
+    assert [reply.text for reply in client.send("yes")] == ["You said yes."]
