@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection, make_url
 
@@ -30,21 +30,12 @@ from cometbot.simulator.behaviour import Behaviour
 from cometbot.store.sqlite import SQLite
 from cometbot.testing.fake_channel import FakeChannel
 
+T = TypeVar("T")
+
 PROCESSES, THREADS = 2, 4
 CONVERSATIONS = 200
 _UNLIMITED = 1_000_000_000
-_INTERNAL_FUNCTIONS = (
-    "persist",
-    "_retry_while_busy",
-    "<lambda>",
-    "commit",
-    "persist_single",
-    "autocommit",
-    "write",
-    "__exit__",
-    "__enter__",
-    "run",
-)
+_INTERNAL_FUNCTIONS = ("_retry_while_busy", "write", "__exit__", "__enter__")
 _TIMEOUT = 120.0
 _spawn = multiprocessing.get_context("spawn")
 
@@ -165,10 +156,15 @@ class _TimedDatabase(SQLite):
         self._add_sample(durable, time.perf_counter() - began)
 
     def group_commit(
-        self, work: Callable[[Connection], Any], *, durable: bool = True, timeout: float | None = None
-    ) -> Any:
+        self,
+        work: Callable[[Connection], T],
+        *,
+        durable: bool = True,
+        timeout: float | None = None,
+        is_idempotent: bool = False,
+    ) -> T:
         began = time.perf_counter()
-        returned = super().group_commit(work, durable=durable, timeout=timeout)
+        returned = super().group_commit(work, durable=durable, timeout=timeout, is_idempotent=is_idempotent)
         self._add_sample(durable, time.perf_counter() - began)
         return returned
 
