@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol, TypeVar, overload
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from cometbot.commands import Command, Parameter, Signature, help_text, normalize_command_name
 from cometbot.durations import Duration, to_seconds
@@ -28,9 +29,15 @@ from cometbot.handlers import (
 from cometbot.matchers import Matcher, MatcherLike, any_message, any_of, normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
+from cometbot.providers import Provider, Providers
 from cometbot.routing import HandlerTable
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+Provided: TypeAlias = (
+    T | Iterator[T] | AbstractContextManager[T] | Awaitable[T] | AsyncIterator[T] | AbstractAsyncContextManager[T]
+)
+"""What a function may return that provides objects of a class."""
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
@@ -67,6 +74,7 @@ class HandlerGroup:
         self._handlers: list[Handler] = []
         self._middleware: list[Middleware] = []
         self._error_handlers: list[ErrorHandler] = []
+        self._providers: dict[type, Provider] = {}
         self._names_in_use: dict[tuple[HandlerKind, str], str] = {}
         self._included: list[Router] = []
         self._unapplied: dict[object, str] = {}
@@ -272,6 +280,40 @@ class HandlerGroup:
 
         return register(*function) if function else register
 
+    def provide(self, kind: type[T], make: Callable[[], Provided[T]]) -> None:
+        """Give handlers what ``make`` makes, in each parameter that is annotated with the class ``kind``.
+
+        ::
+
+            def make_session():
+                with Session(engine) as session, session.begin():
+                    yield session
+
+            bot.provide(Session, make_session)
+
+            @bot.command
+            def count(ctx, session: Session): ...
+
+        ``make`` is called when a handler with such a parameter starts, in each run. It is a plain function, a generator
+        function that yields once, or returns a context manager, which is entered; for async handlers, it may be async.
+        It is closed after the handler and before the message counts as handled. An error of the handler is thrown in,
+        also that a handler which asks is suspended (a ``BaseException``); neither can be suppressed. What a bot
+        provides is there for the handlers of its routers, too; what a router provides itself comes before. Raises
+        :class:`RegistrationError` for a second provider of the class, and for a class that the words of a command are
+        converted to, such as ``int``.
+        """
+        provider = Provider.from_function(kind, make)
+        self._check_open()
+        if kind in self._providers:
+            other = self._providers[kind].name
+            raise RegistrationError(f"provide: {kind.__qualname__} is provided by {other} already")
+        self._providers[kind] = provider
+
+    @property
+    def providers(self) -> Providers:
+        """What this group provides, by class, without that of included routers."""
+        return self._providers
+
     def include(self, router: Router, prefix: str = "") -> None:
         """Add all handlers of ``router`` at this position, with ``prefix`` before its command and action names.
 
@@ -289,7 +331,8 @@ class HandlerGroup:
         if prefix and (not isinstance(prefix, str) or prefix.split() != [prefix] or prefix.startswith("/")):
             raise RegistrationError(f'a prefix is one word without a slash, such as "orders-", not {prefix!r}')
         included_handlers = [
-            item.included(prefix, router.middlewares, router.error_handlers) for item in router.handlers
+            item.included(prefix, router.middlewares, router.error_handlers, router.providers)
+            for item in router.handlers
         ]
         self._reserve_names(included_handlers)
         self._handlers += included_handlers
@@ -472,6 +515,11 @@ class Bot(HandlerGroup):
         """Return the text of ``/help``, only about the command ``name`` if there is one of that name."""
         wanted = [command for command in self.commands if name.removeprefix("/").casefold() in command.names]
         return help_text("" if wanted else self.description, wanted or self.commands)
+
+    def check(self) -> None:
+        """Raise :class:`RegistrationError` for a handler with a parameter that nothing provides. Apps call this."""
+        for handler in self.handlers:
+            handler.find_providers(self.providers)
 
     def connect(self, sender: Sender) -> None:
         """Set the backend of :meth:`send`. Apps call this when they start."""

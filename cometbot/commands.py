@@ -73,20 +73,30 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class ProvidedParameter:
+    """A parameter of a handler that the bot provides. ``index`` is its position, None if it is keyword-only."""
+
+    name: str
+    provided: type
+    index: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """A handler's parameters behind the context.
 
     ``positional`` are filled with one word each, ``variadic`` with the words behind them, ``keyword_only`` by name or
-    with the rest of the line.
+    with the rest of the line. ``provided`` are filled by the bot (see :mod:`cometbot.providers`).
     """
 
     positional: tuple[Parameter, ...] = ()
     variadic: Parameter | None = None
     keyword_only: tuple[Parameter, ...] = ()
+    provided: tuple[ProvidedParameter, ...] = ()
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """All parameters in the order in which a user fills them. The rest of the line comes last."""
+        """All parameters that a user fills, in that order. The rest of the line comes last."""
         return (*self.positional, *((self.variadic,) if self.variadic else ()), *self.keyword_only)
 
     def parse(self, line: str) -> Arguments:
@@ -259,18 +269,36 @@ def inspect_signature(function: Callable[..., Any], name: str) -> Signature:
             f"{name} must take the context first: def {name.rpartition('.')[2]}(ctx, …). "
             "If another decorator hides it, that should use functools.wraps"
         )
-    words, many, named = [], None, []
-    for item in parameters[1:]:
+    words, many, named, provided = [], None, [], []
+    for index, item in enumerate(parameters[1:]):
         if item.kind is item.VAR_KEYWORD:
             raise RegistrationError(f"nothing fills **{item.name} of {name}; name the parameters one by one")
-        read = _make_parameter(function, name, item)
+        annotation = _resolve_annotation(function, name, item)
+        if item.kind is not item.VAR_POSITIONAL and _can_be_provided(annotation):
+            position = None if item.kind is item.KEYWORD_ONLY else index
+            provided.append(ProvidedParameter(item.name, annotation, position))
+            continue
+        read = _make_parameter(name, item, annotation)
         if item.kind is item.VAR_POSITIONAL:
             many = read
         elif item.kind is item.KEYWORD_ONLY:
             named.append(read)
         else:
             words.append(read)
-    return Signature(tuple(words), many, tuple(named))
+    return Signature(tuple(words), many, tuple(named), tuple(provided))
+
+
+def _can_be_provided(annotation: Any) -> bool:
+    """Return True for a class that no text is converted to."""
+    if get_origin(annotation) is not None or not isinstance(annotation, type):
+        return False
+    if annotation.__module__ in ("builtins", "collections.abc", "typing"):
+        return False
+    try:
+        get_conversion(annotation)
+    except TypeError:
+        return True
+    return False
 
 
 def _get_default(item: Parameter) -> Any:
@@ -290,8 +318,7 @@ def _get_python_signature(function: Callable[..., Any], name: str) -> inspect.Si
         raise RegistrationError(f"the signature of {name} cannot be read: {error}") from error
 
 
-def _make_parameter(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Parameter:
-    annotation = _resolve_annotation(function, name, item)
+def _make_parameter(name: str, item: inspect.Parameter, annotation: Any) -> Parameter:
     default = item.default
     optional = [part for part in _union_members(annotation) if part is not types.NoneType]
     if default is _NO_DEFAULT and len(optional) < len(_union_members(annotation)):
@@ -301,7 +328,8 @@ def _make_parameter(function: Callable[..., Any], name: str, item: inspect.Param
     except TypeError:
         raise RegistrationError(
             f"{item.name}: {annotation!r} of {name} is not made from text; use str, int, float, bool, Decimal, date, "
-            "datetime, an Enum, Literal[…] or one of these with | None (several words: *names: str)"
+            "datetime, an Enum, Literal[…] or one of these with | None (several words: *names: str), or a class that "
+            "bot.provide() provides"
         ) from None
     kind: Literal["word", "words", "rest"] = "word"
     if item.kind in (item.VAR_POSITIONAL, item.KEYWORD_ONLY):

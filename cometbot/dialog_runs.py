@@ -135,10 +135,14 @@ class DialogRun:
         if self._thread:
             asking.allow(self._thread, self._task)
 
-    def end_past(self) -> None:
+    def check_path(self) -> None:
         """Raise unless the handler, which has returned, took the path of its earlier runs."""
         if self.asking is not None:
             self.asking.run.check_complete()
+
+    def end_past(self) -> None:
+        """Check the path of the handler, and let what is said from now on be new."""
+        self.check_path()
         self.go_live()
 
     def go_live(self) -> None:

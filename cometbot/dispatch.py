@@ -21,8 +21,9 @@ from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
-from cometbot.handlers import ErrorHandler, Handler, Middleware
+from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
 from cometbot.messages import Message, Operation, to_messages
+from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
 from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
 from cometbot.routing import HandlerMatch, HandlerTable
@@ -229,13 +230,16 @@ class _Dispatch:
                 raise
             answer, stopped_by = error, ""
         if self._dialog.is_suspended:
-            logger.warning(
-                "a handler caught the end of its run, which waits for an answer; what it then did (%r) is dropped. "
-                "Let Suspended pass: catch Exception, not BaseException",
-                answer,
-                extra=self._ctx.log.extra,
-            )
+            self._warn_of_dropped(answer)
         return answer, stopped_by
+
+    def _warn_of_dropped(self, answer: Any) -> None:
+        logger.warning(
+            "a handler caught the end of its run, which waits for an answer; what it then did (%r) is dropped. "
+            "Let Suspended pass: catch Exception, not BaseException",
+            answer,
+            extra=self._ctx.log.extra,
+        )
 
     def _suspend(self, found: HandlerMatch) -> Outcome:
         """Return the outcome of a run that waits: its question, and cometbot's own changes of the state."""
@@ -320,7 +324,7 @@ class _Dispatch:
         """Call the handler, inside which steps are allowed."""
         self._dialog.enter_handler(handler)
         try:
-            value = handler.function(self._ctx, *values, **named)
+            value = self._call_with_provided(handler, values, named)
         except BaseException:
             self._dialog.leave_handler()
             raise
@@ -328,6 +332,22 @@ class _Dispatch:
             return self._dialog.wrap(value)
         self._dialog.leave_handler()
         return value
+
+    def _call_with_provided(self, handler: Handler, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
+        """Call the handler with what its bot provides."""
+        if not handler.signature.provided:
+            return handler.function(self._ctx, *values, **named)
+        providers = handler.find_providers(self._bot.providers)
+        call = ProvidedCall(handler.function, providers, self._check_returned)
+        run = call.call_async if is_coroutine_function(handler.function) else call.call
+        return run(self._ctx, (list(values), dict(named)))
+
+    def _check_returned(self, answer: Any) -> None:
+        """Raise if the handler, which returned ``answer``, is suspended or took another path than before."""
+        if self._dialog.is_suspended:
+            self._warn_of_dropped(answer)
+            raise Suspended
+        self._dialog.check_path()
 
     def _parse_arguments(self, found: HandlerMatch) -> Arguments:
         handler, event = found.handler, self._ctx.event

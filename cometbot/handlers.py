@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cometbot.commands import Command, Signature, inspect_signature
+from cometbot.commands import Command, ProvidedParameter, Signature, inspect_signature
 from cometbot.errors import RegistrationError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, MatchContext, Matcher, any_message
+from cometbot.providers import Provider, Providers, find_provider
 
 Function = Callable[..., Any]
 HandlerKind = Literal["action", "command", "message", "event", "fallback"]
@@ -60,8 +61,8 @@ class Handler:
     """A registered function and the events that it handles.
 
     ``signature`` holds the parameters behind the context. ``classes`` are the event classes of an event handler.
-    ``middleware`` (outermost first) and ``error_handlers`` (one tuple for each router, innermost first) come from the
-    routers that the handler was included through; the bot's own are not among them.
+    ``middleware`` (outermost first), ``error_handlers`` (one tuple for each router, innermost first) and ``providers``
+    come from the routers that the handler was included through; the bot's own are not among them.
     """
 
     function: Function
@@ -77,6 +78,7 @@ class Handler:
     prefix: str = ""
     middleware: tuple[Middleware, ...] = ()
     error_handlers: tuple[tuple[ErrorHandler, ...], ...] = ()
+    providers: Providers = field(default_factory=dict)
 
     @property
     def reserved(self) -> tuple[str, ...]:
@@ -85,8 +87,23 @@ class Handler:
             return self.command.names
         return tuple(self.prefix + item for item in self.actions if isinstance(item, str))
 
+    def find_providers(self, of_bot: Providers) -> list[tuple[ProvidedParameter, Provider]]:
+        """Return the parameters that are provided, each with what makes it.
+
+        Raises :class:`RegistrationError` if nothing provides one of them.
+        """
+        is_async = is_coroutine_function(self.function)
+        return [
+            (item, find_provider(item, self.name, is_async=is_async, scopes=(self.providers, of_bot)))
+            for item in self.signature.provided
+        ]
+
     def included(
-        self, prefix: str, middleware: tuple[Middleware, ...], error_handlers: tuple[ErrorHandler, ...]
+        self,
+        prefix: str,
+        middleware: tuple[Middleware, ...],
+        error_handlers: tuple[ErrorHandler, ...],
+        providers: Providers,
     ) -> Handler:
         """Return this handler as part of the group that includes its router."""
         return replace(
@@ -96,6 +113,7 @@ class Handler:
             prefix=prefix + self.prefix,
             middleware=(*middleware, *self.middleware),
             error_handlers=(*self.error_handlers, error_handlers) if error_handlers else self.error_handlers,
+            providers={**providers, **self.providers},
         )
 
 

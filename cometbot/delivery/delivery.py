@@ -90,6 +90,8 @@ class Delivery:
         handles: bool = True,
     ) -> None:
         self.bots: Mapping[str, Bot] = {bot.name: bot for bot in bots}
+        for bot in self.bots.values():
+            bot.check()
         self.channels: Mapping[str, Channel] = {channel.name: channel for channel in channels}
         self.database = database_from_url(database_url) if isinstance(database_url, str) else database_url
         self.store = DeliveryStore(self.database)

@@ -17,6 +17,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
 from cometbot.messages import Capabilities
 from cometbot.models import Attachment, Conversation, Group, User
+from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.testing.fakes.base import Actor, Fake
 from cometbot.testing.fakes.memory import MemoryFake
@@ -56,6 +57,9 @@ class BotClient:
     joining; call it before any other action, or after :meth:`leave`. The bot is in every group and receives no event of
     its own joining.
 
+    ``provide`` replaces what the bot provides (:meth:`Bot.provide`): an object by its class, or a function or class
+    that makes the object.
+
     An exception of a handler is raised by the call. With ``raise_errors=False`` the bot sends its error message as in
     production, and :attr:`dead_letters` has the cause.
     """
@@ -70,8 +74,12 @@ class BotClient:
         capabilities: Capabilities | None = None,
         raise_errors: bool = True,
         now: float | None = None,
+        provide: Mapping[Any, Any] | None = None,
     ) -> None:
-        self._harness = BotHarness(bot, _fake_factory(channel, capabilities), now=now, raise_errors=raise_errors)
+        providers = {kind: Provider.from_value(kind, value) for kind, value in (provide or {}).items()}
+        self._harness = BotHarness(
+            bot, _fake_factory(channel, capabilities), now=now, raise_errors=raise_errors, providers=providers
+        )
         self._actor = Actor(_to_user(user), group)
         self._last_id = ""
 

@@ -12,6 +12,7 @@ from cometbot.bot import Bot
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError
 from cometbot.observer import Observer
+from cometbot.providers import Providers, replace_providers
 from cometbot.state import RESERVED_PREFIX, StateChange, check_state_key, to_json
 from cometbot.store.tables import conversations
 from cometbot.testing.fakes.base import Fake
@@ -24,7 +25,15 @@ class BotHarness:
     If ``raise_errors`` is set, both raise the exception of a handler, and :class:`DeliveryError` for a rejected reply.
     """
 
-    def __init__(self, bot: Bot, make_fake: Callable[[Bot], Fake], *, now: float | None, raise_errors: bool) -> None:
+    def __init__(
+        self,
+        bot: Bot,
+        make_fake: Callable[[Bot], Fake],
+        *,
+        now: float | None,
+        raise_errors: bool,
+        providers: Providers,
+    ) -> None:
         self.bot = bot
         self.fake = make_fake(bot)
         self.database = MemoryDatabase(now)
@@ -33,9 +42,11 @@ class BotHarness:
         self._engine = ImmediateEngine()
         self._failures = _FailureRecorder()
         self._raise_errors = raise_errors
-        self.delivery = Delivery(
-            [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._failures
-        )
+        self._providers = providers
+        with replace_providers(providers):
+            self.delivery = Delivery(
+                [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._failures
+            )
         self.fake.attach(self.delivery)
         self.delivery.start()
         bot.connect(self.delivery)
@@ -44,7 +55,8 @@ class BotHarness:
     def run_until_idle(self) -> None:
         """Do all work that is due now."""
         self.fake.wait_idle()
-        self._engine.run_until_idle()
+        with replace_providers(self._providers):
+            self._engine.run_until_idle()
         if self._raise_errors:
             self._failures.raise_first(self.delivery)
 

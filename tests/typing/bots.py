@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 from cometbot import (
     Bot,
@@ -66,6 +68,33 @@ def unknown(ctx: Context) -> str:
 @bot.error(ValueError)
 def explain(ctx: Context, error: ValueError) -> str:
     return str(error)
+
+
+class Session: ...
+
+
+@contextmanager
+def open_session() -> Iterator[Session]:
+    yield Session()
+
+
+async def open_session_later() -> Session:
+    return Session()
+
+
+async def yield_session() -> AsyncIterator[Session]:
+    yield Session()
+
+
+router.provide(Session, Session)
+Router().provide(Session, open_session)
+Router().provide(Session, open_session_later)
+Router().provide(Session, yield_session)
+
+
+@router.command
+def count(ctx: Context, session: Session, name: str) -> str:
+    return name
 
 
 bot.include(router, prefix="shop-")
