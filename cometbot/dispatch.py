@@ -169,7 +169,7 @@ class _Dispatch:
         if not isinstance(event, ActionEvent | MessageEvent):
             return None
         stored = self._ctx.state.get(DIALOGS_KEY)
-        return find_resume(self._ctx, stored, self._sink) if stored else None
+        return find_resume(self._ctx, stored, self._sink) if stored or isinstance(event, ActionEvent) else None
 
     def _load_dialog(self, resume: Resume) -> StoredDialog | None:
         """Return the dialog that waits for this answer, or None if it is over or has gone on to another step."""
@@ -282,7 +282,8 @@ class _Dispatch:
         """Return the handler of the quick reply that the text selects, or of the form that it fills in wrongly."""
         ctx = self._ctx
         action = resolve_quick_reply(event, ctx.text, offers)
-        if action is not None:
+        # The choices of a question are not for other users, and not for handlers of actions.
+        if action is not None and not action.name.startswith(ACTION_PREFIX):
             ctx.event = action
             if found := routes.find_action_handler(ctx):
                 return found

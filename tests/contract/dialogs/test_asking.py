@@ -572,6 +572,10 @@ def test_handler_that_raises_on_a_resume_is_retried_as_a_dead_letter(bot: Bot) -
     assert texts(client.said())[-1] == "hello Maria"
 
 
+def take_other_buttons(ctx: Context) -> str:
+    return f"not the button of a question: {ctx.value}"
+
+
 def test_group_answers_are_addressed_to_the_bot(bot: Bot) -> None:
     bot.command("order")(lambda ctx: ctx.ask("Which?"))
     maria = BotClient(bot, group="team")
@@ -584,6 +588,7 @@ def test_group_answers_are_addressed_to_the_bot(bot: Bot) -> None:
 
 def test_group_choice_is_an_answer_of_the_asked_user_only(bot: Bot) -> None:
     bot.command("order")(lambda ctx: ctx.ask("Which?", choices=["Tea", "Milk"]))
+    bot.action()(take_other_buttons)
     maria = BotClient(bot, group="team")
     tom = maria.as_user("tom", group="team")
     maria.send("/order")
@@ -612,6 +617,7 @@ def test_edits_and_deletions_change_nothing(bot: Bot) -> None:
 
 def test_old_button_is_ignored(bot: Bot) -> None:
     bot.command("order")(lambda ctx: ctx.ask("Which?", choices=["Tea", "Milk"]))
+    bot.action()(take_other_buttons)
     client = BotClient(bot)
     client.send("/order")
     client.press("Tea")
