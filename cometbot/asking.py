@@ -56,6 +56,9 @@ ELAPSED, TURN = "elapsed", "turn"
 _TURN_INTERVAL = 20.0
 """Seconds after which a question tries again that waits until the user has no other open."""
 
+_MAX_SHOWN_TEXT = 200
+"""The characters of a question that operators see."""
+
 _ENDS: dict[str, type[AskEnded]] = {
     TIMEOUT: AskTimeout,
     CANCELLED: AskCancelled,
@@ -192,6 +195,7 @@ class Asking:
             attempts=attempts,
             offers=offers_of(message),
             listen=options.listen,
+            question_text=" ".join(question.text.split())[:_MAX_SHOWN_TEXT],
         )
         self.question = message
         raise self.run.suspend(waiting)
@@ -202,6 +206,7 @@ class Asking:
         seconds = to_seconds(duration, "sleep")
         call = self.run.enter(SLEEP, key, hash_code(code), hash_text(repr(seconds)))
         if call.stored is not None:
+            self._finish_sleep(call.stored.result)
             return
         answer = self.run.take_answer(call)
         if answer is None:
@@ -210,6 +215,13 @@ class Asking:
                 Waiting(call.number, SLEEP, call.key, call.code, call.text, expires_at=at, wakes_with=ELAPSED)
             )
         self.run.record(call, dict(answer.raw))
+        self._finish_sleep(answer.raw)
+
+    def _finish_sleep(self, result: Mapping[str, Any]) -> None:
+        """Raise if the sleep ended before its time."""
+        if result.get("ended") == CANCELLED:
+            self._end = AskCancelled()
+            raise self._end
 
     def once(
         self,

@@ -61,6 +61,13 @@ class Question:
         return tuple(item for item in options if isinstance(item, Choice))
 
     @property
+    def text(self) -> str:
+        """The words of the question, without its choices or fields."""
+        if isinstance(self.message, Choices):
+            return self.message.text
+        return self.message.title if isinstance(self.message, Form) else self.message.to_text()
+
+    @property
     def identity(self) -> str:
         """A text that is the same for the same question."""
         return f"{type(self.message).__name__} {self.message.to_text()} {self.convert and self.convert.expects}"

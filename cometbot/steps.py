@@ -125,7 +125,7 @@ class Waiting:
     """What a suspended run waits for: the answer of ``user`` to a question, or only the time ``expires_at``.
 
     ``step`` to ``text`` are those of the step that it waits at. ``wakes_with`` is how the step ends at ``expires_at``.
-    The question was said under the ordinal ``question`` of the event ``asked_by``.
+    The question was said under the ordinal ``question`` of the event ``asked_by``; operators see ``question_text``.
     ``offers`` are the quick replies of the question (see :mod:`cometbot.quick_replies`). ``attempts`` is the number of
     answers so far that did not fit. In groups, ``listen`` counts every text of the user as an answer.
     """
@@ -144,6 +144,7 @@ class Waiting:
     wakes_with: str = "timeout"
     asked_by: str = ""
     question: int | None = None
+    question_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

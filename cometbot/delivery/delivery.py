@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, to_storable_key
 from cometbot.delivery.dead_letters import DeadLetters
+from cometbot.delivery.dialog_list import DialogList
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
 from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.sending import SendPolicy
@@ -96,6 +97,7 @@ class Delivery:
         self.database = database_from_url(database_url) if isinstance(database_url, str) else database_url
         self.store = DeliveryStore(self.database)
         self.dead_letters = DeadLetters(self.store)
+        self.dialogs = DialogList(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
         self._threads = threads
@@ -272,6 +274,14 @@ class Delivery:
         if conversation_key is not None:
             self.notify(conversation_key)
         return conversation_key is not None
+
+    def cancel_dialog(self, dialog_id: str) -> None:
+        """End an open dialog; see :meth:`cometbot.delivery.dialog_list.DialogList.cancel`."""
+        self.notify(self.dialogs.cancel(dialog_id))
+
+    def expire_dialog(self, dialog_id: str) -> None:
+        """Let the time of a dialog come now; see :meth:`cometbot.delivery.dialog_list.DialogList.expire`."""
+        self.notify(self.dialogs.expire(dialog_id))
 
     def replay(self, message_id: str) -> StoredMessage:
         """Handle the message with the id ``message_id`` again; see :func:`cometbot.delivery.stored_messages.replay`."""

@@ -34,7 +34,10 @@ _load_steps = (
 _load_dialog = sa.select(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
 _delete_steps = sa.delete(steps).where(steps.c.event == bound("ev"), steps.c.generation == bound("gen"))
 _delete_dialog = sa.delete(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
+_find_dialog = sa.select(dialogs).where(dialogs.c.event == bound("ev")).order_by(dialogs.c.generation.desc()).limit(1)
 _delete_timer = sa.delete(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
+_load_timer = sa.select(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
+_delete_fired_timer = _delete_timer.where(timers.c.step == bound("at_step"), timers.c.due_at == bound("due"))
 _unpin = (
     sa.update(mailbox)
     .where(mailbox.c.seq == bound("row"), mailbox.c.state == DONE, mailbox.c.ended_at.is_(None))
@@ -114,6 +117,11 @@ class Dialogs:
     def load(self, connection: Transaction, dialog: DialogId) -> DialogRow | None:
         """Return a dialog, open or failed, or None."""
         row = connection.execute(_load_dialog, {"ev": dialog.event, "gen": dialog.generation}).mappings().one_or_none()
+        return _to_row(row) if row is not None else None
+
+    def find(self, connection: Transaction, event: str) -> DialogRow | None:
+        """Return the dialog, open or failed, that the message with this id (``m12``) started, or None."""
+        row = connection.execute(_find_dialog, {"ev": event}).mappings().one_or_none()
         return _to_row(row) if row is not None else None
 
     def apply(
@@ -231,6 +239,7 @@ class Dialogs:
         due_at: float | None = None,
     ) -> None:
         """Put what cometbot itself reports to a dialog into the mailbox, once for a step, or for each time of it."""
+        self._leases.mark_pending_by_key(connection, conversation_key)
         body = {"dialog": str(dialog), "step": step, "result": dict(result)}
         kind = str(result.get("ended", "event"))
         at = f".{due_at:.3f}" if due_at is not None else ""
@@ -246,7 +255,6 @@ class Dialogs:
             received_at=self._database.clock(),
         )
         connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))
-        self._leases.mark_pending_by_key(connection, conversation_key)
 
     def refuse_question(
         self, connection: Transaction, conversation_key: str, event: str, ordinal: int, error: str
@@ -282,14 +290,30 @@ class Dialogs:
         if now < started_at + GRACE_PERIOD:
             is_due &= timers.c.due_at >= started_at
         due = sa.select(timers).where(is_due).order_by(timers.c.due_at).limit(limit)
-        fired = []
-        for row in connection.execute(due.with_for_update(skip_locked=True)).mappings().all():
-            dialog = DialogId(row["event"], row["generation"])
-            connection.execute(_delete_timer, {"ev": dialog.event, "gen": dialog.generation})
-            result = json.loads(row["result"])
-            self.add_event(connection, row["conversation_key"], dialog, row["step"], result, row["due_at"])
-            fired.append(row["conversation_key"])
-        return sorted(set(fired))
+        rows = connection.execute(due).mappings().all()
+        for row in sorted(rows, key=lambda row: str(row["conversation_key"])):
+            self._fire(connection, row)
+        return sorted({row["conversation_key"] for row in rows})
+
+    def fire_timer(self, connection: Transaction, dialog: DialogId) -> bool:
+        """Fire the timer of an open dialog before its time. Return False if it is not open or has none."""
+        key = {"ev": dialog.event, "gen": dialog.generation}
+        found, timer = self.load(connection, dialog), connection.execute(_load_timer, key).mappings().one_or_none()
+        if found is None or found.status != OPEN or timer is None:
+            return False
+        self._fire(connection, timer)
+        return True
+
+    def _fire(self, connection: Transaction, timer: sa.RowMapping) -> None:
+        """Put a timer into the mailbox and delete it, unless its dialog got another one meanwhile.
+
+        The conversation's row is locked first, as a runner does, which changes the timer after that.
+        """
+        dialog, due_at = DialogId(timer["event"], timer["generation"]), timer["due_at"]
+        result = json.loads(timer["result"])
+        self.add_event(connection, timer["conversation_key"], dialog, timer["step"], result, due_at)
+        fired = {"ev": dialog.event, "gen": dialog.generation, "at_step": timer["step"], "due": due_at}
+        connection.execute(_delete_fired_timer, fired)
 
     def next_timer(self, connection: Transaction) -> float | None:
         """Return when the next timer is due, or None."""
