@@ -22,6 +22,7 @@ _COMMAND_MODULES = {
     "send": "cometbot.cli.send",
     "doctor": "cometbot.cli.doctor",
     "deadletters": "cometbot.cli.deadletters",
+    "dialogs": "cometbot.cli.dialogs",
     "replay": "cometbot.cli.replay",
     "platform": "cometbot.cli.platform",
     "db": "cometbot.cli.db",

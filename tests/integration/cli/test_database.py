@@ -17,6 +17,7 @@ COMMANDS = [
     ["worker"],
     ["db", "upgrade"],
     ["deadletters", "list"],
+    ["dialogs", "list"],
     ["replay", "m1"],
     ["replay", "m1", "--send"],
     ["platform", "users", "list"],

@@ -77,7 +77,7 @@ def test_every_command_in_the_table_exists() -> None:
 
 
 def test_help_describes_every_command() -> None:
-    for words in ([], ["bots"], ["users"], ["deadletters"], ["db"]):
+    for words in ([], ["bots"], ["users"], ["deadletters"], ["dialogs"], ["db"]):
         result = CliRunner().invoke(main, [*words, "--help"])
         assert result.exit_code == 0
         listed = result.output.partition("Commands:")[2]

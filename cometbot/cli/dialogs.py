@@ -1,0 +1,161 @@
+"""``cometbot dialogs``: lists, shows and cancels the dialogs of handlers that ask."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cometbot.cli import CommandGroup, _output
+from cometbot.cli._database import open_delivery
+from cometbot.cli._output import sanitize
+from cometbot.cli._params import IntegerParam
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cometbot.delivery import Delivery
+    from cometbot.delivery.dialog_list import DialogInfo
+    from cometbot.steps import Step
+
+_MAX_RESULT_LENGTH = 200
+
+
+@click.group(cls=CommandGroup)
+def dialogs() -> None:
+    """List, show or cancel the dialogs of handlers that ask.
+
+    m12 is the message that started a dialog. Dialogs are in the database of COMETBOT_DATABASE_URL.
+    """
+
+
+@dialogs.command("list")
+@click.option("--bot", default="", metavar="NAME", help="Only of this bot.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+@click.option("--limit", default=100, show_default=True, type=IntegerParam(example=100), help="Maximum number of rows.")
+def list_dialogs(bot: str, as_json: bool, limit: int) -> None:
+    """Show the open and failed dialogs, and what each waits for."""
+    with _open_delivery() as delivery:
+        found = delivery.dialogs.list(bot, limit + 1)
+    shown = found[:limit]
+    if as_json:
+        _output.print_json([asdict(dialog) for dialog in shown])
+        return
+    if not shown:
+        click.echo(f"No dialogs{f' of the bot {bot}' if bot else ''}.")
+        return
+    _output.print_table(_make_table(shown))
+    if len(found) > limit:
+        click.echo(f"There are more. Show them with --limit {limit * 10}.")
+
+
+@dialogs.command()
+@click.argument("id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def show(id: str, as_json: bool) -> None:
+    """Show a dialog with its steps and their results."""
+    with _open_delivery() as delivery:
+        dialog, steps = delivery.dialogs.get(id), delivery.dialogs.list_steps(id)
+    if as_json:
+        _output.print_json({**asdict(dialog), "steps": [_to_json(step) for step in steps]})
+    else:
+        _print_dialog(dialog, steps)
+
+
+@dialogs.command()
+@click.argument("id", metavar="ID")
+def cancel(id: str) -> None:
+    """End a dialog as its user's /cancel does.
+
+    The handler runs once more and may reply. The running bot does the work, or the next one that starts.
+    """
+    with _open_delivery() as delivery:
+        delivery.cancel_dialog(id)
+    click.echo(f"Cancelled the dialog {id}.")
+
+
+def _open_delivery() -> AbstractContextManager[Delivery]:
+    """Open a :class:`Delivery` on the existing database of the settings, without starting any workers."""
+    from cometbot.settings import Settings
+
+    return open_delivery(Settings.from_environment())
+
+
+def _make_table(dialogs: Sequence[DialogInfo]) -> Table:
+    titles = ("ID", "Status", "Bot", "Conversation", "User", "Since", "Until")
+    table = _output.make_table(*titles, last_column="Waits for")
+    for dialog in dialogs:
+        row = (
+            dialog.id,
+            dialog.status,
+            dialog.bot,
+            dialog.conversation,
+            dialog.user,
+            _output.format_time(dialog.since),
+            _until(dialog),
+            f"{dialog.handler}: {_waits_for(dialog)}",
+        )
+        table.add_row(*map(_output.to_cell, row))
+    return table
+
+
+def _print_dialog(dialog: DialogInfo, steps: Sequence[Step]) -> None:
+    rows = [
+        ("dialog", f"{dialog.id}, {dialog.status}"),
+        ("bot", dialog.bot),
+        ("channel", dialog.channel),
+        ("conversation", dialog.conversation),
+        ("thread", dialog.thread),
+        ("user", dialog.user),
+        ("handler", dialog.handler),
+        ("call", _shorten(dialog.call)),
+        ("started", _output.format_time(dialog.opened_at)),
+        ("waits for", _waits_for(dialog)),
+        ("since", _output.format_time(dialog.since)),
+        ("until", _until(dialog)),
+        ("dead letter", dialog.dead_letter),
+    ]
+    for name, value in rows:
+        if value:
+            click.echo(f"{click.style(f'{name:<13}', bold=True)} {sanitize(value)}")
+    click.echo()
+    if not steps:
+        click.echo("No steps have a result yet.")
+        return
+    table = _output.make_table("Step", "Kind", "Key", "Stored", "By", last_column="Result")
+    for step in steps:
+        at = _output.format_time(step.at)
+        row = (str(step.number + 1), step.kind, step.key, at, step.trigger, _shorten(step.result))
+        table.add_row(*map(_output.to_cell, row))
+    _output.print_table(table)
+
+
+def _waits_for(dialog: DialogInfo) -> str:
+    text = f"{dialog.kind}: {dialog.question}" if dialog.question else dialog.kind
+    if not dialog.attempts:
+        return text
+    return f"{text} ({dialog.attempts} wrong answer{'s' * (dialog.attempts != 1)})"
+
+
+def _until(dialog: DialogInfo) -> str:
+    return _output.format_time(dialog.expires_at) if dialog.expires_at is not None else ""
+
+
+def _to_json(step: Step) -> dict[str, Any]:
+    return {
+        "step": step.number + 1,
+        "kind": step.kind,
+        "key": step.key,
+        "at": step.at,
+        "message": step.trigger,
+        "result": _shorten(step.result),
+    }
+
+
+def _shorten(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _MAX_RESULT_LENGTH else f"{text[:_MAX_RESULT_LENGTH]}…"
