@@ -102,6 +102,13 @@ class Asking:
         """Allow no more steps: the handler has ended."""
         self._thread = None
 
+    @property
+    def last_end(self) -> str:
+        """How the last question ended without an answer, or the last sleep before its time; empty if neither did."""
+        waits = [step for step in (*self.run.steps, *self.run.new_steps) if step.kind in (ASK, SLEEP)]
+        end = str(waits[-1].result.get("ended", "")) if waits else ""
+        return "" if end == ELAPSED else end
+
     def check_call(self, name: str) -> None:
         """Raise unless ``ctx`` may do something now: no more after a suspension, and nothing inside ``ctx.once``."""
         if self.run.is_suspended:

@@ -48,6 +48,7 @@ class DialogRun:
         self._ctx = ctx
         self._sink = sink
         self._replaying: ReplayingSink | None = None
+        self._answer_seconds: float | None = None
         self._handler: Handler | None = None
         self._thread = 0
         self._coroutine: Any = None
@@ -74,6 +75,8 @@ class DialogRun:
             stored_code=stored.code,
         )
         self.is_resumed = True
+        if "ended" not in answer.raw:
+            self._answer_seconds = max(0.0, trigger.received_at - stored.waiting_since)
         self._begin(run, stored)
         resume(self._ctx, restore_event(stored), self._replaying or self._sink)
         self._ctx.incoming = incoming
@@ -172,6 +175,7 @@ class DialogRun:
             describe_call(found, self._ctx.event),
             self._get_code(),
             replaced,
+            answer_seconds=self._answer_seconds,
         )
 
     def others(self) -> list[OpenDialog]:
@@ -188,20 +192,30 @@ class DialogRun:
         """Return True if the run was made by cometbot, not by the user, who has another question open."""
         return isinstance(self._ctx.incoming, DialogEvent) and bool(self.others())
 
-    def over(self, replaced: Sequence[DialogId] = ()) -> DialogChange | None:
-        """Return what a run that has ended changes; None if nothing is stored of its dialog."""
+    def over(self, replaced: Sequence[DialogId] = (), *, ended: str = "") -> DialogChange | None:
+        """Return what a run that has ended changes; None if nothing is stored of its dialog.
+
+        ``ended`` is how it ended, if its last question does not say so.
+        """
         if self.asking is None:
             return None if not replaced else DialogChange(DialogId(""), OVER, replaced=replaced)
         run = self.asking.run
         if not (self.is_resumed or run.steps or self.asking.has_saved or replaced):
             return None
-        return DialogChange(run.dialog, OVER, replaced=replaced)
+        how = (ended or self.asking.last_end or "done") if self.is_resumed else ""
+        return DialogChange(run.dialog, OVER, replaced=replaced, ended=how, answer_seconds=self._answer_seconds)
 
     def failed(self) -> DialogChange | None:
         """Return what a run that failed for good changes."""
         if self.asking is None or not self.is_resumed:
             return None
-        return DialogChange(self.asking.run.dialog, FAILED, tuple(self.asking.run.new_steps))
+        return DialogChange(
+            self.asking.run.dialog,
+            FAILED,
+            tuple(self.asking.run.new_steps),
+            ended="failed",
+            answer_seconds=self._answer_seconds,
+        )
 
     @property
     def made_calls(self) -> list[str]:

@@ -191,7 +191,7 @@ class _Dispatch:
         error = BotError(f"the handler {stored.handler}, which asked, does not exist any more")
         if failures < _MISSING_HANDLER_RETRIES:
             return Outcome(stored.handler, error=error, retry_in=_MISSING_HANDLER_INTERVAL)
-        return Outcome(stored.handler, error=error, dialog=DialogChange(stored.id, FAILED))
+        return Outcome(stored.handler, error=error, dialog=DialogChange(stored.id, FAILED, ended="failed"))
 
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
         middleware = self._bot.middlewares
@@ -393,8 +393,9 @@ class _Dispatch:
         """Return the outcome of a dialog that ends without an answer, or that does not fit today's code."""
         text: str | None = ""
         letter: BotError | None = None
+        ended = ""
         if isinstance(error, ChangedCode):
-            text = self._bot.restart_text
+            text, ended = self._bot.restart_text, "restarted"
             if calls := self._dialog.made_calls:
                 letter = BotError(
                     f"the code of {name} has changed, and its dialog was ended. It had called: {'; '.join(calls)}"
@@ -407,7 +408,9 @@ class _Dispatch:
         self._dialog.go_live()
         operations = self._to_operations(text)
         changes = self._collect_changes(operations)
-        return Outcome(name, operations=operations, changes=changes, error=letter, dialog=self._dialog.over())
+        return Outcome(
+            name, operations=operations, changes=changes, error=letter, dialog=self._dialog.over(ended=ended)
+        )
 
     def _call_error_handler(self, found: HandlerMatch | None, error: BaseException) -> Any:
         """Return the result of the nearest error handler, or None if there is none."""

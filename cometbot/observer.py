@@ -31,6 +31,16 @@ class Observer:
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
         """Record that a request to a platform ended: ``sent``, ``held``, ``unknown`` or ``dead``."""
 
+    def question_answered(self, bot: str, seconds: float) -> None:
+        """Record that an answer came ``seconds`` after its question, or after the question was repeated."""
+
+    def dialog_ended(self, bot: str, outcome: str) -> None:
+        """Record that a dialog ended.
+
+        ``outcome``: ``done``, ``cancelled``, ``timeout``, ``given_up``, ``replaced`` or ``refused`` (how its last
+        question ended, if that was not by an answer), ``failed`` or ``restarted`` (its handler's code has changed).
+        """
+
     def storage_full(self) -> None:
         """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 

@@ -160,6 +160,7 @@ class Segment:
 class StoredDialog:
     """A dialog as it is stored: the event that started it, how that was routed, and its steps.
 
+    It has waited since ``waiting_since``, in Unix seconds.
     ``call`` has the arguments of the handler: ``line`` of a command, ``groups`` of a matcher, ``action`` of a button.
     ``code`` is the hash of the handler's code when it was suspended.
     """
@@ -172,6 +173,7 @@ class StoredDialog:
     code: str
     waiting: Waiting
     steps: Sequence[Step]
+    waiting_since: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,7 +193,9 @@ class DialogChange:
     """What a run changes in its dialog, stored in the commit that ends the run.
 
     ``status`` is open (the run is suspended), over, or failed. ``steps`` are those that are not stored yet. Dialogs in
-    ``replaced`` end, because their user began another one.
+    ``replaced`` end, because their user began another one. ``ended`` is how the dialog has ended, empty unless this run
+    ended one that was open; ``answer_seconds`` is the time that its question waited for the answer of this run. Both
+    are for metrics; see :class:`cometbot.observer.Observer`.
     """
 
     id: DialogId
@@ -202,6 +206,8 @@ class DialogChange:
     call: Mapping[str, Any] = field(default_factory=dict)
     code: str = ""
     replaced: Sequence[DialogId] = ()
+    ended: str = ""
+    answer_seconds: float | None = None
 
 
 class ChangedCode(Exception):

@@ -31,7 +31,7 @@ from cometbot.events import Event
 from cometbot.messages import Operation, Text
 from cometbot.models import Conversation, User
 from cometbot.observer import Observer
-from cometbot.steps import DialogEvent, DialogId
+from cometbot.steps import DialogChange, DialogEvent, DialogId
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
@@ -213,6 +213,14 @@ class ConversationRunner:
             self._observer.handled(bot, time.monotonic() - handled.started_at, handled.outcome)
         if handled.outcome == "failed" and handled.error is not None:
             self._observer.failed(bot, handled.end.message.key, handled.error)
+        if handled.end.dialog is not None:
+            self._report_dialog(bot, handled.end.dialog)
+
+    def _report_dialog(self, bot: str, change: DialogChange) -> None:
+        if change.answer_seconds is not None:
+            self._observer.question_answered(bot, change.answer_seconds)
+        if change.ended:
+            self._observer.dialog_ended(bot, change.ended)
 
     def _handle(self, run: Run, message: MailboxMessage) -> HandledMessage:
         """Run the handler of a message, and return its end. Replies of ``ctx.reply`` are stored while it runs."""

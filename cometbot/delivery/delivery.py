@@ -57,13 +57,15 @@ log = logging.getLogger(__name__)
 class Backlog:
     """The backlog of one bot: its waiting messages, the age of the oldest in seconds, and its dead letters.
 
-    ``stuck`` counts the conversations that have had pending work for a minute without a worker.
+    ``stuck`` counts the conversations that have had pending work for a minute without a worker, ``open_dialogs`` the
+    handlers that wait for an answer or a time.
     """
 
     waiting: int
     oldest_seconds: float
     dead: int
     stuck: int = 0
+    open_dialogs: int = 0
 
 
 class Delivery:
@@ -395,11 +397,15 @@ class Delivery:
             dead_messages = self.store.mailbox.count_dead_letters(connection)
             dead_replies = self.store.outbox.count_dead_letters(connection)
             stuck = self.store.leases.count_stuck(connection, STUCK_TIMEOUT)
+            dialogs = self.store.dialogs.count_open(connection)
         return {
             bot: Backlog(
-                *waiting.get(bot, (0, 0.0)), dead_messages.get(bot, 0) + dead_replies.get(bot, 0), stuck.get(bot, 0)
+                *waiting.get(bot, (0, 0.0)),
+                dead_messages.get(bot, 0) + dead_replies.get(bot, 0),
+                stuck.get(bot, 0),
+                dialogs.get(bot, 0),
             )
-            for bot in {*self.bots, *waiting, *dead_messages, *dead_replies, *stuck}
+            for bot in {*self.bots, *waiting, *dead_messages, *dead_replies, *stuck, *dialogs}
         }
 
     def log_backlog(self) -> None:

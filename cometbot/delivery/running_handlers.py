@@ -181,7 +181,9 @@ class OutboxReplySink(ReplySink):
                 received_at=opening["received_at"],
             )
         )
-        return StoredDialog(dialog, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps)
+        return StoredDialog(
+            dialog, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps, row.updated_at
+        )
 
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:

@@ -329,6 +329,16 @@ class Dialogs:
             )
         return [_to_row(row) for row in connection.execute(query).mappings()]
 
+    def count_open(self, connection: Transaction) -> dict[str, int]:
+        """Return the number of open dialogs of each bot."""
+        query = (
+            sa.select(conversations.c.bot, sa.func.count())
+            .join(dialogs, dialogs.c.conversation_key == conversations.c.conversation_key)
+            .where(dialogs.c.status != FAILED)
+            .group_by(conversations.c.bot)
+        )
+        return dict(connection.execute(query).all())
+
     def reopen(self, connection: Transaction, seq: int) -> None:
         """Open the dialog again that failed at the message ``seq``, which is handled again."""
         found = connection.execute(

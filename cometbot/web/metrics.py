@@ -20,9 +20,13 @@ from cometbot.store.failures import KINDS
 
 RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
+DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refused", "failed", "restarted")
 SENT = ("sent", "held", "unknown", "dead")
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_ANSWER_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 259200.0, 604800.0)
+"""Seconds in which people answer: up to a week."""
+
 _log = logging.getLogger(__name__)
 
 ReadBacklog = Callable[[], Mapping[str, Backlog]]
@@ -44,6 +48,7 @@ class Metrics(Observer):
         self._received = self._counter("cometbot_events_received", "Events received", RECEIVED)
         self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
+        self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
         counter = functools.partial(Counter, registry=self._registry)
         self._recovered = counter(
             "cometbot_conversations_recovered", "Conversations taken over from processes that died", ("bot",)
@@ -59,6 +64,9 @@ class Metrics(Observer):
             self._store_failures.labels(kind)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
         self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a request was answered or given up")
+        self._answer_seconds = self._histogram(
+            "cometbot_answer_seconds", "Time from a question of a handler to its answer", _ANSWER_BUCKETS
+        )
 
     def received(self, bot: str, outcome: str) -> None:
         """Count a received event."""
@@ -75,6 +83,14 @@ class Metrics(Observer):
         label = self._labels.get(bot, "")
         self._sent(label, outcome).inc()
         self._send_seconds(label).observe(seconds)
+
+    def question_answered(self, bot: str, seconds: float) -> None:
+        """Observe the ``seconds`` for which a question waited."""
+        self._answer_seconds(self._labels.get(bot, "")).observe(seconds)
+
+    def dialog_ended(self, bot: str, outcome: str) -> None:
+        """Count a dialog that ended."""
+        self._dialogs_ended(self._labels.get(bot, ""), outcome).inc()
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""
@@ -121,9 +137,9 @@ class Metrics(Observer):
                 counter.labels(bot, outcome)
         return functools.cache(counter.labels)
 
-    def _histogram(self, name: str, text: str) -> Callable[[str], Histogram]:
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...] = _BUCKETS) -> Callable[[str], Histogram]:
         """Return a function that finds the series of a label, and remembers it."""
-        histogram = Histogram(name, text, ("bot",), registry=self._registry, buckets=_BUCKETS)
+        histogram = Histogram(name, text, ("bot",), registry=self._registry, buckets=buckets)
         return functools.cache(histogram.labels)
 
 
@@ -151,9 +167,13 @@ class _BacklogCollector(Collector):
             "Conversations whose work has waited for more than a minute without a worker",
             labels=["bot"],
         )
+        open_dialogs = GaugeMetricFamily(
+            "cometbot_open_dialogs", "Handlers that wait for an answer or a time", labels=["bot"]
+        )
         for bot, bot_backlog in backlog.items():
             waiting.add_metric([bot], bot_backlog.waiting)
             oldest.add_metric([bot], bot_backlog.oldest_seconds)
             dead.add_metric([bot], bot_backlog.dead)
             stuck.add_metric([bot], bot_backlog.stuck)
-        yield from (waiting, oldest, dead, stuck)
+            open_dialogs.add_metric([bot], bot_backlog.open_dialogs)
+        yield from (waiting, oldest, dead, stuck, open_dialogs)

@@ -165,6 +165,7 @@ def test_monitoring_page_has_every_metric() -> None:
     metrics.handled("shop", 1.0, "done")
     metrics.sent("shop", 1.0, "sent")
     metrics.recovered("shop")
+    metrics.question_answered("shop", 1.0)
     exported = metrics.to_text(lambda: {"shop": Backlog(0, 0.0, 0)}).decode()
     expected = {}
     for family in text_string_to_metric_families(exported):
@@ -176,4 +177,4 @@ def test_monitoring_page_has_every_metric() -> None:
         r"^\| `(cometbot_\w+)` \| (counter|gauge|histogram) \| (.*?) ?\| ", read_page("monitoring.md"), re.M
     )
     assert {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows} == expected
-    assert len(expected) >= 13
+    assert len(expected) >= 16

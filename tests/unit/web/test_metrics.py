@@ -10,7 +10,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
-from cometbot.web.metrics import HANDLED, RECEIVED, SENT, Metrics
+from cometbot.web.metrics import DIALOGS_ENDED, HANDLED, RECEIVED, SENT, Metrics
 
 Samples = dict[tuple[str, str, str], float]
 
@@ -63,6 +63,23 @@ def test_sent_is_counted_and_timed(outcome: str) -> None:
     assert numbers["cometbot_send_seconds_sum", "shop", ""] == 0.125
 
 
+@pytest.mark.parametrize("outcome", DIALOGS_ENDED)
+def test_ends_of_dialogs_are_counted(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    assert samples(metrics)["cometbot_dialogs_ended_total", "shop", outcome] == 0
+    metrics.dialog_ended("shop", outcome)
+    assert samples(metrics)["cometbot_dialogs_ended_total", "shop", outcome] == 1
+
+
+def test_answers_are_timed() -> None:
+    metrics = Metrics(["shop"])
+    metrics.question_answered("shop", 90_000.0)
+    text = metrics.to_text(nothing_waits)
+    assert read(text)["cometbot_answer_seconds_sum", "shop", ""] == 90_000
+    assert b'cometbot_answer_seconds_bucket{bot="shop",le="86400.0"} 0.0' in text
+    assert b'cometbot_answer_seconds_bucket{bot="shop",le="259200.0"} 1.0' in text
+
+
 def test_recovered_is_counted() -> None:
     metrics = Metrics(["shop"])
     metrics.recovered("shop")
@@ -104,14 +121,14 @@ def test_names_that_belong_to_no_bot_are_counted_under_none() -> None:
 
 
 def test_what_waits_is_asked_for_at_each_reading() -> None:
-    backlog = {"shop": Backlog(3, 1.5, 1, 2)}
+    backlog = {"shop": Backlog(3, 1.5, 1, 2, 7)}
     metrics = Metrics(["shop"])
     first = read(metrics.to_text(lambda: backlog))
     backlog["shop"] = Backlog(0, 0.0, 2)
     second = read(metrics.to_text(lambda: backlog))
-    names = ("cometbot_waiting", "cometbot_oldest_waiting_seconds", "cometbot_dead_letters")
-    assert [first[name, "shop", ""] for name in names] == [3, 1.5, 1]
-    assert [second[name, "shop", ""] for name in names] == [0, 0, 2]
+    names = ("waiting", "oldest_waiting_seconds", "dead_letters", "stuck_conversations", "open_dialogs")
+    assert [first[f"cometbot_{name}", "shop", ""] for name in names] == [3, 1.5, 1, 2, 7]
+    assert [second[f"cometbot_{name}", "shop", ""] for name in names] == [0, 0, 2, 0, 0]
 
 
 def test_a_backlog_that_cannot_be_read_hides_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
