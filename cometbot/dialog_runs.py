@@ -212,7 +212,7 @@ class DialogRun:
         return DialogChange(
             self.asking.run.dialog,
             FAILED,
-            tuple(self.asking.run.new_steps),
+            self.asking.run.kept_steps,
             ended="failed",
             answer_seconds=self._answer_seconds,
         )

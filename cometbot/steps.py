@@ -305,6 +305,14 @@ class StepRun:
         """Repeat nothing more: the handler has failed."""
         self.steps, self.answer = self.steps[: self.position], None
 
+    @property
+    def kept_steps(self) -> list[Step]:
+        """The new steps that a failed run keeps, without the error of ``ctx.once`` that ended it."""
+        kept = list(self.new_steps)
+        while kept and kept[-1].kind == ONCE and "error" in kept[-1].result:
+            kept.pop()
+        return kept
+
     def check_complete(self) -> None:
         """Raise unless the handler, which has ended, came past all stored steps."""
         if self.is_past:

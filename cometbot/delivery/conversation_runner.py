@@ -302,7 +302,8 @@ class ConversationRunner:
         except BaseException as error:
             extra = {"conversation": run.lease.conversation_key}
             log.error("cannot render a reply: %s", describe_error(error), exc_info=error, extra=extra)
-            return self._error_reply(run.lease, sink), Outcome(handler=outcome.handler, error=error)
+            failed = Outcome(handler=outcome.handler, error=error, dialog=sink.failed_dialog)
+            return self._error_reply(run.lease, sink), failed
 
     def _error_reply(self, lease: Lease, sink: OutboxReplySink) -> list[Draft]:
         """Return the bot's error text, rendered; nothing if it has none or its channel cannot render it."""
@@ -329,7 +330,9 @@ class ConversationRunner:
         run.sink.close()
         drafts = self._error_reply(lease, run.sink)
         replies = ReplyBatch(drafts, run.sink.pending_results)
-        end = MessageEnd(run.message, run.handler, DEAD, run.timeout_text, replies=replies)
+        end = MessageEnd(
+            run.message, run.handler, DEAD, run.timeout_text, replies=replies, dialog=run.sink.failed_dialog
+        )
         try:
             if not self._transactions.abandon_message(lease, end, durable=True):
                 return False  # the handler has just ended after all, and its runner continues

@@ -82,7 +82,7 @@ class DeadLetters:
         with self._store.database.write() as connection:
             is_discarded = table.discard(connection, number)
             if is_discarded and kind == "m":
-                self._store.dialogs.drop_failed(connection, number)
+                self._store.dialogs.discard(connection, number)
             return is_discarded
 
 

@@ -17,7 +17,7 @@ from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import StateChange
-from cometbot.steps import DialogId, Step, StoredDialog
+from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import Draft, SendAttempt, SendResult
@@ -60,6 +60,7 @@ class OutboxReplySink(ReplySink):
         self._stored_ordinals: set[int] = set()
         self._is_blocked = False
         self._is_closed = False
+        self._resumed: DialogId | None = None
         if message.is_rerun:
             self._load_stored_replies()
 
@@ -172,6 +173,7 @@ class OutboxReplySink(ReplySink):
         if found is None:
             return None
         row, steps, opening = found
+        self._resumed = dialog
         event = self._channel.parse(
             IncomingEvent(
                 self._lease.conversation,
@@ -184,6 +186,11 @@ class OutboxReplySink(ReplySink):
         return StoredDialog(
             dialog, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps, row.updated_at
         )
+
+    @property
+    def failed_dialog(self) -> DialogChange | None:
+        """The change for a message that is given up while it continues a dialog; None if it continues none."""
+        return DialogChange(self._resumed, FAILED, ended="failed") if self._resumed is not None else None
 
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:

@@ -187,6 +187,7 @@ class Transactions:
                 return False
             self._save_results(connection, lease, end.replies.results)
             self._store.outbox.add(connection, end.replies.drafts)
+            self._change_dialog(connection, lease, end)
             self._store.leases.release(connection, lease, has_more=True)
         return True
 
@@ -315,8 +316,8 @@ class Transactions:
             if end.changes:
                 channel = self._channels[lease.conversation.channel]
                 self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
-            if end.dialog is not None:
-                self._change_dialog(connection, lease, end, end.dialog)
+            if end.dialog is not None or end.state == DEAD:
+                self._change_dialog(connection, lease, end)
         if attempts or end.message.crash_count:
             # A message that crashed a process must have ended before the next such one may run.
             return SendReplies(attempts) if attempts else StartNext()
@@ -342,11 +343,14 @@ class Transactions:
             elif result.ends_throttle:
                 self._store.throttles.clear(connection, lease.conversation.key)
 
-    def _change_dialog(self, connection: Transaction, lease: Lease, end: MessageEnd, change: DialogChange) -> None:
+    def _change_dialog(self, connection: Transaction, lease: Lease, end: MessageEnd) -> None:
+        if end.dialog is None:
+            self._store.dialogs.fail(connection, lease.conversation_key, end.message.seq)
+            return
         self._store.dialogs.apply(
             connection,
             lease.conversation_key,
-            change,
+            end.dialog,
             trigger_seq=end.message.seq,
             opened_at=end.message.received_at,
             question_ordinal=end.question_ordinal,

@@ -16,7 +16,17 @@ from cometbot.steps import FAILED, OPEN, DialogChange, DialogId, Step, Waiting
 from cometbot.store.database import Database, Transaction
 from cometbot.store.leases import Leases
 from cometbot.store.state import StateTable
-from cometbot.store.tables import DONE, conversations, dialogs, mailbox, steps, timers
+from cometbot.store.tables import (
+    DONE,
+    KEPT_MESSAGE,
+    PENDING_MESSAGE,
+    conversations,
+    dialogs,
+    in_state,
+    mailbox,
+    steps,
+    timers,
+)
 
 FORMAT = 1
 """The version of what ``dialogs.waiting`` and ``dialogs.call`` contain."""
@@ -38,6 +48,17 @@ _find_dialog = sa.select(dialogs).where(dialogs.c.event == bound("ev")).order_by
 _delete_timer = sa.delete(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
 _load_timer = sa.select(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
 _delete_fired_timer = _delete_timer.where(timers.c.step == bound("at_step"), timers.c.due_at == bound("due"))
+_delete_all_steps = sa.delete(steps).where(steps.c.event == bound("ev"))
+_delete_steps_here = [
+    sa.delete(steps).where(
+        steps.c.event.in_(
+            sa.select(sa.literal("m").concat(sa.cast(mailbox.c.seq, sa.Text))).where(
+                mailbox.c.conversation_key == bound("key"), in_state(mailbox, state)
+            )
+        )
+    )
+    for state in (PENDING_MESSAGE, KEPT_MESSAGE)
+]
 _unpin = (
     sa.update(mailbox)
     .where(mailbox.c.seq == bound("row"), mailbox.c.state == DONE, mailbox.c.ended_at.is_(None))
@@ -271,12 +292,14 @@ class Dialogs:
         Return why the message cannot be handled again, empty if it can: it answered a question of another dialog.
         """
         answered = sa.select(steps.c.event).where(steps.c.trigger == f"m{seq}", steps.c.event != f"m{seq}").limit(1)
-        if (event := connection.execute(answered).scalar()) is not None:
+        failed = sa.select(dialogs.c.event).where(dialogs.c.failed_seq == seq, dialogs.c.status == FAILED).limit(1)
+        if (event := connection.execute(answered).scalar() or connection.execute(failed).scalar()) is not None:
             return f"it answered a question of the dialog of {event}, which is not over"
         dialog = DialogId(f"m{seq}", generation)
         if (found := self.load(connection, dialog)) is not None:
             self._delete(connection, dialog)
             self._save_open(connection, found.conversation_key)
+        connection.execute(_delete_all_steps, {"ev": dialog.event})
         return ""
 
     def fire_timers(self, connection: Transaction, started_at: float = 0.0, limit: int = SWEEP_BATCH) -> list[str]:
@@ -350,18 +373,43 @@ class Dialogs:
         if found is not None:
             self._save_open(connection, found)
 
-    def drop_failed(self, connection: Transaction, seq: int) -> None:
-        """Delete the dialog that failed at the message ``seq``, which is discarded."""
+    def fail(self, connection: Transaction, conversation_key: str, trigger_seq: int) -> None:
+        """Let the dialog fail of which the message ``trigger_seq``, which is given up, has stored steps."""
+        trigger = f"m{trigger_seq}"
+        has_steps = sa.exists().where(
+            steps.c.event == dialogs.c.event,
+            steps.c.generation == dialogs.c.generation,
+            steps.c.trigger == trigger,
+        )
+        found = connection.execute(_open_here.where(dialogs.c.event != trigger, has_steps), {"key": conversation_key})
+        for row in found.mappings().all():
+            change = DialogChange(DialogId(row["event"], row["generation"]), FAILED)
+            self.apply(
+                connection, conversation_key, change, trigger_seq=trigger_seq, opened_at=0.0, question_ordinal=None
+            )
+
+    def discard(self, connection: Transaction, seq: int) -> None:
+        """Delete the steps of the message ``seq``, which is discarded, and the dialog that failed at it."""
+        connection.execute(_delete_all_steps, {"ev": f"m{seq}"})
         rows = connection.execute(sa.select(dialogs).where(dialogs.c.failed_seq == seq, dialogs.c.status == FAILED))
         for row in rows.mappings().all():
             self._delete(connection, DialogId(row["event"], row["generation"]))
 
     def erase(self, connection: Transaction, conversation_key: str) -> None:
-        """Delete all dialogs of a conversation, with their steps and timers."""
+        """Delete all dialogs of a conversation with their timers, and all steps of its messages."""
         rows = connection.execute(sa.select(dialogs).where(dialogs.c.conversation_key == conversation_key))
         for row in rows.mappings().all():
             self._delete(connection, DialogId(row["event"], row["generation"]))
+        for delete in _delete_steps_here:
+            connection.execute(delete, {"key": conversation_key})
         self._save_open(connection, conversation_key)
+
+    def erase_opening(self, connection: Transaction, seq: int) -> None:
+        """Delete the dialogs that the message ``seq`` started, and its steps."""
+        connection.execute(_delete_all_steps, {"ev": f"m{seq}"})
+        for row in connection.execute(sa.select(dialogs).where(dialogs.c.event == f"m{seq}")).mappings().all():
+            self._delete(connection, DialogId(row["event"], row["generation"]))
+            self._save_open(connection, row["conversation_key"])
 
     def _save_open(self, connection: Transaction, conversation_key: str) -> None:
         """Write the open dialogs of a conversation into its state, where each message's run finds them."""

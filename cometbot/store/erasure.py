@@ -83,6 +83,7 @@ _clear_message = (
         error=None,
         **_EMPTY_BODY,
     )
+    .returning(mailbox.c.seq)
 )
 _select_unfinished_replies = sa.select(outbox.c.id, outbox.c.payload).where(_reply_key, _unfinished_replies)
 _select_dead_replies = sa.select(outbox.c.id, outbox.c.payload).where(
@@ -176,10 +177,15 @@ class Erasure:
     def clear_messages(
         self, transaction: Transaction, channel: str, account: str, bot: str, keys: Iterable[str]
     ) -> None:
-        """Clear single messages of a bot's mailbox, by their event keys; a message that waits is discarded."""
+        """Clear single messages of a bot's mailbox, by their event keys; a message that waits is discarded.
+
+        A dialog that such a message started ends without a word.
+        """
         values = {"ch": channel, "acc": account, "of": bot, "now": self._database.clock()}
         for key in keys:
-            transaction.execute(_clear_message, {**values, "named": key})
+            seq = transaction.execute(_clear_message, {**values, "named": key}).scalar()
+            if seq is not None:
+                self._dialogs.erase_opening(transaction, seq)
 
     def find_conversation_keys(self, transaction: Transaction, channel: str, account: str, target: str) -> list[str]:
         """Return the keys of all bots' conversations with ``target``."""

@@ -46,6 +46,7 @@ _START_NEXT_MESSAGE = f"""
         AND {PENDING_MESSAGE} AND attempts = failures AND (due_at IS NULL OR due_at <= CAST(:now AS float8))
         AND NOT EXISTS ({_OTHER_REPLY})
     RETURNING seq, event_key, sender, body, received_at, attempts - 1, failures, generation, due_at,
+        coalesce(error, '') <> '',
         (SELECT coalesce(json_object_agg(name, value), '{{}}') FROM state WHERE scope = 'conversation' AND owner = :key)
 """
 _claim = sa.text(f"""

@@ -45,6 +45,7 @@ _columns = (
     mailbox.c.failures,
     mailbox.c.generation,
     mailbox.c.due_at,
+    sa.func.coalesce(mailbox.c.error, "") != "",  # SQLite 3.40 returns 1 for IS NOT NULL in a RETURNING clause
 )
 _get_oldest = (
     sa.select(*_columns)
@@ -101,7 +102,8 @@ class MailboxMessage:
     """One row of the mailbox, as a conversation runner sees it.
 
     ``attempts`` counts the starts before this one, ``failures`` those of them that ended with a retry. The difference
-    is the number of starts that ended their process.
+    is the number of starts that ended their process. ``has_failed`` is true if its last run raised, also for a dead
+    letter that is handled again, whose starts are counted anew.
 
     ``conversation_state`` is the state of its conversation, if that was read when the message was started.
     """
@@ -115,6 +117,7 @@ class MailboxMessage:
     failures: int
     generation: int
     due_at: float | None
+    has_failed: bool = False
     conversation_state: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -130,7 +133,7 @@ class MailboxMessage:
     @property
     def is_rerun(self) -> bool:
         """True if a handler may have run for this message before."""
-        return self.attempts > 0 or self.generation > 0
+        return self.attempts > 0 or self.generation > 0 or self.has_failed
 
 
 class Mailbox:
