@@ -36,6 +36,7 @@ from cometbot.steps import (
     ONCE,
     SLEEP,
     STREAM,
+    TURN,
     AskOptions,
     Call,
     DialogId,
@@ -50,8 +51,8 @@ from cometbot.steps import (
 TIMEOUT, CANCELLED, GIVEN_UP, REPLACED, REFUSED = "timeout", "cancelled", "given_up", "replaced", "refused"
 """The ways in which a question ends without an answer, as they stand in its result under ``ended``."""
 
-ELAPSED, TURN = "elapsed", "turn"
-"""What a time brings: a sleep is over, or a question may try again to be asked."""
+ELAPSED = "elapsed"
+"""What the time of a sleep brings. A question that waits to be asked gets :data:`~cometbot.steps.TURN`."""
 
 _TURN_INTERVAL = 20.0
 """Seconds after which a question tries again that waits until the user has no other open."""
@@ -135,7 +136,7 @@ class Asking:
         if call.stored is not None:
             return self._finish_ask(question, call.stored.result, options)
         answer = self.run.take_answer(call)
-        if answer is None or answer.raw.get("ended") == TURN:
+        if answer is None:
             self._suspend(call, question, question.message, options, attempts=0)
         elif "ended" in answer.raw:
             self.run.record(call, dict(answer.raw))

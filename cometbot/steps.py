@@ -29,6 +29,9 @@ MAX_DIALOG_BYTES = 256 * 1024
 
 ASK, BEGUN, ONCE, SLEEP, STREAM = "ask", "begun", "once", "sleep", "stream"
 
+TURN = "turn"
+"""An answer with this under ``ended`` is none: the handler runs again, and its step goes on waiting."""
+
 
 NO_DEFAULT: Any = object()
 DEFAULT_GIVE_UP_TEXT = "Let us leave it there. You can start again at any time."
@@ -279,7 +282,9 @@ class StepRun:
 
     def take_answer(self, call: Call) -> Answer | None:
         """Return what has come for this step, or None."""
-        return self.answer if self.answer is not None and self.answer.step == call.number else None
+        if self.answer is None or self.answer.step != call.number or self.answer.raw.get("ended") == TURN:
+            return None
+        return self.answer
 
     def record(self, call: Call, result: Any) -> Step:
         """Add the result of a step. It is stored with the next commit."""

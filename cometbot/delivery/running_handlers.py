@@ -23,10 +23,30 @@ from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import Draft, SendAttempt, SendResult
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
+
     from cometbot.bot import Bot
+    from cometbot.store.dialogs import DialogRow
 
 FIRST_FAILURE_ORDINAL = 1_000_000
 """The first ordinal of replies that are sent because a handler failed."""
+
+
+def make_stored_dialog(
+    channel: Channel, conversation: Conversation, row: DialogRow, steps: Sequence[Step], opening: sa.RowMapping
+) -> StoredDialog:
+    """Return a dialog of this conversation, from its rows and that of the message that started it."""
+    incoming = IncomingEvent(
+        conversation,
+        opening["event_key"],
+        bytes(opening["body"]),
+        opening["sender"],
+        received_at=opening["received_at"],
+    )
+    event = channel.parse(incoming)
+    return StoredDialog(
+        row.id, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps, row.updated_at
+    )
 
 
 class OutboxReplySink(ReplySink):
@@ -172,20 +192,8 @@ class OutboxReplySink(ReplySink):
         found = self._transactions.load_dialog(dialog)
         if found is None:
             return None
-        row, steps, opening = found
         self._resumed = dialog
-        event = self._channel.parse(
-            IncomingEvent(
-                self._lease.conversation,
-                opening["event_key"],
-                bytes(opening["body"]),
-                opening["sender"],
-                received_at=opening["received_at"],
-            )
-        )
-        return StoredDialog(
-            dialog, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps, row.updated_at
-        )
+        return make_stored_dialog(self._channel, self._lease.conversation, *found)
 
     @property
     def failed_dialog(self) -> DialogChange | None:
