@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cometbot.testing.client import BotClient
+    from cometbot.testing.client import BotClient, WaitingStep
     from cometbot.testing.fake_channel import EVERYTHING, TEXT_ONLY, FakeChannel
     from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported, UserMessage
     from cometbot.testing.fakes.memory import MemoryFake
@@ -34,6 +34,7 @@ _MODULES = {
     "SentMessage": "replies",
     "Unsupported": "fakes.base",
     "UserMessage": "fakes.base",
+    "WaitingStep": "client",
 }
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "SentMessage",
     "Unsupported",
     "UserMessage",
+    "WaitingStep",
 ]
 
 

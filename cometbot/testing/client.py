@@ -6,6 +6,7 @@ import copy
 import importlib
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,12 +14,14 @@ from typing import Any, Literal
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import DeadLetter
+from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
 from cometbot.messages import Capabilities
 from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
+from cometbot.store.dialogs import DialogRow
 from cometbot.testing.fakes.base import Actor, Fake
 from cometbot.testing.fakes.memory import MemoryFake
 from cometbot.testing.forms import fill_form, find_quick_reply
@@ -34,6 +37,16 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "simplex": ("cometbot.testing.fakes.simplex", "SimplexFake", "simplex"),
 }
 """Module, class and extra of each channel's fake, imported when a test uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingStep:
+    """What a handler waits for: ``kind`` is ``ask`` or ``sleep``, ``text`` and ``choices`` are those of a question."""
+
+    handler: str
+    kind: str
+    text: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class BotClient:
@@ -60,6 +73,9 @@ class BotClient:
     ``provide`` replaces what the bot provides (:meth:`Bot.provide`): an object by its class, or a function or class
     that makes the object.
 
+    A handler that waits (``ctx.ask``, ``ctx.sleep``) is run a second time with the same answers, without effect. If it
+    takes another path, the call raises :class:`BotError`, which names the step; not with ``check_paths=False``.
+
     An exception of a handler is raised by the call. With ``raise_errors=False`` the bot sends its error message as in
     production, and :attr:`dead_letters` has the cause.
     """
@@ -75,10 +91,16 @@ class BotClient:
         raise_errors: bool = True,
         now: float | None = None,
         provide: Mapping[Any, Any] | None = None,
+        check_paths: bool = True,
     ) -> None:
         providers = {kind: Provider.from_value(kind, value) for kind, value in (provide or {}).items()}
         self._harness = BotHarness(
-            bot, _fake_factory(channel, capabilities), now=now, raise_errors=raise_errors, providers=providers
+            bot,
+            _fake_factory(channel, capabilities),
+            now=now,
+            raise_errors=raise_errors,
+            providers=providers,
+            check_paths=check_paths,
         )
         self._actor = Actor(_to_user(user), group)
         self._last_id = ""
@@ -256,9 +278,30 @@ class BotClient:
             event = event(**{"key": f"test:{next(self._harness.numbers)}", **common, "group": group, **fields})
         return self._act(partial(self.fake.deliver, event))
 
-    def advance(self, seconds: float) -> Replies:
-        """Advance the clock and return the bot's messages meanwhile, such as those of retried handlers."""
+    def advance(self, duration: Duration) -> Replies:
+        """Advance the clock and return the bot's messages meanwhile: timeouts, sleeps that end, retried handlers.
+
+        ``duration`` is a number of seconds, a text such as ``"2h"``, or a ``timedelta``.
+        """
+        seconds = duration if isinstance(duration, int | float) else to_seconds(duration, "advance")
         return self._act(lambda: None, seconds)
+
+    @property
+    def waiting(self) -> WaitingStep | None:
+        """What a handler waits for in this user's conversation, the newest question first, or None."""
+        user, group = self.user, self._actor.group
+        uids = {self.fake.uid(user, group), self.fake.stable_id(user, group)}
+        return next(map(_to_waiting_step, self._harness.list_waiting(self.conversation, uids)), None)
+
+    def restart(self, bot: Bot | None = None) -> None:
+        """Go on as the next process does, with the same database and platform; open dialogs go on.
+
+        ``bot`` is the bot with new code, of the same name; without it, the code stays.
+        """
+        bot = bot or self.bot
+        if bot.name != self.bot.name:
+            raise BotError(f"restart: expected a bot named {self.bot.name!r}, got {bot.name!r}")
+        self._harness.restart(bot)
 
     def said(self, *, user: str = "", group: str = "") -> Replies:
         """Return all messages of the bot in this conversation, with ``user``, or in ``group``, without deleted ones."""
@@ -312,6 +355,12 @@ class BotClient:
         content = file if isinstance(file, bytes) else _read(Path(file))
         url = self.fake.upload(name, content, mimetypes.guess_type(name)[0] or "")
         return _describe(url, name, len(content))
+
+
+def _to_waiting_step(row: DialogRow) -> WaitingStep:
+    waiting = row.waiting
+    labels = tuple(label for offer in waiting.offers for label, _, _ in offer.get("offers", ()))
+    return WaitingStep(row.handler, waiting.kind, waiting.question_text, labels)
 
 
 def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabilities | None) -> Callable[[Bot], Fake]:

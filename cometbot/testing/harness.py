@@ -5,18 +5,22 @@ from __future__ import annotations
 import itertools
 import json
 import weakref
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping
 from typing import Any
 
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError
+from cometbot.models import Conversation
 from cometbot.observer import Observer
 from cometbot.providers import Providers, replace_providers
 from cometbot.state import RESERVED_PREFIX, StateChange, check_state_key, to_json
+from cometbot.steps import OPEN
+from cometbot.store.dialogs import DialogRow
 from cometbot.store.tables import conversations
 from cometbot.testing.fakes.base import Fake
 from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
+from cometbot.testing.path_checks import PathChecks
 
 
 class BotHarness:
@@ -33,6 +37,7 @@ class BotHarness:
         now: float | None,
         raise_errors: bool,
         providers: Providers,
+        check_paths: bool,
     ) -> None:
         self.bot = bot
         self.fake = make_fake(bot)
@@ -47,6 +52,7 @@ class BotHarness:
             self.delivery = Delivery(
                 [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._failures
             )
+        self._path_checks = PathChecks(self.delivery, self._engine.reraise) if check_paths else None
         self.fake.attach(self.delivery)
         self.delivery.start()
         bot.connect(self.delivery)
@@ -57,8 +63,35 @@ class BotHarness:
         self.fake.wait_idle()
         with replace_providers(self._providers):
             self._engine.run_until_idle()
-        if self._raise_errors:
-            self._failures.raise_first(self.delivery)
+            if self._raise_errors:
+                self._failures.raise_first(self.delivery)
+            if self._path_checks is not None:
+                self._path_checks.check_new()
+
+    def restart(self, bot: Bot) -> None:
+        """Go on with ``bot`` over the same database and fake, as the next process would."""
+        self.delivery.stop(0)
+        with replace_providers(self._providers):
+            bot.check()
+        self.bot = bot
+        self.delivery.bots = {bot.name: bot}
+        self.delivery.start()
+        bot.connect(self.delivery)
+        self.fake.restart(bot, self.delivery)
+        self._run_due()
+
+    def list_waiting(self, conversation: Conversation, uids: Collection[str]) -> list[DialogRow]:
+        """Return the open dialogs of a user in a conversation, those that asked last first."""
+        found = []
+        with self.database.read() as connection:
+            for row in self.delivery.store.dialogs.list(connection):
+                if row.status != OPEN or row.conversation_key != conversation.key_text:
+                    continue
+                opening = self.delivery.store.mailbox.get(connection, int(row.id.event[1:]))
+                user = row.waiting.user or (opening["sender"] if opening is not None else "")
+                if user in uids:
+                    found.append(row)
+        return sorted(found, key=lambda row: row.asked_seq, reverse=True)
 
     def advance(self, seconds: float) -> None:
         """Advance the clock, and do all work at its due time, such as retries and delayed replies."""

@@ -82,6 +82,10 @@ class Fake(ABC):
     def attach(self, delivery: Delivery) -> None:
         """Deliver users' actions to ``delivery`` from now on."""
 
+    def restart(self, bot: Bot, delivery: Delivery) -> None:
+        """Let ``bot``, which has the same name, answer from now on, as after a restart with new code."""
+        self.bot = bot
+
     def say(
         self,
         actor: Actor,

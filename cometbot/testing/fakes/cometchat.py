@@ -78,6 +78,15 @@ class CometChatFake(Fake):
         triggers = [trigger for trigger in TRIGGERS if trigger not in covered_by_callbacks]
         self.simulator.add_webhook(f"{url}/webhook", triggers, *_CREDENTIALS)
 
+    def restart(self, bot: Bot, delivery: Delivery) -> None:
+        super().restart(bot, delivery)
+        app = make_channel_app(self._channel, delivery)
+        if self._server is not None:
+            port = self._server.port
+            self._server.stop()
+            self._server = LoopbackServer(app, port)
+        self._callbacks = Client(app)
+
     def send(self, actor: Actor, message: UserMessage) -> str:
         stored = self._actor(actor).say(
             f"<@uid:{self._uid}> {message.text}" if message.mention else message.text,
