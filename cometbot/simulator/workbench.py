@@ -42,6 +42,17 @@ class Workbench:
         """
         return ()
 
+    def dialogs(self) -> Sequence[Mapping[str, Any]]:
+        """Return the dialogs that wait for an answer or a time, those that changed last first.
+
+        The fields are those of :class:`cometbot.delivery.dialog_list.DialogInfo`.
+        """
+        return ()
+
+    def expire(self, name: str) -> bool:
+        """Let the time come that the dialog ``name`` waits for. Return False if it waits for none (any more)."""
+        return False
+
     def retry(self, name: str) -> bool:
         """Retry the dead letter ``name``. Return False if there is none."""
         return False

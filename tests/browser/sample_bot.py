@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cometbot import Bot, Button, Card, Choices, Context, Field, Form, Location, Media
+from cometbot import AskTimeout, Bot, Button, Card, Choices, Context, Field, Form, Location, Media
 
 bot = Bot("helpdesk", description="Answers questions about orders.")
 
@@ -95,6 +95,14 @@ def stream(ctx: Context) -> None:
 @bot.message("fail")
 def fail(ctx: Context) -> str:
     raise ValueError("the warehouse does not answer")
+
+
+@bot.message("tea")
+def tea(ctx: Context) -> str:
+    try:
+        return f"{ctx.ask('Which tea?', timeout='2h')} tea, then."
+    except AskTimeout:
+        return "No tea, then."
 
 
 @bot.fallback

@@ -165,6 +165,28 @@ def test_dead_letter_is_retried_after_a_code_change(visitor: Visitor) -> None:
     expect(letter).to_have_count(0)
 
 
+def test_dialog_shows_whom_it_waits_for_and_expires(visitor: Visitor) -> None:
+    visitor.send_text("tea")
+    visitor.expect_text("Which tea?")
+    visitor.open_tab("Dialogs")
+    dialog = visitor.page.locator(".letter", has_text=f"{visitor.uid}_user_")
+    expect(dialog.locator(".question")).to_have_text("Which tea?")
+    expect(dialog.locator("dl")).to_contain_text(re.compile(r"Handler.*tea.*Until\s*\d\d:\d\d, "))
+    dialog.get_by_role("button", name=re.compile("^Expire m")).click()
+    visitor.expect_text("No tea, then.")
+    expect(dialog).to_have_count(0)
+
+
+def test_answered_dialog_leaves_the_list(visitor: Visitor) -> None:
+    visitor.open_tab("Dialogs")
+    visitor.send_text("tea")
+    dialog = visitor.page.locator(".letter", has_text=f"{visitor.uid}_user_")
+    expect(dialog).to_have_count(1)
+    visitor.send_text("Green")
+    visitor.expect_text("Green tea, then.")
+    expect(dialog).to_have_count(0)
+
+
 def test_broken_code_is_explained_and_the_old_bot_runs_on(visitor: Visitor) -> None:
     visitor.dev.save_code(visitor.dev.code + "\ndef broken(:\n")
     notice = visitor.page.locator(".notice.bad")

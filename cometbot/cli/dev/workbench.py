@@ -16,8 +16,9 @@ from cometbot.author_error import display_path
 from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
 from cometbot.delivery.stored_messages import list_recent_events
-from cometbot.errors import StoreBusy
+from cometbot.errors import DeliveryError, StoreBusy
 from cometbot.simulator.workbench import Workbench
+from cometbot.steps import OPEN
 
 T = TypeVar("T")
 
@@ -100,6 +101,17 @@ class DevWorkbench(Workbench):
 
     def dead_letters(self) -> Sequence[Mapping[str, Any]]:
         return [asdict(letter) for letter in self._read(lambda: self._delivery.dead_letters.list())]
+
+    def dialogs(self) -> Sequence[Mapping[str, Any]]:
+        found = self._read(lambda: self._delivery.dialogs.list())
+        return [asdict(dialog) for dialog in found if dialog.status == OPEN]
+
+    def expire(self, name: str) -> bool:
+        try:
+            self._delivery.expire_dialog(name)
+        except DeliveryError:
+            return False
+        return True
 
     def retry(self, name: str) -> bool:
         return self._delivery.retry(name)

@@ -42,6 +42,7 @@ class EventStream:
             "status": bench.status,
             "output": bench.output,
             "dead": bench.dead_letters,
+            "dialogs": bench.dialogs,
         }
 
     @property

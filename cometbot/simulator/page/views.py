@@ -43,6 +43,7 @@ def page_blueprint(simulator: SimulatedApp, stopping: threading.Event) -> Bluepr
     blueprint.add_url_rule("/simulator/users/<uid>/earlier", "earlier", page.earlier)
     blueprint.add_url_rule("/simulator/users/<uid>/press", "press", page.press, methods=["POST"])
     blueprint.add_url_rule("/simulator/dead/<name>/<act>", "dead", page.settle_dead_letter, methods=["POST"])
+    blueprint.add_url_rule("/simulator/dialogs/<name>/expire", "expire", page.expire_dialog, methods=["POST"])
     return blueprint
 
 
@@ -110,5 +111,13 @@ class _PageViews:
         if act not in acts or not acts[act](name):
             raise Refusal(
                 "ERR_MESSAGE_ID_NOT_FOUND", f"There is no dead letter {name}. It may have been retried or discarded."
+            )
+        return data_response({"success": True})
+
+    def expire_dialog(self, name: str) -> Response:
+        """Let the time come that a dialog waits for, and return a confirmation."""
+        if not self._simulator.workbench.expire(name):
+            raise Refusal(
+                "ERR_MESSAGE_ID_NOT_FOUND", f"There is no dialog {name} that waits for a time. It may have gone on."
             )
         return data_response({"success": True})

@@ -11,6 +11,7 @@ export const addGroup = (group) => call("POST", "/groups", group);
 export const misbehave = (rule) => call("POST", "/misbehave", rule);
 export const behave = (kind) => call("DELETE", `/misbehave?kind=${encodeURIComponent(kind)}`);
 export const settleDead = (id, act) => call("POST", `/dead/${encodeURIComponent(id)}/${act}`, {});
+export const expireDialog = (id) => call("POST", `/dialogs/${encodeURIComponent(id)}/expire`, {});
 
 /** The URL of a file, now in the simulator's store. */
 export async function upload(file) {

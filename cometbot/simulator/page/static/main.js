@@ -10,6 +10,7 @@ import { MessageActions } from "./message_actions.js";
 import { Thread } from "./thread.js";
 import { Tabs } from "./tabs.js";
 import { TrafficLog } from "./traffic_log.js";
+import { Dialogs } from "./dialogs.js";
 import { DeadLetters } from "./dead_letters.js";
 import { Failures } from "./failures.js";
 import { Output } from "./output.js";
@@ -31,6 +32,7 @@ const traffic = new TrafficLog(store);
 const panels = {
   thread,
   traffic,
+  dialogs: new Dialogs(store),
   dead: new DeadLetters(store),
   failures: new Failures(store),
   output: new Output(store),

@@ -4,7 +4,7 @@ import { Store } from "./store.js";
 
 const MAX_ENTRIES = 600;
 
-/** Topics: directory, messages, entries, handled, rules, status, output, dead, me, place, connection. */
+/** Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, me, place, connection. */
 export class SimulatorStore extends Store {
   #begins = new Map(); // by place, where that is further back than `begins`
 
@@ -16,6 +16,7 @@ export class SimulatorStore extends Store {
     this.status = { state: "unknown" };
     this.output = [];
     this.dead = [];
+    this.dialogs = [];
     this.#forget();
   }
 

@@ -1,8 +1,15 @@
-// The tabs of the inspector: traffic, dead letters, failures and the bot's output, and a thread when one is open.
+// The tabs of the inspector: traffic, dialogs, dead letters, failures and the bot's output, and a thread when one is open.
 
 import { h, fill } from "./dom.js";
 
-const LABELS = { thread: "Thread", traffic: "Traffic", dead: "Dead letters", failures: "Failures", output: "Output" };
+const LABELS = {
+  thread: "Thread",
+  traffic: "Traffic",
+  dialogs: "Dialogs",
+  dead: "Dead letters",
+  failures: "Failures",
+  output: "Output",
+};
 
 /**
  * `panels` are by name what the tabs show: each has an `element`, and may have `badge` ({count, kind}) and `shown()`. The
@@ -16,7 +23,7 @@ export class Tabs {
     const elements = this.pages.map(({ panel }) => panel);
     fill(root, this.strip, h("div.tab-panels", elements));
     this.strip.addEventListener("keydown", (event) => this.#move(event));
-    store.on("entries dead rules output", () => this.#label());
+    store.on("entries dialogs dead rules output", () => this.#label());
     this.show("traffic");
   }
 

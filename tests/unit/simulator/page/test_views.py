@@ -31,6 +31,10 @@ class RecordingWorkbench(Workbench):
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
 
+    def expire(self, name: str) -> bool:
+        self.asked.append(("expire", name))
+        return name == "m1"
+
     def retry(self, name: str) -> bool:
         self.asked.append(("retry", name))
         return name == "m1"
@@ -158,6 +162,30 @@ def test_a_dead_letter_is_settled_by_the_workbench(client: FlaskClient, simulato
     assert client.post(f"/simulator/dead/m1/{act}", json={}).status_code == 200
     assert client.post(f"/simulator/dead/m2/{act}", json={}).status_code == 404
     assert bench.asked == [(act, "m1"), (act, "m2")]
+
+
+def test_dialog_is_expired_by_the_workbench(client: FlaskClient, simulator: Simulator) -> None:
+    bench = RecordingWorkbench()
+    simulator.workbench = bench
+    assert client.post("/simulator/dialogs/m1/expire", json={}).status_code == 200
+    answer = client.post("/simulator/dialogs/m2/expire", json={})
+    assert answer.status_code == 404
+    assert "no dialog m2 that waits for a time" in answer.get_json()["error"]["message"]
+    assert bench.asked == [("expire", "m1"), ("expire", "m2")]
+
+
+@pytest.mark.parametrize(
+    "foreign", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}], ids=["host", "origin"]
+)
+def test_another_site_expires_no_dialog(client: FlaskClient, simulator: Simulator, foreign: dict[str, str]) -> None:
+    bench = RecordingWorkbench()
+    simulator.workbench = bench
+    assert client.post("/simulator/dialogs/m1/expire", json={}, headers=foreign).status_code == 403
+    assert bench.asked == []
+
+
+def test_a_simulator_by_itself_has_no_dialogs(client: FlaskClient) -> None:
+    assert client.post("/simulator/dialogs/m1/expire", json={}).status_code == 404
 
 
 def test_an_unknown_act_does_nothing_to_a_dead_letter(client: FlaskClient, simulator: Simulator) -> None:
