@@ -71,8 +71,9 @@ _ENDS: dict[str, type[AskEnded]] = {
 class Asking:
     """The steps of a context: what ``ctx.ask``, ``ctx.once`` and ``ctx.sleep`` do.
 
-    ``has_other_questions`` says if a question of this run must wait, because the user has another open. Steps are
-    allowed between :meth:`allow` and :meth:`forbid`. ``has_saved`` is true once a step is stored.
+    ``has_other_questions`` says if a question of this run must wait, because its user has another open. Steps are
+    allowed between :meth:`allow` and :meth:`forbid`. ``has_saved`` is true once a step is stored, and
+    ``ignores_answer`` if a text that was not meant for the bot does not fit: then nothing changes.
     """
 
     def __init__(
@@ -81,12 +82,13 @@ class Asking:
         sink: Any,
         run: StepRun,
         before: Waiting | None = None,
-        has_other_questions: Callable[[], bool] = lambda: False,
+        has_other_questions: Callable[[str], bool] = lambda user: False,
     ) -> None:
         self.run = run
         self._sink = sink
         self.question: Message | None = None
         self.has_saved = False
+        self.ignores_answer = False
         self._ctx = ctx
         self._before = before
         self._has_other_questions = has_other_questions
@@ -147,6 +149,9 @@ class Asking:
         try:
             value = question.check(raw)
         except InvalidAnswer as error:
+            if raw.get("overheard") and self._before is not None:
+                self.ignores_answer = True
+                raise self.run.suspend(self._before) from None
             attempts = (self._before.attempts if self._before else 0) + 1
             if attempts < options.attempts:
                 self._suspend(call, question, question.repeat(str(error)), options, attempts=attempts)
@@ -177,7 +182,7 @@ class Asking:
         user = options.of or ctx.sender_id
         if not user:
             raise BotError("ask: nobody caused this event, so say whom to ask: ctx.ask(…, of=user)")
-        if self._has_other_questions():
+        if self._has_other_questions(user):
             raise self.run.suspend(
                 Waiting(
                     call.number,
@@ -185,7 +190,7 @@ class Asking:
                     call.key,
                     call.code,
                     call.text,
-                    expires_at=self.run.at + _TURN_INTERVAL,
+                    expires_at=self._sink.trigger.now + _TURN_INTERVAL,
                     wakes_with=TURN,
                 )
             )
@@ -199,7 +204,7 @@ class Asking:
             text=call.text,
             user=user,
             thread=ctx.thread_id,
-            expires_at=before.expires_at if before else self.run.at + timeout,
+            expires_at=before.expires_at if before else self._sink.trigger.now + timeout,
             attempts=attempts,
             offers=offers_of(message),
             listen=options.listen,
@@ -218,7 +223,7 @@ class Asking:
             return
         answer = self.run.take_answer(call)
         if answer is None:
-            at = self.run.at + seconds
+            at = self._sink.trigger.now + seconds
             raise self.run.suspend(
                 Waiting(call.number, SLEEP, call.key, call.code, call.text, expires_at=at, wakes_with=ELAPSED)
             )
@@ -247,9 +252,12 @@ class Asking:
         codes = key, hash_code(code), hash_text(name)
         begun = None if again else self.run.enter(BEGUN, *codes)
         if begun is not None and begun.stored is None:
+            self._check_once(begun)
             self.run.record(begun, None)
             self._save(())
         call = self.run.enter(ONCE, *codes)
+        if call.stored is None:
+            self._check_once(call)
         if call.stored is None and begun is not None and begun.stored is not None:
             uncertain = OnceUncertain()
             self._record_error(call, uncertain)
@@ -261,6 +269,11 @@ class Asking:
         with self._inside_once(call):
             value = function(*values, **named)
         return self._save_result(call, value)
+
+    def _check_once(self, call: Call) -> None:
+        """End the run here if it is a dry run, which calls nothing."""
+        if not self._sink.calls_once:
+            raise self.run.suspend(Waiting(call.number, call.kind, call.key, call.code, call.text))
 
     async def _call_async(
         self, call: Call, function: Callable[..., Any], values: Sequence[Any], named: Mapping[str, Any]

@@ -46,8 +46,16 @@ D = TypeVar("D")
 class Sent:
     """A message that a handler sent. ``id`` is None while it waits in the outbox."""
 
-    def __init__(self, sink: ReplySink, ordinal: int, operation: Operation, operations: list[Operation]) -> None:
+    def __init__(
+        self,
+        sink: ReplySink,
+        ordinal: int,
+        operation: Operation,
+        operations: list[Operation],
+        check_call: Callable[[str], None],
+    ) -> None:
         self._sink = sink
+        self._check_call = check_call
         self._ordinal = ordinal
         self._operation = operation
         self._operations = operations
@@ -59,6 +67,7 @@ class Sent:
 
     def edit(self, message: Message | str) -> None:
         """Replace the content of the message. On a platform that cannot edit, this sends a new message."""
+        self._check_call("edit")
         changed = Text(message) if isinstance(message, str) else message
         operation = self._follow_up("edit" if self._sink.capabilities.edit else "send", changed)
         self._sink.post(operation)
@@ -66,12 +75,14 @@ class Sent:
 
     def delete(self) -> None:
         """Delete the message. Raises :class:`BotError` on a platform that cannot."""
+        self._check_call("delete")
         if not self._sink.capabilities.delete:
             raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
         self._sink.post(self._follow_up("delete"))
 
     def preview(self, text: str) -> None:
         """Show an unfinished text in this message now. The text is not stored."""
+        self._check_call("preview")
         self._sink.preview(self._ordinal, text)
 
     def _follow_up(self, kind: Any, message: Message | None = None) -> Operation:
@@ -230,7 +241,7 @@ class Context:
         ordinal = self._sink.post(operation)
         if ordinal >= 0:  # else an earlier run of the handler has said it
             self.said.append(operation)
-        return Sent(self._sink, ordinal, operation, self.said)
+        return Sent(self._sink, ordinal, operation, self.said, self._check_call)
 
     def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
         """Return the operation that sends ``message`` in reply to this event."""
@@ -443,8 +454,11 @@ class Context:
         if self._made_steps is not None:
             self._made_steps.check_call(name)
 
-    def stream(self, parts: Iterable[str], *, key: str = "") -> Sent | None:
+    def stream(self, parts: Iterable[str] | Callable[[], Iterable[str]], *, key: str = "") -> Sent | None:
         """Send the message made of ``parts``, which may arrive slowly. Return it, or None if all parts are blank.
+
+        ``parts`` may be a function that returns them; a later run of the handler then does not call it, and opens no
+        request.
 
         On platforms that can edit messages or show deltas, the message appears with the first words and grows at the
         platform's pace, in updates that become larger with the text. On other platforms it is sent once it is complete.
@@ -459,9 +473,12 @@ class Context:
 
     def _restore_stream(self, ordinal: int, text: str) -> Sent | None:
         """Return a message that an earlier run has streamed."""
-        return Sent(self._sink, ordinal, self.operation(Text(text)), self.said) if text else None
+        if not text:
+            return None
+        return Sent(self._sink, ordinal, self.operation(Text(text)), self.said, self._check_call)
 
-    def _send_stream(self, parts: Iterable[str]) -> Sent | None:
+    def _send_stream(self, source: Iterable[str] | Callable[[], Iterable[str]]) -> Sent | None:
+        parts = source() if callable(source) else source
         interval, whole = self.capabilities.stream_interval, _rejoin_surrogates(parts)
         if self.capabilities.deltas:
             return self._stream_by_deltas(whole, interval or 0.0)

@@ -178,19 +178,15 @@ class DialogRun:
             answer_seconds=self._answer_seconds,
         )
 
-    def others(self) -> list[OpenDialog]:
-        """Return the open dialogs of the same user and thread, other than this run's own."""
+    def others(self, user: str) -> list[OpenDialog]:
+        """Return the open dialogs of ``user`` in the same thread, other than this run's own."""
         own = self.asking.run.dialog if self.asking is not None else None
         dialogs = map(OpenDialog.from_json, self._ctx.state.get(DIALOGS_KEY) or ())
-        return [
-            item
-            for item in dialogs
-            if item.id != own and item.user == self._ctx.sender_id and item.thread == self._ctx.thread_id
-        ]
+        return [item for item in dialogs if item.id != own and item.user == user and item.thread == self._ctx.thread_id]
 
-    def _has_other_questions(self) -> bool:
-        """Return True if the run was made by cometbot, not by the user, who has another question open."""
-        return isinstance(self._ctx.incoming, DialogEvent) and bool(self.others())
+    def _has_other_questions(self, user: str) -> bool:
+        """Return True if the run was made by cometbot, not by ``user``, who has another question open."""
+        return isinstance(self._ctx.incoming, DialogEvent) and bool(self.others(user))
 
     def over(self, replaced: Sequence[DialogId] = (), *, ended: str = "") -> DialogChange | None:
         """Return what a run that has ended changes; None if nothing is stored of its dialog.

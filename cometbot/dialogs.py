@@ -11,6 +11,7 @@ from cometbot.commands import parse_call
 from cometbot.events import ActionEvent, MessageEvent
 from cometbot.matchers import normalize_text
 from cometbot.questions import is_chosen, parse_action_name, read_answer
+from cometbot.quick_replies import QUESTION_MARK, QUICK_REPLIES_KEY, resolve_quick_reply
 from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX
 from cometbot.steps import Answer, DialogEvent, DialogId
@@ -100,6 +101,8 @@ def find_resume(ctx: Context, stored: Any, sink: ReplySink) -> Resume | None:
     if not isinstance(event, MessageEvent) or not dialogs:
         return None
     own = [item for item in dialogs if _is_asked(item, ctx, sink)]
+    if own and _selects_newer(ctx, event):
+        return None
     return next((found for item in own if (found := _read(ctx, event, item)) is not None), None)
 
 
@@ -140,6 +143,12 @@ def _is_asked(item: OpenDialog, ctx: Context, sink: ReplySink) -> bool:
     return not item.thread and sink.platform_id_of(item.asked_by, item.question) == ctx.thread_id
 
 
+def _selects_newer(ctx: Context, event: MessageEvent) -> bool:
+    """Return True if the text selects a quick reply that was offered after the question, beside the dialog."""
+    offers = ctx.state.get(QUICK_REPLIES_KEY) or []
+    return QUESTION_MARK not in offers and resolve_quick_reply(event, ctx.text, offers) is not None
+
+
 def _read(ctx: Context, event: MessageEvent, item: OpenDialog) -> Resume | None:
     raw = read_answer(event, ctx.text, item.offers)
     chosen = is_chosen(raw)
@@ -149,8 +158,10 @@ def _read(ctx: Context, event: MessageEvent, item: OpenDialog) -> Resume | None:
             return Resume(item.id, Answer(item.step, {"ended": CANCELLED}))
         if call is not None and call.has_slash and ctx.bot.routes.has_command(call.name):
             return None
-    if event.conversation.is_group and not (chosen or item.listen or _is_addressed(ctx, event)):
-        return None
+    if event.conversation.is_group and not (chosen or _is_addressed(ctx, event)):
+        if not item.listen:
+            return None
+        raw["overheard"] = True
     return Resume(item.id, Answer(item.step, raw))
 
 

@@ -25,7 +25,13 @@ from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_fu
 from cometbot.messages import Message, Operation, to_messages
 from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
-from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
+from cometbot.quick_replies import (
+    QUESTION_MARK,
+    QUICK_REPLIES_KEY,
+    find_invalid_option,
+    resolve_quick_reply,
+    serialize_quick_replies,
+)
 from cometbot.routing import HandlerMatch, HandlerTable
 from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX, StateChange, to_json
@@ -244,9 +250,12 @@ class _Dispatch:
     def _suspend(self, found: HandlerMatch) -> Outcome:
         """Return the outcome of a run that waits: its question, and cometbot's own changes of the state."""
         self._discard_changes()
-        others = self._dialog.others()
         asking = self._dialog.asking
         assert asking is not None
+        assert asking.run.waiting is not None
+        if asking.ignores_answer:
+            return Outcome(stopped_by="dialog", changes=self._collect_changes(()))
+        others = self._dialog.others(asking.run.waiting.user) if asking.question is not None else []
         if others and self._bot.dialogs == "refuse" and not self._dialog.is_resumed:
             operations = self._to_operations(REFUSED_TEXT)
             return Outcome(
@@ -255,7 +264,7 @@ class _Dispatch:
                 changes=self._collect_changes(operations),
                 dialog=self._dialog.over(),
             )
-        change = self._dialog.suspended(found, [item.id for item in others] if asking.question is not None else [])
+        change = self._dialog.suspended(found, [item.id for item in others])
         self._dialog.go_live()
         operations = (self._ctx.operation(asking.question),) if asking.question is not None else ()
         return Outcome(
@@ -462,7 +471,8 @@ class _Dispatch:
         if here is not None and not self._keeps_quick_replies:
             self._ctx.state.pop(QUICK_REPLIES_KEY, None)
             if offers := serialize_quick_replies(here):
-                self._ctx.state[QUICK_REPLIES_KEY] = offers
+                mark = [QUESTION_MARK] if self._dialog.is_suspended else []
+                self._ctx.state[QUICK_REPLIES_KEY] = [*offers, *mark]
         changes: list[StateChange] = []
         for owner, messages in said.items():
             if offers := serialize_quick_replies(messages):

@@ -15,7 +15,12 @@ from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Choice, Choices, Field, Form, Message, Text
 from cometbot.models import Attachment
-from cometbot.quick_replies import find_invalid_option, resolve_quick_reply, serialize_quick_replies
+from cometbot.quick_replies import (
+    find_invalid_option,
+    find_unknown_option,
+    resolve_quick_reply,
+    serialize_quick_replies,
+)
 from cometbot.steps import DialogId
 
 ACTION_PREFIX = "cometbot:ask:"
@@ -112,12 +117,25 @@ class Question:
         if isinstance(self.message, Form):
             if "values" not in raw:
                 raise InvalidAnswer(str(raw.get("problem") or self.invalid_text or Form.HINT))
+            self._check_values(self.message, raw["values"])
             return
-        if self.choices and "value" not in raw:
+        if self.choices and str(raw.get("value", "")) not in {choice.value or choice.label for choice in self.choices}:
             labels = ", ".join(choice.label for choice in self.choices)
             raise InvalidAnswer(self.invalid_text or f"Please choose one of: {labels}.")
         if "value" not in raw and not str(raw.get("text", "")).strip():
             raise InvalidAnswer(self.invalid_text or _DEFAULT_TEXT_TEXT)
+
+    def _check_values(self, form: Form, values: Mapping[str, str]) -> None:
+        """Raise unless all fields that need one have a value, and the chosen ones are on offer."""
+        missing = [
+            item.label or item.name
+            for item in form.fields
+            if not (item.optional or item.default or values.get(item.name))
+        ]
+        if missing:
+            raise InvalidAnswer(f"Please fill in: {', '.join(missing)}.")
+        if (problem := find_unknown_option(form, values)) is not None:
+            raise InvalidAnswer(problem)
 
     def _explain(self, raw: Mapping[str, Any], error: Exception) -> str:
         text = str(raw.get("text", raw.get("value", "")))
@@ -127,8 +145,8 @@ class Question:
         return str(error) or _DEFAULT_INVALID_TEXT
 
     def _parse_form(self, values: Mapping[str, str]) -> Any:
-        if self.form_class is None:
-            return dict(values)
+        if self.form_class is None and isinstance(self.message, Form):
+            return {item.name: values.get(item.name) or item.default for item in self.message.fields}
         return _fill(self.form_class, values)
 
 
@@ -199,7 +217,8 @@ def offers_of(message: Message) -> list[dict[str, Any]]:
 def read_answer(event: Event, text: str, offers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the raw answer in an event: what the user chose, filled in, wrote or sent. ``text`` has no mention."""
     if isinstance(event, ActionEvent):
-        return {"values": dict(event.values)} if event.values else {"value": event.value}
+        is_form = any("fields" in offered for offered in offers)
+        return {"values": dict(event.values)} if event.values or is_form else {"value": event.value}
     raw: dict[str, Any] = {"text": text}
     if isinstance(event, MessageEvent):
         if event.attachments:

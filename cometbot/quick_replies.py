@@ -19,6 +19,9 @@ from cometbot.state import RESERVED_PREFIX
 QUICK_REPLIES_KEY = f"{RESERVED_PREFIX}offers"
 """The state key of a conversation's quick replies, in the form of :func:`serialize_quick_replies`."""
 
+QUESTION_MARK: dict[str, Any] = {"question": True}
+"""An entry of a conversation's quick replies: a run that asked a question has offered them, so they are not newer."""
+
 _NUMBER_PATTERN = re.compile(r"([0-9]{1,3})[.)]?")
 
 
@@ -60,15 +63,23 @@ def find_invalid_option(event: MessageEvent, text: str, stored: Any) -> tuple[Ac
     if form is None:
         return None
     written = _parse_lines(text, form["fields"])
-    for field in form["fields"]:
-        value = written.get(field["name"], "").strip()
+    problem = _describe_unknown_option(form["fields"], written)
+    return (make_action_event(event, form["action"], values=written), problem) if problem else None
+
+
+def find_unknown_option(form: Form, values: Mapping[str, str]) -> str | None:
+    """Return an error text for the user if ``values`` have an option that a field of ``form`` does not have."""
+    return _describe_unknown_option([_serialize_field(item) for item in form.fields], values)
+
+
+def _describe_unknown_option(fields: Iterable[Mapping[str, Any]], values: Mapping[str, str]) -> str | None:
+    for field in fields:
+        value = values.get(field["name"], "").strip()
         if value and (unknown := _unknown_options(value, field)):
             quoted = " and ".join(f"“{word}”" for word in unknown)
             labels = ", ".join(option[0] for option in field["options"])
-            label = field["label"] or field["name"]
             few = "one" if field["kind"] == "select" else "any"
-            problem = f"{label}: {quoted} is not on offer. Choose {few} of: {labels}."
-            return make_action_event(event, form["action"], values=written), problem
+            return f"{field['label'] or field['name']}: {quoted} is not on offer. Choose {few} of: {labels}."
     return None
 
 

@@ -84,6 +84,11 @@ class ReplySink(Protocol):
         ...
 
     @property
+    def calls_once(self) -> bool:
+        """True if ``ctx.once`` may call the author's function; the run ends there otherwise."""
+        return True
+
+    @property
     def trigger(self) -> Trigger:
         """The message that made this run."""
         ...
@@ -111,12 +116,16 @@ class ReplySink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """The message that made a run: its id (``m13``), generation, number in the mailbox, and time of arrival."""
+    """The message that made a run: its id (``m13``), generation, number in the mailbox, and time of arrival.
+
+    ``now`` is the present time, which for a message that had to wait is later than its arrival.
+    """
 
     event: str
     generation: int
     sequence: int
     received_at: float
+    now: float
 
 
 class StepCalls(Protocol):

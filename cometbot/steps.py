@@ -104,7 +104,8 @@ class Step:
 class Answer:
     """What has come for the step with this number.
 
-    ``raw`` has ``text``, ``value`` (of a choice), ``values`` (of a form) or ``ended``, and maybe ``files``.
+    ``raw`` has ``text``, ``value`` (of a choice), ``values`` (of a form) or ``ended``, and maybe ``files``. A text of a
+    group that is not addressed to the bot has ``overheard``: it is no answer unless it fits.
     """
 
     step: int

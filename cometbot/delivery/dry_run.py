@@ -156,8 +156,12 @@ class DryRunSink(ReplySink):
         """Do nothing, like :meth:`preview`."""
 
     @property
+    def calls_once(self) -> bool:
+        return False
+
+    @property
     def trigger(self) -> Trigger:
-        return Trigger("m0", 0, 0, time.time())
+        return Trigger("m0", 0, 0, time.time(), time.time())
 
     def skip_ordinals(self, count: int) -> None:
         """Do nothing: a dry run stores no ordinals."""

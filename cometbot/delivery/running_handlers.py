@@ -78,6 +78,7 @@ class OutboxReplySink(ReplySink):
         self._pending_results: list[SendResult] = []
         self._platform_ids: dict[int, str | None] = {}
         self._stored_ordinals: set[int] = set()
+        self._edited_ordinals: set[int | None] = set()
         self._is_blocked = False
         self._is_closed = False
         self._resumed: DialogId | None = None
@@ -87,6 +88,8 @@ class OutboxReplySink(ReplySink):
     def _load_stored_replies(self) -> None:
         for reply in self._transactions.list_replies(self._message):
             self._stored_ordinals.add(reply.ordinal)
+            if reply.target_event is None:
+                self._edited_ordinals.add(reply.target)
             if reply.part == 0:
                 self._platform_ids[reply.ordinal] = reply.platform_id
 
@@ -129,11 +132,15 @@ class OutboxReplySink(ReplySink):
 
     def preview(self, ordinal: int, text: str) -> None:
         message_id = self._platform_ids.get(ordinal)
+        if ordinal in self._edited_ordinals:
+            return  # an earlier run has stored the final text
         if message_id and not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.preview(self._lease.conversation, message_id, text)
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
+        if self._next_ordinal in self._stored_ordinals:
+            return  # an earlier run has stored the whole text
         if not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
@@ -174,7 +181,8 @@ class OutboxReplySink(ReplySink):
     @property
     def trigger(self) -> Trigger:
         message = self._message
-        return Trigger(message.event_id, message.generation, message.seq, message.received_at)
+        now = self._transactions.clock()
+        return Trigger(message.event_id, message.generation, message.seq, message.received_at, now)
 
     def skip_ordinals(self, count: int) -> None:
         with self._guard:

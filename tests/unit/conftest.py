@@ -88,7 +88,7 @@ class FakeReplySink:
 
     @property
     def trigger(self) -> Trigger:
-        return Trigger("m712", 0, 712, 1_700_000_000.0)
+        return Trigger("m712", 0, 712, 1_700_000_000.0, 0.0)
 
     def load_steps(self) -> list[Step]:
         return []

@@ -16,7 +16,10 @@ RERUN = MailboxMessage(1, "message:1", "maria", b"{}", 0.0, attempts=1, failures
 
 
 def make_sink(stored_ordinals: tuple[int, ...]) -> OutboxReplySink:
-    replies = [SimpleNamespace(ordinal=ordinal, part=0, platform_id=f"p{ordinal}") for ordinal in stored_ordinals]
+    replies = [
+        SimpleNamespace(ordinal=ordinal, part=0, platform_id=f"p{ordinal}", target=None, target_event=None)
+        for ordinal in stored_ordinals
+    ]
     transactions: Any = SimpleNamespace(list_replies=lambda message: replies)
     unused: Any = None
     return OutboxReplySink(
