@@ -76,8 +76,8 @@ class _SecondRunSink(DryRunSink):
 
     @property
     def trigger(self) -> Trigger:
-        waiting = self._stored.waiting
-        return Trigger(waiting.asked_by, 0, int(waiting.asked_by[1:]), self._delivery.database.clock())
+        waiting, now = self._stored.waiting, self._delivery.database.clock()
+        return Trigger(waiting.asked_by, 0, int(waiting.asked_by[1:]), now, now)
 
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
         return self._stored
