@@ -252,6 +252,7 @@ class Asking:
         codes = key, hash_code(code), hash_text(name)
         begun = None if again else self.run.enter(BEGUN, *codes)
         if begun is not None and begun.stored is None:
+            self._check_dry_run(begun, name)
             self._check_once(begun)
             self.run.record(begun, None)
             self._save(())
@@ -262,6 +263,8 @@ class Asking:
             uncertain = OnceUncertain()
             self._record_error(call, uncertain)
             raise uncertain
+        if call.stored is None:
+            self._check_dry_run(call, name)
         if inspect.iscoroutinefunction(function):
             return self._call_async(call, function, values, named)
         if call.stored is not None:
@@ -274,6 +277,11 @@ class Asking:
         """End the run here if it is a dry run, which calls nothing."""
         if not self._sink.calls_once:
             raise self.run.suspend(Waiting(call.number, call.kind, call.key, call.code, call.text))
+
+    def _check_dry_run(self, call: Call, name: str) -> None:
+        """End a dry run here, which makes no call that is to be made once."""
+        if self._sink.is_dry_run:
+            raise self.run.suspend(Waiting(call.number, ONCE, key=name))
 
     async def _call_async(
         self, call: Call, function: Callable[..., Any], values: Sequence[Any], named: Mapping[str, Any]
@@ -309,21 +317,29 @@ class Asking:
         self._sink.save_steps(self.run.dialog, self.run.new_steps, changes)
         self.run.new_steps = []
 
-    def stream(self, send: Callable[[], Any], restore: Callable[[int, str], Any], key: str, code: CodeType) -> Any:
+    def stream(
+        self, send: Callable[[Callable[[str], None]], Any], restore: Callable[[int, str], Any], key: str, code: CodeType
+    ) -> Any:
         """Return the message of a stream, which is sent by one run only."""
         self.check_call("stream")
         if self._thread is None or self._inside:
-            return send()
+            return send(lambda text: None)
         call = self.run.enter(STREAM, key, hash_code(code), "")
         if call.stored is not None:
             result = call.stored.result
             return restore(self._sink.skip_past(result["ordinals"]), result["text"])
         before = len(self._ctx.said)
+
+        def store(text: str) -> None:
+            # With the commit of the last operation: a crash before it streams anew, one behind it does not.
+            self.run.record(call, {"ordinals": len(self._ctx.said) - before + 1, "text": text})
+            self._sink.attach_steps(self.run.dialog, self.run.new_steps)
+            self.run.new_steps, self.has_saved = [], True
+
         with self.inside(STREAM):
-            sent = send()
-        said = self._ctx.said[before:]
-        text = said[-1].message.to_text() if said and said[-1].message is not None else ""
-        self.run.record(call, {"ordinals": len(said), "text": text})
+            sent = send(store)
+        if sent is None:
+            self.run.record(call, {"ordinals": 0, "text": ""})
         return sent
 
     def now(self) -> datetime:

@@ -6,10 +6,10 @@ import logging
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from types import CodeType
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -24,7 +24,6 @@ from cometbot.messages import (
     Message,
     Operation,
     Text,
-    check_length,
     remove_answer_hint,
     to_messages,
 )
@@ -32,8 +31,7 @@ from cometbot.models import Attachment, Conversation, Mention, User, check_recip
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
 from cometbot.steps import DEFAULT_GIVE_UP_TEXT, AskOptions
-from cometbot.streaming import DeltaBuffer, PreviewThrottle
-from cometbot.text import replace_surrogates
+from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates
 
 _MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
@@ -464,12 +462,12 @@ class Context:
         platform's pace, in updates that become larger with the text. On other platforms it is sent once it is complete.
         Only the complete text is guaranteed to arrive. The updates have at most as many bytes as the text. Raises
         :class:`MessageError` as soon as there are more characters than one message may have
-        (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`). A handler that runs again does not send it again.
+        (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
         self._check_call("stream")
         if self._make_steps is None:
-            return self._send_stream(parts)
-        return self._steps.stream(lambda: self._send_stream(parts), self._restore_stream, key, _calling_code())
+            return self._send_stream(parts, lambda text: None)
+        return self._steps.stream(partial(self._send_stream, parts), self._restore_stream, key, _calling_code())
 
     def _restore_stream(self, ordinal: int, text: str) -> Sent | None:
         """Return a message that an earlier run has streamed."""
@@ -477,17 +475,24 @@ class Context:
             return None
         return Sent(self._sink, ordinal, self.operation(Text(text)), self.said, self._check_call)
 
-    def _send_stream(self, source: Iterable[str] | Callable[[], Iterable[str]]) -> Sent | None:
-        parts = source() if callable(source) else source
-        interval, whole = self.capabilities.stream_interval, _rejoin_surrogates(parts)
+    def _send_stream(
+        self, parts: Iterable[str] | Callable[[], Iterable[str]], before_last: Callable[[str], None]
+    ) -> Sent | None:
+        """Send a stream. ``before_last`` gets the whole text before the last operation that stores it."""
+        interval, whole = self.capabilities.stream_interval, rejoin_surrogates(parts() if callable(parts) else parts)
         if self.capabilities.deltas:
-            return self._stream_by_deltas(whole, interval or 0.0)
-        if interval is None or not self.capabilities.edit:
-            text = "".join(whole)
-            return self.reply(text) if text.strip() else None
-        return self._stream_by_edits(whole, interval)
+            return self._stream_by_deltas(whole, interval or 0.0, before_last)
+        if interval is not None and self.capabilities.edit:
+            return self._stream_by_edits(whole, interval, before_last)
+        text = "".join(whole)
+        if not text.strip():
+            return None
+        before_last(text)
+        return self.reply(text)
 
-    def _stream_by_edits(self, parts: Iterable[str], interval: float) -> Sent | None:
+    def _stream_by_edits(
+        self, parts: Iterable[str], interval: float, before_last: Callable[[str], None]
+    ) -> Sent | None:
         text, is_blank, sent, edits = "", True, None, PreviewThrottle(interval)
         for part in parts:
             text += part
@@ -498,10 +503,13 @@ class Context:
             elif shown and sent is not None:
                 sent.preview(shown)
         if sent is not None:
+            before_last(text)
             sent.edit(text)
         return sent
 
-    def _stream_by_deltas(self, parts: Iterable[str], interval: float) -> Sent | None:
+    def _stream_by_deltas(
+        self, parts: Iterable[str], interval: float, before_last: Callable[[str], None]
+    ) -> Sent | None:
         # The id is the same in every run of the handler, so that clients recognise a stream that an earlier run began.
         stream_id = f"{self._message_id or self.event.key}-{len(self.said)}"
         text, sequence, pieces = "", 0, DeltaBuffer(interval)
@@ -516,6 +524,7 @@ class Context:
         if not text.strip():
             return None
         self._send_deltas(stream_id, sequence, pieces.flush())
+        before_last(text)
         return self._post(replace(self.operation(Text(text)), stream_id=stream_id))
 
     def _send_deltas(self, stream_id: str, sequence: int, pieces: Iterable[str]) -> int:
@@ -572,19 +581,3 @@ def resume(ctx: Context, opening: Event, sink: ReplySink) -> None:
 def _calling_code() -> CodeType:
     """Return the code of the author's function that called the context."""
     return sys._getframe(2).f_code
-
-
-def _rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:
-    """Yield ``parts`` with U+FFFD for lone surrogates. A character cut between two parts is yielded whole.
-
-    Raises :class:`MessageError` once they have too many characters together.
-    """
-    half, length = "", 0
-    for part in parts:
-        length += len(part)
-        check_length(length)
-        text = half + part
-        half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        yield replace_surrogates(text.removesuffix(half) if half else text)
-    if half:
-        yield replace_surrogates(half)

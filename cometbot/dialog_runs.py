@@ -199,7 +199,14 @@ class DialogRun:
         if not (self.is_resumed or run.steps or self.asking.has_saved or replaced):
             return None
         how = (ended or self.asking.last_end or "done") if self.is_resumed else ""
-        return DialogChange(run.dialog, OVER, replaced=replaced, ended=how, answer_seconds=self._answer_seconds)
+        return DialogChange(
+            run.dialog,
+            OVER,
+            replaced=replaced,
+            ended=how,
+            answer_seconds=self._answer_seconds,
+            was_suspended=self.is_resumed,
+        )
 
     def failed(self) -> DialogChange | None:
         """Return what a run that failed for good changes."""

@@ -109,6 +109,15 @@ class ReplySink(Protocol):
         """Return an open dialog with its steps, or None if it is over."""
         ...
 
+    def attach_steps(self, dialog: DialogId, steps: Sequence[Step]) -> None:
+        """Store steps in the commit of the next operation, or in the one that ends the run."""
+        ...
+
+    @property
+    def is_dry_run(self) -> bool:
+        """True if nothing that happens has an effect, so that ``ctx.once`` calls nothing."""
+        ...
+
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         """Store steps and the changes made inside them in a durable commit."""
         ...
@@ -168,6 +177,8 @@ class StepCalls(Protocol):
         """Return a text that is the same in every run of the call of ``once`` that is being made."""
         ...
 
-    def stream(self, send: Callable[[], T], restore: Callable[[int, str], T], key: str, code: CodeType) -> T:
+    def stream(
+        self, send: Callable[[Callable[[str], None]], T], restore: Callable[[int, str], T], key: str, code: CodeType
+    ) -> T:
         """Return the message that ``send`` makes, or ``restore(ordinal, text)`` if an earlier run has sent it."""
         ...

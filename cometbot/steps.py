@@ -200,6 +200,7 @@ class DialogChange:
     ``replaced`` end, because their user began another one. ``ended`` is how the dialog has ended, empty unless this run
     ended one that was open; ``answer_seconds`` is the time that its question waited for the answer of this run. Both
     are for metrics; see :class:`cometbot.observer.Observer`.
+    ``was_suspended`` is False for a run that ended without ever waiting, of which only steps are stored.
     """
 
     id: DialogId
@@ -212,6 +213,7 @@ class DialogChange:
     replaced: Sequence[DialogId] = ()
     ended: str = ""
     answer_seconds: float | None = None
+    was_suspended: bool = True
 
 
 class ChangedCode(Exception):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 
+from cometbot.messages import check_length
 from cometbot.splitting import split_text, utf8_size
+from cometbot.text import replace_surrogates
 
 MAX_DELTA_LENGTH = 400
 """The characters of the longest delta."""
@@ -83,3 +86,19 @@ class DeltaBuffer:
         text, self._buffer = self._buffer, ""
         self._flushed_length += len(text)
         return [text[start : start + MAX_DELTA_LENGTH] for start in range(0, len(text), MAX_DELTA_LENGTH)]
+
+
+def rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:
+    """Yield ``parts`` with U+FFFD for lone surrogates. A character cut between two parts is yielded whole.
+
+    Raises :class:`MessageError` once they have too many characters together.
+    """
+    half, length = "", 0
+    for part in parts:
+        length += len(part)
+        check_length(length)
+        text = half + part
+        half = text[-1:] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        yield replace_surrogates(text.removesuffix(half) if half else text)
+    if half:
+        yield replace_surrogates(half)

@@ -21,7 +21,7 @@ from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
-from cometbot.steps import DialogId, Step, StoredDialog
+from cometbot.steps import ONCE, DialogId, Step, StoredDialog
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +95,8 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
     channel.refresh()
     with _capture_sends(delivery, sink):
         outcome = dispatch(bot, event, sink, sender_is_bot=channel.is_bot(event.sender.uid))
+    if outcome.dialog is not None and outcome.dialog.waiting is not None and outcome.dialog.waiting.kind == ONCE:
+        sink.blocked_calls.append(f"ctx.once({outcome.dialog.waiting.key})")
     outcome = _plan_replies(sink, outcome, bot, event)
     return DryRun(
         message,
@@ -174,6 +176,13 @@ class DryRunSink(ReplySink):
 
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
         return None
+
+    @property
+    def is_dry_run(self) -> bool:
+        return True
+
+    def attach_steps(self, dialog: DialogId, steps: Sequence[Step]) -> None:
+        """Do nothing, like :meth:`save_steps`."""
 
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         """Do nothing: a dry run stores no steps."""

@@ -82,6 +82,7 @@ class OutboxReplySink(ReplySink):
         self._is_blocked = False
         self._is_closed = False
         self._resumed: DialogId | None = None
+        self._attached: tuple[DialogId, Sequence[Step]] | None = None
         if message.is_rerun:
             self._load_stored_replies()
 
@@ -152,7 +153,7 @@ class OutboxReplySink(ReplySink):
             return ordinal
         batch = self.batch([draft])
         attempts = self._transactions.store_replies(self._lease, batch, durable=True)
-        self._discard_saved(batch.results)
+        self._discard_saved(batch)
         if attempts:
             self._add_results(self._send_all(self._lease, attempts))
         return ordinal
@@ -166,7 +167,7 @@ class OutboxReplySink(ReplySink):
         if self._is_closed:
             raise LeaseLost
         with self._guard:
-            return ReplyBatch(drafts, tuple(self._pending_results), self._is_blocked)
+            return ReplyBatch(drafts, tuple(self._pending_results), self._is_blocked, self._attached)
 
     @property
     def pending_results(self) -> Sequence[SendResult]:
@@ -208,6 +209,14 @@ class OutboxReplySink(ReplySink):
         """The change for a message that is given up while it continues a dialog; None if it continues none."""
         return DialogChange(self._resumed, FAILED, ended="failed") if self._resumed is not None else None
 
+    @property
+    def is_dry_run(self) -> bool:
+        return False
+
+    def attach_steps(self, dialog: DialogId, steps: Sequence[Step]) -> None:
+        with self._guard:
+            self._attached = dialog, tuple(steps)
+
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:
             raise LeaseLost
@@ -239,10 +248,12 @@ class OutboxReplySink(ReplySink):
                 if result.reply.part == 0:
                     self._platform_ids[result.reply.ordinal] = result.platform_id
 
-    def _discard_saved(self, saved: Sequence[SendResult]) -> None:
-        """Forget the results that a commit has saved; a handler's threads may commit at the same time."""
+    def _discard_saved(self, saved: ReplyBatch) -> None:
+        """Forget what a commit has saved; a handler's threads may commit at the same time."""
         with self._guard:
-            self._pending_results = [result for result in self._pending_results if result not in saved]
+            self._pending_results = [result for result in self._pending_results if result not in saved.results]
+            if self._attached is saved.steps:
+                self._attached = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,13 @@ class Limits:
 class ReplyBatch:
     """Replies to store, and the results of earlier sends that are not saved yet.
 
-    ``is_blocked``: an earlier reply waits, so these must wait, too.
+    ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` are stored in the same commit.
     """
 
     drafts: Sequence[Draft] = ()
     results: Sequence[SendResult] = ()
     is_blocked: bool = False
+    steps: tuple[DialogId, Sequence[Step]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,6 +375,8 @@ class Transactions:
             self._store.leases.check(connection, lease)
         if batch.results:
             self._save_results(connection, lease, batch.results)
+        if batch.steps is not None:
+            self._store.dialogs.save_steps(connection, *batch.steps)
         if others:
             self._store.outbox.add(connection, others)
         if not own:

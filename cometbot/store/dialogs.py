@@ -12,7 +12,7 @@ from sqlalchemy import bindparam as bound
 
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.state import StateChange
-from cometbot.steps import FAILED, OPEN, DialogChange, DialogId, Step, Waiting
+from cometbot.steps import FAILED, OPEN, OVER, DialogChange, DialogId, Step, Waiting
 from cometbot.store.database import Database, Transaction
 from cometbot.store.leases import Leases
 from cometbot.store.state import StateTable
@@ -158,7 +158,11 @@ class Dialogs:
         """Store what a run changes in its dialog, in the commit that ends the run."""
         for replaced in change.replaced:
             self.end(connection, conversation_key, replaced, {"ended": "replaced"})
-        if change.id.event:
+        if change.status == OVER and not change.was_suspended:
+            connection.execute(_delete_steps, {"ev": change.id.event, "gen": change.id.generation})
+            if not change.replaced:
+                return
+        elif change.id.event:
             self._apply(connection, conversation_key, change, trigger_seq, opened_at, question_ordinal)
         self._save_open(connection, conversation_key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from cometbot.events import Event
 from cometbot.messages import Capabilities, Operation
 from cometbot.sinks import Trigger
 from cometbot.state import StateChange
-from cometbot.steps import Step
+from cometbot.steps import DialogId, Step
 
 MARIA = User("maria", "Maria")
 DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "maria")
@@ -92,6 +92,9 @@ class FakeReplySink:
 
     def load_steps(self) -> list[Step]:
         return []
+
+    def attach_steps(self, dialog: DialogId, steps: Sequence[Step]) -> None:
+        """Do nothing: only what is said is looked at."""
 
     def store(self, changes: tuple[StateChange, ...]) -> None:
         for change in changes:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
+import sqlalchemy as sa
 
 from cometbot import (
     AskCancelled,
@@ -23,6 +24,8 @@ from cometbot import (
     Field,
     Form,
 )
+from cometbot.delivery.dry_run import dry_run
+from cometbot.store.tables import dialogs, steps, timers
 from cometbot.testing import BotClient
 
 
@@ -408,6 +411,65 @@ def test_stream_is_sent_once(bot: Bot) -> None:
     assert texts(client.send("/story")) == ["Once upon", "More?"]
     assert texts(client.send("no")) == ["no"]
     assert asked == [1]
+
+
+def test_stream_of_a_handler_that_is_retried_is_sent_once(bot: Bot) -> None:
+    opened: list[int] = []
+
+    def open_stream() -> list[str]:
+        opened.append(1)
+        return [f"Once {len(opened)} ", "upon"]
+
+    @bot.command(retries=1)
+    def story(ctx: Context) -> str:
+        ctx.stream(open_stream)
+        if opened.append(0) or opened.count(0) == 1:
+            raise RuntimeError("broken")
+        return "The end."
+
+    client = BotClient(bot)
+    client.send("/story")
+    client.advance(10)
+    assert texts(client.said()) == ["Once 1 upon", "The end."]
+    assert opened.count(1) == 1
+    assert count_rows(client) == (0, 0, 0)
+
+
+def count_rows(client: BotClient) -> tuple[int, ...]:
+    """Return the numbers of dialogs, steps and timers that are stored."""
+    with client._harness.database.read() as connection:
+        counts = [sa.select(sa.func.count()).select_from(table) for table in (dialogs, steps, timers)]
+        return tuple(connection.execute(count).scalar_one() for count in counts)
+
+
+def test_nothing_is_stored_of_a_dialog_that_is_over(bot: Bot) -> None:
+    make_order(bot, [])
+    client = BotClient(bot)
+    for answer in ("/order", "M", "3", "/order", "L", "/cancel", "/order", "S"):
+        client.send(answer)
+    assert count_rows(client) == (1, 1, 1)
+    client.advance(90_000)
+    assert count_rows(client) == (0, 0, 0)
+
+
+def test_dry_run_calls_nothing_once(bot: Bot) -> None:
+    calls: list[int] = []
+
+    @bot.command
+    def order(ctx: Context) -> str:
+        ctx.reply("Welcome!")
+        return f"made {ctx.once(make)}"
+
+    def make() -> int:
+        calls.append(1)
+        return len(calls)
+
+    client = BotClient(bot)
+    client.send("/order")
+    result = dry_run(client._harness.delivery, "m1")
+    assert [planned.text for planned in result.planned] == ["Welcome!"]
+    assert result.blocked_calls[0].startswith("ctx.once(")
+    assert calls == [1]
 
 
 def test_middleware_runs_around_each_run(bot: Bot) -> None:
