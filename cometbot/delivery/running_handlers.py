@@ -117,7 +117,8 @@ class OutboxReplySink(ReplySink):
             self._next_ordinal = max(self._next_ordinal, FIRST_FAILURE_ORDINAL)
 
     def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
-        return self._channel.conversation(bot, user=user, group=group)
+        wanted = self._channel.conversation(bot, user=user, group=group)
+        return wanted if self._channel.has_stored_conversations else self._transactions.find_target(wanted)
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         loaded = self._message.conversation_state

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel
 from cometbot.errors import StoreBusy
+from cometbot.models import Conversation
 from cometbot.state import StateChange
 from cometbot.steps import FAILED, DialogChange, DialogId, Step
 from cometbot.store.database import Transaction
@@ -206,6 +207,10 @@ class Transactions:
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         """Return the stored state of one owner: JSON texts by key."""
         return self._read(lambda connection: self._store.state.load(connection, scope, owner))
+
+    def find_target(self, wanted: Conversation) -> Conversation:
+        """Return a conversation under the name that its platform has used, else the conversation ``wanted`` itself."""
+        return self._read(lambda connection: self._store.leases.find_target(connection, wanted))
 
     def list_replies(self, message: MailboxMessage) -> list[OutboxMessage]:
         """Return the replies that earlier runs of the message have stored."""
