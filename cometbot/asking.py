@@ -112,11 +112,22 @@ class Asking:
         end = str(waits[-1].result.get("ended", "")) if waits else ""
         return "" if end == ELAPSED else end
 
+    @property
+    def is_inside_once(self) -> bool:
+        """True while ``ctx.once`` calls the author's function."""
+        return self._inside == ONCE
+
+    @property
+    def is_repeating(self) -> bool:
+        """True if what is sent now has been sent by an earlier run. Raises :class:`Suspended` after a suspension."""
+        self.check_call("send")
+        return self.run.is_past
+
     def check_call(self, name: str) -> None:
         """Raise unless ``ctx`` may do something now: no more after a suspension, and nothing inside ``ctx.once``."""
         if self.run.is_suspended:
             raise Suspended
-        if self._inside == ONCE:
+        if self.is_inside_once:
             raise BotError(f"ctx.{name} cannot be called inside ctx.once, whose result alone is stored; call it after")
 
     def ask(self, asked: Any, options: AskOptions, code: CodeType) -> Any:
@@ -352,7 +363,7 @@ class Asking:
 
     def idempotency_key(self) -> str:
         """Return a key of the call of ``once`` that is being made."""
-        if self._inside != ONCE:
+        if not self.is_inside_once:
             raise BotError("ctx.idempotency_key() can be called inside ctx.once only")
         return f"{self._ctx.bot.name}-{self.run.dialog}-{self.run.position}"
 

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
 from cometbot.commands import Command, Parameter, Signature, help_text, normalize_command_name
@@ -65,6 +66,10 @@ class Sender(Protocol):
         The message is durable on return.
         """
         ...
+
+
+handler_sender: ContextVar[Sender | None] = ContextVar("cometbot_handler_sender", default=None)
+"""The backend of :meth:`Bot.send` of all bots while a handler runs."""
 
 
 class HandlerGroup:
@@ -544,7 +549,9 @@ class Bot(HandlerGroup):
         Pass exactly one of ``user`` (a uid), ``group`` (a guid) and ``conversation``, and exactly one of ``text`` and
         ``message``. The message is stored on return, and is sent in the order of its conversation. ``channel`` is
         required if the bot is on several channels. In a process without a running app, the first call connects one from
-        the settings. Raises :class:`BotError` for any other combination of arguments.
+        the settings. In a handler of the same bot this is :meth:`Context.send`, on the event's channel unless
+        ``channel`` says otherwise: a handler that runs again does not send it twice. It then returns None. Raises
+        :class:`BotError` for any other combination of arguments.
         """
         if sum(item is not None and item != "" for item in (user, group, conversation)) != 1:
             raise BotError("send() takes exactly one of user=, group= and conversation=")
@@ -553,11 +560,14 @@ class Bot(HandlerGroup):
         outgoing = Text(text) if text is not None else message
         if not isinstance(outgoing, Message):
             raise BotError(f"message= is a message such as Card, not {type(outgoing).__name__}; use text= for a str")
-        return self._get_sender().send(
+        sender = handler_sender.get() or self.sender
+        return sender.send(
             self, outgoing, user=user or None, group=group or None, conversation=conversation, channel=channel
         )
 
-    def _get_sender(self) -> Sender:
+    @property
+    def sender(self) -> Sender:
+        """The backend of :meth:`send` outside of handlers, connected now if it was not yet."""
         if self._sender is None:
             pkgutil.resolve_name(_CONNECT_FUNCTION)(self)
         if self._sender is None:

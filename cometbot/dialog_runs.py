@@ -14,6 +14,7 @@ from cometbot.context import Context, resume, use_steps
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.handler_sends import HandlerSender
 from cometbot.handlers import Handler
 from cometbot.matchers import Match
 from cometbot.quick_replies import make_action_event
@@ -53,6 +54,7 @@ class DialogRun:
         self._thread = 0
         self._coroutine: Any = None
         self._task: object = None
+        self._sender = HandlerSender(ctx, lambda: self.asking)
         use_steps(ctx, self._make)
 
     @property
@@ -103,6 +105,7 @@ class DialogRun:
         """Allow steps from now on, in this thread."""
         self._handler = handler
         self._thread = threading.get_ident()
+        self._sender.enter()
         if self.asking is None and (steps := self._sink.load_steps()):
             trigger = self._sink.trigger
             self._begin(self._new_run(trigger.event, trigger.received_at, steps))
@@ -117,10 +120,12 @@ class DialogRun:
     def wrap(self, coroutine: Any) -> Any:
         """Return a coroutine that runs an async handler, whose own task alone may call steps."""
         self._coroutine = coroutine
+        self._sender.leave()
         return self._run_async(coroutine)
 
     async def _run_async(self, coroutine: Any) -> Any:
         self._task = asyncio.current_task()
+        self._sender.enter()
         if self.asking is not None:
             self._allow(self.asking)
         try:
@@ -131,6 +136,7 @@ class DialogRun:
     def leave_handler(self) -> None:
         """Allow no more steps."""
         self._thread = 0
+        self._sender.leave()
         if self.asking is not None:
             self.asking.forbid()
 
