@@ -26,8 +26,8 @@ from cometbot.errors import (
     NotDelivered,
     OnceUncertain,
 )
-from cometbot.messages import Message
-from cometbot.questions import InvalidAnswer, Question, action_name, make_question, offers_of, to_json_value
+from cometbot.messages import Choices, Form, Message
+from cometbot.questions import InvalidAnswer, Question, action_name, add_line, make_question, offers_of, to_json_value
 from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
     ASK,
@@ -205,6 +205,7 @@ class Asking:
                     wakes_with=TURN,
                 )
             )
+        message = self._explain_mention(message, options)
         before = self._before if attempts else None
         timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")
         waiting = Waiting(
@@ -223,6 +224,17 @@ class Asking:
         )
         self.question = message
         raise self.run.suspend(waiting)
+
+    def _explain_mention(self, message: Message, options: AskOptions) -> Message:
+        """Return the question for a group, with the hint that only an answer with a mention arrives."""
+        ctx = self._ctx
+        text = ctx.bot.mention_text
+        if not text or options.listen or not ctx.conversation.is_group:
+            return message
+        has_buttons = isinstance(message, Choices | Form) and type(message) in self._sink.capabilities.native
+        if has_buttons or not self._sink.hears_only_mentions(ctx.bot):
+            return message
+        return add_line(message, text)
 
     def sleep(self, duration: Duration, key: str, code: CodeType) -> None:
         """Suspend the run for a time."""

@@ -42,6 +42,7 @@ Provided: TypeAlias = (
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
+MENTION_TEXT = "Mention me in your answer."
 RESTART_TEXT = "I have changed in the meantime, so please start again."
 _NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,50}")
 _UID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -430,7 +431,8 @@ class Bot(HandlerGroup):
 
     For handlers that ask: ``ask_timeout`` is how long a question stays open (``"2h"``, seconds, a ``timedelta``).
     ``/cancel`` and the ``cancel_words`` end a dialog with ``cancel_text``. A dialog that does not fit the handler's
-    code any more ends with ``restart_text``. If a user begins another dialog, it replaces the open one, or is ended
+    code any more ends with ``restart_text``. A question in a group ends with ``mention_text`` where the bot gets only
+    messages that mention it. If a user begins another dialog, it replaces the open one, or is ended
     itself with ``dialogs="refuse"``.
     """
 
@@ -451,6 +453,7 @@ class Bot(HandlerGroup):
         cancel_words: Sequence[str] = (),
         cancel_text: str | None = CANCEL_TEXT,
         restart_text: str | None = RESTART_TEXT,
+        mention_text: str | None = MENTION_TEXT,
         dialogs: Literal["replace", "refuse"] = "replace",
     ) -> None:
         super().__init__()
@@ -482,6 +485,7 @@ class Bot(HandlerGroup):
         self.cancel_words = frozenset(map(normalize_text, cancel_words))
         self.cancel_text = cancel_text
         self.restart_text = restart_text
+        self.mention_text = mention_text
         self.dialogs = dialogs
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""

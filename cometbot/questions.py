@@ -209,6 +209,15 @@ def parse_action_name(name: str) -> AnsweredAction | None:
     return AnsweredAction(dialog, int(number))
 
 
+def add_line(message: Message, line: str) -> Message:
+    """Return a question's message with another line below its text, if it has one."""
+    if isinstance(message, Choices | Text):
+        return dataclasses.replace(message, text=f"{message.text}\n{line}")
+    if isinstance(message, Form):
+        return dataclasses.replace(message, title=f"{message.title}\n{line}")
+    return message
+
+
 def offers_of(message: Message) -> list[dict[str, Any]]:
     """Return the quick replies of a question, as they are stored with what its dialog waits for."""
     return serialize_quick_replies([message])

@@ -68,6 +68,10 @@ class ReplySink(Protocol):
         """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty."""
         ...
 
+    def hears_only_mentions(self, bot: Bot) -> bool:
+        """Return True if, in groups, ``bot`` gets only messages that mention it."""
+        ...
+
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         """Return the stored state of an owner: JSON texts by key."""
         ...

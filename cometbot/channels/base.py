@@ -201,6 +201,10 @@ class Channel(ABC):
         Called only if ``capabilities.deltas`` is true. Pieces are numbered from 0. They are not stored.
         """
 
+    def hears_only_mentions(self, bot: Bot) -> bool:
+        """Return True if, in groups, ``bot`` gets only messages that mention it. Its questions then say so."""
+        return False
+
     def set_typing(self, conversation: Conversation, is_typing: bool) -> None:
         """Show that a handler began or ended its work on a message here, if that is possible now."""
 

@@ -313,20 +313,28 @@ def _apply_plan(plan: SyncPlan, bot: Bot, app: CometChatAccount, *, as_json: boo
 
 
 def _print_plans(plans: Sequence[SyncPlan], bots: Sequence[Bot], *, as_json: bool, has_chosen_setting: bool) -> None:
+    from cometbot.channels.cometchat.group_setting import describe_lost_answers
+
     if as_json:
         print_json([_plan_to_json(plan, bot) for plan, bot in zip(plans, bots, strict=True)])
         return
     for plan, bot in zip(plans, bots, strict=True):
-        if not plan.differences:
-            click.echo(f"{bot.name} is in sync.")
-            continue
-        click.echo(f"{bot.name} on CometChat:")
-        table = make_table("", "Now", last_column="Then")
-        for item in plan.differences:
-            table.add_row(*map(to_cell, (item.field, item.current, item.wanted)))
-        print_table(table)
-        if not has_chosen_setting:
-            _explain_group_setting(bot)
+        _print_plan(plan, bot, has_chosen_setting=has_chosen_setting)
+        if lost := describe_lost_answers(plan.wanted.group_setting, bot):
+            click.echo(f"Warning: {lost}.")
+
+
+def _print_plan(plan: SyncPlan, bot: Bot, *, has_chosen_setting: bool) -> None:
+    if not plan.differences:
+        click.echo(f"{bot.name} is in sync.")
+        return
+    click.echo(f"{bot.name} on CometChat:")
+    table = make_table("", "Now", last_column="Then")
+    for item in plan.differences:
+        table.add_row(*map(to_cell, (item.field, item.current, item.wanted)))
+    print_table(table)
+    if not has_chosen_setting:
+        _explain_group_setting(bot)
 
 
 def _plan_to_json(plan: SyncPlan, bot: Bot) -> dict[str, Any]:

@@ -148,6 +148,9 @@ class DryRunSink(ReplySink):
     def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
         return self._channel.conversation(bot, user=user, group=group)
 
+    def hears_only_mentions(self, bot: Bot) -> bool:
+        return self._channel.hears_only_mentions(bot)
+
     def platform_id(self, ordinal: int) -> str | None:
         return None
 

@@ -120,6 +120,9 @@ class OutboxReplySink(ReplySink):
         wanted = self._channel.conversation(bot, user=user, group=group)
         return wanted if self._channel.has_stored_conversations else self._transactions.find_target(wanted)
 
+    def hears_only_mentions(self, bot: Bot) -> bool:
+        return self._channel.hears_only_mentions(bot)
+
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         loaded = self._message.conversation_state
         if loaded is not None and (scope, owner) == ("conversation", self._lease.conversation_key):

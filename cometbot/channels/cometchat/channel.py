@@ -12,6 +12,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
+from cometbot.channels.cometchat.group_setting import ALL, group_setting_needed
 from cometbot.channels.cometchat.raw_payloads import ID_PATTERN, MESSAGE_CATEGORIES, find_id, read_body, read_plain_text
 from cometbot.channels.cometchat.responses import Record, get_message_id
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
@@ -96,6 +97,9 @@ class CometChatChannel(Channel):
             return Conversation(self.name, self.account, bot.name, f"group_{guid}", guid, is_group=True)
         first, second = sorted((get_cometchat_uid(bot).lower(), user.lower()))
         return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
+
+    def hears_only_mentions(self, bot: Bot) -> bool:
+        return group_setting_needed(bot) != ALL
 
     def parse(self, incoming: IncomingEvent) -> Event:
         payload, _ = read_body(incoming.body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cometbot.bot import Bot
+from cometbot.called_names import may_call
 from cometbot.channels.cometchat.operations import GROUP_SETTINGS
 from cometbot.handlers import Handler
 from cometbot.matchers import DIRECT, MENTIONING, UNMENTIONED
@@ -56,6 +57,18 @@ def find_required_group_setting(bot: Bot) -> RequiredGroupSetting:
     )
 
 
+def describe_lost_answers(setting: str, bot: Bot) -> str:
+    """Return which answers of groups a bot with this group setting does not get; empty if its handlers ask none."""
+    asking = _find_asking_handler(bot) if setting in (SLASHED, MENTIONED) else ""
+    if not asking:
+        return ""
+    relayed = "mention the bot" if setting == MENTIONED else "begin with a slash"
+    return (
+        f"{asking} may ask in groups, and CometChat relays only answers that {relayed}, and pressed buttons; "
+        f"{ALL} relays all"
+    )
+
+
 def _find_required_setting(handler: Handler) -> str:
     if handler.kind == "command":
         return SLASHED
@@ -67,3 +80,9 @@ def _find_required_setting(handler: Handler) -> str:
     ):
         return ALL
     return MENTIONED
+
+
+def _find_asking_handler(bot: Bot) -> str:
+    """Return the first handler that can be reached in groups and may ask there, or an empty name."""
+    in_groups = (handler for handler in bot.handlers if _find_required_setting(handler) != NOTHING)
+    return next((handler.name for handler in in_groups if may_call(handler.function, "ask")), "")

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 
 from cometbot.bot import Bot
 from cometbot.channels.cometchat.client import CometChatClient
-from cometbot.channels.cometchat.group_setting import ALL, MENTIONED, NOTHING, SLASHED, find_required_group_setting
+from cometbot.channels.cometchat.group_setting import (
+    ALL,
+    MENTIONED,
+    NOTHING,
+    SLASHED,
+    describe_lost_answers,
+    find_required_group_setting,
+)
 from cometbot.channels.cometchat.provision import RegisteredBot, callback_url, has_user, list_bots
 from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli.checks.http_client import redact_url
@@ -119,7 +126,8 @@ def _check_group_setting(expected: ExpectedBot, found: RegisteredBot) -> CheckRe
         cause = f"expected {need.setting}, which {need.handler} needs, got {setting}"
         return failed(line, cause, expected.sync_command)
     note = "" if setting == need.setting else f"; the handlers only need {need.setting}"
-    return passed(line, f"{setting}{note}")
+    lost = describe_lost_answers(setting, expected.bot)
+    return passed(line, f"{setting}{note}{f'; {lost}' if lost else ''}")
 
 
 def covers_need(setting: str, need: str) -> bool:

@@ -23,10 +23,13 @@ from cometbot import (
     Context,
     Field,
     Form,
+    in_group,
 )
 from cometbot.delivery.dry_run import dry_run
+from cometbot.messages import Capabilities
 from cometbot.store.tables import dialogs, steps, timers
 from cometbot.testing import BotClient
+from cometbot.testing.fake_channel import FakeChannel
 
 
 @pytest.fixture
@@ -658,6 +661,60 @@ def test_group_choice_is_an_answer_of_the_asked_user_only(bot: Bot) -> None:
     assert texts(tom.press("Tea")) == []
     assert texts(maria.send("coffee")) == []
     assert texts(maria.send("tea")) == ["Tea"]
+
+
+@pytest.fixture
+def hears_only_mentions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeChannel, "hears_only_mentions", lambda channel, bot: True)
+
+
+@pytest.mark.usefixtures("hears_only_mentions")
+def test_question_says_that_an_answer_needs_a_mention(bot: Bot) -> None:
+    bot.command("order")(lambda ctx: str(ctx.ask("Which?", type=int, invalid_text="A number, please.")))
+    maria = BotClient(bot, group="team")
+    assert maria.send("/order").text == "Which?\nMention me in your answer."
+    assert maria.send("tea", mention=True).text == "A number, please.\nMention me in your answer."
+    assert maria.send("3", mention=True).text == "3"
+
+
+@pytest.mark.usefixtures("hears_only_mentions")
+def test_choices_as_text_say_that_an_answer_needs_a_mention(bot: Bot) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?", choices=["Tea", "Milk"]))
+    maria = BotClient(bot, group="team", capabilities=Capabilities())
+    assert maria.send("/order").text.startswith("Which?\nMention me in your answer.\n")
+    assert maria.send("2", mention=True).text == "Milk"
+
+
+@pytest.mark.usefixtures("hears_only_mentions")
+@pytest.mark.parametrize(
+    ("group", "options"), [("", {}), ("team", {"listen": True}), ("team", {"choices": ["Tea", "Milk"]})]
+)
+def test_question_that_needs_no_mention_does_not_say_so(bot: Bot, group: str, options: dict[str, Any]) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?", **options))
+    assert "Mention me" not in BotClient(bot, group=group).send("/order").text
+
+
+@pytest.mark.usefixtures("hears_only_mentions")
+@pytest.mark.parametrize(("words", "said"), [(None, "Which?"), ("Nenne mich.", "Which?\nNenne mich.")])
+def test_words_about_mentions_are_the_bots_own(words: str | None, said: str) -> None:
+    bot = Bot("helpdesk", mention_text=words)
+    bot.command("order")(lambda ctx: ctx.ask("Which?"))
+    assert BotClient(bot, group="team").send("/order").text == said
+
+
+def test_question_on_a_channel_that_relays_all_says_nothing_of_mentions(bot: Bot) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?"))
+    assert BotClient(bot, group="team").send("/order").text == "Which?"
+
+
+@pytest.mark.parametrize(("is_relayed", "said"), [(False, "Which?\nMention me in your answer."), (True, "Which?")])
+def test_question_on_cometchat_says_that_an_answer_needs_a_mention(bot: Bot, is_relayed: bool, said: str) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?"))
+    if is_relayed:
+        bot.message(in_group)(take_other_buttons)
+    maria = BotClient(bot, group="team", channel="cometchat")
+    assert maria.send("/order").text == said
+    assert maria.send("tea", mention=True).text == "tea"
 
 
 def test_listen_takes_every_text(bot: Bot) -> None:

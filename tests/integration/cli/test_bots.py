@@ -336,6 +336,17 @@ def test_sync_chosen_group_setting_goes_before_the_handlers(
     assert bot_of(simulator).group_chat_setting == "allMessages"
 
 
+def test_sync_warns_of_answers_that_may_be_lost_in_groups(
+    cometbot: Call, simulator: Simulator, write_bot: Write
+) -> None:
+    spec = write_bot("@bot.command()\ndef order(ctx):\n    return ctx.ask('Which?')")
+    warning = f"Warning: {spec.removesuffix(':bot')}.order may ask in groups"
+    first = cometbot("bots", "sync", spec, "--url", URL, "--yes")
+    assert warning in first.stdout
+    assert warning in cometbot("bots", "sync", spec, "--dry-run").stdout
+    assert "Warning" not in cometbot("bots", "sync", spec, "--yes", "--group-setting", "allMessages").stdout
+
+
 def test_sync_several_bots_each_gets_lines_of_its_own(cometbot: Call, simulator: Simulator, write_bot: Write) -> None:
     spec = ",".join([write_bot(), write_bot(bot='Bot("news")')])
     result = cometbot("bots", "sync", spec, "--url", URL, "--yes")

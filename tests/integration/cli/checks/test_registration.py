@@ -108,6 +108,22 @@ def test_the_group_setting_is_held_against_the_handlers(served: Any, handler: st
     assert (SYNC in result.remedy) is not ok
 
 
+@pytest.mark.parametrize(
+    ("setting", "is_warned"), [("slashedMessages", True), ("mentionedMessages", True), ("allMessages", False)]
+)
+def test_handlers_whose_answers_may_be_lost_in_groups_are_named(served: Any, setting: str, is_warned: bool) -> None:
+    module = f"asking_{served.module}"
+    (served.folder / f"{module}.py").write_text(
+        'from cometbot import Bot\n\nbot = Bot("helpdesk")\n\n\n@bot.command()\n'
+        'def order(ctx):\n    return ctx.ask("Which?")\n'
+    )
+    served.register()
+    served.simulator.world.directory.bots["helpdesk"].group_chat_setting = setting
+    result = served.run_checks(f"{module}:bot")["group setting"]
+    assert result.ok
+    assert (f"{module}.order may ask in groups" in result.cause) is is_warned
+
+
 @pytest.mark.parametrize("end", ["/cometchat/helpdesk", "/cometchat", "/cometchat/helpdesk/"])
 def test_a_url_that_leads_to_the_bot_is_right(served: Any, end: str) -> None:
     served.register(webhook_url=f"{served.url}{end}")

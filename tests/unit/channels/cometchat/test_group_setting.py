@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from cometbot import ActionEvent, Bot, DeleteEvent, Event, MembershipEvent, MessageEvent, Router
-from cometbot.channels.cometchat.group_setting import find_required_group_setting, group_setting_needed
+from cometbot.channels.cometchat.group_setting import (
+    describe_lost_answers,
+    find_required_group_setting,
+    group_setting_needed,
+)
 from cometbot.channels.cometchat.operations import GROUP_SETTINGS
 from cometbot.matchers import (
     any_message,
@@ -143,6 +147,35 @@ def test_need_a_function_decides_it_is_named() -> None:
     assert [name.rpartition(".")[2] for name in find_required_group_setting(bot).opaque] == ["handler"]
     bot.message(in_group)(handler)
     assert find_required_group_setting(bot).opaque == ()
+
+
+def ask(ctx: Any) -> Any:
+    return ctx.ask("Which?")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("mentionedMessages", "only answers that mention the bot, and pressed buttons"),
+        ("slashedMessages", "only answers that begin with a slash, and pressed buttons"),
+        ("allMessages", ""),
+        ("none", ""),
+    ],
+)
+def test_lost_answers_are_described(setting: str, words: str) -> None:
+    bot = Bot("shop")
+    bot.command("track")(handler)
+    bot.command("order")(ask)
+    found = describe_lost_answers(setting, bot)
+    assert words in found
+    assert ("ask may ask in groups" in found) is bool(words)
+
+
+def test_no_answers_are_lost_where_nobody_asks_in_groups() -> None:
+    bot = Bot("shop")
+    bot.command("track")(handler)
+    bot.message(direct)(ask)
+    assert describe_lost_answers("mentionedMessages", bot) == ""
 
 
 def test_command_line_offers_the_settings_that_cometchat_has() -> None:
