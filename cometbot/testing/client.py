@@ -14,6 +14,7 @@ from typing import Any, Literal
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import DeadLetter
+from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
@@ -222,7 +223,7 @@ class BotClient:
         The buttons of newer messages have precedence. If the platform shows buttons as text, the user sends the label
         or number. Raises :class:`BotError`, with the available buttons, if there is no such button.
         """
-        said, offer = find_quick_reply(button, self._sent_here(), self._stored_quick_replies())
+        said, offer = find_quick_reply(button, self._sent_here(), self._valid_quick_replies())
         if said is None:
             return self._send(str(button))
         return self._act(partial(self.fake.press, self._actor, said, offer))
@@ -237,7 +238,7 @@ class BotClient:
         Fields with a default may be left out. Raises :class:`BotError` for missing or unknown fields and for invalid
         options.
         """
-        said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._stored_quick_replies())
+        said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._valid_quick_replies())
         if said is None:
             return self._send("\n".join(f"{name}: {value}" for name, value in answers.items()))
         return self._act(partial(self.fake.submit, self._actor, said, answers))
@@ -337,6 +338,13 @@ class BotClient:
     def _sent_here(self) -> list[SentMessage]:
         here = self.conversation.id
         return [said for said in self.fake.said() if said.conversation.id == here]
+
+    def _valid_quick_replies(self) -> list[Any]:
+        """Return the quick replies that the user may write, newest last: also those of questions that wait for them."""
+        user = self.fake.stable_id(self.user, self._actor.group)
+        asked = [OpenDialog.from_json(item) for item in self.state.get(DIALOGS_KEY) or () if item["user"] == user]
+        of_questions = [offered for dialog in reversed(asked) for offered in dialog.offers]
+        return [*of_questions, *(self._stored_quick_replies() or ())]
 
     def _stored_quick_replies(self) -> Any:
         """Return the quick replies that the bot has stored for this conversation."""
