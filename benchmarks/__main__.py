@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import ack, cluster, purge, roundtrip, route, streams, throughput, webchats
+from benchmarks import ack, cluster, dialogs, purge, roundtrip, route, streams, throughput, webchats
 from benchmarks.tables import machine
 
 Benchmark = Callable[[], str]
@@ -19,6 +19,7 @@ _TITLES = {
     "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
     "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
     "purge": "Acknowledged while old messages are purged",
+    "dialogs": "A message beside 10,000 open dialogs of other conversations",
     "route": "Calls of one message, from the callback to the sent reply",
 }
 _FULL: dict[str, Benchmark] = {
@@ -29,6 +30,7 @@ _FULL: dict[str, Benchmark] = {
     "purge": purge.run,
     "streams": streams.run,
     "webchats": webchats.run,
+    "dialogs": dialogs.run,
     "route": route.run,
 }
 _QUICK: dict[str, Benchmark] = {
@@ -39,6 +41,7 @@ _QUICK: dict[str, Benchmark] = {
     "webchats": partial(webchats.run, rounds=1, chats=50, seconds=2.0),
     "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
     "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
+    "dialogs": partial(dialogs.run, rounds=1, dialogs=500, messages=200),
     "route": route.run,
 }
 
