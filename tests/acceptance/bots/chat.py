@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from cometbot import Bot, Context, Custom, CustomEvent
+from cometbot import Bot, Choice, Context, Custom, CustomEvent
 
 bot = Bot("trial", description="Says it again.")
 
@@ -25,6 +25,13 @@ def hang(ctx: Context) -> str:
     while not (marks / "go on").exists():
         time.sleep(0.01)
     return "done"
+
+
+@bot.command("order")
+def order(ctx: Context) -> str:
+    size = ctx.ask("Which size?", choices=["Small", Choice("Large", "XL")])
+    count = ctx.ask("How many?", type=int)
+    return f"{count} x {size}, order {ctx.once(lambda: 1)}."
 
 
 @bot.event(CustomEvent)

@@ -68,6 +68,13 @@ def choices(ctx: Context) -> Choices:
     return Choices("Which *colour*?", ["Red", "Green", "Blue"], action="topic")
 
 
+@helpdesk.command("tea")
+def buy_tea(ctx: Context) -> str:
+    kind = ctx.ask("Which tea?", choices=["Assam", "Nepal"])
+    size = ctx.ask("Which size?", choices=["Small", "Large"])
+    return f"A {size.lower()} {kind}, order {ctx.once(lambda: 1)}."
+
+
 @helpdesk.action("topic")
 def topic(ctx: Context) -> str:
     return f"You chose: {ctx.value}"

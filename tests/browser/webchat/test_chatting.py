@@ -126,6 +126,16 @@ def test_a_choice_is_taken_by_writing_it_as_well(guest: Guest) -> None:
     guest.expect_text("You chose: Blue")
 
 
+def test_questions_of_a_dialog_are_answered_by_clicks(guest: Guest) -> None:
+    guest.send_text("/tea")
+    guest.expect_text("Which tea?")
+    guest.page.get_by_role("button", name="Nepal").click()
+    guest.expect_text("Which size?")
+    guest.page.get_by_role("button", name="Assam").click()
+    guest.page.get_by_role("button", name="Large").click()
+    guest.expect_text("A large Nepal, order 1.")
+
+
 def test_a_form_is_filled_in_and_sent(guest: Guest) -> None:
     guest.send_text("form")
     form = guest.page.get_by_role("form", name="Your order")

@@ -140,6 +140,27 @@ async function streaming(ann, conversationId, heard) {
   await waitFor("the streamed message", () => heard.slice(before).some((item) => item.data.isBot));
 }
 
+async function dialog(ann) {
+  const { conversation } = await ann.createConversation({});
+  const listener = await ann.listenConversation({ id: conversation.id });
+  const heard = record(listener);
+  const asked = () => heard.filter((item) => item.data.isBot).map((item) => item.data.payload);
+  const answer = async (text) => {
+    const before = asked().length;
+    await ann.createMessage({ conversationId: conversation.id, payload: { type: "text", text } });
+    await waitFor(`the reply to ${text}`, () => asked().length > before);
+    return asked().at(-1);
+  };
+  const question = await answer("/order");
+  assert.deepEqual([question.type, question.options.map((item) => item.label)], ["choice", ["Small", "Large"]]);
+  assert.equal((await answer("huge")).text, "Please choose one of: Small, Large.");
+  assert.equal((await answer(question.options[1].value)).text, "How many?");
+  assert.equal((await answer("3")).text, "3 x XL, order 1.");
+  assert.equal((await answer("/order")).text, "Which size?");
+  assert.equal((await answer("/cancel")).text, "All right, cancelled.");
+  await listener.disconnect();
+}
+
 async function main() {
   const ann = await users();
   const bob = await connect(name("bob"));
@@ -154,6 +175,7 @@ async function main() {
   await events(ann, conversationId, heard);
   await participants(ann, bob, conversationId, heard);
   await streaming(ann, conversationId, heard);
+  await dialog(ann);
   // On a connection that an ordinary call had used before, Node would cut a stream after 5 seconds of silence.
   await waitFor("the end of 7 seconds", () => Date.now() - began > 7000);
   assert.deepEqual(heard.filter((item) => item.kind === "error"), []);
