@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
 from types import CodeType
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
 from cometbot.bot import Bot
 from cometbot.durations import Duration
@@ -30,7 +30,7 @@ from cometbot.messages import (
 from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
-from cometbot.steps import DEFAULT_GIVE_UP_TEXT, AskOptions
+from cometbot.steps import AskKeywords, AskOptions
 from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates
 
 _MAX_MESSAGES_SINCE = 100
@@ -38,7 +38,13 @@ _MAX_MESSAGES_SINCE = 100
 
 P = ParamSpec("P")
 T = TypeVar("T")
-D = TypeVar("D")
+if TYPE_CHECKING:  # what type checkers know of newer Pythons
+    from typing_extensions import TypeVar as TypeVarWithDefault
+    from typing_extensions import Unpack
+
+    D = TypeVarWithDefault("D", default=NoReturn)
+else:
+    D = TypeVar("D")
 
 
 class Sent:
@@ -265,19 +271,14 @@ class Context:
         )
 
     @overload
-    def ask(  # type: ignore[overload-overlap]  # a Form is a message, too
+    def ask(
         self,
         asked: Form,
         *,
         validate: Callable[[dict[str, str]], object] | None = None,
-        invalid_text: str = "",
-        attempts: int = 3,
-        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
-        timeout: Duration | None = None,
-        key: str = "",
-        listen: bool = False,
-        of: str = "",
-    ) -> dict[str, str]: ...
+        default: D = ...,
+        **options: Unpack[AskKeywords],
+    ) -> dict[str, str] | D: ...
 
     @overload
     def ask(
@@ -285,14 +286,9 @@ class Context:
         asked: type[T],
         *,
         validate: Callable[[T], object] | None = None,
-        invalid_text: str = "",
-        attempts: int = 3,
-        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
-        timeout: Duration | None = None,
-        key: str = "",
-        listen: bool = False,
-        of: str = "",
-    ) -> T: ...
+        default: D = ...,
+        **options: Unpack[AskKeywords],
+    ) -> T | D: ...
 
     @overload
     def ask(
@@ -301,48 +297,20 @@ class Context:
         *,
         choices: Sequence[Choice | str] | None = None,
         validate: Callable[[str], object] | None = None,
-        invalid_text: str = "",
-        attempts: int = 3,
-        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
-        timeout: Duration | None = None,
-        key: str = "",
-        listen: bool = False,
-        of: str = "",
-    ) -> str: ...
-
-    @overload
-    def ask(
-        self,
-        asked: str | Message,
-        *,
-        choices: Sequence[Choice | str] | None = None,
-        default: D,
-        validate: Callable[[str], object] | None = None,
-        invalid_text: str = "",
-        attempts: int = 3,
-        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
-        timeout: Duration | None = None,
-        key: str = "",
-        listen: bool = False,
-        of: str = "",
+        default: D = ...,
+        **options: Unpack[AskKeywords],
     ) -> str | D: ...
 
     @overload
     def ask(
         self,
-        asked: str | Message,
+        asked: str,
         *,
-        type: Callable[[str], T],
-        choices: Sequence[Choice | str] | None = None,
+        choices: Sequence[Choice[T]],
         validate: Callable[[T], object] | None = None,
-        invalid_text: str = "",
-        attempts: int = 3,
-        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
-        timeout: Duration | None = None,
-        key: str = "",
-        listen: bool = False,
-        of: str = "",
-    ) -> T: ...
+        default: D = ...,
+        **options: Unpack[AskKeywords],
+    ) -> T | D: ...
 
     @overload
     def ask(
@@ -350,16 +318,10 @@ class Context:
         asked: str | Message,
         *,
         type: Callable[[str], T],
-        default: D,
         choices: Sequence[Choice | str] | None = None,
         validate: Callable[[T], object] | None = None,
-        invalid_text: str = "",
-        attempts: int = 3,
-        give_up_text: str = DEFAULT_GIVE_UP_TEXT,
-        timeout: Duration | None = None,
-        key: str = "",
-        listen: bool = False,
-        of: str = "",
+        default: D = ...,
+        **options: Unpack[AskKeywords],
     ) -> T | D: ...
 
     def ask(self, asked: Any, **options: Any) -> Any:
@@ -375,9 +337,10 @@ class Context:
         elsewhere belongs in :meth:`once`.
 
         ``asked`` is a text, a message, a :class:`Form` (the answer is a dict), or a dataclass (its fields make the
-        form, and the answer is an object of it). ``type`` converts the text; ``type=Attachment`` expects a file.
-        ``validate`` gets the value; it returns False or raises :class:`ValueError` if the value does not fit. Then the
-        user gets ``invalid_text`` (default: the text of the error) and may answer again, ``attempts`` times at most.
+        form, and the answer is an object of it). The answer of a :class:`Choice` is its value: a text, other JSON, or
+        an Enum member. ``type`` converts the text; ``type=Attachment`` expects a file. ``validate`` gets the value; it
+        returns False or raises :class:`ValueError` if the value does not fit. Then the user gets ``invalid_text``
+        (default: the text of the error) and may answer again, ``attempts`` times at most.
 
         ``timeout`` (``"2h"``, seconds, a ``timedelta``; default: the bot's ``ask_timeout``) counts from the first
         asking. After it, the call returns ``default`` or raises :class:`AskTimeout`. It raises :class:`AskCancelled`,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from cometbot.errors import MessageError
 from cometbot.models import Conversation
 from cometbot.text import find_texts, replace_surrogates
+
+if TYPE_CHECKING:  # what type checkers know of newer Pythons
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    V = TypeVarWithDefault("V", default=str)
+else:
+    V = TypeVar("V")
 
 MAX_MESSAGE_LENGTH = 1_000_000
 """The characters that all texts of one message have together at most, metadata and data included."""
@@ -164,15 +171,18 @@ class Carousel(Message):
         return _number_offers(offer for card in self.cards for offer in card.offers())
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One answer of a :class:`Choices`. ``value`` is passed to the handler (default: the label)."""
+@dataclass(frozen=True)
+class Choice(Generic[V]):
+    """One answer of a :class:`Choices`. ``value`` is passed to the handler (default: the label).
+
+    It is a text. In ``ctx.ask(choices=…)`` it may be any other JSON value or an Enum member, too.
+    """
 
     label: str
-    value: str = ""
+    value: V = ""  # type: ignore[assignment]  # the default of V is str
 
     def __post_init__(self) -> None:
-        _require_texts(self, "label", "value")
+        _require_texts(self, "label")
         _require(bool(self.label.strip()), "a Choice needs a label")
 
 
@@ -189,7 +199,7 @@ class Choices(Message):
 
     def __post_init__(self) -> None:
         _require_texts(self, "text", "action")
-        _require_sequence(self, "options", Choice)
+        _require_choices(self)
         _require(bool(self.text.strip()), "a Choices needs a question as its text")
         _require(bool(self.options), "a Choices needs at least one option")
 
@@ -244,7 +254,7 @@ class Field:
         _require_texts(self, "name", "label", "default")
         _require(bool(self.name.strip()), "a form's Field needs a name")
         _require(self.kind in ("text", "select", "checkbox"), f"a Field is text, select or checkbox, not {self.kind!r}")
-        _require_sequence(self, "options", Choice)
+        _require_choices(self)
         _require(self.kind == "text" or bool(self.options), f"the {self.kind} field {self.name!r} needs options")
 
 
@@ -419,6 +429,18 @@ def _require_sequence(message: object, name: str, wanted: type) -> None:
     for item in items:
         _require(isinstance(item, wanted), f"{what}, and this is {type(item).__name__}")
     object.__setattr__(message, name, items)
+
+
+def _require_choices(message: Choices | Field) -> None:
+    """Convert the options to a tuple of choices whose values are texts. None becomes an empty text."""
+    _require_sequence(message, "options", Choice)
+    options = [option for option in message.options if isinstance(option, Choice)]
+    what = f"the value of a Choice in a {type(message).__name__} is a text"
+    for option in options:
+        is_text = option.value is None or isinstance(option.value, str)
+        _require(is_text, f"{what}, not {type(option.value).__name__}; only the choices of ctx.ask have others")
+    texts = tuple(replace(option, value="") if option.value is None else option for option in options)
+    object.__setattr__(message, "options", texts)
 
 
 def _button_offers(buttons: Sequence[Button]) -> Iterator[QuickReply]:

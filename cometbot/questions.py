@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -49,7 +50,8 @@ class Question:
     """A question with what makes an answer valid.
 
     ``message`` is shown; ``form_class`` is the dataclass that a form fills in; ``convert`` makes the value from the
-    text or the chosen value; ``wants_file`` expects a file instead.
+    text or the chosen value; ``wants_file`` expects a file instead. If choices have values that are no texts,
+    ``values`` has all values by the texts that are sent.
     """
 
     message: Message
@@ -58,6 +60,7 @@ class Question:
     invalid_text: str = ""
     form_class: type | None = None
     wants_file: bool = False
+    values: Mapping[str, Any] | None = None
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -84,7 +87,17 @@ class Question:
         if isinstance(self.message, Form):
             return self._parse_form(raw["values"])
         text = str(raw.get("value", raw.get("text", "")))
+        if self.values is not None:
+            return self._find_value(text)
         return self.convert.convert(text) if self.convert is not None else text
+
+    def _find_value(self, text: str) -> Any:
+        if self.values is None or text not in self.values:
+            raise BotError(
+                f"ask: the stored answer {text.removeprefix('=')!r} is none of the choices of this run; take choices "
+                "that may change from ctx.once, or let their values be texts"
+            )
+        return self.values[text]
 
     def check(self, raw: Mapping[str, Any]) -> Any:
         """Return the value of a new answer. Raises :class:`InvalidAnswer` if it does not fit."""
@@ -154,7 +167,7 @@ def make_question(
     asked: Any,
     action: str,
     *,
-    choices: Sequence[Choice | str] | None,
+    choices: Sequence[Choice[Any] | str] | None,
     kind: Any,
     validate: Callable[[Any], Any] | None,
     invalid_text: str,
@@ -165,10 +178,14 @@ def make_question(
         return Question(form, None, validate, invalid_text, form_class=asked)
     if isinstance(asked, Form):
         return Question(dataclasses.replace(asked, action=action), None, validate, invalid_text)
+    values = None
     if choices is not None:
         if not isinstance(asked, str):
             raise BotError(f"ask: with choices, expected the question as a str, got {type(asked).__name__}")
-        message: Message = Choices(asked, list(choices), action=action)
+        values = _choice_values(choices)
+        if values is not None and kind is not None:
+            raise BotError("ask: type= converts texts, but choices have other values; leave out type=")
+        message: Message = Choices(asked, list(map(_with_text_value, choices)), action=action)
     elif isinstance(asked, Message):
         message = dataclasses.replace(asked, action=action) if isinstance(asked, Choices) else asked
     elif isinstance(asked, str):
@@ -179,7 +196,44 @@ def make_question(
         )
     if kind is Attachment:
         return Question(message, None, validate, invalid_text, wants_file=True)
-    return Question(message, _make_conversion(kind), validate, invalid_text)
+    return Question(message, _make_conversion(kind), validate, invalid_text, values=values)
+
+
+def _choice_values(choices: Iterable[Choice[Any] | str]) -> dict[str, Any] | None:
+    """Return the values of choices by the texts that are sent, or None if all values are texts."""
+    given = [choice for choice in choices if isinstance(choice, Choice)]
+    if all(type(choice.value) is str for choice in given):
+        return None
+    values: dict[str, Any] = {item: item for item in choices if isinstance(item, str)}
+    for choice in given:
+        text = _to_sent_value(choice) or choice.label
+        if text in values:
+            raise BotError(f"ask: expected choices with different values, got {choice.value!r} twice")
+        values[text] = choice.value if choice.value != "" else choice.label
+    return values
+
+
+def _with_text_value(choice: Choice[Any] | str) -> Choice | str:
+    return Choice(choice.label, _to_sent_value(choice)) if isinstance(choice, Choice) else choice
+
+
+def _to_sent_value(choice: Choice[Any]) -> str:
+    """Return the text that is sent for a choice's value: the name of an Enum member, or JSON.
+
+    JSON follows a ``=``, so that a number which a user writes is not taken for a value instead of a position.
+    """
+    value = choice.value
+    if isinstance(value, enum.Enum):
+        return value.name
+    if isinstance(value, str):
+        return value
+    try:
+        return f"={json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)}"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BotError(
+            f"ask: the value of the choice {choice.label!r}: expected a text, other JSON or an Enum member, got "
+            f"{type(value).__name__}: {error}"
+        ) from error
 
 
 def _make_conversion(kind: Any) -> Conversion | None:

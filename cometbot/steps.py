@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType
-from typing import Any
+from typing import Any, TypedDict
 
 from cometbot.durations import Duration
 from cometbot.errors import BotError
@@ -41,7 +41,7 @@ DEFAULT_GIVE_UP_TEXT = "Let us leave it there. You can start again at any time."
 class AskOptions:
     """The options of one call of ``ctx.ask``."""
 
-    choices: Sequence[Choice | str] | None = None
+    choices: Sequence[Choice[Any] | str] | None = None
     type: Any = None
     validate: Callable[[Any], Any] | None = None
     invalid_text: str = ""
@@ -52,6 +52,18 @@ class AskOptions:
     key: str = ""
     listen: bool = False
     of: str = ""
+
+
+class AskKeywords(TypedDict, total=False):
+    """The options of ``ctx.ask`` that do not change the type of its answer."""
+
+    invalid_text: str
+    attempts: int
+    give_up_text: str
+    timeout: Duration | None
+    key: str
+    listen: bool
+    of: str
 
 
 class Suspended(BaseException):

@@ -21,6 +21,8 @@ from cometbot.messages import remove_answer_hint, to_messages
         (lambda: Card(), "title, a text or an image"),
         (lambda: Carousel([]), "at least one Card"),
         (lambda: Choice(""), "needs a label"),
+        (lambda: Choices("?", [Choice("a", 1)]), "value of a Choice in a Choices is a text, not int; only the choices"),  # type: ignore[list-item]
+        (lambda: Field("x", options=[Choice("a", [])]), "value of a Choice in a Field is a text, not list"),  # type: ignore[list-item]
         (lambda: Choices("", ["a"]), "needs a question"),
         (lambda: Choices("?", []), "at least one option"),
         (lambda: Location(91, 0), "latitude"),
@@ -106,6 +108,8 @@ def test_sequences_given_as_lists_are_kept_as_tuples() -> None:
     buttons.append(Button("B"))
     assert card.buttons == (Button("A"),)
     assert Choices("?", ["a"]).options == (Choice("a"),)
+    assert Choices("?", [Choice("a", None)]).options == (Choice("a"),)  # type: ignore[list-item]
+    assert Choice[int]("a", 1) == Choice("a", 1)
     assert Field("x", kind="select", options=["a"]).options == (Choice("a"),)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import threading
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from cometbot import (
     Bot,
     BotError,
     Choice,
+    Choices,
     Context,
     Field,
     Form,
@@ -760,3 +762,80 @@ def test_changed_code_restarts(bot: Bot) -> None:
     bot.command("order")(second)
     assert texts(client.send("tea")) == ["I have changed in the meantime, so please start again."]
     assert texts(client.send("tea")) == []
+
+
+class Size(enum.Enum):
+    SMALL = "s"
+    LARGE = 2
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"),
+    [
+        (3, "=3"),
+        (2.5, "=2.5"),
+        (True, "=true"),
+        (None, "=null"),
+        ([1, "ä"], '=[1, "ä"]'),
+        ({"b": 1, "a": 2}, '={"a": 2, "b": 1}'),
+        (Size.LARGE, "LARGE"),
+    ],
+)
+def test_value_of_a_choice_comes_back_as_given(bot: Bot, value: Any, sent: str) -> None:
+    answers: list[Any] = []
+
+    @bot.fallback
+    def ask(ctx: Context) -> str:
+        answers.append(ctx.ask("Which?", choices=[Choice("One", value), Choice("Two", "two"), "Three"]))
+        answers.append(ctx.ask("Sure?", choices=["Yes", Choice("No", 0)]))
+        return "done"
+
+    client = BotClient(bot, check_paths=False)
+    client.send("hi")
+    [asked] = client.said()
+    assert isinstance(asked.message, Choices)
+    assert [option.value for option in asked.message.options if isinstance(option, Choice)] == [sent, "two", ""]
+    client.press("One")
+    assert client.press("Yes").text == "done"
+    assert answers[-2:] == [value, "Yes"]
+    assert type(answers[-2]) is type(value)
+    client.send("hi")
+    client.send("3")
+    assert client.send("no").text == "done"
+    assert answers[-2:] == ["Three", 0]
+
+
+@pytest.mark.parametrize(
+    ("choices", "text"),
+    [
+        ([Choice("One", object())], "the choice 'One': expected a text, other JSON or an Enum member, got object"),
+        ([Choice("One", 1), Choice("Two", 1)], "expected choices with different values, got 1 twice"),
+        ([Choice("One", Size.LARGE), "LARGE"], "expected choices with different values, got <Size.LARGE: 2> twice"),
+    ],
+)
+def test_choices_that_cannot_be_told_apart_are_refused(bot: Bot, choices: Any, text: str) -> None:
+    bot.fallback(lambda ctx: ctx.ask("Which?", choices=choices))
+    with pytest.raises(BotError, match=text):
+        BotClient(bot).send("hi")
+
+
+def test_type_does_not_convert_the_values_of_choices(bot: Bot) -> None:
+    bot.fallback(lambda ctx: ctx.ask("Which?", type=int, choices=[Choice("One", 1)]))
+    with pytest.raises(BotError, match="choices have other values; leave out type="):
+        BotClient(bot).send("hi")
+
+
+def test_choice_that_is_gone_in_a_later_run_is_named(bot: Bot) -> None:
+    numbers = [1, 2]
+
+    @bot.fallback
+    def ask(ctx: Context) -> str:
+        ctx.ask("Which?", choices=[Choice(f"No. {number}", number) for number in numbers])
+        return ctx.ask("Sure?")
+
+    client = BotClient(bot)
+    client.send("hi")
+    client.press("No. 2")
+    numbers.remove(2)
+    with pytest.raises(BotError, match="the stored answer '2' is none of the choices of this run"):
+        client.send("yes")
