@@ -31,7 +31,7 @@ from cometbot.events import Event
 from cometbot.messages import Operation, Text
 from cometbot.models import Conversation, User
 from cometbot.observer import Observer
-from cometbot.steps import DialogChange, DialogEvent, DialogId
+from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
@@ -249,7 +249,8 @@ class ConversationRunner:
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
         log.error("gave up a message: %s", error_text, extra=run.log_extra(message))
-        return HandledMessage(MessageEnd(message, "", DEAD, error_text), time.monotonic(), "dead")
+        end = MessageEnd(message, "", DEAD, error_text, dialog=_find_failed_dialog(run, message))
+        return HandledMessage(end, time.monotonic(), "dead")
 
     def _end_unfetched(self, run: Run, message: MailboxMessage, error: Exception) -> HandledMessage:
         """Postpone a message whose event could not be fetched; after the last attempt it becomes a dead letter."""
@@ -341,6 +342,8 @@ class ConversationRunner:
         extra = {"event": run.message.key, "conversation": lease.conversation_key}
         log.error("gave up a message: %s", run.timeout_text, extra=extra)
         self._observer.handled(lease.conversation.bot, run.timeout, "dead")
+        if end.dialog is not None:
+            self._report_dialog(lease.conversation.bot, end.dialog)
         self._notify(lease.conversation_key, to_send=bool(drafts))
         return True
 
@@ -363,6 +366,14 @@ def _parse_event(run: Run, message: MailboxMessage) -> Event:
     return run.channel.parse(
         IncomingEvent(run.lease.conversation, message.key, message.body, message.sender, message.received_at)
     )
+
+
+def _find_failed_dialog(run: Run, message: MailboxMessage) -> DialogChange | None:
+    """Return the failure of the dialog that a message of cometbot's own names; None for any other message."""
+    if not message.key.startswith(INTERNAL_PREFIX) or not message.body:
+        return None
+    event = _to_dialog_event(run.lease.conversation, message)
+    return DialogChange(event.dialog, FAILED, ended="failed")
 
 
 def _to_dialog_event(conversation: Conversation, message: MailboxMessage) -> DialogEvent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from cometbot import Context
+from cometbot.observer import Observer
 from cometbot.steps import FAILED, DialogId
 from tests.contract.delivery.conftest import Harness, wait_until
 
@@ -19,7 +20,10 @@ def test_dialog_fails_with_the_answer_that_ran_out_of_time(harness: Harness) -> 
         go_on.wait(60)
         return answer
 
-    delivery = harness.start_process()
+    ends: list[str] = []
+    observer = Observer()
+    observer.dialog_ended = lambda bot, outcome: ends.append(outcome)  # type: ignore[method-assign]
+    delivery = harness.start_process(observer=observer)
     harness.enqueue(delivery, "/order")
     wait_until(lambda: is_asked.is_set() and delivery.is_idle)
     harness.enqueue(delivery, "tea")
@@ -30,6 +34,7 @@ def test_dialog_fails_with_the_answer_that_ran_out_of_time(harness: Harness) -> 
         return found is not None and (found.status, found.failed_seq) == (FAILED, 2)
 
     wait_until(has_failed)
+    wait_until(lambda: ends == ["failed"])
     go_on.set()
     [letter] = delivery.dead_letters.list()
     assert letter.id == "m2"

@@ -11,7 +11,8 @@ from cometbot import Bot, Context
 from cometbot.delivery import conversation_runner
 from cometbot.errors import DeliveryError
 from cometbot.store.erasure import Erasure
-from cometbot.store.tables import steps
+from cometbot.store.mailbox import MAX_CRASH_COUNT
+from cometbot.store.tables import RUNNING, mailbox, steps
 from cometbot.testing import BotClient
 
 
@@ -176,3 +177,20 @@ def test_dialog_fails_with_an_answer_that_is_given_up_after_a_step(bot: Bot, mon
     assert client.send("Tom").texts == []
     assert retry(client) == "hello Maria"
     assert calls == ["Maria"]
+
+
+def test_dialog_fails_with_its_own_event_that_is_given_up(bot: Bot) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?"))
+    client = BotClient(bot, raise_errors=False)
+    client.send("/order")
+    delivery = client._harness.delivery
+    key = delivery.dialogs.cancel("m1")
+    with delivery.database.write() as connection:
+        is_own = mailbox.c.event_key.startswith("cometbot:")
+        connection.execute(sa.update(mailbox).where(is_own).values(state=RUNNING, attempts=MAX_CRASH_COUNT))
+    delivery.notify(key)
+    client._harness.run_until_idle()
+    [letter] = client.dead_letters
+    assert (delivery.dialogs.get("m1").status, delivery.dialogs.get("m1").dead_letter) == ("failed", letter.id)
+    assert retry(client) == bot.cancel_text
+    assert delivery.dialogs.list() == []
