@@ -40,8 +40,8 @@ def load_bots(spec: str) -> list[Bot]:
 
     ``shop:bot`` and ``bots/shop.py:bot`` name one bot, ``shop`` and ``bots/shop.py`` the only bot of a module. Commas
     separate several. Modules are also searched for in the current folder, and a file's module in the file's own folder.
-    Raises :class:`ConfigurationError` with the bots that exist instead. Errors that an author's module raises during
-    its import are not caught.
+    Raises :class:`ConfigurationError` with the bots that exist instead, and :class:`RegistrationError` for a bot with a
+    handler that nothing can call. Errors that an author's module raises during its import are not caught.
     """
     names = [name for part in spec.split(",") if (name := part.strip())]
     if not names:
@@ -49,6 +49,7 @@ def load_bots(spec: str) -> list[Bot]:
     bots: list[Bot] = []
     for name in names:
         bot = _load_bot(name)
+        bot.check()
         if all(bot is not other for other in bots):
             bots.append(bot)
     return bots

@@ -165,6 +165,11 @@ def test_an_attribute_that_is_no_bot_is_refused_with_its_type(write: Write) -> N
             "from cometbot import Bot\nbot = Bot('b')\n@bot.message('a')\ndef f(ctx):\n    yield 1\n",
             r"cannot be loaded; bad.py, line 3: .*ctx\.stream",
         ),
+        (
+            "from cometbot import Bot\nclass Shop: ...\nbot = Bot('b')\nbot.command('a')(lambda ctx, shop: 1)\n"
+            "@bot.command\ndef f(ctx, shop: Shop): ...\n",
+            r"cannot be loaded; shop: <class 'bad.Shop'> of bad.f is neither made from text nor provided; call",
+        ),
     ],
 )
 def test_load_bots_or_explain_names_the_line(write: Write, code: str, sentence: str) -> None:
