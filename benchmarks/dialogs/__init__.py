@@ -1,0 +1,1 @@
+"""What a dialog survives: each bot of docs/comparison is killed at each moment of an order, and started again."""
