@@ -57,7 +57,7 @@ def install_peers(folder: Path) -> Path:
 def run_tests(python: Path, *bots: str) -> None:
     """Run the tests of bots. Raises ``CalledProcessError`` if one fails."""
     files = [f"test_{bot}.py" for bot in bots]
-    command = [python, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider", *files]
+    command = [str(python), "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider", *files]
     subprocess.run(command, cwd=BOTS, env={**os.environ, "PYTHONPATH": "."}, check=True)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import re
 import shlex
 import subprocess
@@ -377,6 +378,22 @@ def test_blocks_are_in_a_language_that_is_checked() -> None:
     known = {"python", "sh", "ini", "nginx", "text", "console", "yaml", ""}
     languages = {(named(page), language) for page in PAGES for language, *_ in FENCE.findall(page.read_text())}
     assert {item for item in languages if item[1] not in known} == set()
+
+
+def test_the_comparison_shows_its_bots() -> None:
+    shown = re.findall(r"^~~~python\n(.*?)^~~~$", (ROOT / "docs" / "comparison.md").read_text(), re.S | re.M)
+    names = ("cometbot", "aiogram", "telegram")
+    assert shown == [(ROOT / "docs" / "comparison" / f"order_{name}.py").read_text() for name in names]
+
+
+def test_the_bot_of_the_comparison_passes_its_tests() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider"]
+    folder = ROOT / "docs" / "comparison"
+    environ = {**os.environ, "PYTHONPATH": "."}
+    done = subprocess.run(
+        [*command, "test_order_cometbot.py"], cwd=folder, env=environ, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
 
 
 LONGER = {"broadcast.py": 86, "feedback.py": 82, "trading.py": 92}

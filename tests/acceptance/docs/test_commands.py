@@ -102,6 +102,12 @@ def test_quickstart(reader: Reader) -> None:
     follow(reader, ROOT / "docs/quickstart.md", {"/path/to/the/clone": str(reader.base.clone)})
 
 
+def test_asking(reader: Reader) -> None:
+    reader.begin_project()
+    *_, tested = follow(reader, ROOT / "docs/asking.md")
+    assert "3 passed" in tested
+
+
 def test_register(reader: Reader, cometchat: Simulator) -> None:
     reader.begin_project()
     follow(reader, ROOT / "docs/register.md")
