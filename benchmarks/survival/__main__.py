@@ -1,4 +1,4 @@
-"""Prints what an order survives in cometbot, aiogram and python-telegram-bot: ``python -m benchmarks.dialogs``.
+"""Prints what an order survives in cometbot, aiogram and python-telegram-bot: ``python -m benchmarks.survival``.
 
 The peers are installed from PyPI into an environment of their own.
 """
@@ -16,8 +16,8 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.dialogs.bots import BOTS, run_cometbot, run_peer
-from benchmarks.dialogs.trial import MOMENTS, Moment, Result, Trial
+from benchmarks.survival.bots import BOTS, run_cometbot, run_peer
+from benchmarks.survival.trial import MOMENTS, Moment, Result, Trial
 
 PEERS = ("aiogram==3.31.0", "aiogram-sqlite-storage==1.0.1", "python-telegram-bot==22.8", "pytest")
 
@@ -25,8 +25,8 @@ Run = Callable[[Trial, Path], Result]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.dialogs", description=__doc__.splitlines()[0])
-    default = Path(tempfile.gettempdir(), "cometbot-dialog-peers")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.survival", description=__doc__.splitlines()[0])
+    default = Path(tempfile.gettempdir(), "cometbot-peers")
     parser.add_argument("--peers", type=Path, default=default, help="the folder of the environment with the peers")
     parser.add_argument("--only", default="", help="only the bots whose name contains this")
     options = parser.parse_args()

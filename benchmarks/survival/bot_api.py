@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from urllib.request import Request, urlopen
 
-from benchmarks.dialogs.trial import Dropped, Trial, TrialServer
+from benchmarks.survival.trial import Dropped, Trial, TrialServer
 
 TOKEN = "1:token"
 POLL_TIMEOUT = 1.0

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dialogs.bot_api import Telegram
-from benchmarks.dialogs.process import BotProcess
-from benchmarks.dialogs.trial import Dropped, Result, Shop, Trial, free_port
+from benchmarks.survival.bot_api import Telegram
+from benchmarks.survival.process import BotProcess
+from benchmarks.survival.trial import Dropped, Result, Shop, Trial, free_port
 from cometbot.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
