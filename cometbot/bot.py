@@ -9,11 +9,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
 
-from cometbot.commands import Command, Parameter, Signature, help_text, normalize_command_name
+from cometbot.commands import Command, help_text, normalize_command_name
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
 from cometbot.handlers import (
+    HELP_HANDLER,
     ActionName,
     ErrorHandler,
     Handler,
@@ -503,7 +504,7 @@ class Bot(HandlerGroup):
             handlers = self.handlers
             has_help = ("command", "help") in self._names_in_use
             if not has_help and (self.description or self.commands):
-                handlers = (*handlers, _HELP_HANDLER)
+                handlers = (*handlers, HELP_HANDLER)
             self._routes = version, HandlerTable(handlers, slash_optional=self.slash_optional)
         return self._routes[1]
 
@@ -577,19 +578,6 @@ class Bot(HandlerGroup):
         if self._sender is None:
             raise BotError(f"the bot {self.name} is not connected to anything that could send; start an app first")
         return self._sender
-
-
-def _help(ctx: Any, *names: str) -> str:
-    return str(ctx.bot.help(names[0] if names else ""))
-
-
-_HELP_HANDLER = Handler(
-    function=_help,
-    kind="command",
-    name="cometbot.help",
-    signature=Signature(variadic=Parameter("command", "words")),
-    command=Command("help", usage="/help"),
-)
 
 
 def _is_function(item: object) -> bool:

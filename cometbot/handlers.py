@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from cometbot.commands import Command, ProvidedParameter, Signature, inspect_signature
+from cometbot.commands import Command, Parameter, ProvidedParameter, Signature, inspect_signature
 from cometbot.errors import RegistrationError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, MatchContext, Matcher, any_message
@@ -218,3 +218,17 @@ def check_signature(function: Function, name: str, kind: HandlerKind, matcher: M
                 else f"nothing fills the parameter {item.name} of {name}: such a handler gets ctx alone"
             )
     return signature
+
+
+def _help(ctx: Any, *names: str) -> str:
+    return str(ctx.bot.help(names[0] if names else ""))
+
+
+HELP_HANDLER = Handler(
+    function=_help,
+    kind="command",
+    name="cometbot.help",
+    signature=Signature(variadic=Parameter("command", "words")),
+    command=Command("help", usage="/help"),
+)
+"""The handler of the command ``/help`` that a bot has unless it defines its own."""
