@@ -40,7 +40,11 @@ export class Dialogs {
     ];
     return h(
       "li.letter.vstack",
-      h("header.muted", h("strong.waits", dialog.id), h("span", dialog.kind === "ask" ? "Waits for an answer" : "Waits")),
+      h(
+        "header.muted",
+        h("strong.waits", dialog.id),
+        h("span", dialog.kind === "ask" ? "Waits for an answer" : "Waits"),
+      ),
       dialog.question && h("p.question", dialog.question),
       definitionList("dl", facts),
       dialog.expires_at && h("div.row", this.#expireButton(dialog.id)),

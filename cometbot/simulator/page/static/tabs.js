@@ -1,4 +1,4 @@
-// The tabs of the inspector: traffic, dialogs, dead letters, failures and the bot's output, and a thread when one is open.
+// The tabs of the inspector: traffic, dialogs, dead letters, failures and the bot's output; a thread when one is open.
 
 import { h, fill } from "./dom.js";
 
