@@ -442,10 +442,7 @@ class ReplayingSink:
         self.go_live()
         if operation.target is not None and operation.target < 0:
             event, ordinal = self._past[-operation.target - 1]
-            dialog = self._run.dialog
-            generation = dialog.generation if event == dialog.event else 0
-            is_own = event == self._run.trigger
-            said_for = "" if is_own else str(DialogId(event, generation))
+            said_for = "" if event == self._run.trigger else str(self._with_generation(event))
             operation = replace(operation, target=ordinal, target_event=said_for)
         return int(self._sink.post(operation))
 
@@ -462,8 +459,14 @@ class ReplayingSink:
         if ordinal >= 0:
             found: str | None = self._sink.platform_id(ordinal)
             return found
-        earlier: str | None = self._sink.platform_id_of(*self._past[-ordinal - 1])
+        event, earlier_ordinal = self._past[-ordinal - 1]
+        earlier: str | None = self._sink.platform_id_of(self._with_generation(event), earlier_ordinal)
         return earlier
+
+    def _with_generation(self, event: str) -> DialogId:
+        """Return the generation in which a message of this dialog was handled; no answer is handled again."""
+        dialog = self._run.dialog
+        return dialog if event == dialog.event else DialogId(event)
 
     def preview(self, ordinal: int, text: str) -> None:
         """Show an unfinished text, but not in a message of an earlier run."""

@@ -23,14 +23,16 @@ if TYPE_CHECKING:
 DIALOGS_KEY = f"{RESERVED_PREFIX}dialogs"
 """The state key of a conversation's open dialogs, in the form of :meth:`OpenDialog.to_json`."""
 
+_NO_MESSAGE = DialogId("")
+
 
 @dataclass(frozen=True, slots=True)
 class OpenDialog:
     """A dialog that waits for an answer in this conversation.
 
     A message up to the sequence number ``asked_seq`` was written before the question. A message with the sequence
-    number ``failed_seq`` is tried again. The question was said under the ordinal ``question`` of the event
-    ``asked_by``.
+    number ``failed_seq`` is tried again. The question was said under the ordinal ``question`` of the message
+    ``asked_by``, in its generation.
     """
 
     id: DialogId
@@ -42,7 +44,7 @@ class OpenDialog:
     offers: Sequence[Mapping[str, Any]] = ()
     listen: bool = False
     failed_seq: int = 0
-    asked_by: str = ""
+    asked_by: DialogId = _NO_MESSAGE
     question: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -57,7 +59,7 @@ class OpenDialog:
             "offers": list(self.offers),
             "listen": self.listen,
             "failed": self.failed_seq,
-            "by": self.asked_by,
+            "by": str(self.asked_by),
             "question": self.question,
         }
 
@@ -74,7 +76,7 @@ class OpenDialog:
             offers=item["offers"],
             listen=item["listen"],
             failed_seq=item["failed"],
-            asked_by=item["by"],
+            asked_by=DialogId.parse(item["by"]) or _NO_MESSAGE,
             question=item["question"],
         )
 

@@ -435,8 +435,11 @@ class _Dispatch:
         return (*(found.handler.error_handlers if found else ()), self._bot.error_handlers)
 
     def _default_error_reply(self) -> tuple[Operation, ...]:
-        """Return the bot's error text for messages and actions. Users expect no reply to other events."""
-        if isinstance(self._event, MessageEvent | ActionEvent):
+        """Return the bot's error text for messages and actions, and for a time in a dialog that one of them started.
+
+        Users expect no reply to other events.
+        """
+        if isinstance(self._ctx.event, MessageEvent | ActionEvent):
             return self._to_operations(self._bot.error_text)
         return ()
 

@@ -101,8 +101,11 @@ class ReplySink(Protocol):
         """Leave out the next ``count`` ordinals, which an earlier run of the same message has used."""
         ...
 
-    def platform_id_of(self, event: str, ordinal: int) -> str | None:
-        """Return the platform's id of what the run of an earlier message of the dialog said."""
+    def platform_id_of(self, said_for: DialogId, ordinal: int) -> str | None:
+        """Return the platform's id of what the run of an earlier message of the dialog said.
+
+        ``said_for`` has the id and the generation of that message.
+        """
         ...
 
     def load_steps(self) -> Sequence[Step]:

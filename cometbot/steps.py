@@ -141,7 +141,8 @@ class Waiting:
     """What a suspended run waits for: the answer of ``user`` to a question, or only the time ``expires_at``.
 
     ``step`` to ``text`` are those of the step that it waits at. ``wakes_with`` is how the step ends at ``expires_at``.
-    The question was said under the ordinal ``question`` of the event ``asked_by``; operators see ``question_text``.
+    The question was said under the ordinal ``question`` of the message ``asked_by`` (``m12.0``, with its generation);
+    operators see ``question_text``.
     ``offers`` are the quick replies of the question (see :mod:`cometbot.quick_replies`). ``attempts`` is the number of
     answers so far that did not fit. In groups, ``listen`` counts every text of the user as an answer.
     """

@@ -171,7 +171,7 @@ class DryRunSink(ReplySink):
     def skip_ordinals(self, count: int) -> None:
         """Do nothing: a dry run stores no ordinals."""
 
-    def platform_id_of(self, event: str, ordinal: int) -> str | None:
+    def platform_id_of(self, said_for: DialogId, ordinal: int) -> str | None:
         return None
 
     def load_steps(self) -> Sequence[Step]:

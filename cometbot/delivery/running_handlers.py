@@ -193,8 +193,8 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._next_ordinal += count
 
-    def platform_id_of(self, event: str, ordinal: int) -> str | None:
-        return self._transactions.get_platform_id(event, 0, ordinal)
+    def platform_id_of(self, said_for: DialogId, ordinal: int) -> str | None:
+        return self._transactions.get_platform_id(said_for.event, said_for.generation, ordinal)
 
     def load_steps(self) -> Sequence[Step]:
         if not self._message.is_rerun:

@@ -252,9 +252,9 @@ class Transactions:
 
         def save(connection: Transaction) -> None:
             self._store.leases.check(connection, lease)
-            self._store.dialogs.save_steps(connection, dialog, steps)
+            is_new = self._store.dialogs.save_steps(connection, dialog, steps)
             channel = self._channels[lease.conversation.channel]
-            if changes:
+            if changes and is_new:  # else an earlier commit, whose outcome was unknown, has stored them
                 self._store.state.apply(connection, channel.filter_state_changes(connection, changes))
 
         self._retry_while_busy(self._store.database.group_commit, save, durable=durable)
@@ -335,8 +335,9 @@ class Transactions:
             self._store.outbox.save_result(connection, result)
             if result.state == DEAD:
                 reply = result.reply
+                asked_by = DialogId(reply.event, reply.generation)
                 self._store.dialogs.refuse_question(
-                    connection, lease.conversation_key, reply.event, reply.ordinal, result.error or ""
+                    connection, lease.conversation_key, asked_by, reply.ordinal, result.error or ""
                 )
             if result.throttle_seconds > 0:
                 self._store.throttles.set(
@@ -350,14 +351,15 @@ class Transactions:
                 self._store.throttles.clear(connection, lease.conversation.key)
 
     def _change_dialog(self, connection: Transaction, lease: Lease, end: MessageEnd) -> None:
+        trigger = DialogId(end.message.event_id, end.message.generation)
         if end.dialog is None:
-            self._store.dialogs.fail(connection, lease.conversation_key, end.message.seq)
+            self._store.dialogs.fail(connection, lease.conversation_key, trigger)
             return
         self._store.dialogs.apply(
             connection,
             lease.conversation_key,
             end.dialog,
-            trigger_seq=end.message.seq,
+            trigger=trigger,
             opened_at=end.message.received_at,
             question_ordinal=end.question_ordinal,
         )

@@ -110,8 +110,8 @@ class Dialogs:
             index_elements=["event", "generation"], set_={name: insert.excluded[name] for name in changed}
         )
 
-    def save_steps(self, connection: Transaction, dialog: DialogId, added: Iterable[Step]) -> None:
-        """Store steps; one that is stored already is kept."""
+    def save_steps(self, connection: Transaction, dialog: DialogId, added: Iterable[Step]) -> bool:
+        """Store steps, and return True if any of them is new; one that is stored already is kept."""
         rows = [
             {
                 "event": dialog.event,
@@ -127,8 +127,7 @@ class Dialogs:
             }
             for step in added
         ]
-        if rows:
-            connection.execute(self._insert_steps, rows)
+        return bool(rows) and connection.execute(self._insert_steps, rows).rowcount > 0
 
     def load_steps(self, connection: Transaction, dialog: DialogId) -> list[Step]:
         """Return the stored steps of a dialog, in order."""
@@ -151,7 +150,7 @@ class Dialogs:
         conversation_key: str,
         change: DialogChange,
         *,
-        trigger_seq: int,
+        trigger: DialogId,
         opened_at: float,
         question_ordinal: int | None,
     ) -> None:
@@ -163,7 +162,7 @@ class Dialogs:
             if not change.replaced:
                 return
         elif change.id.event:
-            self._apply(connection, conversation_key, change, trigger_seq, opened_at, question_ordinal)
+            self._apply(connection, conversation_key, change, trigger, opened_at, question_ordinal)
         self._save_open(connection, conversation_key)
 
     def _apply(
@@ -171,7 +170,7 @@ class Dialogs:
         connection: Transaction,
         conversation_key: str,
         change: DialogChange,
-        trigger_seq: int,
+        trigger: DialogId,
         opened_at: float,
         question_ordinal: int | None,
     ) -> None:
@@ -179,13 +178,13 @@ class Dialogs:
         connection.execute(_delete_timer, key)
         if change.status == OPEN:
             self.save_steps(connection, change.id, change.steps)
-            self._save_waiting(connection, conversation_key, change, trigger_seq, opened_at, question_ordinal)
+            self._save_waiting(connection, conversation_key, change, trigger, opened_at, question_ordinal)
         elif change.status == FAILED:
             self.save_steps(connection, change.id, change.steps)
             connection.execute(
                 sa.update(dialogs)
                 .where(dialogs.c.event == change.id.event, dialogs.c.generation == change.id.generation)
-                .values(status=FAILED, failed_seq=trigger_seq, updated_at=self._database.clock())
+                .values(status=FAILED, failed_seq=_seq(trigger), updated_at=self._database.clock())
             )
         else:
             self._delete(connection, change.id)
@@ -195,13 +194,13 @@ class Dialogs:
         connection: Transaction,
         conversation_key: str,
         change: DialogChange,
-        trigger_seq: int,
+        trigger: DialogId,
         opened_at: float,
         question_ordinal: int | None,
     ) -> None:
         waiting, now = change.waiting, self._database.clock()
         assert waiting is not None
-        stored = asdict(waiting) | {"question": question_ordinal, "asked_by": f"m{trigger_seq}"}
+        stored = asdict(waiting) | {"question": question_ordinal, "asked_by": str(trigger)}
         connection.execute(
             self._save,
             {
@@ -282,13 +281,14 @@ class Dialogs:
         connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))
 
     def refuse_question(
-        self, connection: Transaction, conversation_key: str, event: str, ordinal: int, error: str
+        self, connection: Transaction, conversation_key: str, asked_by: DialogId, ordinal: int, error: str
     ) -> None:
-        """Let the dialog go on whose question, said under this ordinal of an event, the platform refused."""
+        """Let the dialog go on whose question, said under this ordinal of a message, the platform refused."""
         for row in connection.execute(_open_here, {"key": conversation_key}).mappings().all():
             found = _to_row(row)
-            if (found.waiting.asked_by, found.waiting.question) == (event, ordinal):
+            if (found.waiting.asked_by, found.waiting.question) == (str(asked_by), ordinal):
                 self.end(connection, conversation_key, found.id, {"ended": "refused", "error": error})
+                self._save_open(connection, conversation_key)
 
     def end_for_replay(self, connection: Transaction, seq: int, generation: int) -> str:
         """End the dialog that the message ``seq`` started, which is handled again.
@@ -332,15 +332,16 @@ class Dialogs:
         return True
 
     def _fire(self, connection: Transaction, timer: sa.RowMapping) -> None:
-        """Put a timer into the mailbox and delete it, unless its dialog got another one meanwhile.
+        """Put a timer into the mailbox and delete it, unless its dialog has ended or got another one meanwhile.
 
         The conversation's row is locked first, as a runner does, which changes the timer after that.
         """
         dialog, due_at = DialogId(timer["event"], timer["generation"]), timer["due_at"]
-        result = json.loads(timer["result"])
-        self.add_event(connection, timer["conversation_key"], dialog, timer["step"], result, due_at)
+        self._leases.mark_pending_by_key(connection, timer["conversation_key"])
         fired = {"ev": dialog.event, "gen": dialog.generation, "at_step": timer["step"], "due": due_at}
-        connection.execute(_delete_fired_timer, fired)
+        if connection.execute(_delete_fired_timer, fired).rowcount > 0:
+            result = json.loads(timer["result"])
+            self.add_event(connection, timer["conversation_key"], dialog, timer["step"], result, due_at)
 
     def next_timer(self, connection: Transaction) -> float | None:
         """Return when the next timer is due, or None."""
@@ -377,20 +378,19 @@ class Dialogs:
         if found is not None:
             self._save_open(connection, found)
 
-    def fail(self, connection: Transaction, conversation_key: str, trigger_seq: int) -> None:
-        """Let the dialog fail of which the message ``trigger_seq``, which is given up, has stored steps."""
-        trigger = f"m{trigger_seq}"
+    def fail(self, connection: Transaction, conversation_key: str, trigger: DialogId) -> None:
+        """Let the dialog fail of which the message ``trigger``, which is given up, has stored steps."""
         has_steps = sa.exists().where(
             steps.c.event == dialogs.c.event,
             steps.c.generation == dialogs.c.generation,
-            steps.c.trigger == trigger,
+            steps.c.trigger == trigger.event,
         )
-        found = connection.execute(_open_here.where(dialogs.c.event != trigger, has_steps), {"key": conversation_key})
+        found = connection.execute(
+            _open_here.where(dialogs.c.event != trigger.event, has_steps), {"key": conversation_key}
+        )
         for row in found.mappings().all():
             change = DialogChange(DialogId(row["event"], row["generation"]), FAILED)
-            self.apply(
-                connection, conversation_key, change, trigger_seq=trigger_seq, opened_at=0.0, question_ordinal=None
-            )
+            self.apply(connection, conversation_key, change, trigger=trigger, opened_at=0.0, question_ordinal=None)
 
     def discard(self, connection: Transaction, seq: int) -> None:
         """Delete the steps of the message ``seq``, which is discarded, and the dialog that failed at it."""
@@ -469,6 +469,6 @@ def _to_open(row: DialogRow) -> OpenDialog:
         waiting.offers,
         waiting.listen,
         row.failed_seq,
-        waiting.asked_by,
+        DialogId.parse(waiting.asked_by) or DialogId(""),
         waiting.question or 0,
     )

@@ -28,6 +28,7 @@ from cometbot.store.tables import (
     in_state,
     mailbox,
     outbox,
+    steps,
 )
 
 MAX_CRASH_COUNT = 5
@@ -242,12 +243,16 @@ class Mailbox:
         return connection.execute(change.values(state=DISCARDED, ended_at=self._database.clock())).rowcount > 0
 
     def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
-        """Delete at most ``limit`` rows that ended before ``before``; return their number."""
+        """Delete at most ``limit`` rows that ended before ``before``, with their steps; return their number."""
         ended = in_state(mailbox, ENDED_MESSAGE)
         old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before).order_by(mailbox.c.ended_at)
         # Two statements: for a single one, PostgreSQL would choose to read the whole table.
         rows = list(connection.execute(old.limit(limit)).scalars())
-        return connection.execute(sa.delete(mailbox).where(mailbox.c.seq.in_(rows))).rowcount if rows else 0
+        if not rows:
+            return 0
+        # A handler that was stopped, or whose message was erased while it ran, may have left steps.
+        connection.execute(sa.delete(steps).where(steps.c.event.in_([f"m{row}" for row in rows])))
+        return connection.execute(sa.delete(mailbox).where(mailbox.c.seq.in_(rows))).rowcount
 
     def count_waiting(self, connection: Connection) -> dict[str, tuple[int, float]]:
         """Return for each bot the number of waiting events, and the seconds for which the oldest has waited."""

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.error_text import storable_text
 from cometbot.models import Conversation
-from cometbot.steps import DialogId
+from cometbot.steps import OPEN, DialogId
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     DEAD,
@@ -32,6 +32,7 @@ from cometbot.store.tables import (
     in_state,
     mailbox,
     outbox,
+    steps,
 )
 
 _STORED_COLUMNS = (
@@ -129,13 +130,15 @@ _dead = (
 
 # A scalar subquery by primary key: PostgreSQL would turn an EXISTS into a join with all of the mailbox.
 _event_state = (
-    sa.select(mailbox.c.state)
+    # A message that is done and has not ended started a dialog, whose later runs may change what this one sent.
+    sa.select(sa.case((sa.and_(mailbox.c.state == DONE, mailbox.c.ended_at.is_(None)), OPEN), else_=mailbox.c.state))
     .where(
         mailbox.c.seq == sa.case((outbox.c.event.like("m%"), sa.cast(sa.func.substr(outbox.c.event, 2), sa.BigInteger)))
     )
     .scalar_subquery()
 )
-_is_event_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED])
+_continued_dialog = sa.select(steps.c.event).where(steps.c.trigger == outbox.c.event).limit(1).scalar_subquery()
+_is_event_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED]) & _continued_dialog.is_(None)
 
 
 @dataclass(frozen=True, slots=True)

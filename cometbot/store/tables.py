@@ -172,6 +172,8 @@ steps = Table(
     Column("at", Double, nullable=False),
 )
 
+_index("steps_trigger", steps, "trigger")
+
 timers = Table(
     "timers",
     metadata,

@@ -77,7 +77,9 @@ class _SecondRunSink(DryRunSink):
     @property
     def trigger(self) -> Trigger:
         waiting, now = self._stored.waiting, self._delivery.database.clock()
-        return Trigger(waiting.asked_by, 0, int(waiting.asked_by[1:]), now, now)
+        asked_by = DialogId.parse(waiting.asked_by)
+        assert asked_by is not None
+        return Trigger(asked_by.event, asked_by.generation, int(asked_by.event[1:]), now, now)
 
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
         return self._stored

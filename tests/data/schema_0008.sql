@@ -238,6 +238,7 @@ CREATE INDEX conversations_target ON conversations (bot, target);
 CREATE INDEX conversations_undone ON conversations (conversation_key) WHERE mail OR token IS NOT NULL OR due_at IS NOT NULL;
 CREATE INDEX dialogs_conversation ON dialogs (conversation_key);
 CREATE INDEX dialogs_failed ON dialogs (failed_seq) WHERE failed_seq > 0;
+CREATE INDEX steps_trigger ON steps ("trigger");
 CREATE INDEX mailbox_dead ON mailbox (seq) WHERE state = 'dead';
 CREATE INDEX mailbox_ended ON mailbox (ended_at) WHERE state IN ('done', 'discarded');
 CREATE INDEX mailbox_kept ON mailbox (conversation_key) WHERE state IN ('done', 'discarded', 'dead');
