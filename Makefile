@@ -75,8 +75,10 @@ browser-packages:
 	[ -e /usr/share/i18n/locales/de_AT ] || missing="$$missing locales"; \
 	$(INSTALL)
 
+FAULT_TESTS := tests/acceptance/faults tests/contract/dialogs/test_crashes.py
+
 faults: .venv/installed-test test-packages
-	COMETBOT_TEST_FAULTS=full $(BIN)/pytest -s tests/acceptance/faults $(PYTEST_ARGS)
+	COMETBOT_TEST_FAULTS=full $(BIN)/pytest -s $(FAULT_TESTS) $(PYTEST_ARGS)
 
 proxies: .venv/installed-test proxy-packages
 	COMETBOT_TEST_PROXIES=1 $(BIN)/pytest -s tests/acceptance/proxies $(PYTEST_ARGS)

@@ -1,0 +1,81 @@
+"""A dialog loses and doubles nothing, whatever happens to it, and at whichever commit its process dies."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.contract.dialogs.crashing import (
+    Databases,
+    Outcome,
+    PostgreSQLDatabases,
+    Script,
+    SQLiteDatabases,
+    World,
+    shared_dialects,
+)
+from tests.contract.dialogs.scripts import scripts
+
+IS_FULL = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
+EXAMPLES = 200 if IS_FULL else 3
+# The same scripts each time; a failing one is shown as it is, since the search for a shorter one takes many minutes.
+SETTINGS = settings(derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
+    is_file = request.param == "sqlite"
+    with shared_dialects():
+        yield SQLiteDatabases(tmp_path) if is_file else PostgreSQLDatabases(request.getfixturevalue("postgres_url"))
+
+
+@settings(SETTINGS, max_examples=10 * EXAMPLES)
+@given(script=scripts())
+def test_nothing_stays_of_dialogs_that_ended(script: Script, databases: Databases, tmp_path: Path) -> None:
+    databases.clear()
+    world = World(script, tmp_path, databases.open)
+    world.play()
+    check_end(world.outcome())
+
+
+@settings(SETTINGS, max_examples=EXAMPLES)
+@given(script=scripts())
+def test_crash_at_any_commit_changes_nothing(script: Script, databases: Databases, tmp_path: Path) -> None:
+    """Play the script, and once more for each point at which a process may end, with a process that ends there."""
+    databases.clear()
+    world = World(script, tmp_path, databases.open)
+    points = world.play()
+    calls, expected = Counter(world.called()), world.outcome()
+    check_end(expected)
+    for point in range(1, points + 1):
+        databases.clear()
+        world = World(script, tmp_path, databases.open)
+        world.play_in_child(point)
+        world.play()
+        assert world.outcome() == expected, f"after a crash at point {point} of {points}"
+        assert count_calls(world.called()) == calls, f"after a crash at point {point} of {points}"
+
+
+def check_end(outcome: Outcome) -> None:
+    """Check that nothing is left of the dialogs."""
+    assert {name: rows for name, rows in outcome.rest.items() if rows} == {}
+
+
+def count_calls(words: Sequence[str]) -> Counter[str]:
+    """Count the calls.
+
+    One whose process died before it was stored counts once with its second time. So does one that failed, because an
+    exception is stored with the next step only.
+    """
+    crash = next(index for index, word in enumerate(words) if word.startswith("crash-"))
+    before, after = list(words[:crash]), list(words[crash + 1 :])
+    failed = {word for word in before if word.startswith("failing-")}
+    after = [word for word in after if word not in failed]
+    if words[crash] == "crash-before" and before and before[-1:] == after[:1]:
+        after.pop(0)
+    return Counter(before + after)
