@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from cometbot.commands import Command, help_text, normalize_command_name
 from cometbot.durations import Duration, to_seconds
@@ -31,15 +30,11 @@ from cometbot.handlers import (
 from cometbot.matchers import Matcher, MatcherLike, any_message, any_of, normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
-from cometbot.providers import Provider, Providers
-from cometbot.routing import HandlerTable
+from cometbot.providers import Provided, Provider, Providers
+from cometbot.routing import HELP_HANDLER, HandlerTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
-Provided: TypeAlias = (
-    T | Iterator[T] | AbstractContextManager[T] | Awaitable[T] | AsyncIterator[T] | AbstractAsyncContextManager[T]
-)
-"""What a function may return that provides objects of a class."""
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from cometbot.commands import Arguments, ProvidedParameter, get_conversion
 from cometbot.errors import BotError, RegistrationError
+
+T = TypeVar("T")
+Provided: TypeAlias = (
+    T | Iterator[T] | AbstractContextManager[T] | Awaitable[T] | AsyncIterator[T] | AbstractAsyncContextManager[T]
+)
+"""What a function may return that provides objects of a class."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def test_public_names_exist_and_have_docstrings() -> None:
 @functools.cache
 def imported_packages() -> set[str]:
     """The top-level packages that cometbot imports and that are neither its own nor Python's."""
+    known_to_type_checkers = {"_typeshed", "typing_extensions"}
     names: set[str] = set()
     for file in (ROOT / "cometbot").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -62,7 +63,7 @@ def imported_packages() -> set[str]:
                 names.update(alias.name for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add(node.module or "")
-    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"cometbot", "_typeshed"}
+    return {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"cometbot", *known_to_type_checkers}
 
 
 def test_every_library_that_is_imported_is_required(setup: configparser.ConfigParser) -> None:
