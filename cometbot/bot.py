@@ -31,7 +31,7 @@ from cometbot.matchers import Matcher, MatcherLike, any_message, any_of, normali
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
 from cometbot.providers import Provided, Provider, Providers
-from cometbot.routing import HELP_HANDLER, HandlerTable
+from cometbot.routing import HandlerTable
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")

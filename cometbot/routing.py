@@ -4,26 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from cometbot.commands import Arguments, Command, Parameter, Signature, parse_call
+from cometbot.commands import Arguments, parse_call
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.handlers import Handler, HandlerKind
 from cometbot.matchers import MATCHED, Match, MatchContext
-
-
-def _help(ctx: Any, *names: str) -> str:
-    return str(ctx.bot.help(names[0] if names else ""))
-
-
-HELP_HANDLER = Handler(
-    function=_help,
-    kind="command",
-    name="cometbot.help",
-    signature=Signature(variadic=Parameter("command", "words")),
-    command=Command("help", usage="/help"),
-)
-"""The handler of ``/help`` of a bot that has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
