@@ -128,8 +128,13 @@ class Context:
         self._bot_ids = bot.ids
         self.state = State("conversation", event.conversation.key_text, sink.load_state)
         """This bot's state of this conversation."""
-        self.user_state = self._make_user_state()
-        """This bot's state of the sender, across all conversations."""
+
+    @cached_property
+    def user_state(self) -> State:
+        """The state of the sender, across all conversations of this bot."""
+        key = self.event.conversation.key
+        owner = f"{key.channel}/{key.account}/{key.bot}/{self.sender_id}"
+        return State("user", owner, self._sink.load_state)
 
     @cached_property
     def text(self) -> str:
@@ -398,11 +403,6 @@ class Context:
         """The id by which the sender is known for ever: the uid, unless the platform may reassign that."""
         return self.event.sender.lasting_id or self.event.sender.uid
 
-    def _make_user_state(self) -> State:
-        key = self.event.conversation.key
-        owner = f"{key.channel}/{key.account}/{key.bot}/{self.sender_id}"
-        return State("user", owner, self._sink.load_state)
-
     @property
     def _steps(self) -> StepCalls:
         if self._made_steps is None:
@@ -534,11 +534,20 @@ def use_steps(ctx: Context, make: Callable[[], StepCalls]) -> None:
     ctx._make_steps = make
 
 
+def used_states(ctx: Context) -> list[State]:
+    """Return the states that were accessed in this run."""
+    used = [ctx.state] if ctx.state.is_loaded else []
+    user_state = ctx.__dict__.get("user_state")
+    if user_state is not None and user_state.is_loaded:
+        used.append(user_state)
+    return used
+
+
 def resume(ctx: Context, opening: Event, sink: ReplySink) -> None:
     """Let the context continue a dialog: ``opening`` started the handler, and becomes ``ctx.event``."""
     ctx.event, ctx._sink = opening, sink
-    ctx.__dict__.pop("text", None)
-    ctx.user_state = ctx._make_user_state()
+    for name in ("text", "user_state"):
+        ctx.__dict__.pop(name, None)
 
 
 def _calling_code() -> CodeType:

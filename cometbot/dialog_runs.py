@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from cometbot.asking import Asking, ReplayingSink
+from cometbot.bot import Sender, handler_sender
 from cometbot.context import Context, resume, use_steps
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.errors import BotError
@@ -54,7 +55,8 @@ class DialogRun:
         self._thread = 0
         self._coroutine: Any = None
         self._task: object = None
-        self._sender = HandlerSender(ctx, lambda: self.asking)
+        self._sender = HandlerSender(ctx, lambda: self.asking, lambda: bool(self._thread))
+        self._outer_sender: Sender | None = None
         use_steps(ctx, self._make)
 
     @property
@@ -105,8 +107,9 @@ class DialogRun:
         """Allow steps from now on, in this thread."""
         self._handler = handler
         self._thread = threading.get_ident()
-        self._sender.enter()
-        if self.asking is None and (steps := self._sink.load_steps()):
+        self._outer_sender = handler_sender.get()
+        handler_sender.set(self._sender)
+        if self.asking is None and self._sink.is_rerun and (steps := self._sink.load_steps()):
             trigger = self._sink.trigger
             self._begin(self._new_run(trigger.event, trigger.received_at, steps))
             resume(self._ctx, self._ctx.event, self._replaying or self._sink)
@@ -120,12 +123,13 @@ class DialogRun:
     def wrap(self, coroutine: Any) -> Any:
         """Return a coroutine that runs an async handler, whose own task alone may call steps."""
         self._coroutine = coroutine
-        self._sender.leave()
+        handler_sender.set(self._outer_sender)
         return self._run_async(coroutine)
 
     async def _run_async(self, coroutine: Any) -> Any:
         self._task = asyncio.current_task()
-        self._sender.enter()
+        self._outer_sender = handler_sender.get()
+        handler_sender.set(self._sender)
         if self.asking is not None:
             self._allow(self.asking)
         try:
@@ -136,7 +140,7 @@ class DialogRun:
     def leave_handler(self) -> None:
         """Allow no more steps."""
         self._thread = 0
-        self._sender.leave()
+        handler_sender.set(self._outer_sender)
         if self.asking is not None:
             self.asking.forbid()
 

@@ -16,7 +16,7 @@ from typing import Any
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context
+from cometbot.context import Context, used_states
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
@@ -34,7 +34,7 @@ from cometbot.quick_replies import (
 )
 from cometbot.routing import HandlerMatch, HandlerTable
 from cometbot.sinks import ReplySink
-from cometbot.state import RESERVED_PREFIX, StateChange, to_json
+from cometbot.state import RESERVED_PREFIX, State, StateChange, to_json
 from cometbot.steps import (
     FAILED,
     Answer,
@@ -137,6 +137,7 @@ class _Dispatch:
         self._sender_is_bot = sender_is_bot
         self._bot_count = 0
         self._keeps_quick_replies = False
+        self._open_dialogs: Any = None
         self._ctx = Context(bot, event, sink)
         self._dialog = DialogRun(self._ctx, sink)
 
@@ -170,12 +171,11 @@ class _Dispatch:
         event = self._event
         if isinstance(event, DialogEvent):
             return find_resume(self._ctx, None, self._sink)
-        if isinstance(event, ActionEvent) and not event.name.startswith(ACTION_PREFIX):
-            return None
         if not isinstance(event, ActionEvent | MessageEvent):
             return None
-        stored = self._ctx.state.get(DIALOGS_KEY)
-        return find_resume(self._ctx, stored, self._sink) if stored or isinstance(event, ActionEvent) else None
+        self._open_dialogs = self._ctx.state.get(DIALOGS_KEY)
+        may_answer = event.name.startswith(ACTION_PREFIX) if isinstance(event, ActionEvent) else self._open_dialogs
+        return find_resume(self._ctx, self._open_dialogs, self._sink) if may_answer else None
 
     def _load_dialog(self, resume: Resume) -> StoredDialog | None:
         """Return the dialog that waits for this answer, or None if it is over or has gone on to another step."""
@@ -212,21 +212,31 @@ class _Dispatch:
             name, timeout = found.handler.name, found.handler.timeout
         self._sink.start_handler(name, self._bot.handler_timeout if timeout is None else timeout)
         answer, stopped_by = self._call_until_suspended(middleware, found)
-        if found is not None and self._dialog.is_suspended:
+        asking = self._dialog.asking
+        if found is not None and asking is not None and asking.run.is_suspended:
             return self._suspend(found)
         if stopped_by:
             logger.info("stopped the event in middleware %s", stopped_by, extra=self._ctx.log.extra)
-        else:
+        elif asking is not None:
             self._dialog.end_past()
         operations = self._to_operations(answer)
         changes = self._collect_changes(operations)
-        dialog = None if stopped_by or found is None else self._dialog.over(self._find_replaced(name))
+        dialog = None
+        if found is not None and not stopped_by and (asking is not None or self._open_dialogs):
+            dialog = self._dialog.over(self._find_replaced(name))
         return Outcome("" if stopped_by else name, stopped_by, operations, changes, dialog=dialog)
 
     def _call_until_suspended(self, middleware: tuple[Middleware, ...], found: HandlerMatch | None) -> tuple[Any, str]:
-        """Return as :meth:`_call_inside` does. What a suspended run returns or raises is dropped."""
+        """Return the result of the handler inside ``middleware``, and the name of the one that did not call it.
+
+        What a suspended run returns or raises is dropped.
+        """
         try:
-            answer, stopped_by = self._call_inside(middleware, found)
+            if not middleware:
+                answer, stopped_by = _run_if_coroutine(self._call_handler(found)), ""
+            else:
+                inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found))
+                answer, stopped_by = inside.call(), inside.stopped_by
         except Suspended:
             return None, ""
         except self._reraise:
@@ -235,7 +245,7 @@ class _Dispatch:
             if not self._dialog.is_suspended:
                 raise
             answer, stopped_by = error, ""
-        if self._dialog.is_suspended:
+        if self._dialog.asking is not None and self._dialog.is_suspended:
             self._warn_of_dropped(answer)
         return answer, stopped_by
 
@@ -275,7 +285,7 @@ class _Dispatch:
         """Return the dialogs that end because their user has started the same handler again."""
         if self._dialog.is_resumed:
             return []
-        return find_replaced(self._ctx, self._ctx.state.get(DIALOGS_KEY), handler)
+        return find_replaced(self._ctx, self._open_dialogs, handler)
 
     def _find_handler(self) -> HandlerMatch | None:
         routes = self._bot.routes
@@ -305,13 +315,6 @@ class _Dispatch:
         ctx.event = event
         return replace(found, rejection_text=text) if found is not None else None
 
-    def _call_inside(self, middleware: tuple[Middleware, ...], found: HandlerMatch | None) -> tuple[Any, str]:
-        """Return the result of the handler inside ``middleware``, and the name of the one that did not call it."""
-        if not middleware:
-            return _run_if_coroutine(self._call_handler(found)), ""
-        inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found))
-        return inside.call(), inside.stopped_by
-
     def _call_handler(self, found: HandlerMatch | None) -> Any:
         """Return the handler's result, a coroutine if it is async."""
         if found is None:
@@ -334,7 +337,10 @@ class _Dispatch:
         """Call the handler, inside which steps are allowed."""
         self._dialog.enter_handler(handler)
         try:
-            value = self._call_with_provided(handler, values, named)
+            if handler.signature.provided:
+                value = self._call_with_provided(handler, values, named)
+            else:
+                value = handler.function(self._ctx, *values, **named)
         except BaseException:
             self._dialog.leave_handler()
             raise
@@ -345,8 +351,6 @@ class _Dispatch:
 
     def _call_with_provided(self, handler: Handler, values: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """Call the handler with what its bot provides."""
-        if not handler.signature.provided:
-            return handler.function(self._ctx, *values, **named)
         providers = handler.find_providers(self._bot.providers)
         call = ProvidedCall(handler.function, providers, self._check_returned)
         run = call.call_async if is_coroutine_function(handler.function) else call.call
@@ -444,25 +448,22 @@ class _Dispatch:
         return ()
 
     def _discard_changes(self) -> None:
-        self._ctx.state.discard_changes()
-        self._ctx.user_state.discard_changes()
+        for state in used_states(self._ctx):
+            state.discard_changes()
 
     def _collect_changes(self, operations: tuple[Operation, ...]) -> tuple[StateChange, ...]:
         """Return the changes of both states, with cometbot's own.
 
         Raises :class:`BotError` for a value that is not JSON.
         """
-        state, user_state = self._ctx.state, self._ctx.user_state
+        state = self._ctx.state
         if self._sender_is_bot:
             state[_BOT_COUNT_KEY] = self._bot_count
         elif self._bot.handle_bots:
             state.pop(_BOT_COUNT_KEY, None)
         elsewhere = self._store_quick_replies(operations)
-        own: list[StateChange] = []
-        for item in (state, user_state):
-            if item.is_loaded:
-                own.append(item.changes())
-        return tuple(filter(None, (*own, *elsewhere)))
+        changes = map(State.changes, used_states(self._ctx))
+        return tuple(filter(None, (*changes, *elsewhere)))
 
     def _store_quick_replies(self, operations: tuple[Operation, ...]) -> list[StateChange]:
         """Store the quick replies for this conversation in its state. Return the changes for other ones."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cometbot.asking import Asking
-from cometbot.bot import Bot, Sender, handler_sender
+from cometbot.bot import Bot, Sender
 from cometbot.context import Context
 from cometbot.messages import Message
 from cometbot.models import Conversation
@@ -16,25 +16,16 @@ class HandlerSender(Sender):
 
     On the event's channel, a message of the same bot is sent by ``ctx.send``. Any other message is sent as outside of
     handlers, but not while the handler repeats what an earlier run has done. Inside ``ctx.once``, each is sent so.
-    ``get_asking`` returns the steps of the run, None if it has none yet.
+    ``get_asking`` returns the steps of the run, None if it has none yet. ``is_in_handler`` returns False once the
+    handler has ended: threads that it has started may still send.
     """
 
-    def __init__(self, ctx: Context, get_asking: Callable[[], Asking | None]) -> None:
+    def __init__(
+        self, ctx: Context, get_asking: Callable[[], Asking | None], is_in_handler: Callable[[], bool]
+    ) -> None:
         self._ctx = ctx
         self._get_asking = get_asking
-        self._is_in_handler = False
-        self._outer: Sender | None = None
-
-    def enter(self) -> None:
-        """Send what this thread, or this task, passes to :meth:`Bot.send` from now on."""
-        self._outer = handler_sender.get()
-        self._is_in_handler = True
-        handler_sender.set(self)
-
-    def leave(self) -> None:
-        """Send nothing more: the handler has ended, or goes on in another task."""
-        self._is_in_handler = False
-        handler_sender.set(self._outer)
+        self._is_in_handler = is_in_handler
 
     def send(
         self,
@@ -48,7 +39,7 @@ class HandlerSender(Sender):
     ) -> str | None:
         """Send a message, or nothing if an earlier run has sent it. Return its id, None if it is the handler's."""
         asking = self._get_asking()
-        if self._is_in_handler and not (asking is not None and asking.is_inside_once):
+        if self._is_in_handler() and not (asking is not None and asking.is_inside_once):
             here = self._ctx.conversation.channel
             name = conversation.channel if conversation is not None else channel or here
             if bot is self._ctx.bot and name == here:

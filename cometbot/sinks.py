@@ -108,6 +108,9 @@ class ReplySink(Protocol):
         """
         ...
 
+    is_rerun: bool = False
+    """True if a handler may have run for the same message before."""
+
     def load_steps(self) -> Sequence[Step]:
         """Return the steps that earlier runs of the same message have stored, without a dialog."""
         ...

@@ -83,7 +83,8 @@ class OutboxReplySink(ReplySink):
         self._is_closed = False
         self._resumed: DialogId | None = None
         self._attached: tuple[DialogId, Sequence[Step]] | None = None
-        if message.is_rerun:
+        self.is_rerun = message.is_rerun
+        if self.is_rerun:
             self._load_stored_replies()
 
     def _load_stored_replies(self) -> None:
@@ -197,8 +198,6 @@ class OutboxReplySink(ReplySink):
         return self._transactions.get_platform_id(said_for.event, said_for.generation, ordinal)
 
     def load_steps(self) -> Sequence[Step]:
-        if not self._message.is_rerun:
-            return ()
         return self._transactions.load_steps(DialogId(self._message.event_id, self._message.generation))
 
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:

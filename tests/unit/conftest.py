@@ -90,6 +90,8 @@ class FakeReplySink:
     def trigger(self) -> Trigger:
         return Trigger("m712", 0, 712, 1_700_000_000.0, 0.0)
 
+    is_rerun = False
+
     def load_steps(self) -> list[Step]:
         return []
 
