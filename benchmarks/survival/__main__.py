@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=default, help="the folder of the environment with the peers")
     parser.add_argument("--only", default="", help="only the bots whose name contains this")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the bot that runs is killed on the way out
     python = install_peers(options.peers)
     run_tests(Path(sys.executable), "order_cometbot")
     run_tests(python, "order_aiogram", "order_telegram")
