@@ -27,6 +27,8 @@ LONG_FILES = [
     "acceptance/docs/test_new_project.py",
     "acceptance/web/test_shutdown.py",
     "acceptance/test_dev.py",
+    "contract/dialogs/test_crashes.py",
+    "acceptance/test_dialogs.py",
     "browser/webchat/test_chatting.py",
     "integration/store/test_query_plans.py",
     "contract/channels/test_cometchat.py",

@@ -136,7 +136,7 @@ class Server:
         group = self._process.pid
         status = self._process.wait(WAIT_TIMEOUT)
         self._process = None
-        self.wait_until(lambda: not _is_group_alive(group))
+        self.wait_until(lambda: not is_group_alive(group))
         return status
 
     def wait_until(self, condition: Callable[[], T], seconds: float = WAIT_TIMEOUT) -> T:
@@ -209,7 +209,7 @@ class CometChatDriver:
         return server.wait_until(lambda: len(found := self.replies(user)) >= count and found, seconds) or []
 
 
-def _is_group_alive(group: int) -> bool:
+def is_group_alive(group: int) -> bool:
     """Whether a process of this group has not ended. Those that nobody has waited for yet do not count."""
     for file in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
