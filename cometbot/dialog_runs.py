@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from cometbot.asking import Asking, ReplayingSink
+from cometbot.asking import Asking
 from cometbot.bot import Sender, handler_sender
 from cometbot.context import Context, resume, use_steps
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
@@ -19,6 +19,7 @@ from cometbot.handler_sends import HandlerSender
 from cometbot.handlers import Handler
 from cometbot.matchers import Match
 from cometbot.quick_replies import make_action_event
+from cometbot.replaying_sink import ReplayingSink
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
 from cometbot.steps import (
