@@ -160,6 +160,7 @@ class DialogContract(ContractBase):
         group_client.send("/order")
 
         assert other.send("Large").texts == ["echo Large"]
-        assert group_client.choose("Large").texts == ["How many?"]
+        # A platform that relays only mentions to the bot lets the question say so.
+        assert group_client.choose("Large").text.startswith("How many?")
         assert group_client.send("3").texts == ["echo 3"]
         assert "Your name" in group_client.send("3", mention=True).text
