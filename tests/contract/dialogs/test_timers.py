@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cometbot import Bot, Context
+from cometbot.store.dialogs import GRACE_PERIOD
 from cometbot.testing import BotClient
 
 
@@ -44,3 +45,52 @@ def test_question_waits_for_its_turn_as_long_as_it_takes() -> None:
     assert [reply.text for reply in client.send("Maria")] == ["Hello Maria."]
     assert [reply.text for reply in client.advance(30)] == ["Did you drink?"]
     assert [reply.text for reply in client.send("yes")] == ["You said yes."]
+
+
+def test_answer_given_during_an_outage_comes_before_the_time_that_fell_due_in_it() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.command("order")
+    def order(ctx: Context) -> str:
+        return ctx.ask("Which size?", timeout="1h", default="none")
+
+    client = BotClient(bot)
+    client.send("/order")
+    database, store = client._harness.database, client._harness.delivery.store
+    database.now += 7200
+    started_at = database.now
+    assert store.fire_timers(started_at) == []
+    database.now += GRACE_PERIOD - 1
+    assert store.fire_timers(started_at) == []
+    assert [reply.text for reply in client.send("M")] == ["M"]
+    database.now += 1
+    assert store.fire_timers(started_at) == []
+
+
+def test_time_that_fell_due_during_an_outage_ends_its_question_after_the_grace_period() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.command("order")
+    def order(ctx: Context) -> str:
+        return ctx.ask("Which size?", timeout="1h", default="none")
+
+    client = BotClient(bot)
+    client.send("/order")
+    database, store = client._harness.database, client._harness.delivery.store
+    database.now += 7200
+    started_at = database.now
+    database.now += GRACE_PERIOD
+    assert len(store.fire_timers(started_at)) == 1
+    client._harness.advance(0)
+    assert client.channel.texts() == ["Which size?", "none"]  # type: ignore[attr-defined]
+
+
+def test_time_that_falls_due_after_the_start_needs_no_grace_period() -> None:
+    bot = Bot("helpdesk")
+    bot.command("order")(lambda ctx: ctx.ask("Which size?", timeout=10, default="none"))
+    client = BotClient(bot)
+    client.send("/order")
+    database, store = client._harness.database, client._harness.delivery.store
+    started_at = database.now
+    database.now += 10
+    assert len(store.fire_timers(started_at)) == 1

@@ -15,6 +15,7 @@ from cometbot import Context
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.platform.chat_service import delete_user
 from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
+from cometbot.store.tables import dialogs, steps, timers
 from tests.integration.channels.platform.conftest import Person, Site, make_bot, wait_until
 from tests.table_rows import find_rows
 
@@ -242,3 +243,60 @@ def test_a_deleted_bots_chats_leave_nothing(site: Site, httpserver: HTTPServer) 
     assert find_rows(site.platform.database, SECRET) == []
     with site.platform.database.read() as connection:
         assert site.platform.chat.conversations.list(connection, ALL_BOTS).items == []
+
+
+@pytest.fixture
+def dialog(site: Site) -> None:
+    """A bot that asks, and keeps what it was told."""
+
+    @site.running.delivery.bots["helpdesk"].command("ask")
+    def ask(ctx: Context, *, what: str) -> str:
+        kept = ctx.once(lambda: f"{SECRET} in a step")
+        name = ctx.ask(f"{SECRET} question: {what}?", timeout="1h")
+        return f"{kept} {name} {ctx.ask(f'{SECRET} second question?')}"
+
+
+@pytest.mark.usefixtures("dialog")
+@pytest.mark.parametrize("removes_user", [False, True])
+def test_open_dialog_of_a_removed_chat_leaves_nothing(site: Site, removes_user: bool) -> None:
+    maria = site.sign_up()
+    chat = maria.create_chat()
+    maria.send_message(chat, f"/ask {SECRET}")
+    maria.wait_message(chat, f"{SECRET} question: {SECRET}?")
+    maria.send_message(chat, f"{SECRET} answer")
+    maria.wait_message(chat, f"{SECRET} second question?")
+    wait_until(lambda: site.running.delivery.is_idle)
+    assert find_rows(site.platform.database, f"{SECRET} in a step")
+
+    if removes_user:
+        with site.platform.database.write() as connection:
+            assert delete_user(connection, site.platform.chat, maria.id)
+    else:
+        assert maria.delete(f"client-api/chat/{chat}").status_code == 200
+    assert find_rows(site.platform.database, SECRET, "cometbot:dialogs") == []
+    with site.platform.database.read() as connection:
+        for table in (dialogs, steps, timers):
+            assert connection.execute(sa.select(table)).all() == []
+
+
+def test_handler_that_asks_in_a_chat_deleted_meanwhile_opens_no_dialog(site: Site) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    @site.running.delivery.bots["helpdesk"].command("wait")
+    def wait(ctx: Context) -> str:
+        has_begun.set()
+        assert may_end.wait(60)
+        ctx.once(lambda: f"{SECRET} in a step")
+        return ctx.ask(f"{SECRET} question?")
+
+    maria = site.sign_up()
+    chat = maria.create_chat()
+    maria.send_message(chat, "/wait")
+    assert has_begun.wait(60)
+    assert maria.delete(f"client-api/chat/{chat}").status_code == 200
+    may_end.set()
+    wait_until(lambda: site.running.delivery.is_idle)
+    assert find_rows(site.platform.database, SECRET, "cometbot:dialogs") == []
+    with site.platform.database.read() as connection:
+        for table in (dialogs, steps, timers):
+            assert connection.execute(sa.select(table)).all() == []
