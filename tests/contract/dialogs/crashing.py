@@ -36,10 +36,10 @@ from cometbot.testing.immediate_engine import ImmediateEngine
 T = TypeVar("T")
 
 START = 1_800_000_000.0
-STEP_SECONDS = 100.0
+STEP_SECONDS = 1000.0
 """The time between two events, in which the leases of a dead process run out and its replies are looked up."""
 
-LONG_WAIT = 1000.0
+LONG_WAIT = 10_000.0
 FINAL_WAIT = 10 * 24 * 3600.0
 
 

@@ -8,11 +8,11 @@ from hypothesis import strategies
 
 from tests.contract.dialogs.crashing import Deploy, Press, Redeliver, Say, Script, ScriptEvent, Wait
 
-# Times end a little after a whole number of steps, so that what a crash delays stays between the same two events.
+# Times end a tenth of a step after an event: later than what a crash delays, and always before the next event.
 _LINES = {
-    "ask": 'answers.append(ctx.ask("Question {n}?", timeout=203, attempts=2, listen=True))',
-    "choose": 'answers.append(ctx.ask("Which {n}?", choices=["S", "M"], timeout=203, attempts=2, listen=True))',
-    "count": 'answers.append(ctx.ask("How many {n}?", type=int, timeout=203, attempts=2, listen=True, default=0))',
+    "ask": 'answers.append(ctx.ask("Question {n}?", timeout=2100, attempts=2, listen=True))',
+    "choose": 'answers.append(ctx.ask("Which {n}?", choices=["S", "M"], timeout=2100, attempts=2, listen=True))',
+    "count": 'answers.append(ctx.ask("How many {n}?", type=int, timeout=2100, attempts=2, listen=True, default=0))',
     "reply": 'sent = ctx.reply(f"Reply {n} {{answers}}")',
     "edit": 'sent.edit(f"Edited {n} {{answers}}")',
     "once": 'answers.append(ctx.once(call, "call-{n}"))',
@@ -21,7 +21,7 @@ _LINES = {
     "user": 'ctx.user_state.increment("count")',
     "send": 'ctx.send(f"Elsewhere {n} {{answers}}", to=ctx.conversation_with(user="boss"))',
     "react": 'ctx.react("{n}")',
-    "sleep": "ctx.sleep(101)",
+    "sleep": "ctx.sleep(1100)",
     "save": "save_{n}()",
     "fail": "fail_{n}()",
     "caught": "caught_{n}()",
@@ -44,7 +44,7 @@ _FUNCTIONS = {
     "caught": """
     def caught_{n}():
         try:
-            answers.append(ctx.ask("Caught {n}?", timeout=203, attempts=2, listen=True))
+            answers.append(ctx.ask("Caught {n}?", timeout=2100, attempts=2, listen=True))
         except AskEnded as error:
             answers.append(type(error).__name__)
             ctx.once(call, "call-{n}")
@@ -56,7 +56,7 @@ from cometbot import AskEnded
 
 @bot.command("other")
 def other(ctx):
-    return "Other: " + ctx.ask("Another?", choices=["S", "L"], timeout=203, listen=True)
+    return "Other: " + ctx.ask("Another?", choices=["S", "L"], timeout=1100, listen=True)
 
 @bot.command("ping")
 def ping(ctx):
