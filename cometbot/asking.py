@@ -160,7 +160,7 @@ class Asking:
         except InvalidAnswer as error:
             if raw.get("overheard") and self._before is not None:
                 self.ignores_answer = True
-                raise self.run.suspend(self._before) from None
+                raise self._suspend_run(self._before) from None
             attempts = (self._before.attempts if self._before else 0) + 1
             if attempts < options.attempts:
                 self._suspend(call, question, question.repeat(str(error)), options, attempts=attempts)
@@ -192,7 +192,7 @@ class Asking:
         if not user:
             raise BotError("ask: nobody caused this event, so say whom to ask: ctx.ask(…, of=user)")
         if self._has_other_questions(user):
-            raise self.run.suspend(
+            raise self._suspend_run(
                 Waiting(
                     call.number,
                     ASK,
@@ -221,7 +221,7 @@ class Asking:
             question_text=" ".join(question.text.split())[:_MAX_SHOWN_TEXT],
         )
         self.question = message
-        raise self.run.suspend(waiting)
+        raise self._suspend_run(waiting)
 
     def _explain_mention(self, message: Message, options: AskOptions) -> Message:
         """Return the question for a group, with the hint that only an answer with a mention arrives."""
@@ -245,7 +245,7 @@ class Asking:
         answer = self.run.take_answer(call)
         if answer is None:
             at = self._sink.trigger.now + seconds
-            raise self.run.suspend(
+            raise self._suspend_run(
                 Waiting(call.number, SLEEP, call.key, call.code, call.text, expires_at=at, wakes_with=ELAPSED)
             )
         self.run.record(call, dict(answer.raw))
@@ -273,19 +273,16 @@ class Asking:
         codes = key, hash_code(code), hash_text(name)
         begun = None if again else self.run.enter(BEGUN, *codes)
         if begun is not None and begun.stored is None:
-            self._check_dry_run(begun, name)
-            self._check_once(begun)
+            self._check_once(begun, name)
             self.run.record(begun, None)
             self._save(())
         call = self.run.enter(ONCE, *codes)
         if call.stored is None:
-            self._check_once(call)
+            self._check_once(call, name)
         if call.stored is None and begun is not None and begun.stored is not None:
             uncertain = OnceUncertain()
             self._record_error(call, uncertain)
             raise uncertain
-        if call.stored is None:
-            self._check_dry_run(call, name)
         if inspect.iscoroutinefunction(function):
             return self._call_async(call, function, values, named)
         if call.stored is not None:
@@ -294,15 +291,16 @@ class Asking:
             value = function(*values, **named)
         return self._save_result(call, value)
 
-    def _check_once(self, call: Call) -> None:
+    def _check_once(self, call: Call, name: str) -> None:
         """End the run here if it is a dry run, which calls nothing."""
         if not self._sink.calls_once:
-            raise self.run.suspend(Waiting(call.number, call.kind, call.key, call.code, call.text))
+            raise self._suspend_run(Waiting(call.number, ONCE, call.key, call.code, call.text, question_text=name))
 
-    def _check_dry_run(self, call: Call, name: str) -> None:
-        """End a dry run here, which makes no call that is to be made once."""
-        if self._sink.is_dry_run:
-            raise self.run.suspend(Waiting(call.number, ONCE, key=name))
+    def _suspend_run(self, waiting: Waiting) -> Suspended:
+        """Return what ends the run; from now on nothing can be stored in the state either."""
+        for state in self._states():
+            state.is_frozen = True
+        return self.run.suspend(waiting)
 
     async def _call_async(
         self, call: Call, function: Callable[..., Any], values: Sequence[Any], named: Mapping[str, Any]

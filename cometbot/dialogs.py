@@ -105,7 +105,7 @@ def find_resume(ctx: Context, stored: Any, sink: ReplySink) -> Resume | None:
     own = [item for item in dialogs if _is_asked(item, ctx, sink)]
     if own and _selects_newer(ctx, event):
         return None
-    return next((found for item in own if (found := _read(ctx, event, item)) is not None), None)
+    return next((found for item in own if (found := _read(ctx, event, item, sink)) is not None), None)
 
 
 def find_replaced(ctx: Context, stored: Any, handler: str) -> list[DialogId]:
@@ -151,7 +151,7 @@ def _selects_newer(ctx: Context, event: MessageEvent) -> bool:
     return QUESTION_MARK not in offers and resolve_quick_reply(event, ctx.text, offers) is not None
 
 
-def _read(ctx: Context, event: MessageEvent, item: OpenDialog) -> Resume | None:
+def _read(ctx: Context, event: MessageEvent, item: OpenDialog, sink: ReplySink) -> Resume | None:
     raw = read_answer(event, ctx.text, item.offers)
     chosen = is_chosen(raw)
     call = parse_call(ctx.text)
@@ -160,14 +160,15 @@ def _read(ctx: Context, event: MessageEvent, item: OpenDialog) -> Resume | None:
             return Resume(item.id, Answer(item.step, {"ended": CANCELLED}))
         if call is not None and call.has_slash and ctx.bot.routes.has_command(call.name):
             return None
-    if event.conversation.is_group and not (chosen or _is_addressed(ctx, event)):
+    if event.conversation.is_group and not (chosen or _is_addressed(ctx, event, item, sink)):
         if not item.listen:
             return None
         raw["overheard"] = True
     return Resume(item.id, Answer(item.step, raw))
 
 
-def _is_addressed(ctx: Context, event: MessageEvent) -> bool:
-    """Return True if a message of a group speaks to the bot: it mentions it, quotes it, or stands in a thread."""
-    quotes_bot = event.quote is not None and event.quote.sender.lower() in {uid.lower() for uid in ctx.bot.ids}
-    return ctx.is_mentioned or quotes_bot or bool(event.thread_id)
+def _is_addressed(ctx: Context, event: MessageEvent, item: OpenDialog, sink: ReplySink) -> bool:
+    """Return True if a message of a group is for the bot: it mentions it, quotes the question, or is in a thread."""
+    if ctx.is_mentioned or event.thread_id:
+        return True
+    return event.quote is not None and event.quote.id == sink.platform_id_of(item.asked_by, item.question)

@@ -377,8 +377,8 @@ class _Dispatch:
     def _handle_failure(self, found: HandlerMatch | None, error: BaseException, failures: int) -> Outcome:
         name = found.handler.name if found else ""
         self._discard_changes()
-        if found is not None and isinstance(error, AskEnded | ChangedCode):
-            return self._end_dialog(name, error)
+        if found is not None and (end := _find_end(error)) is not None:
+            return self._end_dialog(name, end)
         if found is not None and failures < found.handler.retries:
             return Outcome(name, error=error, retry_in=backoff(failures))
         self._dialog.abandon_past()
@@ -573,3 +573,12 @@ def _chain_errors(second: BaseException, first: BaseException) -> BaseException:
     if last is not first:
         last.__context__ = first
     return second
+
+
+def _find_end(error: BaseException) -> BaseException | None:
+    """Return the end of a dialog that an error is, or that alone is in a group of a TaskGroup; None for others."""
+    errors: Sequence[BaseException] = getattr(error, "exceptions", ())
+    while len(errors) == 1:
+        error = errors[0]
+        errors = getattr(error, "exceptions", ())
+    return error if isinstance(error, AskEnded | ChangedCode) else None

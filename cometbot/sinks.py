@@ -123,11 +123,6 @@ class ReplySink(Protocol):
         """Store steps in the commit of the next operation, or in the one that ends the run."""
         ...
 
-    @property
-    def is_dry_run(self) -> bool:
-        """True if nothing that happens has an effect, so that ``ctx.once`` calls nothing."""
-        ...
-
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         """Store steps and the changes made inside them in a durable commit."""
         ...

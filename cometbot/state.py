@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cometbot.errors import BotError
+from cometbot.steps import Suspended
 from cometbot.text import replace_surrogates
 
 RESERVED_PREFIX = "cometbot:"
@@ -75,6 +76,8 @@ class State(MutableMapping[str, Any]):
     def __init__(self, scope: str, owner: str, load: Callable[[str, str], dict[str, str]]) -> None:
         self.is_loaded = False
         """True once the state was accessed. Without that it has no changes."""
+        self.is_frozen = False
+        """True once the run of the handler is suspended. Every change then raises."""
         self._scope = scope
         self._owner = owner
         self._load = load
@@ -87,6 +90,8 @@ class State(MutableMapping[str, Any]):
 
         The addition in the database is atomic. Raises :class:`BotError` if the value is no number.
         """
+        if self.is_frozen:
+            raise Suspended
         check_state_key(name)
         values = self._load_values()
         value = values.get(name, 0)
@@ -111,7 +116,7 @@ class State(MutableMapping[str, Any]):
 
     def discard_changes(self) -> None:
         """Discard the changes that are not stored yet."""
-        self.is_loaded = False
+        self.is_loaded = self.is_frozen = False
         self._stored = {}
         self._values = {}
         self._increments = {}
@@ -131,12 +136,16 @@ class State(MutableMapping[str, Any]):
         return self._load_values()[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
+        if self.is_frozen:
+            raise Suspended
         check_state_key(name)
         to_json(name, value)
         self._increments.pop(name, None)
         self._load_values()[name] = value
 
     def __delitem__(self, name: str) -> None:
+        if self.is_frozen:
+            raise Suspended
         del self._load_values()[name]
         self._increments.pop(name, None)
 

@@ -96,7 +96,7 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
     with _capture_sends(delivery, sink):
         outcome = dispatch(bot, event, sink, sender_is_bot=channel.is_bot(event.sender.uid))
     if outcome.dialog is not None and outcome.dialog.waiting is not None and outcome.dialog.waiting.kind == ONCE:
-        sink.blocked_calls.append(f"ctx.once({outcome.dialog.waiting.key})")
+        sink.blocked_calls.append(f"ctx.once({outcome.dialog.waiting.question_text})")
     outcome = _plan_replies(sink, outcome, bot, event)
     return DryRun(
         message,
@@ -179,10 +179,6 @@ class DryRunSink(ReplySink):
 
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
         return None
-
-    @property
-    def is_dry_run(self) -> bool:
-        return True
 
     def attach_steps(self, dialog: DialogId, steps: Sequence[Step]) -> None:
         """Do nothing, like :meth:`save_steps`."""

@@ -212,10 +212,6 @@ class OutboxReplySink(ReplySink):
         """The change for a message that is given up while it continues a dialog; None if it continues none."""
         return DialogChange(self._resumed, FAILED, ended="failed") if self._resumed is not None else None
 
-    @property
-    def is_dry_run(self) -> bool:
-        return False
-
     def attach_steps(self, dialog: DialogId, steps: Sequence[Step]) -> None:
         with self._guard:
             self._attached = dialog, tuple(steps)

@@ -29,6 +29,7 @@ from cometbot import (
 )
 from cometbot.delivery.dry_run import dry_run
 from cometbot.messages import Capabilities
+from cometbot.steps import Suspended
 from cometbot.store.tables import dialogs, steps, timers
 from cometbot.testing import BotClient
 from cometbot.testing.fake_channel import FakeChannel
@@ -544,6 +545,57 @@ def test_nothing_is_said_after_a_suspension(bot: Bot) -> None:
     assert texts(client.send("/order")) == ["Which?"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.update(seen=1),
+        lambda state: state.pop("kept"),
+        lambda state: state.increment("kept"),
+    ],
+)
+def test_nothing_is_stored_after_a_suspension(bot: Bot, change: Any) -> None:
+    raised: list[BaseException] = []
+
+    @bot.command
+    def order(ctx: Context) -> str:
+        try:
+            return ctx.ask("Which?")
+        except BaseException:
+            try:
+                change(ctx.state)
+            except BaseException as error:
+                raised.append(error)
+            raise
+
+    client = BotClient(bot, check_paths=False)
+    client.state["kept"] = 1
+    client.send("/order")
+    assert [type(error) for error in raised] == [Suspended]
+    assert dict(client.state) == {"kept": 1}
+
+
+class Group(Exception):
+    """What the groups of tasks raise that Python and its libraries have."""
+
+    def __init__(self, *exceptions: Exception) -> None:
+        super().__init__("in a group")
+        self.exceptions = exceptions
+
+
+def test_end_of_a_question_inside_a_group_of_tasks_is_no_failure(bot: Bot) -> None:
+    @bot.command
+    def order(ctx: Context) -> str:
+        try:
+            return ctx.ask("Which?")
+        except AskCancelled as error:
+            raise Group(error) from error
+
+    client = BotClient(bot)
+    client.send("/order")
+    assert texts(client.send("/cancel")) == ["All right, cancelled."]
+    assert client.dead_letters == []
+
+
 def misuse_in_thread(ctx: Context) -> None:
     caught: list[BaseException] = []
 
@@ -651,6 +703,16 @@ def test_group_answers_are_addressed_to_the_bot(bot: Bot) -> None:
     assert texts(maria.send("just chatting")) == []
     assert texts(tom.send("tea", mention=True)) == []
     assert texts(maria.send("tea", mention=True)) == ["tea"]
+
+
+def test_text_that_quotes_the_question_is_an_answer(bot: Bot) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?"))
+    bot.command("ping")(take_other_buttons)
+    maria = BotClient(bot, group="team")
+    [question] = maria.send("/order")
+    [other] = maria.send("/ping")
+    assert texts(maria.send("tea", quote=other.id)) == []
+    assert texts(maria.send("tea", quote=question.id)) == ["tea"]
 
 
 def test_group_choice_is_an_answer_of_the_asked_user_only(bot: Bot) -> None:
