@@ -87,7 +87,9 @@ Path_ = tuple[str | int, ...]
 
 
 class FakeReplySink:
-    """The outlet of a handler's context where no handler replies."""
+    """The sink of a handler's context where no handler replies."""
+
+    is_rerun = False
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         return {}
