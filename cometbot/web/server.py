@@ -119,6 +119,10 @@ def share_metrics() -> None:
 def import_application() -> None:
     """Import cometbot's modules before the fork, once for all processes, but nothing of the author's."""
     share_metrics()
+    _import_application()
+
+
+def _import_application() -> None:
     import cometbot.web.app  # noqa: F401
 
 
@@ -184,7 +188,7 @@ def _on_starting(settings: Settings, server: Any) -> None:
     if is_supervised():
         stop_unless(server, is_supervised)  # without the supervisor neither gunicorn nor the worker is restarted
     _first_failure_pipe()
-    import_application()
+    _import_application()
 
 
 def _check_reload(server: Any) -> None:

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -165,6 +166,9 @@ def test_process_that_starts_after_the_damage_refuses(site: Site, make_site: Mak
     late = make_site(site.path.parent, handles=handles)
     assert late.callback() == (503, "ERR_UNAVAILABLE")
     assert late.readyz()[1].startswith("failed: ")
+    end = time.monotonic() + 60
+    while len(site.errors()) < 2 and time.monotonic() < end:  # the first process notices with its next heartbeat
+        time.sleep(0.01)
     assert len(site.errors()) == 2, "one of each process"
     assert all(REMEDY in error for error in site.errors())
 
