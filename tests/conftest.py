@@ -22,6 +22,8 @@ TESTS = Path(__file__).parent
 LONG_FILES = [
     "acceptance/docs/test_commands.py",
     "acceptance/faults/test_faults.py",
+    "acceptance/test_dialogs.py",
+    "contract/dialogs/test_crashes.py",
     "acceptance/test_simplex.py",
     "acceptance/installed/test_commands.py",
     "acceptance/docs/test_new_project.py",

@@ -22,7 +22,7 @@ from tests.contract.dialogs.crashing import (
 from tests.contract.dialogs.scripts import scripts
 
 IS_FULL = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
-EXAMPLES = 200 if IS_FULL else 3
+EXAMPLES = 200 if IS_FULL else 2
 # The same scripts each time; a failing one is shown as it is, since the search for a shorter one takes many minutes.
 SETTINGS = settings(derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 
