@@ -25,6 +25,7 @@ from cometbot import (
     Context,
     Field,
     Form,
+    MessageEvent,
     in_group,
 )
 from cometbot.delivery.dry_run import dry_run
@@ -137,6 +138,15 @@ def test_a_picture_is_no_text(bot: Bot) -> None:
     client = BotClient(bot)
     client.send("hi")
     assert texts(client.send_image("https://example.org/cat.png")) == ["Please answer with a text."]
+    assert texts(client.send("Maria")) == ["Maria"]
+
+
+def test_a_sticker_is_no_text(bot: Bot) -> None:
+    bot.fallback(lambda ctx: ctx.ask("Your name?"))
+    client = BotClient(bot)
+    client.send("hi")
+    sticker = client.event(MessageEvent, id="9", type="sticker", category="custom", data={"sticker_name": "wave"})
+    assert texts(sticker) == ["Please answer with a text."]
     assert texts(client.send("Maria")) == ["Maria"]
 
 
