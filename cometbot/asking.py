@@ -31,10 +31,16 @@ from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
     ASK,
     BEGUN,
+    CANCELLED,
+    ELAPSED,
+    GIVEN_UP,
     NO_DEFAULT,
     ONCE,
+    REFUSED,
+    REPLACED,
     SLEEP,
     STREAM,
+    TIMEOUT,
     TURN,
     AskOptions,
     Call,
@@ -45,12 +51,6 @@ from cometbot.steps import (
     hash_code,
     hash_text,
 )
-
-TIMEOUT, CANCELLED, GIVEN_UP, REPLACED, REFUSED = "timeout", "cancelled", "given_up", "replaced", "refused"
-"""The ways in which a question ends without an answer, as they stand in its result under ``ended``."""
-
-ELAPSED = "elapsed"
-"""What the time of a sleep brings. A question that waits to be asked gets :data:`~cometbot.steps.TURN`."""
 
 _TURN_INTERVAL = 20.0
 """Seconds after which a question tries again that waits until the user has no other open."""
@@ -355,7 +355,7 @@ class Asking:
             self._sink.attach_steps(self.run.dialog, self.run.new_steps)
             self.run.new_steps, self.has_saved = [], True
 
-        with self.inside(STREAM):
+        with self._inside_stream():
             sent = send(store)
         if sent is None:
             self.run.record(call, {"ordinals": 0, "text": ""})
@@ -400,13 +400,13 @@ class Asking:
             raise BotError(f"ctx.{name} must be called by the handler itself, not in another thread or task")
 
     @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
-        """Allow no steps while the author's iterator of a stream runs."""
-        before, self._inside = self._inside, name
+    def _inside_stream(self) -> Iterator[None]:
+        """Allow no steps while the author's iterator runs."""
+        self._inside = STREAM
         try:
             yield
         finally:
-            self._inside = before
+            self._inside = ""
 
 
 def _result_of(step: Step) -> Any:
@@ -421,11 +421,11 @@ def _restore_error(described: Mapping[str, Any]) -> Exception:
         kind: Any = importlib.import_module(described["module"])
         for name in described["class"].split("."):
             kind = getattr(kind, name)
-        error = kind.__new__(kind)
-        error.args = tuple(described["args"])
-        if isinstance(error, Exception):
+        if issubclass(kind, Exception):
+            error: Exception = kind.__new__(kind)
+            error.args = tuple(described["args"])
             return error
-    except Exception:
+    except Exception:  # the class has moved, or cannot be made without its own arguments
         pass
     return BotError(f"{described['class']}: {described['text']}")
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cometbot.asking import CANCELLED
 from cometbot.commands import parse_call
 from cometbot.events import ActionEvent, MessageEvent
 from cometbot.matchers import normalize_text
@@ -14,7 +13,7 @@ from cometbot.questions import is_chosen, parse_action_name, read_answer
 from cometbot.quick_replies import QUESTION_MARK, QUICK_REPLIES_KEY, resolve_quick_reply
 from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX
-from cometbot.steps import Answer, DialogEvent, DialogId
+from cometbot.steps import CANCELLED, Answer, DialogEvent, DialogId
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot

@@ -29,9 +29,14 @@ MAX_DIALOG_BYTES = 256 * 1024
 
 ASK, BEGUN, ONCE, SLEEP, STREAM = "ask", "begun", "once", "sleep", "stream"
 
+TIMEOUT, CANCELLED, GIVEN_UP, REPLACED, REFUSED = "timeout", "cancelled", "given_up", "replaced", "refused"
+"""The ways in which a question ends without an answer, as they stand in its result under ``ended``."""
+
+ELAPSED = "elapsed"
+"""The end of a sleep whose time has come."""
+
 TURN = "turn"
 """An answer with this under ``ended`` is none: the handler runs again, and its step goes on waiting."""
-
 
 NO_DEFAULT: Any = object()
 DEFAULT_GIVE_UP_TEXT = "Let us leave it there. You can start again at any time."
@@ -158,7 +163,7 @@ class Waiting:
     attempts: int = 0
     offers: Sequence[Mapping[str, Any]] = ()
     listen: bool = False
-    wakes_with: str = "timeout"
+    wakes_with: str = TIMEOUT
     asked_by: str = ""
     question: int | None = None
     question_text: str = ""
@@ -202,7 +207,8 @@ class DialogEvent(Event):
     result: Mapping[str, Any]
 
 
-OPEN, OVER, FAILED = "open", "over", "failed"
+OPEN, ENDING, OVER, FAILED = "open", "ending", "over", "failed"
+"""The states of a dialog. One that is ending runs once more, for the reason that is in the mailbox."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,14 +362,18 @@ class StepRun:
             has_changed = has_changed or not self.stored_code
         if has_changed:
             raise ChangedCode
-        was = stored.kind if stored is not None else "another step"
-        now = call.kind if call is not None else "its end"
         raise BotError(
-            f"the handler is not deterministic: in an earlier run, step {self.position + 1} was ctx.{was}, in this run "
-            f"it is {f'ctx.{now}' if call is not None else now}, or asks something else. A handler "
-            "that asks runs again for each answer and must take the same path. Put what may differ (time, random "
-            "numbers, databases, requests) into ctx.once, or use ctx.now() and ctx.random"
+            f"the handler is not deterministic: step {self.position + 1} was {_describe(stored)} in an earlier run, "
+            f"and is {_describe(call)} in this one, or asks something else. A handler that asks runs again for each answer "
+            "and must take the same path. Put what may differ (time, random numbers, databases, requests) into "
+            "ctx.once, or use ctx.now() and ctx.random"
         )
+
+
+def _describe(step: Step | Waiting | Call | None) -> str:
+    if step is None:
+        return "the end"
+    return "ctx.once(…, again=False)" if step.kind == BEGUN else f"ctx.{step.kind}"
 
 
 def _is_same(stored: Step | Waiting, call: Call) -> bool:

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_delivery(
-    settings: Settings,
+    settings: Settings | None = None,
     bots: Sequence[Bot] = (),
     make_channels: Callable[[Database], Sequence[Channel]] | None = None,
 ) -> Iterator[Delivery]:
-    """Open a :class:`Delivery` on the database of ``settings`` without starting any workers.
+    """Open a :class:`Delivery` on the database of ``settings`` (None: the environment's), without any workers.
 
     ``make_channels`` receives that database before it is opened, because some channels store their conversations in it.
     Raises :class:`ConfigurationError` if the SQLite file does not exist: a command that inspects should not create it.
@@ -31,6 +31,10 @@ def open_delivery(
     from cometbot.delivery import Delivery
     from cometbot.store.factory import check_persistent, database_from_url
 
+    if settings is None:
+        from cometbot.settings import Settings
+
+        settings = Settings.from_environment()
     check_persistent(settings.database_url)
     store = database_from_url(settings.database_url)
     path = str(getattr(store, "path", ""))

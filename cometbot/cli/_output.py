@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
+
+T = TypeVar("T")
 
 _WIDTH_WITHOUT_TERMINAL = 200
 _REPLACEMENTS = {"\t": "    ", "\r": "", "\N{ZERO WIDTH JOINER}": "\N{ZERO WIDTH JOINER}", "\N{NO-BREAK SPACE}": " "}
@@ -50,6 +53,27 @@ def print_table(table: Table) -> None:
     console = Console()
     console.width = console.width if console.is_terminal else _WIDTH_WITHOUT_TERMINAL
     console.print(table)
+
+
+def print_rows(
+    found: Sequence[T],
+    limit: int,
+    *,
+    as_json: bool,
+    to_json: Callable[[T], Any],
+    make_table: Callable[[Sequence[T]], Table],
+    none_text: str,
+) -> None:
+    """Print the first ``limit`` of the rows ``found``, and say if there are more."""
+    shown = found[:limit]
+    if as_json:
+        print_json([to_json(row) for row in shown])
+    elif not shown:
+        click.echo(none_text)
+    else:
+        print_table(make_table(shown))
+        if len(found) > limit:
+            click.echo(f"There are more. Show them with --limit {limit * 10}.")
 
 
 def format_time(at: float) -> str:

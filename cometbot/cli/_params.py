@@ -28,6 +28,17 @@ def shared_options(*decorators: Callable[[Command], Command]) -> Callable[[Comma
     return decorate
 
 
+def list_options(command: Command) -> Command:
+    """Add the options of commands that list rows of the database: ``--bot``, ``--json`` and ``--limit``."""
+    limit = IntegerParam(example=100)
+    decorate = shared_options(
+        click.option("--bot", default="", metavar="NAME", help="Only of this bot."),
+        click.option("--json", "as_json", is_flag=True, help="Print a JSON array."),
+        click.option("--limit", default=100, show_default=True, type=limit, help="Maximum number of rows."),
+    )
+    return decorate(command)
+
+
 class IntegerParam(click.IntRange):
     """An integer from ``minimum`` to ``maximum`` (None: no limit). Error messages suggest ``example``."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ import click
 from cometbot.cli import CommandError, CommandGroup, _output
 from cometbot.cli._database import open_delivery
 from cometbot.cli._output import sanitize
-from cometbot.cli._params import IntegerParam, shared_options
+from cometbot.cli._params import list_options, shared_options
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,23 +38,15 @@ def deadletters() -> None:
 
 
 @deadletters.command("list")
-@click.option("--bot", default="", metavar="NAME", help="Only of this bot.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=IntegerParam(example=100), help="Maximum number of rows.")
+@list_options
 def list_letters(bot: str, as_json: bool, limit: int) -> None:
     """Show the newest dead letters with their causes."""
-    with _open_delivery() as delivery:
-        letters = delivery.dead_letters.list(bot, limit + 1)
-    shown = letters[:limit]
-    if as_json:
-        _output.print_json([_to_json(letter) for letter in shown])
-        return
-    if not shown:
-        click.echo(f"No dead letters{f' of the bot {bot}' if bot else ''}.")
-        return
-    _output.print_table(make_dead_letter_table(shown))
-    if len(letters) > limit:
-        click.echo(f"There are more. Show them with --limit {limit * 10}.")
+    with open_delivery() as delivery:
+        found = delivery.dead_letters.list(bot, limit + 1)
+    none_text = f"No dead letters{f' of the bot {bot}' if bot else ''}."
+    _output.print_rows(
+        found, limit, as_json=as_json, to_json=_to_json, make_table=make_dead_letter_table, none_text=none_text
+    )
 
 
 @deadletters.command()
@@ -63,7 +54,7 @@ def list_letters(bot: str, as_json: bool, limit: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(id: str, as_json: bool) -> None:
     """Show a dead letter with its cause and its content."""
-    with _open_delivery() as delivery:
+    with open_delivery() as delivery:
         letter = delivery.dead_letters.get(id)
     if letter is None:
         raise _not_found(id)
@@ -81,7 +72,7 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
     Replies that the handler sent before it failed are not sent again. The running bot does the work, or the next one
     that starts.
     """
-    with _open_delivery() as delivery:
+    with open_delivery() as delivery:
         count = _apply(delivery, id, everything, bot, delivery.retry)
     click.echo(f"Requeued {_count_phrase(count)}.")
 
@@ -90,16 +81,9 @@ def retry(id: str | None, everything: bool, bot: str) -> None:
 @_selection
 def discard(id: str | None, everything: bool, bot: str) -> None:
     """Discard dead letters. This cannot be undone."""
-    with _open_delivery() as delivery:
+    with open_delivery() as delivery:
         count = _apply(delivery, id, everything, bot, delivery.dead_letters.discard)
     click.echo(f"Discarded {_count_phrase(count)}.")
-
-
-def _open_delivery() -> AbstractContextManager[Delivery]:
-    """Open a :class:`Delivery` on the existing database of the settings, without starting any workers."""
-    from cometbot.settings import Settings
-
-    return open_delivery(Settings.from_environment())
 
 
 def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, action: Callable[[str], bool]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,11 @@ import click
 from cometbot.cli import CommandGroup, _output
 from cometbot.cli._database import open_delivery
 from cometbot.cli._output import sanitize
-from cometbot.cli._params import IntegerParam
+from cometbot.cli._params import list_options
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cometbot.delivery import Delivery
     from cometbot.delivery.dialog_list import DialogInfo
     from cometbot.steps import Step
 
@@ -34,23 +32,13 @@ def dialogs() -> None:
 
 
 @dialogs.command("list")
-@click.option("--bot", default="", metavar="NAME", help="Only of this bot.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
-@click.option("--limit", default=100, show_default=True, type=IntegerParam(example=100), help="Maximum number of rows.")
+@list_options
 def list_dialogs(bot: str, as_json: bool, limit: int) -> None:
     """Show the open and failed dialogs, and what each waits for."""
-    with _open_delivery() as delivery:
+    with open_delivery() as delivery:
         found = delivery.dialogs.list(bot, limit + 1)
-    shown = found[:limit]
-    if as_json:
-        _output.print_json([asdict(dialog) for dialog in shown])
-        return
-    if not shown:
-        click.echo(f"No dialogs{f' of the bot {bot}' if bot else ''}.")
-        return
-    _output.print_table(_make_table(shown))
-    if len(found) > limit:
-        click.echo(f"There are more. Show them with --limit {limit * 10}.")
+    none_text = f"No dialogs{f' of the bot {bot}' if bot else ''}."
+    _output.print_rows(found, limit, as_json=as_json, to_json=asdict, make_table=_make_table, none_text=none_text)
 
 
 @dialogs.command()
@@ -58,7 +46,7 @@ def list_dialogs(bot: str, as_json: bool, limit: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(id: str, as_json: bool) -> None:
     """Show a dialog with its steps and their results."""
-    with _open_delivery() as delivery:
+    with open_delivery() as delivery:
         dialog, steps = delivery.dialogs.get(id), delivery.dialogs.list_steps(id)
     if as_json:
         _output.print_json({**asdict(dialog), "steps": [_to_json(step) for step in steps]})
@@ -73,16 +61,9 @@ def cancel(id: str) -> None:
 
     The handler runs once more and may reply. The running bot does the work, or the next one that starts.
     """
-    with _open_delivery() as delivery:
+    with open_delivery() as delivery:
         delivery.cancel_dialog(id)
     click.echo(f"Cancelled the dialog {id}.")
-
-
-def _open_delivery() -> AbstractContextManager[Delivery]:
-    """Open a :class:`Delivery` on the existing database of the settings, without starting any workers."""
-    from cometbot.settings import Settings
-
-    return open_delivery(Settings.from_environment())
 
 
 def _make_table(dialogs: Sequence[DialogInfo]) -> Table:

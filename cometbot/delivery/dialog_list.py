@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cometbot.asking import CANCELLED
 from cometbot.errors import DeliveryError
-from cometbot.steps import FAILED, OPEN, Step
+from cometbot.steps import CANCELLED, FAILED, OPEN, Step
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.dialogs import DialogRow

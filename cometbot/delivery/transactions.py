@@ -23,7 +23,7 @@ from cometbot.state import StateChange
 from cometbot.steps import FAILED, DialogChange, DialogId, Step
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
-from cometbot.store.dialogs import DialogRow
+from cometbot.store.dialogs import DialogRow, RunEnd
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
@@ -355,14 +355,8 @@ class Transactions:
         if end.dialog is None:
             self._store.dialogs.fail(connection, lease.conversation_key, trigger)
             return
-        self._store.dialogs.apply(
-            connection,
-            lease.conversation_key,
-            end.dialog,
-            trigger=trigger,
-            opened_at=end.message.received_at,
-            question_ordinal=end.question_ordinal,
-        )
+        run_end = RunEnd(lease.conversation_key, trigger, end.message.received_at, end.question_ordinal)
+        self._store.dialogs.apply(connection, end.dialog, run_end)
 
     def _end_message(self, connection: Transaction, end: MessageEnd) -> bool:
         """Return False if an earlier commit, whose outcome was unknown, or another thread has ended the message."""

@@ -12,7 +12,18 @@ from sqlalchemy import bindparam as bound
 
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.state import StateChange
-from cometbot.steps import FAILED, OPEN, OVER, DialogChange, DialogId, Step, Waiting
+from cometbot.steps import (
+    ENDING,
+    FAILED,
+    OPEN,
+    OVER,
+    REFUSED,
+    REPLACED,
+    DialogChange,
+    DialogId,
+    Step,
+    Waiting,
+)
 from cometbot.store.database import Database, Transaction
 from cometbot.store.leases import Leases
 from cometbot.store.state import StateTable
@@ -44,6 +55,7 @@ _load_steps = (
 _load_dialog = sa.select(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
 _delete_steps = sa.delete(steps).where(steps.c.event == bound("ev"), steps.c.generation == bound("gen"))
 _delete_dialog = sa.delete(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
+_update_dialog = sa.update(dialogs).where(dialogs.c.event == bound("ev"), dialogs.c.generation == bound("gen"))
 _find_dialog = sa.select(dialogs).where(dialogs.c.event == bound("ev")).order_by(dialogs.c.generation.desc()).limit(1)
 _delete_timer = sa.delete(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
 _load_timer = sa.select(timers).where(timers.c.event == bound("ev"), timers.c.generation == bound("gen"))
@@ -69,6 +81,9 @@ _pin = (
     .where(mailbox.c.seq == bound("row"), mailbox.c.state == DONE, mailbox.c.body != b"")
     .values(ended_at=None)
 )
+_names = sa.select(conversations.c.channel, conversations.c.account, conversations.c.bot).where(
+    conversations.c.conversation_key == bound("key")
+)
 _newest = sa.select(sa.func.max(mailbox.c.seq)).where(mailbox.c.conversation_key == bound("key"))
 _open_here = (
     sa.select(dialogs)
@@ -92,6 +107,19 @@ class DialogRow:
     failed_seq: int
     opened_at: float
     updated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """The run that changes a dialog: its conversation, the message that made it, when that arrived, and its question.
+
+    ``question_ordinal`` is that of the question under the message, None if the run asks nothing.
+    """
+
+    conversation_key: str
+    trigger: DialogId
+    received_at: float
+    question_ordinal: int | None = None
 
 
 class Dialogs:
@@ -131,12 +159,12 @@ class Dialogs:
 
     def load_steps(self, connection: Transaction, dialog: DialogId) -> list[Step]:
         """Return the stored steps of a dialog, in order."""
-        rows = connection.execute(_load_steps, {"ev": dialog.event, "gen": dialog.generation}).mappings()
+        rows = connection.execute(_load_steps, _key(dialog)).mappings()
         return [_to_step(row) for row in rows]
 
     def load(self, connection: Transaction, dialog: DialogId) -> DialogRow | None:
         """Return a dialog, open or failed, or None."""
-        row = connection.execute(_load_dialog, {"ev": dialog.event, "gen": dialog.generation}).mappings().one_or_none()
+        row = connection.execute(_load_dialog, _key(dialog)).mappings().one_or_none()
         return _to_row(row) if row is not None else None
 
     def find(self, connection: Transaction, event: str) -> DialogRow | None:
@@ -144,77 +172,47 @@ class Dialogs:
         row = connection.execute(_find_dialog, {"ev": event}).mappings().one_or_none()
         return _to_row(row) if row is not None else None
 
-    def apply(
-        self,
-        connection: Transaction,
-        conversation_key: str,
-        change: DialogChange,
-        *,
-        trigger: DialogId,
-        opened_at: float,
-        question_ordinal: int | None,
-    ) -> None:
+    def apply(self, connection: Transaction, change: DialogChange, end: RunEnd) -> None:
         """Store what a run changes in its dialog, in the commit that ends the run."""
         for replaced in change.replaced:
-            self.end(connection, conversation_key, replaced, {"ended": "replaced"})
+            self.end(connection, end.conversation_key, replaced, {"ended": REPLACED})
         if change.status == OVER and not change.was_suspended:
-            connection.execute(_delete_steps, {"ev": change.id.event, "gen": change.id.generation})
+            connection.execute(_delete_steps, _key(change.id))
             if not change.replaced:
                 return
         elif change.id.event:
-            self._apply(connection, conversation_key, change, trigger, opened_at, question_ordinal)
-        self._save_open(connection, conversation_key)
+            self._apply(connection, change, end)
+        self._save_open(connection, end.conversation_key)
 
-    def _apply(
-        self,
-        connection: Transaction,
-        conversation_key: str,
-        change: DialogChange,
-        trigger: DialogId,
-        opened_at: float,
-        question_ordinal: int | None,
-    ) -> None:
-        key = {"ev": change.id.event, "gen": change.id.generation}
-        connection.execute(_delete_timer, key)
-        if change.status == OPEN:
-            self.save_steps(connection, change.id, change.steps)
-            self._save_waiting(connection, conversation_key, change, trigger, opened_at, question_ordinal)
-        elif change.status == FAILED:
-            self.save_steps(connection, change.id, change.steps)
-            connection.execute(
-                sa.update(dialogs)
-                .where(dialogs.c.event == change.id.event, dialogs.c.generation == change.id.generation)
-                .values(status=FAILED, failed_seq=_seq(trigger), updated_at=self._database.clock())
-            )
-        else:
+    def _apply(self, connection: Transaction, change: DialogChange, end: RunEnd) -> None:
+        if change.status == OVER:
             self._delete(connection, change.id)
+            return
+        connection.execute(_delete_timer, _key(change.id))
+        self.save_steps(connection, change.id, change.steps)
+        if change.status == OPEN:
+            self._save_waiting(connection, change, end)
+        else:
+            values = {"status": FAILED, "failed_seq": _seq(end.trigger), "updated_at": self._database.clock()}
+            connection.execute(_update_dialog.values(values), _key(change.id))
 
-    def _save_waiting(
-        self,
-        connection: Transaction,
-        conversation_key: str,
-        change: DialogChange,
-        trigger: DialogId,
-        opened_at: float,
-        question_ordinal: int | None,
-    ) -> None:
-        waiting, now = change.waiting, self._database.clock()
+    def _save_waiting(self, connection: Transaction, change: DialogChange, end: RunEnd) -> None:
+        waiting, now, key = change.waiting, self._database.clock(), end.conversation_key
         assert waiting is not None
-        stored = asdict(waiting) | {"question": question_ordinal, "asked_by": str(trigger)}
+        dialog = {"event": change.id.event, "generation": change.id.generation, "conversation_key": key}
+        stored = asdict(waiting) | {"question": end.question_ordinal, "asked_by": str(end.trigger)}
         connection.execute(
             self._save,
             {
-                "event": change.id.event,
-                "generation": change.id.generation,
-                "conversation_key": conversation_key,
+                **dialog,
                 "handler": change.handler,
                 "call": json.dumps(change.call),
                 "code": change.code,
                 "waiting": json.dumps(stored),
-                "asked_seq": connection.execute(_newest, {"key": conversation_key}).scalar() or 0,
+                "asked_seq": connection.execute(_newest, {"key": key}).scalar() or 0,
                 "status": OPEN,
                 "failed_seq": 0,
-                "opened_at": opened_at,
+                "opened_at": end.received_at,
                 "updated_at": now,
                 "format": FORMAT,
             },
@@ -223,20 +221,17 @@ class Dialogs:
             self._delete(connection, change.id)
             return
         if waiting.expires_at is not None:
-            values = {
-                "event": change.id.event,
-                "generation": change.id.generation,
+            timer = {
+                **dialog,
                 "due_at": waiting.expires_at,
-                "conversation_key": conversation_key,
                 "step": waiting.step,
                 "result": json.dumps({"ended": waiting.wakes_with}),
             }
-            connection.execute(sa.insert(timers), values)
+            connection.execute(sa.insert(timers), timer)
 
     def _delete(self, connection: Transaction, dialog: DialogId) -> None:
-        key = {"ev": dialog.event, "gen": dialog.generation}
         for statement in (_delete_timer, _delete_steps, _delete_dialog):
-            connection.execute(statement, key)
+            connection.execute(statement, _key(dialog))
         connection.execute(_unpin, {"row": _seq(dialog), "now": self._database.clock()})
 
     def end(self, connection: Transaction, conversation_key: str, dialog: DialogId, result: Mapping[str, Any]) -> bool:
@@ -244,12 +239,8 @@ class Dialogs:
         found = self.load(connection, dialog)
         if found is None or found.status != OPEN:
             return False
-        connection.execute(_delete_timer, {"ev": dialog.event, "gen": dialog.generation})
-        connection.execute(
-            sa.update(dialogs)
-            .where(dialogs.c.event == dialog.event, dialogs.c.generation == dialog.generation)
-            .values(status="ending")
-        )
+        connection.execute(_delete_timer, _key(dialog))
+        connection.execute(_update_dialog.values(status=ENDING), _key(dialog))
         self.add_event(connection, conversation_key, dialog, found.waiting.step, result)
         return True
 
@@ -267,11 +258,11 @@ class Dialogs:
         body = {"dialog": str(dialog), "step": step, "result": dict(result)}
         kind = str(result.get("ended", "event"))
         at = f".{due_at:.3f}" if due_at is not None else ""
-        channel, account, bot = conversation_key.split("/", 3)[:3]
+        names = connection.execute(_names, {"key": conversation_key}).mappings().one_or_none()
+        if names is None:  # erased
+            return
         insert = self._database.insert(mailbox).values(
-            channel=channel,
-            account=account,
-            bot=bot,
+            **names,
             event_key=f"{INTERNAL_PREFIX}{kind}:{dialog}.{step}{at}",
             conversation_key=conversation_key,
             sender="",
@@ -287,7 +278,7 @@ class Dialogs:
         for row in connection.execute(_open_here, {"key": conversation_key}).mappings().all():
             found = _to_row(row)
             if (found.waiting.asked_by, found.waiting.question) == (str(asked_by), ordinal):
-                self.end(connection, conversation_key, found.id, {"ended": "refused", "error": error})
+                self.end(connection, conversation_key, found.id, {"ended": REFUSED, "error": error})
                 self._save_open(connection, conversation_key)
 
     def end_for_replay(self, connection: Transaction, seq: int, generation: int) -> str:
@@ -324,7 +315,7 @@ class Dialogs:
 
     def fire_timer(self, connection: Transaction, dialog: DialogId) -> bool:
         """Fire the timer of an open dialog before its time. Return False if it is not open or has none."""
-        key = {"ev": dialog.event, "gen": dialog.generation}
+        key = _key(dialog)
         found, timer = self.load(connection, dialog), connection.execute(_load_timer, key).mappings().one_or_none()
         if found is None or found.status != OPEN or timer is None:
             return False
@@ -390,7 +381,7 @@ class Dialogs:
         )
         for row in found.mappings().all():
             change = DialogChange(DialogId(row["event"], row["generation"]), FAILED)
-            self.apply(connection, conversation_key, change, trigger=trigger, opened_at=0.0, question_ordinal=None)
+            self.apply(connection, change, RunEnd(conversation_key, trigger, 0.0))
 
     def discard(self, connection: Transaction, seq: int) -> None:
         """Delete the steps of the message ``seq``, which is discarded, and the dialog that failed at it."""
@@ -422,6 +413,10 @@ class Dialogs:
         removed = frozenset[str]() if waiting else frozenset({DIALOGS_KEY})
         values = {DIALOGS_KEY: json.dumps(waiting)} if waiting else {}
         self._state.apply(connection, [StateChange("conversation", conversation_key, values, removed)])
+
+
+def _key(dialog: DialogId) -> dict[str, Any]:
+    return {"ev": dialog.event, "gen": dialog.generation}
 
 
 def _seq(dialog: DialogId) -> int:

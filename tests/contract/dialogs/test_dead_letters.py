@@ -132,7 +132,8 @@ def test_discarded_opening_leaves_no_steps(bot: Bot) -> None:
     check_nothing_left(client)
 
 
-def test_retried_opening_keeps_its_steps(bot: Bot) -> None:
+def begin_failing_order(bot: Bot) -> BotClient:
+    """Register an order that fails once behind its ``once``, and begin it."""
     fail, create = Fails(1), Fails(0)
 
     @bot.command("order")
@@ -141,19 +142,17 @@ def test_retried_opening_keeps_its_steps(bot: Bot) -> None:
 
     client = BotClient(bot, raise_errors=False)
     client.send("/order")
+    return client
+
+
+def test_retried_opening_keeps_its_steps(bot: Bot) -> None:
+    client = begin_failing_order(bot)
     assert retry(client, client.dead_letters[0].id) == ["result 1, result 2"]
     check_nothing_left(client)
 
 
 def test_replay_of_a_dead_opening_starts_anew(bot: Bot) -> None:
-    fail, create = Fails(1), Fails(0)
-
-    @bot.command("order")
-    def order(ctx: Context) -> str:
-        return f"{ctx.once(create)}, {fail()}"
-
-    client = BotClient(bot, raise_errors=False)
-    client.send("/order")
+    client = begin_failing_order(bot)
     delivery_of(client).replay(client.dead_letters[0].id)
     assert texts(client.said())[-1] == "result 2, result 2"
     check_nothing_left(client)

@@ -47,7 +47,8 @@ def test_question_waits_for_its_turn_as_long_as_it_takes() -> None:
     assert [reply.text for reply in client.send("yes")] == ["You said yes."]
 
 
-def test_answer_given_during_an_outage_comes_before_the_time_that_fell_due_in_it() -> None:
+def ask_before_an_outage() -> BotClient:
+    """Ask a question whose hour is over when the processes start again, an hour later."""
     bot = Bot("helpdesk")
 
     @bot.command("order")
@@ -56,8 +57,13 @@ def test_answer_given_during_an_outage_comes_before_the_time_that_fell_due_in_it
 
     client = BotClient(bot)
     client.send("/order")
+    client._harness.database.now += 7200
+    return client
+
+
+def test_answer_given_during_an_outage_comes_before_the_time_that_fell_due_in_it() -> None:
+    client = ask_before_an_outage()
     database, store = client._harness.database, client._harness.delivery.store
-    database.now += 7200
     started_at = database.now
     assert store.fire_timers(started_at) == []
     database.now += GRACE_PERIOD - 1
@@ -68,16 +74,8 @@ def test_answer_given_during_an_outage_comes_before_the_time_that_fell_due_in_it
 
 
 def test_time_that_fell_due_during_an_outage_ends_its_question_after_the_grace_period() -> None:
-    bot = Bot("helpdesk")
-
-    @bot.command("order")
-    def order(ctx: Context) -> str:
-        return ctx.ask("Which size?", timeout="1h", default="none")
-
-    client = BotClient(bot)
-    client.send("/order")
+    client = ask_before_an_outage()
     database, store = client._harness.database, client._harness.delivery.store
-    database.now += 7200
     started_at = database.now
     database.now += GRACE_PERIOD
     assert len(store.fire_timers(started_at)) == 1
