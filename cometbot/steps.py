@@ -363,9 +363,9 @@ class StepRun:
         if has_changed:
             raise ChangedCode
         raise BotError(
-            f"the handler is not deterministic: step {self.position + 1} was {_describe(stored)} in an earlier run, "
-            f"and is {_describe(call)} in this one, or asks something else. A handler that asks runs again for each answer "
-            "and must take the same path. Put what may differ (time, random numbers, databases, requests) into "
+            f"the handler is not deterministic: in an earlier run, step {self.position + 1} was {_describe(stored)}, "
+            f"and is {_describe(call)} in this one, or asks something else. A handler that asks runs again for each "
+            "answer and must take the same path. Put what may differ (time, random numbers, databases, requests) into "
             "ctx.once, or use ctx.now() and ctx.random"
         )
 
