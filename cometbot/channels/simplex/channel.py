@@ -40,6 +40,9 @@ _SEND_RESERVE = 3.0
 """Seconds of a send's timeout that are reserved for the command itself when a file has to be downloaded first."""
 
 _PREVIEW_TIMEOUT = 3.0
+_UPLOAD_ENDS = ("sndComplete", "sndCancelled", "sndError")
+"""The states of a sent file that the CLI needs no more."""
+
 _SEARCH_LIMIT = 200
 _MAX_REMEMBERED_ATTEMPTS = 5000
 _MEMBERS_CACHE_TTL = 60.0
@@ -180,6 +183,8 @@ class SimplexChannel(Channel):
                 # Record the item, so that it is not taken for the next reply with the same text.
                 self.record_item_id(item.item_id)
                 self._mark_file_sent(sending)
+                if item.file is not None and item.file.status in _UPLOAD_ENDS and "media" in sending.payload:
+                    self._discard_file(sending)  # the event of the end may have been missed with the answer
                 return str(item.item_id)
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +14,8 @@ from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.simplex import SimplexChannel
 from cometbot.channels.simplex.errors import CommandNotFound, CommandRejected, ConnectionLost, error_from
 from cometbot.channels.simplex.files import SharedFolder
+from cometbot.channels.simplex.models import File
+from cometbot.channels.simplex.outgoing_files import PreparedFile
 from cometbot.channels.simplex.protocol import Command, Record
 from cometbot.channels.simplex.rendering import render
 from cometbot.errors import BotError, OutcomeUnknown, PayloadError, Rejected
@@ -213,6 +216,63 @@ def test_find_detects_lost_answer(
         )
         if found:
             channel.record_item_id(int(found))
+
+
+class FakeOutgoingFiles:
+    """A picture that is downloaded, and what the channel says of its copy."""
+
+    def __init__(self, path: Path) -> None:
+        path.write_bytes(b"x")
+        self.prepared = PreparedFile(path, {"type": "image", "image": "data:image/jpg;base64,AA=="})
+        self.said: list[str] = []
+
+    def prepare(self, key: str, media: Any, timeout: float) -> PreparedFile:
+        return self.prepared
+
+    def add_preview(self, content: Any, path: str) -> Any:
+        return content
+
+    def delete_expired(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def mark_sent(self, key: str) -> None:
+        self.said.append("sent")
+
+    def discard(self, key: str) -> None:
+        self.said.append("discard")
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("sndTransfer", ["sent"]),
+        ("sndComplete", ["sent", "discard"]),
+        ("sndCancelled", ["sent", "discard"]),
+        ("sndError", ["sent", "discard"]),
+    ],
+)
+def test_copy_of_a_file_goes_whose_upload_ended_with_the_lost_answer(
+    fake_connection: FakeConnection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: str, said: list[str]
+) -> None:
+    outgoing = FakeOutgoingFiles(tmp_path / "cat.jpg")
+    folder = SharedFolder(PurePosixPath(tmp_path), tmp_path)
+    bots = {"helpdesk": Bot("helpdesk")}
+    channel = SimplexChannel(bots=bots, connection=fake_connection, folder=folder, outgoing=outgoing)  # type: ignore[arg-type]
+    here = channel.conversation(bots["helpdesk"], user="4")
+    content = {"type": "image", "text": "Look", "image": "data:image/jpg;base64,AA=="}
+    payload = {"op": "send", "content": content, "media": {"url": "https://example.org/cat.jpg"}, "otherwise": content}
+    fake_connection.faults = [(ConnectionLost("broke"), False)]
+    with pytest.raises(ConnectionLost):
+        channel.send(OutgoingRequest(here, "lost", payload), timeout=30)
+    read = channel._get_items
+    monkeypatch.setattr(
+        channel,
+        "_get_items",
+        lambda *asked: [replace(item, file=File(file_id=1, status=status)) for item in read(*asked)],
+    )
+    assert channel.find_sent(OutgoingRequest(here, "lost", payload), timeout=5) is not None
+    assert outgoing.said == said
 
 
 def test_find_ignores_earlier_identical_reply(
