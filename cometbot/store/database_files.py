@@ -31,6 +31,7 @@ _RECORD = struct.Struct("=2Q")
 _LOCK = "hhqqi4x"
 _EXCLUSIVE = struct.pack(_LOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 _SHARED = struct.pack(_LOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+_UNLOCKED = struct.pack(_LOCK, fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
 
 _CHECKPOINT_STATE = struct.Struct("=2I")
 _SALTS_OFFSET, _SALTS_SIZE = 32, 8
@@ -122,6 +123,7 @@ class IdentityLock:
     def __init__(self, path: str) -> None:
         self._path = path
         self._file = -1
+        self._process = 0
 
     def acquire(self, create: Callable[[], None]) -> str:
         """Acquire the lock; return the reason why the database must not be opened, or "" if it may be.
@@ -131,6 +133,7 @@ class IdentityLock:
         """
         self.close()
         close_in_children(self)  # a child shares the locks of its parent, and may outlive it
+        self._process = os.getpid()
         try:
             problem = self._acquire(create)
         except BaseException:
@@ -171,9 +174,13 @@ class IdentityLock:
         return ""
 
     def close(self) -> None:
-        """Release the lock."""
-        if self._file >= 0:
-            os.close(self._file)
+        """Release the lock. A child process that inherited it only closes its file."""
+        if self._file < 0:
+            return
+        if self._process == os.getpid() and hasattr(fcntl, "F_OFD_SETLK"):
+            # A child that was forked a moment ago may not have closed its file yet.
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _UNLOCKED)
+        os.close(self._file)
         self._file = -1
 
 

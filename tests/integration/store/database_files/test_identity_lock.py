@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 from collections.abc import Callable
@@ -58,11 +59,17 @@ def test_second_process_opens_the_same_file(tmp_path: Path) -> None:
         assert first.problem() == second.problem() == ""
 
 
-def test_orphaned_child_does_not_keep_the_file(tmp_path: Path) -> None:
+def fork_without_hooks() -> int:
+    """As a child that has not come to Python's hooks yet."""
+    return int(ctypes.PyDLL(None).fork())
+
+
+@pytest.mark.parametrize("fork", [os.fork, fork_without_hooks])
+def test_orphaned_child_does_not_keep_the_file(tmp_path: Path, fork: Callable[[], int]) -> None:
     path = tmp_path / "bot.db"
     kept = opened(path)
     reader, writer = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         os.close(writer)
         os.read(reader, 1)
