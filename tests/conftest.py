@@ -29,8 +29,6 @@ LONG_FILES = [
     "acceptance/docs/test_new_project.py",
     "acceptance/web/test_shutdown.py",
     "acceptance/test_dev.py",
-    "contract/dialogs/test_crashes.py",
-    "acceptance/test_dialogs.py",
     "browser/webchat/test_chatting.py",
     "integration/store/test_query_plans.py",
     "contract/channels/test_cometchat.py",
@@ -107,6 +105,23 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(name, text.encode(errors="replace").decode()) for name, text in report.sections]
     return report
+
+
+@pytest.fixture(autouse=True)
+def kept_environment() -> Iterator[None]:
+    """Fail a test that leaves variables behind: a later one in the same process would see them."""
+    before = _environment()
+    yield
+    after = _environment()
+    left = {name for name, _ in before.items() ^ after.items()}
+    for name in left:
+        os.environ.pop(name, None)
+    os.environ.update({name: before[name] for name in left & before.keys()})
+    assert not left, f"the test left variables of the environment changed: {', '.join(sorted(left))}"
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 @pytest.fixture

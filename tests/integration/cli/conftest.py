@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from click.testing import CliRunner, Result
@@ -24,13 +25,17 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one; what is imported from it is forgotten at the end."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, which is the current one; imports from it and the commands' variables are forgotten at the end.
+
+    ``cometbot serve`` sets variables for the processes that it starts.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith(("COMETBOT_", "COMETCHAT_"))]:
-        monkeypatch.delenv(name)
-    return tmp_path
+    with mock.patch.dict(os.environ):
+        for name in [name for name in os.environ if name.startswith(("COMETBOT_", "COMETCHAT_"))]:
+            del os.environ[name]
+        yield tmp_path
 
 
 @pytest.fixture
