@@ -158,6 +158,6 @@ def test_what_stands_before_markup_is_skipped(head: bytes, mime_type: str) -> No
 
 @pytest.mark.parametrize("piece", [b"<!---->", b"<?xml>", b"<!--", b"<?", b" ", b"<!-- --> ", b"<!doctype "])
 def test_hostile_file_is_sniffed_at_once(piece: bytes) -> None:
-    begun = time.process_time()
+    begun = time.thread_time()
     sniff(piece * (16 * 1024 * 1024 // len(piece)), "note.txt")
-    assert time.process_time() - begun < 0.5
+    assert time.thread_time() - begun < 0.5

@@ -161,11 +161,11 @@ HOSTILE = {
 @pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_file_is_read_in_bounds(content: bytes) -> None:
     file = Counted(content)
-    begun = time.process_time()
+    begun = time.thread_time()
     sniff_file(file, "a.mp4")
 
     assert file.count <= 4096 + 16 + (MAX_READS + 1) * READ_SIZE
-    assert time.process_time() - begun < 0.5
+    assert time.thread_time() - begun < 0.5
 
 
 @pytest.mark.parametrize("find", [mp4_tracks, matroska_tracks, ogg_tracks, asf_tracks])

@@ -160,9 +160,9 @@ def test_a_link_leads_to_a_whole_address_or_nowhere(text: str) -> None:
     ids=lambda text: text[:4],
 )  # fmt: skip
 def test_no_text_takes_long(text: str) -> None:
-    begun = time.process_time()
+    begun = time.thread_time()
     to_html(text)
-    assert time.process_time() - begun < 10  # what grows with the square of the length takes minutes
+    assert time.thread_time() - begun < 10  # what grows with the square of the length takes minutes
 
 
 def test_a_text_of_any_length_is_shown_to_its_end() -> None:
@@ -219,19 +219,20 @@ def test_time_grows_with_the_length(piece: str) -> None:
     def fastest(length: int) -> float:
         rounds = []
         for _ in range(3):
-            begun = time.process_time()
+            begun = time.thread_time()
             _render.__wrapped__((piece * length)[:length], True)
-            rounds.append(time.process_time() - begun)
+            rounds.append(time.thread_time() - begun)
         return min(rounds)
 
     slow = fastest(MAX_MARKDOWN_LENGTH)
-    assert slow < 0.1 or slow < 3 * fastest(MAX_MARKDOWN_LENGTH // 2)
+    # 8 times the text; what is quadratic takes 64 times as long.
+    assert slow < 0.1 or slow < 24 * fastest(MAX_MARKDOWN_LENGTH // 8)
 
 
 def test_megabytes_take_no_longer_than_what_is_read_of_them() -> None:
-    begun = time.process_time()
+    begun = time.thread_time()
     to_html("- * a\n" * 200_000)
-    assert time.process_time() - begun < 2
+    assert time.thread_time() - begun < 2
 
 
 @pytest.mark.parametrize(
