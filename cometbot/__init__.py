@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cometbot.bot import Bot, Router
+from cometbot.bot import Bot
 from cometbot.commands import UsageError
 from cometbot.context import Context
 from cometbot.errors import (
@@ -62,6 +62,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment, Conversation, Group, User
+from cometbot.registration import Router
 
 __all__ = [
     "ActionEvent",
