@@ -15,6 +15,7 @@ from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, MatchContext,
 from cometbot.providers import Provider, Providers, find_provider
 
 Function = Callable[..., Any]
+MiddlewareFunction = Callable[[Any, Callable[[], Any]], Any]
 HandlerKind = Literal["action", "command", "message", "event", "fallback"]
 ActionName = str | re.Pattern[str]
 
@@ -62,7 +63,8 @@ class Handler:
 
     ``signature`` holds the parameters behind the context. ``classes`` are the event classes of an event handler.
     ``middleware`` (outermost first), ``error_handlers`` (one tuple for each router, innermost first) and ``providers``
-    come from the routers that the handler was included through; the bot's own are not among them.
+    come from the routers that the handler was included through; the bot's own are not among them. The handler's own
+    middleware is the innermost.
     """
 
     function: Function
@@ -115,6 +117,13 @@ class Handler:
             error_handlers=(*self.error_handlers, error_handlers) if error_handlers else self.error_handlers,
             providers={**providers, **self.providers},
         )
+
+
+def to_middleware(functions: Any, name: str) -> tuple[Middleware, ...]:
+    """Return the middleware of the handler ``name``. Raises :class:`RegistrationError` unless it is a list."""
+    if not isinstance(functions, list | tuple):
+        raise RegistrationError(f"middleware of {name}: expected a list such as [timed], got {functions!r}")
+    return tuple(map(Middleware.from_function, functions))
 
 
 def with_usage(command: Command, signature: Signature, prefix: str = "") -> Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 from cometbot.commands import Command, normalize_command_name
@@ -15,12 +15,14 @@ from cometbot.handlers import (
     Handler,
     HandlerKind,
     Middleware,
+    MiddlewareFunction,
     action_matcher,
     check_callable,
     check_options,
     check_signature,
     event_matcher,
     function_name,
+    to_middleware,
     with_usage,
 )
 from cometbot.matchers import Matcher, MatcherLike, any_message, any_of
@@ -80,6 +82,7 @@ class HandlerGroup:
         hidden: bool = False,
         retries: int = 0,
         timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
     def command(
@@ -92,6 +95,7 @@ class HandlerGroup:
         hidden: bool = False,
         retries: int = 0,
         timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register a handler for the command ``/name``.
 
@@ -107,6 +111,8 @@ class HandlerGroup:
         the name with its slash, or behind a mention of the bot, or plainly if ``slash_optional`` is true (None: the
         bot's setting). Case does not matter. ``/help`` leaves out ``hidden`` commands. A handler that raises is called
         again, at most ``retries`` times. It may take ``timeout`` seconds (None: the bot's ``handler_timeout``).
+        ``middleware`` surrounds this handler alone, inside that of its bot and routers, the first one outermost; see
+        :meth:`middleware`.
         """
 
         def register(function: F) -> F:
@@ -115,7 +121,7 @@ class HandlerGroup:
             text = description or (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
             names = tuple(normalize_command_name(item) for item in (called, *aliases))
             command = Command(names[0], names[1:], text, hidden=hidden, slash_optional=slash_optional)
-            self._register(function, "command", any_message, retries, timeout, command=command)
+            self._register(function, "command", any_message, retries, timeout, middleware, command=command)
             return function
 
         if _is_function(name):
@@ -124,7 +130,13 @@ class HandlerGroup:
             raise RegistrationError(f"@bot.command takes names, not {name!r}; a class cannot be a handler")
         return register
 
-    def message(self, *matchers: MatcherLike, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]:
+    def message(
+        self,
+        *matchers: MatcherLike,
+        retries: int = 0,
+        timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+    ) -> Callable[[F], F]:
         """Register a handler for messages that match one of ``matchers``, or for any message without matchers.
 
         A str matches the whole text; case and the number of spaces do not matter. A ``re.Pattern`` is searched for in
@@ -139,7 +151,7 @@ class HandlerGroup:
 
         def register(function: F) -> F:
             self._unapplied.pop(token, None)
-            self._register(function, "message", matcher, retries, timeout)
+            self._register(function, "message", matcher, retries, timeout, middleware)
             return function
 
         return register
@@ -148,9 +160,21 @@ class HandlerGroup:
     def action(self, name: F, /) -> F: ...
 
     @overload
-    def action(self, *names: ActionName, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]: ...
+    def action(
+        self,
+        *names: ActionName,
+        retries: int = 0,
+        timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+    ) -> Callable[[F], F]: ...
 
-    def action(self, *names: Any, retries: int = 0, timeout: float | None = None) -> Any:
+    def action(
+        self,
+        *names: Any,
+        retries: int = 0,
+        timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+    ) -> Any:
         """Register a handler for buttons, choices and forms with one of these names, or with any name.
 
         A pattern must match the whole name. The action's value fills the parameters like the words of a command; a
@@ -160,19 +184,31 @@ class HandlerGroup:
         """
 
         def register(function: F, actions: Any) -> F:
-            self._register(function, "action", action_matcher(actions), retries, timeout, actions=actions)
+            self._register(function, "action", action_matcher(actions), retries, timeout, middleware, actions=actions)
             return function
 
         expected = "@bot.action takes names (a class cannot be a handler)"
         return _as_decorator(register, names, lambda item: isinstance(item, str | re.Pattern), expected)
 
     @overload
-    def event(self, *classes: type[Event], retries: int = 0, timeout: float | None = None) -> Callable[[F], F]: ...
+    def event(
+        self,
+        *classes: type[Event],
+        retries: int = 0,
+        timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+    ) -> Callable[[F], F]: ...
 
     @overload
     def event(self, function: F, /) -> F: ...
 
-    def event(self, *classes: Any, retries: int = 0, timeout: float | None = None) -> Any:
+    def event(
+        self,
+        *classes: Any,
+        retries: int = 0,
+        timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+    ) -> Any:
         """Register a handler for events of these classes and their subclasses, or for all events.
 
         Messages and actions arrive here only if no action, command or message handler matches. Event handlers come
@@ -181,7 +217,7 @@ class HandlerGroup:
 
         def register(function: F, wanted: Any) -> F:
             matcher = event_matcher(wanted)
-            self._register(function, "event", matcher, retries, timeout, classes=wanted or (Event,))
+            self._register(function, "event", matcher, retries, timeout, middleware, classes=wanted or (Event,))
             return function
 
         expected = "@bot.event takes classes of events such as MembershipEvent"
@@ -191,13 +227,21 @@ class HandlerGroup:
     def fallback(self, function: F, /) -> F: ...
 
     @overload
-    def fallback(self, *, retries: int = 0, timeout: float | None = None) -> Callable[[F], F]: ...
+    def fallback(
+        self, *, retries: int = 0, timeout: float | None = None, middleware: Sequence[MiddlewareFunction] = ()
+    ) -> Callable[[F], F]: ...
 
-    def fallback(self, *function: Any, retries: int = 0, timeout: float | None = None) -> Any:
+    def fallback(
+        self,
+        *function: Any,
+        retries: int = 0,
+        timeout: float | None = None,
+        middleware: Sequence[MiddlewareFunction] = (),
+    ) -> Any:
         """Register the handler for messages and actions that no other handler matches. A bot has one."""
 
         def register(function: F) -> F:
-            self._register(function, "fallback", any_message, retries, timeout)
+            self._register(function, "fallback", any_message, retries, timeout, middleware)
             return function
 
         return register(*function) if function else register
@@ -234,7 +278,8 @@ class HandlerGroup:
 
         ``call_next()`` returns what the inner function returned; async middleware awaits it. A return value other than
         None replaces the reply, None leaves it. If the middleware does not call ``call_next``, the handler does not
-        run. A bot's middleware surrounds everything that the bot handles, a router's only the router's own handlers.
+        run. A bot's middleware surrounds everything that the bot handles, a router's the router's own handlers, and
+        that of a decorator's ``middleware=[…]`` one handler: the bot's is outside, the handler's inside.
         """
 
         def register(function: F) -> F:
@@ -310,6 +355,7 @@ class HandlerGroup:
         matcher: Matcher,
         retries: int,
         timeout: float | None,
+        middleware: Sequence[MiddlewareFunction],
         *,
         command: Command | None = None,
         **names: Any,
@@ -326,6 +372,7 @@ class HandlerGroup:
             signature=signature,
             retries=retries,
             timeout=timeout,
+            middleware=to_middleware(middleware, name),
             command=command and with_usage(command, signature),
             **names,
         )

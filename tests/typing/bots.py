@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
 from cometbot import (
@@ -30,7 +30,15 @@ def ping(ctx: Context) -> str:
     return f"pong, {ctx.sender.name}"
 
 
-@bot.command("remind", "r", description="Reminds you.", slash_optional=True, retries=2, timeout=5)
+def timed(ctx: Context, call_next: Callable[[], object]) -> object:
+    return call_next()
+
+
+async def admins_only(ctx: Context, call_next: Callable[[], Awaitable[object]]) -> object:
+    return await call_next() if ctx.sender.uid == "ann" else None
+
+
+@bot.command("remind", "r", description="Reminds you.", slash_optional=True, retries=2, timeout=5, middleware=[timed])
 def remind(ctx: Context, minutes: int, *, what: str = "stretch") -> Message:
     return Card(what, f"in {minutes} minutes")
 
@@ -47,7 +55,7 @@ async def later(ctx: Context, number: int | None = None) -> list[str]:
     return [str(number)]
 
 
-@bot.action("mood", re.compile("mood-.*"))
+@bot.action("mood", re.compile("mood-.*"), middleware=(timed, admins_only))
 def mood(ctx: Context, value: str) -> str:
     return value
 
@@ -56,7 +64,7 @@ def mood(ctx: Context, value: str) -> str:
 def other(ctx: Context) -> None: ...
 
 
-@bot.event(MembershipEvent)
+@bot.event(MembershipEvent, middleware=[admins_only])
 def joined(ctx: Context) -> None: ...
 
 
@@ -110,3 +118,5 @@ def use_directly(ctx: Context) -> tuple[Message, str]:
 
 bot.send("maria")  # type: ignore[call-arg]
 bot.message(5)  # type: ignore[arg-type]
+bot.fallback(middleware=timed)  # type: ignore[call-overload]
+bot.message(middleware=[len])  # type: ignore[list-item]

@@ -10,11 +10,14 @@ from unittest.mock import Mock
 import pytest
 
 from cometbot import (
+    ActionEvent,
     Bot,
     BotError,
+    MembershipEvent,
     Router,
 )
 from cometbot.bot import ERROR_TEXT
+from cometbot.errors import RegistrationError
 
 
 def test_middleware_may_replace_inner_result(bot: Bot, harness: Any) -> None:
@@ -112,6 +115,83 @@ def test_router_middleware_applies_to_own_handlers_only(bot: Bot, harness: Any) 
     assert (harness.send_text("out"), calls) == (["bot"], ["bot", "outer"])
     calls.clear()
     assert (harness.send_text("top"), calls) == (["bot"], ["bot"])
+
+
+def test_middleware_of_handlers_is_inside_that_of_bot_and_routers(bot: Bot, harness: Any) -> None:
+    calls: list[str] = []
+
+    def named(name: str) -> Any:
+        def middleware(ctx: Any, call_next: Any) -> Any:
+            calls.append(name)
+            return call_next()
+
+        return middleware
+
+    router = Router()
+    bot.middleware(named("bot"))
+    router.middleware(named("router"))
+    router.command("both", middleware=[named("first"), named("second")])(lambda ctx: calls.append("handler"))
+    router.command("plain")(lambda ctx: calls.append("handler"))
+    bot.include(router)
+
+    harness.send_text("/both")
+    assert calls == ["bot", "router", "first", "second", "handler"]
+    calls.clear()
+    harness.send_text("/plain")
+    assert calls == ["bot", "router", "handler"]
+
+
+def test_middleware_of_each_decorator_surrounds_its_handler(bot: Bot, harness: Any, make_message: Any) -> None:
+    def louder(ctx: Any, call_next: Any) -> Any:
+        return f"{call_next()}!"
+
+    def shut(ctx: Any, call_next: Any) -> str:
+        return "closed"
+
+    bot.command("go", middleware=[louder])(lambda ctx: "command")
+    bot.message("hi", middleware=[louder])(lambda ctx: "message")
+    bot.message("closed", middleware=(louder, shut))(lambda ctx: "message")
+    bot.action("buy", middleware=[louder])(lambda ctx: "action")
+    bot.event(MembershipEvent, middleware=[louder])(lambda ctx: "event")
+    bot.fallback(middleware=[louder])(lambda ctx: "fallback")
+
+    assert harness.send_text("/go") == ["command!"]
+    assert harness.send_text("hi") == ["message!"]
+    assert harness.send_text("closed") == ["closed!"]
+    assert harness.outcome.stopped_by.endswith("shut")
+    said = make_message("")
+    common = {"key": "other:1", "conversation": said.conversation, "sender": said.sender}
+    assert harness.send(ActionEvent(**common, name="buy")) == ["action!"]
+    assert harness.send(MembershipEvent(**common, action="joined")) == ["event!"]
+    assert harness.send_text("what") == ["fallback!"]
+
+
+def test_middleware_of_handlers_may_be_async(bot: Bot, harness: Any) -> None:
+    async def louder(ctx: Any, call_next: Any) -> Any:
+        await asyncio.sleep(0)
+        return f"{await call_next()}!"
+
+    @bot.message("a", middleware=[louder])
+    async def later(ctx: Any) -> str:
+        return "async"
+
+    bot.message("b", middleware=[louder])(lambda ctx: "plain")
+    assert (harness.send_text("a"), harness.send_text("b")) == (["async!"], ["plain!"])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (len, "expected a list such as \\[timed\\], got <built-in function len>"),
+        ("timed", "expected a list such as \\[timed\\], got 'timed'"),
+        ([lambda ctx: None], "must take exactly 2 arguments: def timed"),
+        ([int], "is a class"),
+    ],
+)
+def test_wrong_middleware_of_a_handler_is_refused(bot: Bot, given: Any, expected: str) -> None:
+    with pytest.raises(RegistrationError, match=expected):
+        bot.command("x", middleware=given)(lambda ctx: None)
+    assert bot.handlers == ()
 
 
 def test_async_handlers_middleware_and_error_handlers_work(bot: Bot, harness: Any) -> None:

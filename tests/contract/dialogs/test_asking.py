@@ -504,6 +504,22 @@ def test_middleware_runs_around_each_run(bot: Bot) -> None:
     assert first == same == opening != answer
 
 
+def test_middleware_of_the_handler_runs_around_each_run(bot: Bot) -> None:
+    seen: list[str] = []
+
+    def watch(ctx: Context, call_next: Any) -> Any:
+        seen.append(ctx.incoming.text if isinstance(ctx.incoming, MessageEvent) else "")
+        answer = call_next()
+        seen.append("answered")
+        return f"{answer}!"
+
+    bot.command("order", middleware=[watch])(lambda ctx: ctx.ask("Which?"))
+    client = BotClient(bot, check_paths=False)
+    client.send("/order")
+    assert client.send("tea").text == "tea!"
+    assert seen == ["/order", "tea", "answered"]
+
+
 def test_middleware_that_stops_a_run_consumes_nothing(bot: Bot) -> None:
     @bot.middleware
     def stop(ctx: Context, call_next: Any) -> Any:

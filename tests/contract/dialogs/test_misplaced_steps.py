@@ -81,6 +81,12 @@ def test_middleware_of_a_router(bot: Bot, step: Step) -> None:
 
 
 @steps
+def test_middleware_of_a_handler(bot: Bot, step: Step) -> None:
+    bot.fallback(middleware=[lambda ctx, call_next: [call_next(), step(ctx)]])(lambda ctx: ctx.once(list))
+    check_refused(bot)
+
+
+@steps
 @pytest.mark.parametrize("is_async", [False, True])
 def test_error_handler(bot: Bot, step: Step, is_async: bool) -> None:
     @bot.fallback
