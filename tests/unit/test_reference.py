@@ -17,8 +17,8 @@ import cometbot
 from cometbot import Bot, Context
 from cometbot.channels.platform.config import config_variables
 from cometbot.cli import main
-from cometbot.context import Sent
 from cometbot.delivery.delivery import Backlog
+from cometbot.sent import Sent
 from cometbot.settings import Settings, variable_name
 from cometbot.state import State
 from cometbot.testing import BotClient

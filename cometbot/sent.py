@@ -1,0 +1,64 @@
+"""A message that a handler sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from cometbot.errors import BotError
+from cometbot.messages import Message, Operation, Text
+from cometbot.sinks import ReplySink
+
+
+class Sent:
+    """A message that a handler sent. ``id`` is None while it waits in the outbox."""
+
+    def __init__(
+        self,
+        sink: ReplySink,
+        ordinal: int,
+        operation: Operation,
+        operations: list[Operation],
+        check_call: Callable[[str], None],
+    ) -> None:
+        self._sink = sink
+        self._check_call = check_call
+        self._ordinal = ordinal
+        self._operation = operation
+        self._operations = operations
+
+    @property
+    def id(self) -> str | None:
+        """The platform's id of the message, or None while it waits to be sent."""
+        return self._sink.platform_id(self._ordinal)
+
+    def edit(self, message: Message | str) -> None:
+        """Replace the content of the message. On a platform that cannot edit, this sends a new message."""
+        self._check_call("edit")
+        changed = Text(message) if isinstance(message, str) else message
+        operation = self._follow_up("edit" if self._sink.capabilities.edit else "send", changed)
+        self._sink.post(operation)
+        self._operations.append(operation)
+
+    def delete(self) -> None:
+        """Delete the message. Raises :class:`BotError` on a platform that cannot."""
+        self._check_call("delete")
+        if not self._sink.capabilities.delete:
+            raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
+        self._sink.post(self._follow_up("delete"))
+
+    def preview(self, text: str) -> None:
+        """Show an unfinished text in this message now. The text is not stored."""
+        self._check_call("preview")
+        self._sink.preview(self._ordinal, text)
+
+    def _follow_up(self, kind: Any, message: Message | None = None) -> Operation:
+        before = self._operation
+        return Operation(
+            conversation=before.conversation,
+            kind=kind,
+            message=message,
+            thread_id=before.thread_id,
+            reply_to=before.reply_to,
+            target=None if kind == "send" else self._ordinal,
+        )
