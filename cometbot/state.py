@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError
 from cometbot.steps import Suspended
 from cometbot.text import replace_surrogates
@@ -23,6 +24,7 @@ class StateChange:
     """The changes to one owner's state.
 
     ``values`` are JSON texts by key, ``removed`` the deleted keys. ``increments`` are added to the stored numbers.
+    ``lifetimes`` are the seconds after which keys end, None for never; any other key keeps the end that it has.
     """
 
     scope: str
@@ -30,6 +32,7 @@ class StateChange:
     values: dict[str, str] = field(default_factory=dict)
     removed: frozenset[str] = frozenset()
     increments: dict[str, int | float] = field(default_factory=dict)
+    lifetimes: dict[str, float | None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.values or self.removed or self.increments)
@@ -68,7 +71,8 @@ class State(MutableMapping[str, Any]):
 
     It is loaded on first access and stored together with the result of the event. Changes inside a value are detected,
     too (``ctx.state["cart"].append("tea")`` is enough). Only changed keys are written; between conversations the last
-    writer wins. If the handler raises, its changes are discarded. A key has at most :data:`MAX_STATE_KEY_BYTES` bytes
+    writer wins. If the handler raises, its changes are discarded. :meth:`set` stores a value that ends after a time; an
+    assignment changes the value and keeps its end. A key has at most :data:`MAX_STATE_KEY_BYTES` bytes
     and no NUL; assigning to another key raises :class:`BotError`. Keys that begin with ``cometbot:`` are reserved for
     cometbot; they are neither counted nor listed.
     """
@@ -84,6 +88,22 @@ class State(MutableMapping[str, Any]):
         self._stored: dict[str, str] = {}
         self._values: dict[str, Any] = {}
         self._increments: dict[str, int | float] = {}
+        self._lifetimes: dict[str, float | None] = {}
+
+    def set(self, name: str, value: Any, *, expires: Duration | None = None) -> None:
+        """Store ``value`` under ``name`` until the duration ``expires`` is over, or for ever.
+
+        ::
+
+            ctx.state.set("code", "4711", expires="10m")
+
+        ``expires`` is a text such as ``"90s"`` or ``"1d"``, a number of seconds, or a ``timedelta``. It counts from the
+        commit that stores the value, by the clock of the database. Then the key is absent. Raises :class:`BotError`
+        for a duration that is not above 0 or longer than a year, and for a key or value that cannot be stored.
+        """
+        lifetime = None if expires is None else to_seconds(expires, f"state {name!r}: expires")
+        self[name] = value
+        self._lifetimes[name] = lifetime
 
     def increment(self, name: str, by: int | float = 1) -> int | float:
         """Add ``by`` to the counter ``name`` and return its new value, as far as this process knows it.
@@ -109,10 +129,12 @@ class State(MutableMapping[str, Any]):
         written = {
             name: text
             for name, value in self._values.items()
-            if name not in self._increments and (text := to_json(name, value)) != self._stored.get(name)
+            if name not in self._increments
+            and ((text := to_json(name, value)) != self._stored.get(name) or name in self._lifetimes)
         }
         removed = frozenset(self._stored.keys() - self._values.keys())
-        return StateChange(self._scope, self._owner, written, removed, dict(self._increments))
+        lifetimes = {name: seconds for name, seconds in self._lifetimes.items() if name in self._values}
+        return StateChange(self._scope, self._owner, written, removed, dict(self._increments), lifetimes)
 
     def discard_changes(self) -> None:
         """Discard the changes that are not stored yet."""
@@ -120,6 +142,7 @@ class State(MutableMapping[str, Any]):
         self._stored = {}
         self._values = {}
         self._increments = {}
+        self._lifetimes = {}
 
     def _is_changed(self, name: str) -> bool:
         return (to_json(name, self._values[name]) if name in self._values else None) != self._stored.get(name)
@@ -148,6 +171,8 @@ class State(MutableMapping[str, Any]):
             raise Suspended
         del self._load_values()[name]
         self._increments.pop(name, None)
+        if not name.startswith(RESERVED_PREFIX):
+            self._lifetimes[name] = None  # what is assigned later is a new entry
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._load_values() if not name.startswith(RESERVED_PREFIX))
@@ -166,9 +191,10 @@ def take_changes(state: State, before: dict[str, str] | None) -> StateChange:
     if before is None:
         before = state._stored
     now = checkpoint(state) or {}
-    written = {name: text for name, text in now.items() if before.get(name) != text}
+    written = {name: text for name, text in now.items() if before.get(name) != text or name in state._lifetimes}
     removed = frozenset(before.keys() - now.keys())
     state._stored = {name: text for name, text in {**state._stored, **written}.items() if name not in removed}
     for name in written:
         state._increments.pop(name, None)
-    return StateChange(state._scope, state._owner, written, removed)
+    lifetimes = {name: state._lifetimes.pop(name) for name in written if name in state._lifetimes}
+    return StateChange(state._scope, state._owner, written, removed, lifetimes=lifetimes)

@@ -424,7 +424,7 @@ class Delivery:
             return self.store.leases.is_idle(connection)
 
     def purge(self) -> int:
-        """Delete the rows that ended before the retention period began.
+        """Delete the rows that ended before the retention period began, and the state whose time is over.
 
         Return the number of deleted rows, or 0 if another process is purging.
         """
@@ -432,6 +432,7 @@ class Delivery:
         removed = self._purge.run(
             lambda connection, limit: self.store.mailbox.purge(connection, before, limit),
             OldReplyPurge(before).delete_batch,
+            self.store.state.purge,
         )
         with self.database.write(durable=False) as connection:
             self.store.leases.delete_expired(connection, self.database.clock() - DEAD_PROCESS_RETENTION)

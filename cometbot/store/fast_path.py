@@ -47,7 +47,8 @@ _START_NEXT_MESSAGE = f"""
         AND NOT EXISTS ({_OTHER_REPLY})
     RETURNING seq, event_key, sender, body, received_at, attempts - 1, failures, generation, due_at,
         coalesce(error, '') <> '',
-        (SELECT coalesce(json_object_agg(name, value), '{{}}') FROM state WHERE scope = 'conversation' AND owner = :key)
+        (SELECT coalesce(json_object_agg(name, value), '{{}}') FROM state WHERE scope = 'conversation' AND owner = :key
+            AND (expires_at IS NULL OR expires_at > CAST(:now AS float8)))
 """
 _claim = sa.text(f"""
     WITH held AS (

@@ -1,4 +1,4 @@
-"""The stored state of bots: one row per key, values as JSON texts."""
+"""The stored state of bots: one row per key, values as JSON texts. A key whose time is over counts as absent."""
 
 from __future__ import annotations
 
@@ -13,40 +13,72 @@ from cometbot.state import StateChange
 from cometbot.store.database import Database
 from cometbot.store.tables import state
 
-_load = sa.select(state.c.name, state.c.value).where(state.c.scope == bound("scope"), state.c.owner == bound("owner"))
+_now = bound("now", type_=sa.Double)
+_has_ended = state.c.expires_at <= _now
+_load = sa.select(state.c.name, state.c.value).where(
+    state.c.scope == bound("scope"),
+    state.c.owner == bound("owner"),
+    sa.or_(state.c.expires_at.is_(None), state.c.expires_at > _now),
+)
 _key = (state.c.scope == bound("s"), state.c.owner == bound("o"), state.c.name == bound("n"))
-_read = sa.select(state.c.value).where(*_key).with_for_update()
+_read = sa.select(sa.case((_has_ended, "0"), else_=state.c.value)).where(*_key).with_for_update()
 _delete_key = sa.delete(state).where(*_key)
 _delete_owner = sa.delete(state).where(state.c.scope == bound("s"), state.c.owner == bound("o"))
+_find_ended = (
+    sa.select(state.c.scope.label("s"), state.c.owner.label("o"), state.c.name.label("n"))
+    .where(_has_ended)
+    .order_by(state.c.expires_at)
+    .limit(bound("most", type_=sa.Integer))
+)
 
 
 class StateTable:
     """The table ``state``. All methods work inside the caller's transaction."""
 
     def __init__(self, database: Database) -> None:
+        self._clock = database.clock
         self._load = database.prepare(_load)
-        insert = database.insert(state).values(scope=bound("s"), owner=bound("o"), name=bound("n"), value=bound("v"))
-        self._write = insert.on_conflict_do_update(
-            index_elements=["scope", "owner", "name"], set_={"value": insert.excluded.value}
+        insert = database.insert(state).values(
+            scope=bound("s"),
+            owner=bound("o"),
+            name=bound("n"),
+            value=bound("v"),
+            expires_at=bound("e", type_=sa.Double),
         )
-
-        self._insert_missing = insert.on_conflict_do_nothing(index_elements=["scope", "owner", "name"])
+        key, new = ["scope", "owner", "name"], insert.excluded
+        # The end of an entry that has ended is not kept: this is a new entry.
+        kept_end = sa.case((state.c.expires_at > _now, state.c.expires_at))
+        self._write = insert.on_conflict_do_update(
+            index_elements=key, set_={"value": new.value, "expires_at": kept_end}
+        )
+        self._write_with_end = insert.on_conflict_do_update(
+            index_elements=key, set_={"value": new.value, "expires_at": new.expires_at}
+        )
+        self._insert_missing = insert.on_conflict_do_nothing(index_elements=key)
 
     def load(self, connection: Connection, scope: str, owner: str) -> dict[str, str]:
         """Return all keys of one owner with their JSON texts."""
-        return dict(self._load(connection, {"scope": scope, "owner": owner}).fetchall())
+        return dict(self._load(connection, {"scope": scope, "owner": owner, "now": self._clock()}).fetchall())
 
     def apply(self, connection: Connection, changes: Iterable[StateChange]) -> None:
         """Write only what changed; increments are added to the value that is stored at this moment."""
         for change in changes:
-            owner = {"s": change.scope, "o": change.owner}
-            rows = [{**owner, "n": name, "v": value} for name, value in sorted(change.values.items())]
-            rows += [
-                {**owner, "n": name, "v": self._sum(connection, {**owner, "n": name}, increment)}
-                for name, increment in sorted(change.increments.items())
+            owner, now = {"s": change.scope, "o": change.owner}, self._clock()
+            values = dict(sorted(change.values.items()))
+            for name, increment in sorted(change.increments.items()):
+                values[name] = self._sum(connection, {**owner, "n": name}, increment)
+            rows = [{**owner, "n": name, "v": value, "e": None} for name, value in values.items()]
+            plain = [{**row, "now": now} for row in rows if row["n"] not in change.lifetimes]
+            ending = [
+                {**row, "e": None if seconds is None else now + seconds}
+                for row in rows
+                if row["n"] in change.lifetimes
+                for seconds in [change.lifetimes[row["n"]]]
             ]
-            if rows:
-                connection.execute(self._write, rows)
+            if plain:
+                connection.execute(self._write, plain)
+            if ending:
+                connection.execute(self._write_with_end, ending)
             if change.removed:
                 connection.execute(_delete_key, [{**owner, "n": name} for name in change.removed])
 
@@ -59,8 +91,17 @@ class StateTable:
         named = state.c.owner.startswith(prefix, autoescape=True), state.c.owner.endswith(suffix, autoescape=True)
         connection.execute(sa.delete(state).where(state.c.scope == scope, *named))
 
+    def purge(self, connection: Connection, limit: int) -> int:
+        """Delete at most ``limit`` keys whose time is over; return their number."""
+        now = self._clock()
+        rows = connection.execute(_find_ended, {"now": now, "most": limit}).mappings().all()
+        if rows:
+            # Checked again: a key may have been written anew meanwhile.
+            connection.execute(_delete_key.where(_has_ended), [{**row, "now": now} for row in rows])
+        return len(rows)
+
     def _sum(self, connection: Connection, key: dict[str, str], increment: int | float) -> str:
         # A missing row cannot be locked, so two transactions could start counting at the same time.
-        connection.execute(self._insert_missing, {**key, "v": "0"})
-        value = json.loads(connection.execute(_read, key).scalar_one())
+        connection.execute(self._insert_missing, {**key, "v": "0", "e": None})
+        value = json.loads(connection.execute(_read, {**key, "now": self._clock()}).scalar_one())
         return json.dumps((value if isinstance(value, int | float) else 0) + increment)

@@ -202,7 +202,9 @@ state = Table(
     Column("owner", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", Text, nullable=False),
+    Column("expires_at", Double),
 )
+_index("state_expires", state, "expires_at", where="expires_at IS NOT NULL")
 
 processes = Table(
     "processes",

@@ -197,6 +197,7 @@ CREATE TABLE state (
     owner TEXT NOT NULL,
     name TEXT NOT NULL,
     value TEXT NOT NULL,
+    expires_at DOUBLE,
     PRIMARY KEY (scope, owner, name)
 );
 CREATE TABLE steps (
@@ -248,5 +249,6 @@ CREATE INDEX outbox_ended ON outbox (ended_at) WHERE state IN ('sent', 'discarde
 CREATE INDEX outbox_kept ON outbox (conversation_key) WHERE state IN ('sent', 'discarded', 'dead');
 CREATE INDEX outbox_platform_id ON outbox (platform_id) WHERE platform_id IS NOT NULL;
 CREATE INDEX outbox_undone ON outbox (conversation_key, id) WHERE state IN ('ready', 'sending', 'held', 'unknown');
+CREATE INDEX state_expires ON state (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX timers_due ON timers (due_at);
 INSERT INTO alembic_version VALUES ('0008');

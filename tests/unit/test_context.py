@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -261,6 +262,34 @@ def test_state_key_may_have_500_bytes_and_any_letters() -> None:
     assert memory.changes().values == {"é" * 250: "1"}
 
 
+def test_state_with_an_end_is_written_with_its_lifetime() -> None:
+    memory = state(n=1, m=1, kept=1)
+    memory.set("n", 1, expires="1d")
+    memory.set("m", 1)
+    memory["kept"] = 1
+    assert memory.changes() == StateChange(*OWNER, {"n": "1", "m": "1"}, lifetimes={"n": 86400.0, "m": None})
+    assert memory["n"] == 1
+    memory.discard_changes()
+    assert not memory.changes()
+
+
+def test_state_with_an_end_that_is_assigned_or_counted_keeps_it() -> None:
+    memory = state()
+    memory.set("n", 1, expires=60)
+    memory["n"] = 2
+    memory.set("count", 0, expires=timedelta(minutes=1))
+    memory.increment("count")
+    assert memory.changes() == StateChange(*OWNER, {"n": "2", "count": "1"}, lifetimes={"n": 60.0, "count": 60.0})
+
+
+@pytest.mark.parametrize("expires", ["", "soon", 0, -5, "-1d", timedelta(0), "400d", float("nan"), True])
+def test_state_with_a_wrong_end_is_refused_and_not_changed(expires: Any) -> None:
+    memory = state(n=1)
+    with pytest.raises(BotError, match="state 'n': expires: expected a duration"):
+        memory.set("n", 2, expires=expires)
+    assert not memory.changes()
+
+
 def test_increment_is_stored_as_an_addition() -> None:
     memory = state(n=2)
     assert memory.increment("n") == 3
@@ -276,7 +305,7 @@ def test_increment_after_an_assignment_or_removal_is_part_of_it() -> None:
     del memory["m"]
     assert memory.increment("n") == 6
     assert memory.increment("m") == 1
-    assert memory.changes() == StateChange(*OWNER, {"n": "6", "m": "1"})
+    assert memory.changes() == StateChange(*OWNER, {"n": "6", "m": "1"}, lifetimes={"m": None})
 
 
 def test_assignment_or_removal_after_an_increment_replaces_it() -> None:
