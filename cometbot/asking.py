@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from types import CodeType
 from typing import Any, NoReturn
 
-from cometbot.context import Context
+from cometbot.context import Context, count_posted
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import (
     AskCancelled,
@@ -26,7 +26,17 @@ from cometbot.errors import (
     OnceUncertain,
 )
 from cometbot.messages import Choices, Form, Message
-from cometbot.questions import InvalidAnswer, Question, action_name, add_line, make_question, offers_of, to_json_value
+from cometbot.outgoing import filter_question
+from cometbot.questions import (
+    InvalidAnswer,
+    Question,
+    action_name,
+    add_line,
+    make_question,
+    offers_of,
+    to_json_value,
+    words_of,
+)
 from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
     ASK,
@@ -203,7 +213,10 @@ class Asking:
                     wakes_with=TURN,
                 )
             )
-        message = self._explain_mention(message, options)
+        message, words = self._explain_mention(message, options), question.text
+        if ctx.bot.outgoing_middlewares:
+            message = filter_question(ctx.operation(message), ctx.bot, ctx.event)
+            words = words_of(message)
         before = self._before if attempts else None
         timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")
         waiting = Waiting(
@@ -218,7 +231,7 @@ class Asking:
             attempts=attempts,
             offers=offers_of(message),
             listen=options.listen,
-            question_text=" ".join(question.text.split())[:_MAX_SHOWN_TEXT],
+            question_text=" ".join(words.split())[:_MAX_SHOWN_TEXT],
         )
         self.question = message
         raise self._suspend_run(waiting)
@@ -347,18 +360,18 @@ class Asking:
         if call.stored is not None:
             result = call.stored.result
             return restore(self._sink.skip_past(result["ordinals"]), result["text"])
-        before = len(self._ctx.said)
+        before = count_posted(self._ctx)
 
         def store(text: str) -> None:
             # With the commit of the last operation: a crash before it streams anew, one behind it does not.
-            self.run.record(call, {"ordinals": len(self._ctx.said) - before + 1, "text": text})
+            self.run.record(call, {"ordinals": count_posted(self._ctx) - before + 1, "text": text})
             self._sink.attach_steps(self.run.dialog, self.run.new_steps)
             self.run.new_steps, self.has_saved = [], True
 
         with self._inside_stream():
             sent = send(store)
         if sent is None:
-            self.run.record(call, {"ordinals": 0, "text": ""})
+            self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": ""})
         return sent
 
     def now(self) -> datetime:

@@ -334,6 +334,10 @@ class Capabilities:
     deltas: bool = False
     groups: bool = True
 
+    def without_streams(self) -> Capabilities:
+        """Return these capabilities with a stream sent as one message."""
+        return replace(self, stream_interval=None, deltas=False)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
@@ -361,6 +365,11 @@ class Operation:
     reaction: str = ""
     stream_id: str = ""
     is_growing: bool = False
+
+    @property
+    def is_dropped(self) -> bool:
+        """True if outgoing middleware dropped the message: the operation takes an ordinal, and does nothing."""
+        return self.message is None and self.kind in ("send", "edit")
 
     def __post_init__(self) -> None:
         texts = find_texts(self.message)

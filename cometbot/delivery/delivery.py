@@ -25,6 +25,7 @@ from cometbot.forking import PerProcess
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
+from cometbot.outgoing import filter_operation
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.state import StateChange, to_json
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
@@ -197,11 +198,11 @@ class Delivery:
         group: str | None = None,
         conversation: Conversation | None = None,
         channel: str | None = None,
-    ) -> str:
+    ) -> str | None:
         """Store a message to be sent after the conversation's earlier replies.
 
-        Return its id, the value of the reply's column ``event``. Without ``conversation`` and ``channel``, the first
-        configured channel is used.
+        Return its id, the value of the reply's column ``event``; None if outgoing middleware dropped it. Without
+        ``conversation`` and ``channel``, the first configured channel is used.
 
         Raises :class:`MessageError` if the platform would never accept the message, :class:`BotError` if the channel is
         unknown.
@@ -211,8 +212,11 @@ class Delivery:
             target_channel, target_channel.conversation(bot, user=user or "", group=group or "")
         )
         event, conversation_key = f"s{secrets.token_hex(8)}", str(target.key)
-        payloads = target_channel.render(Operation(conversation=target, message=message))
-        quick_replies = serialize_quick_replies([message])
+        operation = filter_operation(Operation(conversation=target, message=message), bot, None)
+        if operation.message is None:
+            return None
+        payloads = target_channel.render(operation)
+        quick_replies = serialize_quick_replies([operation.message])
 
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)
