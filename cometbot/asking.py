@@ -25,6 +25,7 @@ from cometbot.errors import (
     NotDelivered,
     OnceUncertain,
 )
+from cometbot.event_loop import run_in_thread
 from cometbot.messages import Choices, Form, Message
 from cometbot.outgoing import filter_question
 from cometbot.questions import (
@@ -166,7 +167,7 @@ class Asking:
 
     def _accept(self, call: Call, question: Question, raw: Mapping[str, Any], options: AskOptions) -> Any:
         try:
-            value = question.check(raw)
+            value = run_in_thread(question.check, raw)
         except InvalidAnswer as error:
             if raw.get("overheard") and self._before is not None:
                 self.ignores_answer = True
@@ -301,7 +302,7 @@ class Asking:
         if call.stored is not None:
             return _result_of(call.stored)
         with self._inside_once(call):
-            value = function(*values, **named)
+            value = run_in_thread(function, *values, **named)
         return self._save_result(call, value)
 
     def _check_once(self, call: Call, name: str) -> None:
@@ -355,7 +356,7 @@ class Asking:
         """Return the message of a stream, which is sent by one run only."""
         self.check_call("stream")
         if self._thread is None or self._inside:
-            return send(lambda text: None)
+            return run_in_thread(send, lambda text: None)
         call = self.run.enter(STREAM, key, hash_code(code), "")
         if call.stored is not None:
             result = call.stored.result
@@ -369,7 +370,7 @@ class Asking:
             self.run.new_steps, self.has_saved = [], True
 
         with self._inside_stream():
-            sent = send(store)
+            sent = run_in_thread(send, store)
         if sent is None:
             self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": ""})
         return sent

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 from cometbot.bot import Bot
 from cometbot.durations import Duration
 from cometbot.errors import BotError
+from cometbot.event_loop import run_in_thread
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import (
     Capabilities,
@@ -394,7 +395,7 @@ class Context:
         """
         self._check_call("stream")
         if self._make_steps is None:
-            return self._send_stream(parts, lambda text: None)
+            return run_in_thread(self._send_stream, parts, lambda text: None)
         return self._steps.stream(partial(self._send_stream, parts), self._restore_stream, key, _calling_code())
 
     def _restore_stream(self, ordinal: int, text: str) -> Sent | None:

@@ -5,7 +5,6 @@ Only the reply sink does I/O.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from cometbot.context import Context, count_said, used_states
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
+from cometbot.event_loop import run_coroutine, run_in_thread
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
 from cometbot.messages import Message, Operation, to_messages
@@ -234,7 +234,7 @@ class _Dispatch:
         """
         try:
             if not middleware:
-                answer, stopped_by = _run_if_coroutine(self._call_handler(found)), ""
+                answer, stopped_by = _await_in_thread(self._call_handler(found)), ""
             else:
                 inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found))
                 answer, stopped_by = inside.call(), inside.stopped_by
@@ -445,7 +445,7 @@ class _Dispatch:
             fitting = [(distance, item) for item in scope if (distance := item.distance(error)) is not None]
             if fitting:
                 nearest = min(fitting, key=lambda pair: pair[0])[1]
-                return _run_if_coroutine(nearest.function(self._ctx, error))
+                return _await_in_thread(nearest.function(self._ctx, error))
         return None
 
     def _error_scopes(self, found: HandlerMatch | None) -> tuple[tuple[ErrorHandler, ...], ...]:
@@ -505,11 +505,10 @@ class _MiddlewareChain:
         self._ctx = ctx
         self._middleware = middleware
         self._handler = handler
-        self._is_running = False
 
     def call(self) -> Any:
         """Return the result of the outermost middleware."""
-        return self._await_if_coroutine(self._call_from(0))
+        return _await_in_thread(self._call_from(0))
 
     def _call_from(self, index: int) -> Any:
         """Return the result from the middleware at ``index`` inwards, or a coroutine of it."""
@@ -527,10 +526,10 @@ class _MiddlewareChain:
 
         def call_next() -> Any:
             self._check_called_once(middleware, answers)
-            answers[0] = self._await_if_coroutine(self._call_from(index + 1))
+            answers[0] = _await_in_thread(self._call_from(index + 1))
             return answers[0]
 
-        returned = self._await_if_coroutine(middleware.function(self._ctx, call_next))
+        returned = _await_in_thread(middleware.function(self._ctx, call_next))
         return self._choose_answer(middleware, answers, returned)
 
     async def _call_async_middleware(self, middleware: Middleware, index: int) -> Any:
@@ -538,7 +537,7 @@ class _MiddlewareChain:
 
         async def call_next() -> Any:
             self._check_called_once(middleware, answers)
-            inner = self._call_from(index + 1)
+            inner = run_in_thread(self._call_from, index + 1)  # what is plain inside would block the loop
             answers[0] = await inner if inspect.isawaitable(inner) else inner
             return answers[0]
 
@@ -557,24 +556,9 @@ class _MiddlewareChain:
             return returned
         return answers[0] if returned is None else returned
 
-    def _await_if_coroutine(self, value: Any) -> Any:
-        if not inspect.iscoroutine(value):
-            return value
-        if self._is_running:
-            value.close()
-            raise BotError(
-                "a plain middleware stands between async middleware and an async function, which it cannot await; "
-                "make that middleware async def, or register it before the async ones"
-            )
-        self._is_running = True
-        try:
-            return asyncio.run(value)
-        finally:
-            self._is_running = False
 
-
-def _run_if_coroutine(value: Any) -> Any:
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
+def _await_in_thread(value: Any) -> Any:
+    return run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
 def _chain_errors(second: BaseException, first: BaseException) -> BaseException:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
+from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
@@ -124,6 +125,7 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._next_ordinal = max(self._next_ordinal, FIRST_FAILURE_ORDINAL)
 
+    @in_thread
     def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
         wanted = self._channel.conversation(bot, user=user, group=group)
         return wanted if self._channel.has_stored_conversations else self._transactions.find_target(wanted)
@@ -131,18 +133,21 @@ class OutboxReplySink(ReplySink):
     def hears_only_mentions(self, bot: Bot) -> bool:
         return self._channel.hears_only_mentions(bot)
 
+    @in_thread
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         loaded = self._message.conversation_state
         if loaded is not None and (scope, owner) == ("conversation", self._lease.conversation_key):
             return dict(loaded)
         return self._transactions.load_state(scope, owner)
 
+    @in_thread
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
 
     def platform_id(self, ordinal: int) -> str | None:
         return self._platform_ids.get(ordinal)
 
+    @in_thread
     def preview(self, ordinal: int, text: str) -> None:
         message_id = self._platform_ids.get(ordinal)
         if ordinal in self._edited_ordinals or self._bot.outgoing_middlewares:
@@ -151,6 +156,7 @@ class OutboxReplySink(ReplySink):
             with suppress(Exception):
                 self._channel.preview(self._lease.conversation, message_id, text)
 
+    @in_thread
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
         if self._next_ordinal in self._stored_ordinals or self._bot.outgoing_middlewares:
             return  # an earlier run has stored the whole text, or middleware must see it first
@@ -158,6 +164,7 @@ class OutboxReplySink(ReplySink):
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
 
+    @in_thread
     def post(self, operation: Operation) -> int:
         """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
         ordinal, draft = self._make_draft(operation)
@@ -201,12 +208,15 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._next_ordinal += count
 
+    @in_thread
     def platform_id_of(self, said_for: DialogId, ordinal: int) -> str | None:
         return self._transactions.get_platform_id(said_for.event, said_for.generation, ordinal)
 
+    @in_thread
     def load_steps(self) -> Sequence[Step]:
         return self._transactions.load_steps(DialogId(self._message.event_id, self._message.generation))
 
+    @in_thread
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
         found = self._transactions.load_dialog(dialog)
         if found is None:
@@ -225,6 +235,7 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._attached = dialog, tuple(steps)
 
+    @in_thread
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:
             raise LeaseLost
