@@ -86,6 +86,7 @@ class Delivery:
         *,
         engine: Engine | None = None,
         threads: int = 8,
+        max_threads: int = 0,
         handler_timeout: float = 300.0,
         keep_days: float = 7.0,
         observer: Observer | None = None,
@@ -103,7 +104,7 @@ class Delivery:
         self.dialogs = DialogList(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
-        self._threads = threads
+        self._threads = threads, max_threads
         self._handler_timeout = handler_timeout
         self._retention = keep_days * 86400.0
         self._purge = Purge(self.database, "delivery")
@@ -313,10 +314,10 @@ class Delivery:
 
     def _make_engine(self) -> Engine:
         if isinstance(self._notifier, LocalNotifier):
-            return ThreadEngine(self._threads)
+            return ThreadEngine(*self._threads)
         from cometbot.delivery.procrastinate_engine import ProcrastinateEngine
 
-        return ProcrastinateEngine(self.database.server_url, self._notifier, self._threads)
+        return ProcrastinateEngine(self.database.server_url, self._notifier, *self._threads)
 
     def _make_worker(self) -> Worker:
         return Worker(
