@@ -216,7 +216,7 @@ class Asking:
             )
         message, words = self._explain_mention(message, options), question.text
         if ctx.bot.outgoing_middlewares:
-            message = filter_question(ctx.operation(message), ctx.bot, ctx.event)
+            message = run_in_thread(filter_question, ctx.operation(message), ctx.bot, ctx.event)
             words = words_of(message)
         before = self._before if attempts else None
         timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")

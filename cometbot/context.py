@@ -203,7 +203,7 @@ class Context:
     def _carry_out(self, operation: Operation, sink: ReplySink) -> int:
         """Post an operation after the outgoing middleware, unless an earlier run of the handler has said it."""
         if self.bot.outgoing_middlewares and not sink.is_past:
-            operation = filter_operation(operation, self.bot, self.event)
+            operation = run_in_thread(filter_operation, operation, self.bot, self.event)
         return self._post_filtered(operation, sink)
 
     def _post_filtered(self, operation: Operation, sink: ReplySink) -> int:
