@@ -15,6 +15,7 @@ from cometbot.errors import (
     ChannelError,
     CometbotError,
     ConfigurationError,
+    FieldError,
     NotDelivered,
     NotFound,
     OnceUncertain,
@@ -62,7 +63,6 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment, Conversation, Group, User
-from cometbot.outgoing import Outgoing
 from cometbot.registration import Router
 
 __all__ = [
@@ -93,6 +93,7 @@ __all__ = [
     "EditEvent",
     "Event",
     "Field",
+    "FieldError",
     "Form",
     "Group",
     "Location",
@@ -103,7 +104,6 @@ __all__ = [
     "NotDelivered",
     "NotFound",
     "OnceUncertain",
-    "Outgoing",
     "ReactionEvent",
     "Rejected",
     "Router",

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from types import CodeType
 from typing import Any, NoReturn
 
-from cometbot.context import Context, count_posted
+from cometbot.context import Context
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import (
     AskCancelled,
@@ -25,19 +25,11 @@ from cometbot.errors import (
     NotDelivered,
     OnceUncertain,
 )
-from cometbot.event_loop import run_in_thread
-from cometbot.messages import Choices, Form, Message
-from cometbot.outgoing import filter_question
-from cometbot.questions import (
-    InvalidAnswer,
-    Question,
-    action_name,
-    add_line,
-    make_question,
-    offers_of,
-    to_json_value,
-    words_of,
-)
+from cometbot.field_values import InvalidValue
+from cometbot.form_questions import FormQuestion
+from cometbot.messages import Choices, Form, Message, Text
+from cometbot.prompts import InvalidAnswer, Prompt
+from cometbot.questions import Question, action_name, add_line, make_question, offers_of, to_json_value
 from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
     ASK,
@@ -55,6 +47,7 @@ from cometbot.steps import (
     TURN,
     AskOptions,
     Call,
+    ChangedCode,
     Step,
     StepRun,
     Suspended,
@@ -159,33 +152,48 @@ class Asking:
             return self._finish_ask(question, call.stored.result, options)
         answer = self.run.take_answer(call)
         if answer is None:
-            self._suspend(call, question, question.message, options, attempts=0)
+            self._suspend(call, question.prompt(self._shows_forms), options)
         elif "ended" in answer.raw:
             self.run.record(call, dict(answer.raw))
             return self._finish_ask(question, answer.raw, options)
         return self._accept(call, question, answer.raw, options)
 
-    def _accept(self, call: Call, question: Question, raw: Mapping[str, Any], options: AskOptions) -> Any:
+    def _accept(
+        self, call: Call, question: Question | FormQuestion, raw: Mapping[str, Any], options: AskOptions
+    ) -> Any:
+        before = self._before
+        shown = (
+            Prompt(Text("…"), "", before.asked_field, before.filled) if before else question.prompt(self._shows_forms)
+        )
         try:
-            value = run_in_thread(question.check, raw)
+            found = question.answer(raw, shown, self._shows_forms)
         except InvalidAnswer as error:
-            if raw.get("overheard") and self._before is not None:
+            if raw.get("overheard") and before is not None:
                 self.ignores_answer = True
-                raise self._suspend_run(self._before) from None
-            attempts = (self._before.attempts if self._before else 0) + 1
-            if attempts < options.attempts:
-                self._suspend(call, question, question.repeat(str(error)), options, attempts=attempts)
+                raise self._suspend_run(before) from None
+            attempts = (before.attempts if before else 0) + 1
+            if attempts < options.attempts and error.prompt is not None:
+                self._suspend(call, error.prompt, options, before=before, attempts=attempts)
             end = {"ended": GIVEN_UP}
             self.run.record(call, end)
             return self._finish_ask(question, end, options)
-        self.run.record(call, dict(raw))
-        return value
+        if isinstance(found, Prompt):
+            self._suspend(call, found, options, before=before)
+        self.run.record(call, dict(found.raw))
+        return found.value
 
-    def _finish_ask(self, question: Question, result: Mapping[str, Any], options: AskOptions) -> Any:
+    @property
+    def _shows_forms(self) -> bool:
+        return Form in self._sink.capabilities.native
+
+    def _finish_ask(self, question: Question | FormQuestion, result: Mapping[str, Any], options: AskOptions) -> Any:
         """Return the value of a stored answer, or raise how the question ended."""
         ended = result.get("ended")
         if ended is None:
-            return question.parse(result)
+            try:
+                return question.parse(result)
+            except InvalidValue as error:
+                raise ChangedCode from error
         if ended == REFUSED:
             raise NotDelivered(str(result.get("error", "")))
         if ended == TIMEOUT:
@@ -196,7 +204,7 @@ class Asking:
         raise self._end
 
     def _suspend(
-        self, call: Call, question: Question, message: Message, options: AskOptions, *, attempts: int
+        self, call: Call, prompt: Prompt, options: AskOptions, *, before: Waiting | None = None, attempts: int = 0
     ) -> NoReturn:
         ctx = self._ctx
         user = options.of or ctx.sender_id
@@ -214,11 +222,7 @@ class Asking:
                     wakes_with=TURN,
                 )
             )
-        message, words = self._explain_mention(message, options), question.text
-        if ctx.bot.outgoing_middlewares:
-            message = run_in_thread(filter_question, ctx.operation(message), ctx.bot, ctx.event)
-            words = words_of(message)
-        before = self._before if attempts else None
+        message = self._explain_mention(prompt.message, options)
         timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")
         waiting = Waiting(
             step=call.number,
@@ -232,7 +236,11 @@ class Asking:
             attempts=attempts,
             offers=offers_of(message),
             listen=options.listen,
-            question_text=" ".join(words.split())[:_MAX_SHOWN_TEXT],
+            question_text=" ".join(prompt.text.split())[:_MAX_SHOWN_TEXT],
+            fields=prompt.fields,
+            asked_field=prompt.asked_field,
+            skip=prompt.skip,
+            filled=dict(prompt.filled),
         )
         self.question = message
         raise self._suspend_run(waiting)
@@ -302,7 +310,7 @@ class Asking:
         if call.stored is not None:
             return _result_of(call.stored)
         with self._inside_once(call):
-            value = run_in_thread(function, *values, **named)
+            value = function(*values, **named)
         return self._save_result(call, value)
 
     def _check_once(self, call: Call, name: str) -> None:
@@ -356,23 +364,23 @@ class Asking:
         """Return the message of a stream, which is sent by one run only."""
         self.check_call("stream")
         if self._thread is None or self._inside:
-            return run_in_thread(send, lambda text: None)
+            return send(lambda text: None)
         call = self.run.enter(STREAM, key, hash_code(code), "")
         if call.stored is not None:
             result = call.stored.result
             return restore(self._sink.skip_past(result["ordinals"]), result["text"])
-        before = count_posted(self._ctx)
+        before = len(self._ctx.said)
 
         def store(text: str) -> None:
             # With the commit of the last operation: a crash before it streams anew, one behind it does not.
-            self.run.record(call, {"ordinals": count_posted(self._ctx) - before + 1, "text": text})
+            self.run.record(call, {"ordinals": len(self._ctx.said) - before + 1, "text": text})
             self._sink.attach_steps(self.run.dialog, self.run.new_steps)
             self.run.new_steps, self.has_saved = [], True
 
         with self._inside_stream():
-            sent = run_in_thread(send, store)
+            sent = send(store)
         if sent is None:
-            self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": ""})
+            self.run.record(call, {"ordinals": 0, "text": ""})
         return sent
 
     def now(self) -> datetime:

@@ -13,12 +13,13 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import ActionEvent
+from cometbot.field_values import parse_bool
 
 Converter = Callable[[str], Any]
 Arguments = tuple[list[Any], dict[str, Any]]
@@ -328,8 +329,8 @@ def _make_parameter(name: str, item: inspect.Parameter, annotation: Any) -> Para
     except TypeError:
         raise RegistrationError(
             f"{item.name}: {annotation!r} of {name} is not made from text; use str, int, float, bool, Decimal, date, "
-            "datetime, an Enum, Literal[…] or one of these with | None (several words: *names: str), or a class that "
-            "bot.provide() provides"
+            "time, datetime, an Enum, Literal[…] or one of these with | None (several words: *names: str), or a class "
+            "that bot.provide() provides"
         ) from None
     kind: Literal["word", "words", "rest"] = "word"
     if item.kind in (item.VAR_POSITIONAL, item.KEYWORD_ONLY):
@@ -423,15 +424,6 @@ def _to_finite(kind: Converter) -> Converter:
     return convert
 
 
-def _to_bool(word: str) -> bool:
-    folded = word.casefold()
-    if folded in ("yes", "y", "true", "on", "1"):
-        return True
-    if folded in ("no", "n", "false", "off", "0"):
-        return False
-    raise ValueError(word)
-
-
 def _to_datetime(word: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", word))
 
@@ -440,7 +432,8 @@ _CONVERSIONS: dict[type, Conversion] = {
     int: Conversion(int, "a whole number"),
     float: Conversion(_to_finite(float), "a number"),
     Decimal: Conversion(_to_finite(Decimal), "a number"),
-    bool: Conversion(_to_bool, "yes or no"),
+    bool: Conversion(parse_bool, "yes or no"),
     date: Conversion(date.fromisoformat, "a date such as 2031-12-24"),
+    time: Conversion(time.fromisoformat, "a time such as 18:30"),
     datetime: Conversion(_to_datetime, "a date and time such as 2031-12-24T18:30"),
 }

@@ -32,6 +32,7 @@ class OpenDialog:
     A message up to the sequence number ``asked_seq`` was written before the question. A message with the sequence
     number ``failed_seq`` is tried again. The question was said under the ordinal ``question`` of the message
     ``asked_by``, in its generation.
+    ``asked_field`` is the field of a form that is asked.
     """
 
     id: DialogId
@@ -45,6 +46,7 @@ class OpenDialog:
     failed_seq: int = 0
     asked_by: DialogId = _NO_MESSAGE
     question: int = 0
+    asked_field: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the dialog as JSON."""
@@ -60,6 +62,7 @@ class OpenDialog:
             "failed": self.failed_seq,
             "by": str(self.asked_by),
             "question": self.question,
+            "field": self.asked_field,
         }
 
     @classmethod
@@ -77,6 +80,7 @@ class OpenDialog:
             failed_seq=item["failed"],
             asked_by=DialogId.parse(item["by"]) or _NO_MESSAGE,
             question=item["question"],
+            asked_field=item["field"],
         )
 
 
@@ -129,7 +133,8 @@ def _find_by_button(ctx: Context, event: ActionEvent, dialogs: Iterable[OpenDial
     if named is None:
         return None
     for item in dialogs:
-        if (item.id, item.step) == (named.dialog, named.step) and item.user == ctx.sender_id:
+        is_asked = named.field == item.asked_field or bool(not named.field and event.values)
+        if (item.id, item.step) == (named.dialog, named.step) and item.user == ctx.sender_id and is_asked:
             return Resume(item.id, Answer(item.step, read_answer(event, "", item.offers)))
     return Resume(named.dialog)
 

@@ -20,6 +20,7 @@
     │   ├── AskGivenUp              too many answers did not fit
     │   └── AskReplaced             the user began something else
     ├── NotDelivered            the platform refused a question of ``ctx.ask``
+    ├── FieldError              the ``validate`` of a form raises it for one of the fields
     ├── OnceUncertain           a call of ``ctx.once`` may have been made, and must not be made twice
     ├── PayloadError            an incoming payload does not have the expected shape
     ├── ChatError               the chat server cannot carry out an operation
@@ -141,6 +142,19 @@ class AskReplaced(AskEnded):
 
 class NotDelivered(CometbotError):
     """The platform refused the question."""
+
+
+class FieldError(CometbotError, ValueError):
+    """It does not fit.
+
+    The ``validate`` of ``ctx.ask`` and the ``__post_init__`` of a dataclass raise it for one field of a form:
+    ``FieldError("count", "only 3 are left.")``. The user sees the text behind the field's label, and answers that field
+    again.
+    """
+
+    def __init__(self, field: str = "", message: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class OnceUncertain(CometbotError):

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias
 from cometbot.errors import RegistrationError
 from cometbot.events import Event, MessageEvent
 from cometbot.models import Attachment, Conversation, User
+from cometbot.text import normalize_text as normalize_text
 
 
 class MatchContext(Protocol):
@@ -250,11 +251,6 @@ def any_of(wanted: tuple[MatcherLike, ...]) -> Matcher:
     for item in wanted[1:]:
         matcher = matcher | item
     return matcher
-
-
-def normalize_text(value: str) -> str:
-    """Return ``value`` for comparison: case-folded, with single spaces for all white space."""
-    return " ".join(value.casefold().split())
 
 
 def _matcher_from_test(name: str, test: Callable[[MatchContext], object], scope: MatcherScope = ANY_SCOPE) -> Matcher:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 from cometbot.errors import MessageError
+from cometbot.field_values import check_field, choices_of, describe_value, label_of
+from cometbot.fields import Choice as Choice
+from cometbot.fields import Field as Field
+from cometbot.fields import require_choices
+from cometbot.message_checks import require, require_sequence, require_texts
 from cometbot.models import Conversation
 from cometbot.text import find_texts, replace_surrogates
-
-if TYPE_CHECKING:  # what type checkers know of newer Pythons
-    from typing_extensions import TypeVar as TypeVarWithDefault
-
-    V = TypeVarWithDefault("V", default=str)
-else:
-    V = TypeVar("V")
 
 MAX_MESSAGE_LENGTH = 1_000_000
 """The characters that all texts of one message have together at most, metadata and data included."""
@@ -88,18 +86,18 @@ class Media(Message):
     caption: str = ""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             isinstance(self.url, str) and self.url.startswith(("https://", "http://")),
             f"a Media needs an http(s) URL that the reader's app can load, not {self.url!r}",
         )
-        _require(
+        require(
             self.kind in (None, "image", "audio", "video", "file"),
             f"a Media's kind is image, audio, video or file, not {self.kind!r}",
         )
-        _require_texts(self, "name", "mime_type", "caption")
+        require_texts(self, "name", "mime_type", "caption")
 
     def to_text(self) -> str:
-        return _paragraphs(self.caption, self.name, self.url)
+        return paragraphs(self.caption, self.name, self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +113,9 @@ class Button:
     url: str = ""
 
     def __post_init__(self) -> None:
-        _require_texts(self, "label", "action", "value", "url")
-        _require(bool(self.label.strip()), "a Button needs a label")
-        _require(not (self.url and self.action), "a Button has an action or a url, not both")
+        require_texts(self, "label", "action", "value", "url")
+        require(bool(self.label.strip()), "a Button needs a label")
+        require(not (self.url and self.action), "a Button has an action or a url, not both")
 
 
 @dataclass(frozen=True)
@@ -130,12 +128,12 @@ class Card(Message):
     buttons: Sequence[Button] = ()
 
     def __post_init__(self) -> None:
-        _require_texts(self, "title", "text", "image")
-        _require(bool(self.title or self.text or self.image), "a Card needs a title, a text or an image")
-        _require_sequence(self, "buttons", Button)
+        require_texts(self, "title", "text", "image")
+        require(bool(self.title or self.text or self.image), "a Card needs a title, a text or an image")
+        require_sequence(self, "buttons", Button)
 
     def to_text(self) -> str:
-        return _paragraphs(*self._parts(1), *_answer_hint(self.offers()))
+        return paragraphs(*self._parts(1), *_answer_hint(self.offers()))
 
     def offers(self) -> tuple[QuickReply, ...]:
         return _number_offers(_button_offers(self.buttons))
@@ -156,8 +154,8 @@ class Carousel(Message):
     cards: Sequence[Card]
 
     def __post_init__(self) -> None:
-        _require_sequence(self, "cards", Card)
-        _require(bool(self.cards), "a Carousel needs at least one Card")
+        require_sequence(self, "cards", Card)
+        require(bool(self.cards), "a Carousel needs at least one Card")
 
     def to_text(self) -> str:
         parts: list[str] = []
@@ -165,25 +163,10 @@ class Carousel(Message):
         for card in self.cards:
             parts += card._parts(number)
             number += len(card.offers())
-        return _paragraphs(*parts, *_answer_hint(self.offers()))
+        return paragraphs(*parts, *_answer_hint(self.offers()))
 
     def offers(self) -> tuple[QuickReply, ...]:
         return _number_offers(offer for card in self.cards for offer in card.offers())
-
-
-@dataclass(frozen=True)
-class Choice(Generic[V]):
-    """One answer of a :class:`Choices`. ``value`` is passed to the handler (default: the label).
-
-    It is a text. In ``ctx.ask(choices=…)`` it may be any other JSON value or an Enum member, too.
-    """
-
-    label: str
-    value: V = ""  # type: ignore[assignment]  # the default of V is str
-
-    def __post_init__(self) -> None:
-        _require_texts(self, "label")
-        _require(bool(self.label.strip()), "a Choice needs a label")
 
 
 @dataclass(frozen=True)
@@ -198,14 +181,14 @@ class Choices(Message):
     action: str = ""
 
     def __post_init__(self) -> None:
-        _require_texts(self, "text", "action")
-        _require_choices(self)
-        _require(bool(self.text.strip()), "a Choices needs a question as its text")
-        _require(bool(self.options), "a Choices needs at least one option")
+        require_texts(self, "text", "action")
+        require_choices(self)
+        require(bool(self.text.strip()), "a Choices needs a question as its text")
+        require(bool(self.options), "a Choices needs at least one option")
 
     def to_text(self) -> str:
         options = [f"{offer.number}. {offer.label}" for offer in self.offers()]
-        return _paragraphs(self.text, *options, *_answer_hint(self.offers()))
+        return paragraphs(self.text, *options, *_answer_hint(self.offers()))
 
     def offers(self) -> tuple[QuickReply, ...]:
         choices = [option for option in self.options if isinstance(option, Choice)]
@@ -225,70 +208,71 @@ class Location(Message):
     address: str = ""
 
     def __post_init__(self) -> None:
-        _require_texts(self, "label", "address")
+        require_texts(self, "label", "address")
         for degrees in (self.latitude, self.longitude):
-            _require(
-                isinstance(degrees, int | float), f"a Location's degrees are numbers, not {type(degrees).__name__}"
-            )
-        _require(-90 <= self.latitude <= 90, f"a latitude is between -90 and 90, not {self.latitude}")
-        _require(-180 <= self.longitude <= 180, f"a longitude is between -180 and 180, not {self.longitude}")
+            require(isinstance(degrees, int | float), f"a Location's degrees are numbers, not {type(degrees).__name__}")
+        require(-90 <= self.latitude <= 90, f"a latitude is between -90 and 90, not {self.latitude}")
+        require(-180 <= self.longitude <= 180, f"a longitude is between -180 and 180, not {self.longitude}")
 
     def to_text(self) -> str:
         place = f"{self.latitude:.6f},{self.longitude:.6f}"
         link = f"https://www.openstreetmap.org/?mlat={self.latitude:.6f}&mlon={self.longitude:.6f}"
-        return _paragraphs(self.label, self.address, place, link)
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of a form. ``kind`` is ``text``, ``select`` (one of ``options``) or ``checkbox`` (any of them)."""
-
-    name: str
-    label: str = ""
-    kind: Literal["text", "select", "checkbox"] = "text"
-    options: Sequence[Choice | str] = ()
-    default: str = ""
-    optional: bool = False
-
-    def __post_init__(self) -> None:
-        _require_texts(self, "name", "label", "default")
-        _require(bool(self.name.strip()), "a form's Field needs a name")
-        _require(self.kind in ("text", "select", "checkbox"), f"a Field is text, select or checkbox, not {self.kind!r}")
-        _require_choices(self)
-        _require(self.kind == "text" or bool(self.options), f"the {self.kind} field {self.name!r} needs options")
+        return paragraphs(self.label, self.address, place, link)
 
 
 @dataclass(frozen=True)
 class Form(Message):
-    """A form to fill in, handled by ``@bot.action(form.action)``.
+    """A form to fill in, asked with ``ctx.ask(form)``, or sent and handled by ``@bot.action(form.action)``.
 
-    As text, each field is a line such as ``Name: Maria``.
+    As text, each field is a line such as ``Name: Maria``. ``ctx.ask`` asks field by field where a platform has no
+    forms; ``skip`` is then the word that leaves a field out.
     """
 
     title: str
     fields: Sequence[Field]
-    action: str
+    action: str = ""
     submit: str = "Send"
+    skip: str = "Skip"
 
     HINT: ClassVar[str] = "Answer with these lines filled in."
 
     def __post_init__(self) -> None:
-        _require_texts(self, "title", "action", "submit")
-        _require_sequence(self, "fields", Field)
-        _require(bool(self.title.strip()), "a Form needs a title")
-        _require(bool(self.action.strip()), "a Form needs an action: the name of the handler that gets the answers")
-        _require(bool(self.fields), "a Form needs at least one Field")
+        require_texts(self, "title", "action", "submit", "skip")
+        require_sequence(self, "fields", Field)
+        require(bool(self.title.strip()), "a Form needs a title")
+        require(bool(self.skip.strip()), "a Form needs a word that leaves out a field: skip")
+        require(bool(self.fields), "a Form needs at least one Field")
         names = [item.name for item in self.fields]
-        _require(len(set(names)) == len(names), f"a Form's fields need different names, not {names}")
+        require(len(set(names)) == len(names), f"a Form's fields need different names, not {names}")
+        for item in self.fields:
+            check_field(item)
+            is_taken = item.optional and self.skip.casefold() in [
+                option.label.casefold() for option in choices_of(item)
+            ]
+            what = f"an option of the field {item.name!r} is {self.skip!r}, which leaves it out"
+            require(not is_taken, f"{what}; set another word with skip=")
 
     def to_text(self) -> str:
-        parts = [self.title]
-        for item in self.fields:
-            labels = " / ".join(option.label for option in item.options if isinstance(option, Choice))
-            which = "any of " if item.kind == "checkbox" else ""
-            note = ", ".join(part for part in (which + labels, "optional" if item.optional else "") if part)
-            parts.append(f"{item.label or item.name}:" + (f" ({note})" if note else ""))
-        return _paragraphs(*parts, self.HINT)
+        return paragraphs(self.title, *map(_describe_field, self.fields), self.HINT)
+
+
+def _check_sent_form(form: Form) -> None:
+    require(
+        bool(form.action.strip()),
+        "a Form that is sent needs an action: the name of the handler that gets the answers. To get them where you "
+        "are, call ctx.ask(form)",
+    )
+    checked = [item.name for item in form.fields if item.validate is not None]
+    require(not checked, f"the validate of a Field works in ctx.ask(form) only, so {checked} of this form need none")
+
+
+def _describe_field(item: Field) -> str:
+    """Return the line of a form in which a field is filled in: ``Size: (one of S / L, optional)``."""
+    labels = " / ".join(option.label for option in choices_of(item))
+    few = {"select": "one of ", "multi_select": "any of "}.get(item.kind, "")
+    expected = few + labels if few else describe_value(item)
+    note = ", ".join(filter(None, (expected, "optional" if item.optional else "")))
+    return f"{label_of(item)}:" + (f" ({note})" if note else "")
 
 
 @dataclass(frozen=True)
@@ -303,9 +287,9 @@ class Custom(Message):
     text: str = ""
 
     def __post_init__(self) -> None:
-        _require_texts(self, "type", "text")
-        _require(bool(self.type.strip()), "a Custom needs a type")
-        _require(isinstance(self.data, Mapping), "a Custom's data is a mapping")
+        require_texts(self, "type", "text")
+        require(bool(self.type.strip()), "a Custom needs a type")
+        require(isinstance(self.data, Mapping), "a Custom's data is a mapping")
 
     def to_text(self) -> str:
         return self.text or f"[{self.type}]"
@@ -333,10 +317,6 @@ class Capabilities:
     stream_interval: float | None = None
     deltas: bool = False
     groups: bool = True
-
-    def without_streams(self) -> Capabilities:
-        """Return these capabilities with a stream sent as one message."""
-        return replace(self, stream_interval=None, deltas=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -366,12 +346,9 @@ class Operation:
     stream_id: str = ""
     is_growing: bool = False
 
-    @property
-    def is_dropped(self) -> bool:
-        """True if outgoing middleware dropped the message: the operation takes an ordinal, and does nothing."""
-        return self.message is None and self.kind in ("send", "edit")
-
     def __post_init__(self) -> None:
+        if isinstance(self.message, Form):
+            _check_sent_form(self.message)
         texts = find_texts(self.message)
         check_length(sum(map(len, texts)))
         if not all(map(str.isascii, texts)):
@@ -411,47 +388,6 @@ def to_messages(answer: object) -> list[Message]:
     )
 
 
-def _require(condition: bool, text: str) -> None:
-    if not condition:
-        raise MessageError(text)
-
-
-def _require_texts(message: object, *names: str) -> None:
-    """Check that these attributes are texts. None becomes an empty text; other types are refused."""
-    for name in names:
-        given = getattr(message, name)
-        if given is None:
-            object.__setattr__(message, name, "")
-        else:
-            what = f"a {type(message).__name__}'s {name} is a text"
-            _require(isinstance(given, str), f"{what}, not {type(given).__name__}")
-
-
-def _require_sequence(message: object, name: str, wanted: type) -> None:
-    """Convert this attribute to a tuple of ``wanted``. A str in a list of choices becomes a :class:`Choice`."""
-    given = getattr(message, name)
-    what = f"a {type(message).__name__}'s {name} are a list of {wanted.__name__}"
-    _require(
-        isinstance(given, Iterable) and not isinstance(given, str | Mapping), f"{what}, not {type(given).__name__}"
-    )
-    items = tuple(Choice(item) if wanted is Choice and isinstance(item, str) else item for item in given)
-    for item in items:
-        _require(isinstance(item, wanted), f"{what}, and this is {type(item).__name__}")
-    object.__setattr__(message, name, items)
-
-
-def _require_choices(message: Choices | Field) -> None:
-    """Convert the options to a tuple of choices whose values are texts. None becomes an empty text."""
-    _require_sequence(message, "options", Choice)
-    options = [option for option in message.options if isinstance(option, Choice)]
-    what = f"the value of a Choice in a {type(message).__name__} is a text"
-    for option in options:
-        is_text = option.value is None or isinstance(option.value, str)
-        _require(is_text, f"{what}, not {type(option.value).__name__}; only the choices of ctx.ask have others")
-    texts = tuple(replace(option, value="") if option.value is None else option for option in options)
-    object.__setattr__(message, "options", texts)
-
-
 def _button_offers(buttons: Sequence[Button]) -> Iterator[QuickReply]:
     for button in buttons:
         if not button.url:
@@ -474,5 +410,6 @@ def _answer_hint(offers: Sequence[QuickReply]) -> list[str]:
     return [f"Answer {offers[-1].number} for “{offers[-1].label}{_ANSWER_HINT_END}"] if offers else []
 
 
-def _paragraphs(*parts: str) -> str:
+def paragraphs(*parts: str) -> str:
+    """Return the parts of a text that are not empty, with a blank line between them."""
     return "\n\n".join(part for part in parts if part)

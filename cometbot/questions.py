@@ -5,60 +5,50 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-import types
-import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from cometbot.commands import Conversion, get_conversion
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
-from cometbot.messages import Choice, Choices, Field, Form, Message, Text
+from cometbot.form_questions import FormQuestion, make_form_question
+from cometbot.messages import Choice, Choices, Form, Message, Text
 from cometbot.models import Attachment
-from cometbot.quick_replies import (
-    find_invalid_option,
-    find_unknown_option,
-    resolve_quick_reply,
-    serialize_quick_replies,
-)
+from cometbot.prompts import INVALID_TEXT, Accepted, InvalidAnswer, Prompt, check_valid
+from cometbot.quick_replies import read_form_lines, resolve_quick_reply, serialize_quick_replies
 from cometbot.steps import DialogId
 
 ACTION_PREFIX = "cometbot:ask:"
 """The prefix of the action names of a question's buttons; the dialog and the number of the step follow."""
 
 _DEFAULT_FILE_TEXT = "Please send a file."
-_DEFAULT_INVALID_TEXT = "That does not fit. Please try again."
 _DEFAULT_TEXT_TEXT = "Please answer with a text."
 _MAX_SHOWN = 40
 
 
-class InvalidAnswer(Exception):
-    """An answer does not fit. The text explains why to the user, who may answer again."""
-
-
 @dataclass(frozen=True, slots=True)
 class AnsweredAction:
-    """The dialog and the step that a button of a question names."""
+    """The dialog and the step that a button of a question names, and the field of a form that is asked."""
 
     dialog: DialogId
     step: int
+    field: str = ""
 
 
 @dataclass(frozen=True)
 class Question:
     """A question with what makes an answer valid.
 
-    ``message`` is shown; ``form_class`` is the dataclass that a form fills in; ``convert`` makes the value from the
-    text or the chosen value; ``wants_file`` expects a file instead. If choices have values that are no texts,
-    ``values`` has all values by the texts that are sent.
+    ``message`` is shown; ``convert`` makes the value from the text or the chosen value; ``wants_file`` expects a file
+    instead. If choices have values that are no texts, ``values`` has all values by the texts that are sent.
+    :class:`FormQuestion` has the same methods.
     """
 
     message: Message
     convert: Conversion | None = None
     validate: Callable[[Any], Any] | None = None
     invalid_text: str = ""
-    form_class: type | None = None
     wants_file: bool = False
     values: Mapping[str, Any] | None = None
 
@@ -70,8 +60,8 @@ class Question:
 
     @property
     def text(self) -> str:
-        """The words of the question, without its choices or fields."""
-        return words_of(self.message)
+        """The words of the question, without its choices."""
+        return self.message.text if isinstance(self.message, Choices) else self.message.to_text()
 
     @property
     def identity(self) -> str:
@@ -82,8 +72,6 @@ class Question:
         """Return the value of an answer that was accepted before."""
         if self.wants_file:
             return Attachment(**raw["files"][0])
-        if isinstance(self.message, Form):
-            return self._parse_form(raw["values"])
         text = str(raw.get("value", raw.get("text", "")))
         if self.values is not None:
             return self._find_value(text)
@@ -104,31 +92,27 @@ class Question:
             value = self.parse(raw)
         except (ValueError, ArithmeticError) as error:
             raise InvalidAnswer(self.invalid_text or self._explain(raw, error)) from error
-        try:
-            is_valid = self.validate is None or self.validate(value) is not False
-        except ValueError as error:
-            raise InvalidAnswer(self.invalid_text or str(error) or _DEFAULT_INVALID_TEXT) from error
-        if not is_valid:
-            raise InvalidAnswer(self.invalid_text or _DEFAULT_INVALID_TEXT)
+        check_valid(self.validate, value, self.invalid_text)
         return value
 
-    def repeat(self, text: str) -> Message:
-        """Return the message that explains an answer that does not fit, with the choices or the form again."""
-        if isinstance(self.message, Choices):
-            return dataclasses.replace(self.message, text=text)
-        if isinstance(self.message, Form):
-            return dataclasses.replace(self.message, title=text)
-        return Text(text)
+    def prompt(self, shows_forms: bool) -> Prompt:
+        """Return what is shown first."""
+        return Prompt(self.message, self.text)
+
+    def answer(self, raw: Mapping[str, Any], before: Prompt, shows_forms: bool) -> Accepted | Prompt:
+        """Return the accepted answer. Raises :class:`InvalidAnswer`, whose prompt has the choices again."""
+        try:
+            return Accepted(raw, self.check(raw))
+        except InvalidAnswer as error:
+            raise InvalidAnswer(str(error), Prompt(self._repeat(str(error)), self.text)) from error
+
+    def _repeat(self, text: str) -> Message:
+        return dataclasses.replace(self.message, text=text) if isinstance(self.message, Choices) else Text(text)
 
     def _check_kind(self, raw: Mapping[str, Any]) -> None:
         if self.wants_file:
             if not raw.get("files"):
                 raise InvalidAnswer(self.invalid_text or _DEFAULT_FILE_TEXT)
-            return
-        if isinstance(self.message, Form):
-            if "values" not in raw:
-                raise InvalidAnswer(str(raw.get("problem") or self.invalid_text or Form.HINT))
-            self._check_values(self.message, raw["values"])
             return
         if self.choices and str(raw.get("value", "")) not in {choice.value or choice.label for choice in self.choices}:
             labels = ", ".join(choice.label for choice in self.choices)
@@ -136,29 +120,12 @@ class Question:
         if "value" not in raw and not str(raw.get("text", "")).strip():
             raise InvalidAnswer(self.invalid_text or _DEFAULT_TEXT_TEXT)
 
-    def _check_values(self, form: Form, values: Mapping[str, str]) -> None:
-        """Raise unless all fields that need one have a value, and the chosen ones are on offer."""
-        missing = [
-            item.label or item.name
-            for item in form.fields
-            if not (item.optional or item.default or values.get(item.name))
-        ]
-        if missing:
-            raise InvalidAnswer(f"Please fill in: {', '.join(missing)}.")
-        if (problem := find_unknown_option(form, values)) is not None:
-            raise InvalidAnswer(problem)
-
     def _explain(self, raw: Mapping[str, Any], error: Exception) -> str:
         text = str(raw.get("text", raw.get("value", "")))
         shown = text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
         if self.convert is not None and self.convert.expects:
             return f"Please answer with {self.convert.expects}, not “{shown}”."
-        return str(error) or _DEFAULT_INVALID_TEXT
-
-    def _parse_form(self, values: Mapping[str, str]) -> Any:
-        if self.form_class is None and isinstance(self.message, Form):
-            return {item.name: values.get(item.name) or item.default for item in self.message.fields}
-        return _fill(self.form_class, values)
+        return str(error) or INVALID_TEXT
 
 
 def make_question(
@@ -169,13 +136,12 @@ def make_question(
     kind: Any,
     validate: Callable[[Any], Any] | None,
     invalid_text: str,
-) -> Question:
+) -> Question | FormQuestion:
     """Return the question of a call of ``ctx.ask``. Raises :class:`BotError` for arguments that do not fit together."""
-    if isinstance(asked, type) and dataclasses.is_dataclass(asked):
-        form = Form(asked.__name__, _form_fields(asked), action=action)
-        return Question(form, None, validate, invalid_text, form_class=asked)
-    if isinstance(asked, Form):
-        return Question(dataclasses.replace(asked, action=action), None, validate, invalid_text)
+    if (form := make_form_question(asked, action, validate, invalid_text)) is not None:
+        if choices is not None or kind is not None:
+            raise BotError("ask: a form has no choices= and no type=; its fields have kinds and options")
+        return form
     values = None
     if choices is not None:
         if not isinstance(asked, str):
@@ -246,7 +212,7 @@ def _make_conversion(kind: Any) -> Conversion | None:
 
 
 def action_name(dialog: DialogId, step: int) -> str:
-    """Return the action name of the buttons of a question."""
+    """Return the action name of the buttons of a question; a form that is asked field by field adds the field."""
     return f"{ACTION_PREFIX}{dialog}.{step}"
 
 
@@ -254,18 +220,12 @@ def parse_action_name(name: str) -> AnsweredAction | None:
     """Return the dialog and step that an action's name refers to, or None for any other action."""
     if not name.startswith(ACTION_PREFIX):
         return None
-    dialog_text, _, number = name[len(ACTION_PREFIX) :].rpartition(".")
+    place, _, field = name[len(ACTION_PREFIX) :].partition(":")
+    dialog_text, _, number = place.rpartition(".")
     dialog = DialogId.parse(dialog_text)
     if dialog is None or not (number.isascii() and number.isdecimal() and len(number) < 5):
         return None
-    return AnsweredAction(dialog, int(number))
-
-
-def words_of(message: Message) -> str:
-    """Return the words of a question, without its choices or fields."""
-    if isinstance(message, Choices):
-        return message.text
-    return message.title if isinstance(message, Form) else message.to_text()
+    return AnsweredAction(dialog, int(number), field)
 
 
 def add_line(message: Message, line: str) -> Message:
@@ -286,7 +246,8 @@ def read_answer(event: Event, text: str, offers: Sequence[Mapping[str, Any]]) ->
     """Return the raw answer in an event: what the user chose, filled in, wrote or sent. ``text`` has no mention."""
     if isinstance(event, ActionEvent):
         is_form = any("fields" in offered for offered in offers)
-        return {"values": dict(event.values)} if event.values or is_form else {"value": event.value}
+        values = {str(name): str(value) for name, value in event.values.items()}
+        return {"values": values} if values or is_form else {"value": event.value}
     raw: dict[str, Any] = {"text": text}
     if isinstance(event, MessageEvent):
         if event.attachments:
@@ -294,8 +255,8 @@ def read_answer(event: Event, text: str, offers: Sequence[Mapping[str, Any]]) ->
         action = resolve_quick_reply(event, text, list(offers))
         if action is not None:
             return {"values": dict(action.values)} if action.values else {"value": action.value}
-        if (problem := find_invalid_option(event, text, list(offers))) is not None:
-            raw["problem"] = problem[1]
+        if written := read_form_lines(text, offers):
+            return {"values": written}
     return raw
 
 
@@ -313,70 +274,3 @@ def to_json_value(value: Any, what: str) -> Any:
             f"{what}: expected a result that is JSON (str, number, bool, None, list, dict), got "
             f"{type(value).__name__}: {error}. Return an id, and load the object again where you need it"
         ) from error
-
-
-def _form_fields(form_class: Any) -> list[Field]:
-    hints = typing.get_type_hints(form_class)
-    return [_form_field(item, hints[item.name]) for item in dataclasses.fields(form_class) if item.init]
-
-
-def _form_field(item: dataclasses.Field[Any], annotation: Any) -> Field:
-    has_default = item.default is not dataclasses.MISSING or item.default_factory is not dataclasses.MISSING
-    label = str(item.metadata.get("label", item.name.replace("_", " ").capitalize()))
-    many = _item_type(annotation)
-    single, is_optional = _without_none(annotation if many is None else many)
-    default = "" if item.default in (dataclasses.MISSING, None) else str(item.default)
-    optional = has_default or is_optional
-    options = _options(single)
-    if not options:
-        if many is not None:
-            raise BotError(f"ask: the field {item.name}: a list needs Literal[…] or an Enum, not {single!r}")
-        return Field(item.name, label, default=default, optional=optional)
-    kind: Literal["select", "checkbox"] = "select" if many is None else "checkbox"
-    return Field(item.name, label, kind, options, default=default, optional=optional)
-
-
-def _options(annotation: Any) -> tuple[str, ...]:
-    try:
-        return get_conversion(annotation).options
-    except TypeError:
-        raise BotError(
-            f"ask: a form's field is a str, int, float, bool, Decimal, date, datetime, an Enum or Literal[…], "
-            f"not {annotation!r}"
-        ) from None
-
-
-def _item_type(annotation: Any) -> Any:
-    return get_args(annotation)[0] if get_origin(annotation) in (list, tuple) and get_args(annotation) else None
-
-
-def _without_none(annotation: Any) -> tuple[Any, bool]:
-    if get_origin(annotation) not in (typing.Union, types.UnionType):
-        return annotation, False
-    parts = [part for part in get_args(annotation) if part is not types.NoneType]
-    return parts[0] if len(parts) == 1 else annotation, len(parts) < len(get_args(annotation))
-
-
-def _fill(form_class: Any, values: Mapping[str, str]) -> Any:
-    """Return the object that a form fills in. Raises :class:`InvalidAnswer` for a value that does not convert."""
-    hints = typing.get_type_hints(form_class)
-    filled: dict[str, Any] = {}
-    for item in dataclasses.fields(form_class):
-        text = values.get(item.name, "").strip()
-        if not text or not item.init:
-            continue
-        many = _item_type(hints[item.name])
-        single, _ = _without_none(hints[item.name] if many is None else many)
-        conversion = get_conversion(single)
-        try:
-            words = [text] if many is None else [word.strip() for word in text.split(",") if word.strip()]
-            converted = [conversion.convert(word) for word in words]
-        except (ValueError, ArithmeticError) as error:
-            label = item.metadata.get("label", item.name.replace("_", " "))
-            raise InvalidAnswer(f"{label}: please write {conversion.expects}.") from error
-        filled[item.name] = converted if many is not None else converted[0]
-    try:
-        return form_class(**filled)
-    except TypeError:
-        missing = [item.name for item in dataclasses.fields(form_class) if item.init and item.name not in filled]
-        raise InvalidAnswer(f"Please fill in: {', '.join(missing)}.") from None

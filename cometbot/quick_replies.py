@@ -12,9 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cometbot.events import ActionEvent, MessageEvent
-from cometbot.matchers import normalize_text
-from cometbot.messages import Choice, Choices, Form, Message
+from cometbot.field_values import FormValues, field_from_json, field_to_json, normalize_values
+from cometbot.fields import Field
+from cometbot.messages import Choices, Form, Message
 from cometbot.state import RESERVED_PREFIX
+from cometbot.text import normalize_text
 
 QUICK_REPLIES_KEY = f"{RESERVED_PREFIX}offers"
 """The state key of a conversation's quick replies, in the form of :func:`serialize_quick_replies`."""
@@ -30,7 +32,7 @@ def serialize_quick_replies(messages: Iterable[Message]) -> list[dict[str, Any]]
     stored: list[dict[str, Any]] = []
     for message in messages:
         if isinstance(message, Form):
-            stored.append({"action": message.action, "fields": [_serialize_field(item) for item in message.fields]})
+            stored.append({"action": message.action, "fields": [field_to_json(item) for item in message.fields]})
         elif offers := message.offers():
             kind = "choices" if isinstance(message, Choices) else "buttons"
             stored.append({"offers": [[item.label, item.name, item.value] for item in offers], "kind": kind})
@@ -52,35 +54,27 @@ def resolve_quick_reply(event: MessageEvent, text: str, stored: Any) -> ActionEv
     return make_action_event(event, found[1], value=found[2]) if found else None
 
 
-def find_invalid_option(event: MessageEvent, text: str, stored: Any) -> tuple[ActionEvent, str] | None:
+def find_invalid_value(event: MessageEvent, text: str, stored: Any) -> tuple[ActionEvent, str] | None:
     """Return the action of the ``stored`` form and an error text for the user, or None if nothing is wrong.
 
-    An error is a text that fills in lines of the form and names an option that a field does not have.
+    An error is a text that fills in lines of the form with something that does not fit a field.
     """
     if not isinstance(stored, list) or event.type != "text":
         return None
     form = next((item for item in reversed(stored) if "fields" in item), None)
     if form is None:
         return None
-    written = _parse_lines(text, form["fields"])
-    problem = _describe_unknown_option(form["fields"], written)
-    return (make_action_event(event, form["action"], values=written), problem) if problem else None
+    fields = [field_from_json(item) for item in form["fields"]]
+    written = _parse_lines(text, fields)
+    wrong = FormValues(errors=normalize_values(fields, written, can_clear=False).errors)
+    return (make_action_event(event, form["action"], values=written), wrong.describe(fields)) if wrong.errors else None
 
 
-def find_unknown_option(form: Form, values: Mapping[str, str]) -> str | None:
-    """Return an error text for the user if ``values`` have an option that a field of ``form`` does not have."""
-    return _describe_unknown_option([_serialize_field(item) for item in form.fields], values)
-
-
-def _describe_unknown_option(fields: Iterable[Mapping[str, Any]], values: Mapping[str, str]) -> str | None:
-    for field in fields:
-        value = values.get(field["name"], "").strip()
-        if value and (unknown := _unknown_options(value, field)):
-            quoted = " and ".join(f"“{word}”" for word in unknown)
-            labels = ", ".join(option[0] for option in field["options"])
-            few = "one" if field["kind"] == "select" else "any"
-            return f"{field['label'] or field['name']}: {quoted} is not on offer. Choose {few} of: {labels}."
-    return None
+def read_form_lines(text: str, stored: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return what a text fills in in the lines of the ``stored`` form, as far as it does."""
+    described = next((item["fields"] for item in stored if "fields" in item), ())
+    written = _parse_lines(text, [field_from_json(item) for item in described])
+    return {name: value for name, value in written.items() if value.strip()}
 
 
 def _find_by_text(text: str, lists: Sequence[Sequence[list[str]]]) -> list[str] | None:
@@ -100,20 +94,16 @@ def _find_by_number(text: str, lists: Sequence[Sequence[list[str]]]) -> list[str
     return lists[0][int(found[1]) - 1]
 
 
-def _parse_form(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
+def _parse_form(text: str, described: Sequence[Mapping[str, Any]]) -> dict[str, str] | None:
+    fields = [field_from_json(item) for item in described]
     written = _parse_lines(text, fields)
-    values: dict[str, str] = {}
-    for field in fields:
-        value = written.get(field["name"], "").strip()
-        chosen = _parse_field_value(value, field) if value else field["default"]
-        if chosen is None or not (chosen or field["optional"]):
-            return None
-        values[field["name"]] = chosen
-    return values if written else None
+    values = normalize_values(fields, written, can_clear=False)
+    return values.texts if written and values.is_complete else None
 
 
-def _parse_lines(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    names = {normalize_text(field[key]): field["name"] for key in ("name", "label") for field in fields if field[key]}
+def _parse_lines(text: str, fields: Sequence[Field]) -> dict[str, str]:
+    names = {normalize_text(field.name): field.name for field in fields}
+    names |= {normalize_text(field.label): field.name for field in fields if field.label}
     written: dict[str, str] = {}
     current = ""
     for line in text.splitlines():
@@ -125,42 +115,6 @@ def _parse_lines(text: str, fields: Sequence[Mapping[str, Any]]) -> dict[str, st
         elif current and line.strip(" \t*_>") != Form.HINT:
             written[current] += f"\n{line}"
     return written
-
-
-def _parse_field_value(value: str, field: Mapping[str, Any]) -> str | None:
-    if field["kind"] == "text":
-        return value
-    if _unknown_options(value, field):
-        return None
-    options = _values_by_text(field)
-    return ", ".join(options[normalize_text(word)] for word in _split_options(value, field))
-
-
-def _unknown_options(value: str, field: Mapping[str, Any]) -> list[str]:
-    if field["kind"] == "text":
-        return []
-    options = _values_by_text(field)
-    return [word for word in _split_options(value, field) if normalize_text(word) not in options]
-
-
-def _split_options(value: str, field: Mapping[str, Any]) -> list[str]:
-    words = [value] if field["kind"] == "select" else re.split(r"[,;\n]", value)
-    return [word.strip() for word in words if word.strip()]
-
-
-def _values_by_text(field: Mapping[str, Any]) -> dict[str, str]:
-    return {normalize_text(word): option[1] for option in field["options"] for word in reversed(option)}
-
-
-def _serialize_field(item: Any) -> dict[str, Any]:
-    return {
-        "name": item.name,
-        "label": item.label,
-        "kind": item.kind,
-        "optional": item.optional,
-        "default": item.default,
-        "options": [[o.label, o.value or o.label] for o in item.options if isinstance(o, Choice)],
-    }
 
 
 def make_action_event(

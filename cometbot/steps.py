@@ -149,7 +149,9 @@ class Waiting:
     The question was said under the ordinal ``question`` of the message ``asked_by`` (``m12.0``, with its generation);
     operators see ``question_text``.
     ``offers`` are the quick replies of the question (see :mod:`cometbot.quick_replies`). ``attempts`` is the number of
-    answers so far that did not fit. In groups, ``listen`` counts every text of the user as an answer.
+    answers in a row that did not fit. In groups, ``listen`` counts every text of the user as an answer. ``fields`` are
+    the fields of a form that are left; if they are asked one by one, ``asked_field`` is the one that is asked,
+    ``skip`` the word that leaves it out (empty if it needs an answer), and ``filled`` has what is answered.
     """
 
     step: int
@@ -167,6 +169,10 @@ class Waiting:
     asked_by: str = ""
     question: int | None = None
     question_text: str = ""
+    fields: Sequence[str] = ()
+    asked_field: str = ""
+    skip: str = ""
+    filled: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

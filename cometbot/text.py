@@ -1,4 +1,4 @@
-"""Make text storable and sendable everywhere: no lone surrogates, and file names without folders."""
+"""Make text comparable, storable and sendable everywhere: no lone surrogates, and file names without folders."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ def replace_surrogates(value: T) -> T:
     if isinstance(value, str) and value.isascii():
         return value
     return _replace(value) if any(map(_has_surrogate, find_texts(value))) else value
+
+
+def normalize_text(value: str) -> str:
+    """Return ``value`` for comparison: case-folded, with single spaces for all white space."""
+    return " ".join(value.casefold().split())
 
 
 def find_texts(value: object) -> list[str]:

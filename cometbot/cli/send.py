@@ -24,7 +24,6 @@ CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
 """The valid names in ``COMETBOT_CHANNELS``."""
 
 _SEND_TIMEOUT = 10.0
-_DROPPED = "Not sent: the bot's outgoing middleware dropped the message. The log names the middleware."
 
 
 @click.command()
@@ -81,12 +80,11 @@ def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> 
 def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
     """Store the message for the worker processes.
 
-    Raises :class:`ConfigurationError` if their database does not exist, :class:`CommandError` if it is dropped.
+    Raises :class:`ConfigurationError` if their database does not exist.
     """
     with open_delivery(settings, [bot], lambda source: _channels(bot, settings, source)) as delivery:
         bot.connect(delivery)
-        if bot.send(user=user or None, group=group or None, text=text) is None:
-            raise CommandError(_DROPPED)
+        bot.send(user=user or None, group=group or None, text=text)
 
 
 def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) -> None:
@@ -104,18 +102,14 @@ def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) ->
 
 
 def _send_directly(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
-    """Send the message from this process. Raises the channel's errors, and :class:`CommandError` if it is dropped."""
+    """Send the message from this process. Raises the channel's errors."""
     from cometbot.channels.base import OutgoingRequest
     from cometbot.messages import Operation, Text
-    from cometbot.outgoing import filter_operation
 
     channel = _channels(bot, settings)[0]
     conversation = channel.conversation(bot, user=user, group=group)
     try:
-        operation = filter_operation(Operation(conversation=conversation, message=Text(text)), bot, None)
-        if operation.is_dropped:
-            raise CommandError(_DROPPED)
-        for payload in channel.render(operation):
+        for payload in channel.render(Operation(conversation=conversation, message=Text(text))):
             channel.send(OutgoingRequest(conversation, f"s{secrets.token_hex(8)}", payload), timeout=_SEND_TIMEOUT)
     finally:
         channel.close()

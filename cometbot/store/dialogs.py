@@ -466,4 +466,5 @@ def _to_open(row: DialogRow) -> OpenDialog:
         row.failed_seq,
         DialogId.parse(waiting.asked_by) or DialogId(""),
         waiting.question or 0,
+        waiting.asked_field,
     )

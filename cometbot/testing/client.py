@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import mimetypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.store.dialogs import DialogRow
 from cometbot.testing.fakes.base import Actor, Fake
 from cometbot.testing.fakes.memory import MemoryFake
-from cometbot.testing.forms import fill_form, find_quick_reply
+from cometbot.testing.forms import FormAnswer, answer_field, fill_form, find_quick_reply
 from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.replies import Replies, SentMessage
 
@@ -42,12 +42,18 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class WaitingStep:
-    """What a handler waits for: ``kind`` is ``ask`` or ``sleep``, ``text`` and ``choices`` are those of a question."""
+    """What a handler waits for: ``kind`` is ``ask`` or ``sleep``, ``text`` and ``choices`` are those of a question.
+
+    ``fields`` are the names of a form's fields that are left. ``field`` is the one that is asked, empty where the
+    platform shows the form.
+    """
 
     handler: str
     kind: str
     text: str = ""
     choices: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+    field: str = ""
 
 
 class BotClient:
@@ -232,13 +238,17 @@ class BotClient:
         """Like :meth:`press`, for choices."""
         return self.press(choice)
 
-    def fill(self, values: Mapping[str, str | Sequence[str]] | None = None, /, **named: str | Sequence[str]) -> Replies:
+    def fill(self, values: Mapping[str, FormAnswer] | None = None, /, **named: FormAnswer) -> Replies:
         """Fill in the newest form and return the bot's replies. Fields are given by name, several values as a list.
 
-        Fields with a default may be left out. Raises :class:`BotError` for missing or unknown fields and for invalid
-        options.
+        Fields with a default and optional ones may be left out. Raises :class:`BotError` for missing or unknown fields
+        and for invalid options. If the bot asks field by field, the user answers one field after the other until an
+        answer is refused, and the replies are those to the last answer.
         """
-        said, answers = fill_form({**(values or {}), **named}, self._sent_here(), self._valid_quick_replies())
+        given = {**(values or {}), **named}
+        if (asked := self._asked_field()) is not None:
+            return self._fill_by_text(given, asked)
+        said, answers = fill_form(given, self._sent_here(), self._valid_quick_replies())
         if said is None:
             return self._send("\n".join(f"{name}: {value}" for name, value in answers.items()))
         return self._act(partial(self.fake.submit, self._actor, said, answers))
@@ -290,9 +300,7 @@ class BotClient:
     @property
     def waiting(self) -> WaitingStep | None:
         """What a handler waits for in this user's conversation, the newest question first, or None."""
-        user, group = self.user, self._actor.group
-        uids = {self.fake.uid(user, group), self.fake.stable_id(user, group)}
-        return next(map(_to_waiting_step, self._harness.list_waiting(self.conversation, uids)), None)
+        return next(map(_to_waiting_step, self._waiting_rows()), None)
 
     def restart(self, bot: Bot | None = None) -> None:
         """Go on as the next process does, with the same database and platform; open dialogs go on.
@@ -316,6 +324,26 @@ class BotClient:
         self._harness.run_until_idle()
         here = self.conversation.id
         return Replies(said for said in self.fake.said() if said.conversation.id != here)
+
+    def _waiting_rows(self) -> list[DialogRow]:
+        user, group = self.user, self._actor.group
+        uids = {self.fake.uid(user, group), self.fake.stable_id(user, group)}
+        return self._harness.list_waiting(self.conversation, uids)
+
+    def _asked_field(self) -> DialogRow | None:
+        """Return the newest dialog of this user that asks for a field of a form."""
+        return next((row for row in self._waiting_rows() if row.waiting.asked_field), None)
+
+    def _fill_by_text(self, values: Mapping[str, FormAnswer], asked: DialogRow) -> Replies:
+        next_asked: DialogRow | None = asked
+        replies = Replies()
+        while next_asked is not None and (next_asked.id, next_asked.waiting.step) == (asked.id, asked.waiting.step):
+            if next_asked.waiting.attempts > asked.waiting.attempts:
+                break
+            asked = next_asked
+            replies = self.send(answer_field(values, asked.waiting), mention=bool(self._actor.group))
+            next_asked = self._asked_field()
+        return replies
 
     def _send(self, text: str, **more: Any) -> Replies:
         def say() -> None:
@@ -368,7 +396,9 @@ class BotClient:
 def _to_waiting_step(row: DialogRow) -> WaitingStep:
     waiting = row.waiting
     labels = tuple(label for offer in waiting.offers for label, _, _ in offer.get("offers", ()))
-    return WaitingStep(row.handler, waiting.kind, waiting.question_text, labels)
+    return WaitingStep(
+        row.handler, waiting.kind, waiting.question_text, labels, tuple(waiting.fields), waiting.asked_field
+    )
 
 
 def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabilities | None) -> Callable[[Bot], Fake]:

@@ -18,6 +18,7 @@ from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, fall
 from cometbot.content_types import media_family
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.field_values import limit_to_json
 from cometbot.messages import (
     MESSAGE_CLASSES,
     Button,
@@ -330,7 +331,7 @@ def encode(value: Any) -> Any:
         return {"@": type(value).__name__, **{item.name: encode(getattr(value, item.name)) for item in fields(value)}}
     if isinstance(value, list | tuple):
         return [encode(item) for item in value]
-    return dict(value) if isinstance(value, Mapping) else value
+    return dict(value) if isinstance(value, Mapping) else limit_to_json(value)
 
 
 def decode(value: Any) -> Any:

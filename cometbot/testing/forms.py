@@ -6,10 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cometbot.errors import BotError
-from cometbot.messages import Choice, Field, Form, QuickReply
+from cometbot.field_values import choices_of, field_from_json, option_value
+from cometbot.fields import NO, Field, FieldDefault, format_value
+from cometbot.messages import Form, QuickReply
+from cometbot.steps import Waiting
 from cometbot.testing.replies import SentMessage
 
-Answer = str | Sequence[str]
+FormAnswer = FieldDefault
+"""What a test fills in in a field: a text, a number, a date, a time, a bool, or a list of options."""
 
 
 def find_quick_reply(
@@ -36,7 +40,7 @@ def find_quick_reply(
 
 
 def fill_form(
-    values: Mapping[str, Answer], said: Sequence[SentMessage], stored: Any
+    values: Mapping[str, FormAnswer], said: Sequence[SentMessage], stored: Any
 ) -> tuple[SentMessage | None, dict[str, str]]:
     """Return the message of the newest form (None if it is shown as text), and the values as the bot receives them."""
     message = next((message for message in reversed(said) if isinstance(message.message, Form)), None)
@@ -45,14 +49,25 @@ def fill_form(
     fields = next((item["fields"] for item in reversed(stored or ()) if "fields" in item), None)
     if fields is None:
         raise BotError("there is no form here")
-    return None, _field_values(values, [_parse_field(field) for field in fields])
+    return None, _field_values(values, list(map(field_from_json, fields)))
 
 
-def _field_values(values: Mapping[str, Answer], fields: Iterable[Field]) -> dict[str, str]:
+def answer_field(values: Mapping[str, FormAnswer], waiting: Waiting) -> str:
+    """Return the text that answers the field of a form that is asked."""
+    unknown = [name for name in values if name not in (*waiting.fields, *waiting.filled)]
+    if unknown:
+        raise _unknown_fields(unknown, (*waiting.filled, *waiting.fields))
+    text = format_value(values.get(waiting.asked_field)) or waiting.skip
+    if not text:
+        raise BotError(f"missing form fields: {waiting.asked_field}")
+    return text
+
+
+def _field_values(values: Mapping[str, FormAnswer], fields: Iterable[Field]) -> dict[str, str]:
     known = {field.name: field for field in fields}
     unknown = [name for name in values if name not in known]
     if unknown:
-        raise BotError(f"the form has no field {', '.join(unknown)}; it has: {', '.join(known)}")
+        raise _unknown_fields(unknown, known)
     answers = {name: _field_value(field, values.get(name, field.default)) for name, field in known.items()}
     missing = [name for name, field in known.items() if not answers[name] and not field.optional]
     if missing:
@@ -60,22 +75,23 @@ def _field_values(values: Mapping[str, Answer], fields: Iterable[Field]) -> dict
     return answers
 
 
-def _field_value(field: Field, given: Answer) -> str:
-    if field.kind == "text" or given == field.default:
-        return str(given)
-    options = {
-        word: option.value or option.label for option in _choices(field) for word in (option.value, option.label)
-    }
-    chosen = [given] if isinstance(given, str) else list(given)
+def _unknown_fields(unknown: Iterable[str], known: Iterable[str]) -> BotError:
+    return BotError(f"the form has no field {', '.join(unknown)}; it has: {', '.join(known)}")
+
+
+def _field_value(field: Field, given: FormAnswer) -> str:
+    """Return the value that a platform's form submits: a user can choose only options, but write any text."""
+    if field.kind == "checkbox":
+        return format_value(given) or NO
+    if not field.options or given == field.default:
+        return format_value(given)
+    options = {word: option_value(option) for option in choices_of(field) for word in (option.value, option.label)}
+    chosen = [str(word) for word in given] if isinstance(given, list | tuple) else [str(given)]
     wrong = [word for word in chosen if word not in options]
     if wrong:
-        labels = ", ".join(option.label for option in _choices(field))
+        labels = ", ".join(option.label for option in choices_of(field))
         raise BotError(f"{field.name} has no option {', '.join(wrong)}; it has: {labels}")
     return ", ".join(options[word] for word in chosen)
-
-
-def _choices(field: Field) -> list[Choice]:
-    return [option for option in field.options if isinstance(option, Choice)]
 
 
 def _parse_offers(stored: Any) -> list[list[QuickReply]]:
@@ -84,8 +100,3 @@ def _parse_offers(stored: Any) -> list[list[QuickReply]]:
         [QuickReply(label, name, value, number) for number, (label, name, value) in enumerate(offers, start=1)]
         for offers in lists
     ]
-
-
-def _parse_field(stored: Mapping[str, Any]) -> Field:
-    options = [Choice(label, value) for label, value in stored["options"]]
-    return Field(stored["name"], stored["label"], stored["kind"], options, stored["default"], stored["optional"])

@@ -257,15 +257,9 @@ def _claim_first_failure() -> bool:
 
 
 def _child_exit(server: Any, worker: Any) -> None:
-    forget_gauges(worker.pid)
-
-
-def forget_gauges(process_id: int) -> None:
-    """Remove the gauges of a process that has ended from the shared metrics."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    if os.environ.get(_METRICS_VARIABLE):
-        mark_process_dead(process_id)  # type: ignore[no-untyped-call]
+    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
 
 
 def _on_exit(server: Any) -> None:

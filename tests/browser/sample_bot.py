@@ -34,8 +34,8 @@ def card(ctx: Context) -> Card:
 @bot.message("drinks")
 def drinks(ctx: Context) -> Form:
     fields = [
-        Field("extras", "Extras", kind="checkbox", options=["Milk", "Sugar", "Lemon"]),
-        Field("on", "On it", kind="checkbox", options=["Cream"], optional=True),
+        Field("extras", "Extras", kind="multi_select", options=["Milk", "Sugar", "Lemon"]),
+        Field("on", "On it", kind="multi_select", options=["Cream"], optional=True),
     ]
     return Form("Your tea", fields, action="drink")
 

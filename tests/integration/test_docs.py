@@ -92,7 +92,7 @@ def run(code: str, namespace: dict[str, Any], folder: Path, page: str) -> None:
         importlib.invalidate_caches()
         namespace.update(vars(importlib.import_module(match[1])))
     else:
-        exec(compile(code, page, "exec"), namespace)
+        exec(compile(code, page, "exec", dont_inherit=True), namespace)
 
 
 def call_tests(namespace: dict[str, Any], request: pytest.FixtureRequest) -> None:

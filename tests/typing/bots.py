@@ -13,7 +13,6 @@ from cometbot import (
     Context,
     MembershipEvent,
     Message,
-    Outgoing,
     Router,
     contains,
     direct,
@@ -74,16 +73,6 @@ def unknown(ctx: Context) -> str:
     return "Try /remind 10"
 
 
-@bot.outgoing
-def redact(message: Message, outgoing: Outgoing) -> Message | None:
-    return message if outgoing.event is None or outgoing.conversation.is_group else None
-
-
-@bot.outgoing()
-def keep(message: Message, outgoing: Outgoing) -> Message:
-    return message
-
-
 @bot.error(ValueError)
 def explain(ctx: Context, error: ValueError) -> str:
     return str(error)
@@ -128,8 +117,6 @@ def use_directly(ctx: Context) -> tuple[Message, str]:
 
 
 bot.send("maria")  # type: ignore[call-arg]
-redact("text")  # type: ignore[call-arg,arg-type]
-bot.outgoing(lambda message, outgoing: "text")  # type: ignore[type-var]
 bot.message(5)  # type: ignore[arg-type]
 bot.fallback(middleware=timed)  # type: ignore[call-overload]
 bot.message(middleware=[len])  # type: ignore[list-item]

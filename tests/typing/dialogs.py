@@ -63,7 +63,9 @@ async def order(ctx: Context, sizes: list[str], offered: list[Choice]) -> str:
     assert_type(ctx.ask("Which?", type=Size, default=None), Size | None)
     assert_type(ctx.ask("A photo?", type=Attachment), Attachment)
 
-    assert_type(ctx.ask(Form("Order", [Field("name")], "order")), dict[str, str])
+    assert_type(ctx.ask(Form("Order", [Field("name")])), dict[str, Any])
+    assert_type(ctx.ask(Form("Order", [Field("name")]), default=None, validate=len), dict[str, Any] | None)
+    assert_type(ctx.ask(OrderForm, validate=lambda order: order.count > 0, invalid_text="One at least."), OrderForm)
     assert_type(ctx.ask(OrderForm), OrderForm)
     assert_type(ctx.ask(OrderForm, default=None, timeout=timedelta(hours=1)), OrderForm | None)
 
@@ -84,5 +86,8 @@ def use_wrongly(ctx: Context) -> None:
     ctx.ask("Which?", choices=[Choice("One", 1), "Two"])  # type: ignore[arg-type]
     ctx.once(create_order, "s", 2)  # type: ignore[call-overload]
     ctx.once(create_order, Size.SMALL)  # type: ignore[call-overload]
+    ctx.ask(OrderForm, validate=lambda order: order.colour)  # type: ignore[attr-defined]
+    print(ctx.ask(OrderForm).colour)  # type: ignore[attr-defined]
+    Field("x", kind="colour")  # type: ignore[arg-type]
     choice: Choice = Choice("One", 1)  # type: ignore[arg-type]
     print(choice)

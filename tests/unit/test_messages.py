@@ -28,10 +28,9 @@ from cometbot.messages import remove_answer_hint, to_messages
         (lambda: Location(91, 0), "latitude"),
         (lambda: Location(0, float("nan")), "longitude"),
         (lambda: Field(""), "needs a name"),
-        (lambda: Field("x", kind="date"), "text, select or checkbox"),  # type: ignore[arg-type]
+        (lambda: Field("x", kind="colour"), "a Field's kind is one of text, long_text"),  # type: ignore[arg-type]
         (lambda: Field("x", kind="select"), "needs options"),
         (lambda: Form("", [Field("x")], "a"), "needs a title"),
-        (lambda: Form("t", [Field("x")], ""), "needs an action"),
         (lambda: Form("t", [], "a"), "at least one Field"),
         (lambda: Form("t", [Field("x"), Field("x")], "a"), "different names"),
         (lambda: Custom("", {}), "needs a type"),
@@ -95,8 +94,8 @@ def test_media_location_form_and_custom_have_a_text() -> None:
     assert Media("https://x/a.png", name="a.png", caption="See").to_text() == "See\n\na.png\n\nhttps://x/a.png"
     assert Location(50.1, -8, "Here").to_text().startswith("Here\n\n50.100000,-8.000000\n\nhttps://")
     form = Form("Order", [Field("name"), Field("size", "Size", "select", ["S", "L"], optional=True)], "order")
-    assert form.to_text() == f"Order\n\nname:\n\nSize: (S / L, optional)\n\n{Form.HINT}"
-    extras = Form("Order", [Field("with", "", "checkbox", ["milk", "sugar"])], "order")
+    assert form.to_text() == f"Order\n\nname:\n\nSize: (one of S / L, optional)\n\n{Form.HINT}"
+    extras = Form("Order", [Field("with", "", "multi_select", ["milk", "sugar"])], "order")
     assert extras.to_text() == f"Order\n\nwith: (any of milk / sugar)\n\n{Form.HINT}"
     assert Custom("poll", {}).to_text() == "[poll]"
     assert Custom("poll", {}, "A poll").to_text() == "A poll"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cometbot import Bot, Button, Card, Carousel, Choice, Choices, Conversation, Field, Form
 from cometbot.events import MessageEvent
 from cometbot.models import User
-from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_option, resolve_quick_reply, serialize_quick_replies
+from cometbot.quick_replies import QUICK_REPLIES_KEY, find_invalid_value, resolve_quick_reply, serialize_quick_replies
 
 HERE = Conversation("cometchat", "app", "helpdesk", "c", "maria")
 TEA = Choices("Tea?", [Choice("Green tea", "green"), "Black"], action="tea")
@@ -19,7 +19,7 @@ FORM = Form(
     [
         Field("name", "Your name"),
         Field("size", "Size", "select", [Choice("Small", "s"), Choice("Large", "l")]),
-        Field("extras", "", "checkbox", ["Milk", "Sugar"], optional=True),
+        Field("extras", "", "multi_select", ["Milk", "Sugar"], optional=True),
         Field("note", "Note", default="none"),
     ],
     action="order",
@@ -79,7 +79,7 @@ def test_form_is_filled_in_lines_values_come_by_field_name() -> None:
     action = resolve_quick_reply(make_text_event(text), text, serialize_quick_replies([FORM]))
     assert action is not None
     assert action.name == "order"
-    assert action.values == {"name": "Maria", "size": "l", "extras": "Sugar, Milk", "note": "two\nlines"}
+    assert action.values == {"name": "Maria", "size": "l", "extras": "Milk, Sugar", "note": "two\nlines"}
 
 
 @pytest.mark.parametrize("hint", [Form.HINT, f"_{Form.HINT}_", f"> {Form.HINT}"])
@@ -187,16 +187,16 @@ def test_quick_reply_sent_elsewhere_is_stored_there(bot: Bot, harness: Any, grou
     ],
 )
 def test_invalid_option_is_named(text: str, problem: str) -> None:
-    found = find_invalid_option(make_text_event(text), text, serialize_quick_replies([FORM]))
+    found = find_invalid_value(make_text_event(text), text, serialize_quick_replies([FORM]))
     assert found is not None
     assert (found[0].name, found[1]) == ("order", problem)
 
 
 @pytest.mark.parametrize("text", ["Size: small", "Huge", "Name: Huge", "Your name: Maria", ""])
 def test_invalid_option_ignores_other_texts(text: str) -> None:
-    assert find_invalid_option(make_text_event(text), text, serialize_quick_replies([FORM])) is None
+    assert find_invalid_value(make_text_event(text), text, serialize_quick_replies([FORM])) is None
 
 
 def test_invalid_option_needs_a_form() -> None:
-    assert find_invalid_option(make_text_event("Size: Huge"), "Size: Huge", serialize_quick_replies([TEA])) is None
-    assert find_invalid_option(make_text_event("Size: Huge"), "Size: Huge", None) is None
+    assert find_invalid_value(make_text_event("Size: Huge"), "Size: Huge", serialize_quick_replies([TEA])) is None
+    assert find_invalid_value(make_text_event("Size: Huge"), "Size: Huge", None) is None

@@ -33,7 +33,7 @@ ONLY_IN_MODULE = {
     "cometbot.models": ("Mention", "Quote"),
 }
 """Classes whose objects an author gets and has no need to import."""
-WITH_FIELDS = ("cometbot.messages", "cometbot.events", "cometbot.models")
+WITH_FIELDS = ("cometbot.messages", "cometbot.fields", "cometbot.events", "cometbot.models")
 
 
 def read_page(name: str) -> str:
@@ -110,7 +110,7 @@ def test_matchers_page_has_every_matcher() -> None:
 )
 def test_class_has_a_section_with_its_fields(module: str, name: str) -> None:
     cls: Any = getattr(import_module(module), name)
-    page = "messages.md" if cls.__module__ == "cometbot.messages" else "events.md"
+    page = "messages.md" if cls.__module__ in ("cometbot.messages", "cometbot.fields") else "events.md"
     section = read_section(read_page(f"reference/{page}"), name)
     inherited = {field.name for base in cls.__mro__[1:] if is_dataclass(base) for field in fields(base)}
     own = {field.name for field in fields(cls)} - inherited

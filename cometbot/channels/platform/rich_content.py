@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cometbot.content_types import media_family
+from cometbot.field_values import field_to_json, label_of
 from cometbot.http.page.markdown import to_html
-from cometbot.messages import Button, Card, Carousel, Choice, Choices, Field, Form, Location, Media, Message
+from cometbot.messages import Button, Card, Carousel, Choices, Field, Form, Location, Media, Message
 
 Content = dict[str, Any]
 
@@ -65,11 +66,7 @@ def _form(form: Form) -> Content:
 
 
 def _field(field: Field) -> Content:
-    options = [
-        {"label": one.label, "value": one.value or one.label} for one in field.options if isinstance(one, Choice)
-    ]
-    named = _members(field, "name", "label", "kind", "default", "optional")
-    return {**named, "label": field.label or field.name, "options": options}
+    return {**field_to_json(field), "label": label_of(field)}
 
 
 def _media(media: Media) -> Content:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from cometbot.channels.platform.config import MessageLimits, UserLimits
 from cometbot.channels.platform.errors import ApiError
+from cometbot.field_values import field_from_json, normalize_values
 
 MAX_COMMANDS = 100
 _MAX_TITLE_LENGTH = 64
@@ -19,7 +20,6 @@ _ALIAS = re.compile(r"[a-z0-9_-]*")
 _CLIENT_ID = re.compile(r"[A-Za-z0-9_.:-]*")
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
-_OPTION_SEPARATOR = ", "
 
 Content = Mapping[str, Any]
 """The rich content of a message."""
@@ -109,8 +109,7 @@ def validate_action(content: Content | None, name: str, value: str, values: Mapp
     """
     shown = content or {}
     if shown.get("kind") == "form" and shown.get("action") == name:
-        valid_values = {field["name"]: _validate_field(field, values.get(field["name"])) for field in shown["fields"]}
-        return {"name": name, "value": "", "values": valid_values}
+        return {"name": name, "value": "", "values": _validate_values(shown["fields"], values)}
     if (name, value) not in set(_available_actions(shown)):
         raise ApiError(400, "There is no such button in that message.")
     return {"name": name, "value": value, "values": {}}
@@ -123,37 +122,16 @@ def _available_actions(content: Content) -> Iterator[tuple[str, str]]:
                 yield item["action"], item["value"]
 
 
-def _validate_field(field: Mapping[str, Any], submitted: str | None) -> str:
-    """Return the value of a field.
+def _validate_values(described: Sequence[Mapping[str, Any]], values: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of a form.
 
-    The default applies only if the field was not submitted, since a user may clear it.
+    A default applies only to a field that was not submitted, since a user may clear it.
     """
-    value = str(field["default"]) if submitted is None else submitted.strip()
-    label = field["label"]
-    if not value and not field["optional"]:
-        raise ApiError(400, f"{label} must be filled in.")
-    allowed = [str(option["value"]) for option in field["options"]]
-    is_multiple = field["kind"] == "checkbox"
-    if value and field["kind"] != "text" and not (_is_option_list(value, allowed) if is_multiple else value in allowed):
-        raise ApiError(400, f"{label} must be one of: {', '.join(sorted(allowed))}.")
-    return value
-
-
-def _is_option_list(value: str, allowed: Sequence[str]) -> bool:
-    """Return whether ``value`` consists of options in ``allowed``, separated by ``", "``.
-
-    The options themselves may contain the separator.
-    """
-    begins, seen = [0], {0}
-    while begins:
-        begin = begins.pop()
-        ends = {begin + len(option) for option in allowed if option and value.startswith(option, begin)}
-        if len(value) in ends:
-            return True
-        after = {end + len(_OPTION_SEPARATOR) for end in ends if value.startswith(_OPTION_SEPARATOR, end)} - seen
-        seen |= after
-        begins += after
-    return False
+    fields = [field_from_json(item) for item in described]
+    found = normalize_values(fields, values, can_clear=True)
+    if not found.is_complete:
+        raise ApiError(400, found.describe(fields))
+    return found.texts
 
 
 def _is_url(text: str) -> bool:

@@ -16,7 +16,17 @@ _CHOICES_HINT = re.compile(r"Answer ([0-9]{1,4}) for “.+”, or write it out\.
 _CHOICE = re.compile(r"([0-9]{1,4})\. (.+)")
 _FIELD = re.compile(r"([^:]+):(?: \((.*)\))?")
 _OPTIONAL = re.compile(r"(?:^|, )optional$")
-_SEVERAL = "any of "
+_KINDS = {
+    "one of ": "select",
+    "any of ": "multi_select",
+    "a number": "number",
+    "a date": "date",
+    "a time": "time",
+    "yes or no": "checkbox",
+    "an e-mail address": "email",
+    "a phone number": "phone",
+}
+"""The kinds of fields by what their lines say is expected."""
 
 
 def with_content(message: JsonObject) -> JsonObject:
@@ -98,14 +108,17 @@ def _form(lines: list[str]) -> list[JsonObject] | None:
 
 
 def _field(label: str, note: str) -> JsonObject:
-    listed = _OPTIONAL.sub("", note)
-    options = [option for option in listed.removeprefix(_SEVERAL).split(" / ") if option]
+    expected = _OPTIONAL.sub("", note)
+    kind = next((kind for prefix, kind in _KINDS.items() if expected.startswith(prefix)), "text")
+    has_options = kind in ("select", "multi_select")
+    options = expected.partition(" of ")[2].split(" / ") if has_options else []
     return {
         "name": label,
         "label": label,
-        "kind": "checkbox" if listed.startswith(_SEVERAL) else "select" if options else "text",
+        "kind": kind,
         "options": [{"label": option, "value": option} for option in options],
-        "optional": listed != note,
+        "optional": expected != note,
+        "hint": "" if has_options else expected,
     }
 
 

@@ -19,12 +19,28 @@ from cometbot.testing.replies import Replies
 _ADDRESS = Form(
     "Where to?", [Field("name", "Your name"), Field("day", "Day", "select", ["Monday", "Friday"])], "address"
 )
+_BOOKING = Form(
+    "A table",
+    [
+        Field("name", "Your name", max=100),
+        Field("wishes", "Wishes", "long_text", optional=True),
+        Field("count", "How many", "number", min=1, max=9),
+        Field("day", "Day", "date", min="2031-01-01"),
+        Field("at", "At", "time", default="19:30"),
+        Field("place", "Place", "select", ["Inside", Choice("Garden", "g")]),
+        Field("menu", "Menus", "multi_select", ["Meat", "Fish", "None of both"], max=2),
+        Field("terms", "Terms accepted", "checkbox"),
+        Field("mail", "E-mail", "email"),
+        Field("phone", "Phone", "phone", optional=True),
+        Field("plate", "Number plate", pattern="[A-Z]{1,3}-[0-9]+", hint="a plate such as B-123", optional=True),
+    ],
+)
 _OPEN, _DONE = "Your order is open.", "Order 1 is done."
 _SUMMARY = "3 x XL for Maria Keller on Friday: order 1."
 
 
 def add_order_dialog(bot: Bot) -> None:
-    """Add the commands ``order`` and ``photo``, which ask, and ``ping`` and a fallback, which do not."""
+    """Add the commands ``order``, ``photo`` and ``book``, which ask, and ``ping`` and a fallback, which do not."""
     orders: list[str] = []
 
     def create(what: str) -> int:
@@ -46,6 +62,10 @@ def add_order_dialog(bot: Bot) -> None:
     def photo(ctx: Context) -> str:
         file = ctx.ask("A photo, please.", type=Attachment, timeout="2h", default=None)
         return f"Thank you for {file.name}." if file is not None else "No photo, then."
+
+    @bot.command
+    def book(ctx: Context) -> str:
+        return " | ".join(map(str, ctx.ask(_BOOKING).values()))
 
     @bot.command
     def ping(ctx: Context) -> str:
@@ -117,6 +137,38 @@ class DialogContract(ContractBase):
         assert client.send("no").texts == ["Please send a file."]
         picture = b"\x89PNG\r\n\x1a\n"
         assert client.send_image(picture, name="photo.png").texts == ["Thank you for photo.png."]
+
+    def test_form_has_the_same_answer_everywhere(self, dialog_bot: Bot, client: BotClient) -> None:
+        client.send("/book")
+        last = client.fill(
+            name="Maria Keller",
+            count=3,
+            day="2031-02-03",
+            place="Garden",
+            menu=["Fish", "Meat"],
+            terms=True,
+            mail="maria@example.org",
+            plate="ZH-1",
+        )
+
+        assert last.texts == [
+            "Maria Keller |  | 3 | 2031-02-03 | 19:30:00 | g | ['Meat', 'Fish'] | True | maria@example.org |  | ZH-1"
+        ]
+
+    def test_wrong_field_of_a_form_is_named(
+        self, dialog_bot: Bot, client: BotClient, capabilities: Capabilities
+    ) -> None:
+        client.send("/book")
+        if Form in capabilities.native:
+            wrong = client.send("How many: many\nDay: 2031-02-03")
+        else:
+            client.send("Maria Keller")
+            client.send("skip")
+            wrong = client.send("many")
+
+        assert "How many: please write a number from 1 to 9, not “many”." in wrong.text
+        assert client.waiting is not None
+        assert client.waiting.handler.endswith("book")
 
     def test_cancel_ends_a_dialog(self, dialog_bot: Bot, client: BotClient) -> None:
         client.send("/order")

@@ -15,13 +15,13 @@ from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, conversation_of
 from cometbot.channels.platform.platform import Platform, PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
 from cometbot.errors import OutcomeUnknown, Rejected, Unreachable
+from cometbot.field_values import field_from_json
 from cometbot.messages import (
     Button,
     Card,
     Carousel,
     Choice,
     Choices,
-    Field,
     Form,
     Location,
     Media,
@@ -156,7 +156,7 @@ def _to_message(content: Mapping[str, Any] | None, body: str) -> Message:
         "card": _card,
         "carousel": lambda item: Carousel([_card(card) for card in item["cards"]]),
         "choices": _choices,
-        "form": lambda item: Form(**{**item, "fields": [_field(field) for field in item["fields"]]}),
+        "form": lambda item: Form(**{**item, "fields": [field_from_json(field) for field in item["fields"]]}),
         "location": lambda item: Location(**item),
         "media": lambda item: Media(
             item["url"], item["media"], item["name"], item["mimeType"], caption=item["caption"]
@@ -175,7 +175,3 @@ def _choices(content: Mapping[str, Any]) -> Choices:
     shared = {option["action"] for option in options}
     action = next(iter(shared)) if len(shared) == 1 else ""
     return Choices(content["text"], [Choice(option["label"], option["value"]) for option in options], action)
-
-
-def _field(content: Mapping[str, Any]) -> Field:
-    return Field(**{**content, "options": [Choice(**option) for option in content["options"]]})

@@ -85,7 +85,7 @@ def form(ctx: Context) -> Form:
     fields = [
         Field("name", "Name"),
         Field("size", "Size", "select", ["Small", "Large"]),
-        Field("extras", "Extras", "checkbox", ["Milk", "Sugar", "Lemon"], optional=True),
+        Field("extras", "Extras", "multi_select", ["Milk", "Sugar", "Lemon"], optional=True),
     ]
     return Form("Your order", fields, "order")
 

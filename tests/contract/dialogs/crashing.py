@@ -11,7 +11,7 @@ import shutil
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,14 +23,14 @@ from sqlalchemy.engine import Connection, make_url
 from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.delivery import Delivery
-from cometbot.messages import Choices
+from cometbot.messages import Choices, Form
 from cometbot.store.clock import LEASE_TTL
 from cometbot.store.database import Database, PreparedStatement
 from cometbot.store.factory import database_from_url
 from cometbot.store.postgresql import PostgreSQL
 from cometbot.store.sqlite import SQLite
 from cometbot.store.tables import conversations, dialogs, mailbox, outbox, state, steps, timers
-from cometbot.testing.fake_channel import FakeChannel
+from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 from cometbot.testing.immediate_engine import ImmediateEngine
 
 T = TypeVar("T")
@@ -130,10 +130,13 @@ class CrashingPostgreSQL(CrashingDatabase, PostgreSQL):
 
 
 class SurvivingChannel(FakeChannel):
-    """A fake platform whose messages are in a file, so that they outlive the process of the bot."""
+    """A fake platform whose messages are in a file, so that they outlive the process of the bot.
+
+    It has no forms, so bots ask for their fields one by one.
+    """
 
     def __init__(self, path: Path) -> None:
-        super().__init__()
+        super().__init__(replace(EVERYTHING, native=EVERYTHING.native - {Form}))
         self._path = path
         if path.exists():
             self._said, self._history, self.reactions = pickle.loads(path.read_bytes())

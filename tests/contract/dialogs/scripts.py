@@ -13,6 +13,7 @@ _LINES = {
     "ask": 'answers.append(ctx.ask("Question {n}?", timeout=2100, attempts=2, listen=True))',
     "choose": 'answers.append(ctx.ask("Which {n}?", choices=["S", "M"], timeout=2100, attempts=2, listen=True))',
     "count": 'answers.append(ctx.ask("How many {n}?", type=int, timeout=2100, attempts=2, listen=True, default=0))',
+    "form": "answers.append(ctx.ask(make_form({n}), timeout=2100, attempts=2, listen=True))",
     "reply": 'sent = ctx.reply(f"Reply {n} {{answers}}")',
     "edit": 'sent.edit(f"Edited {n} {{answers}}")',
     "once": 'answers.append(ctx.once(call, "call-{n}"))',
@@ -52,7 +53,10 @@ _FUNCTIONS = {
 """,
 }
 _REST = """
-from cometbot import AskEnded
+from cometbot import AskEnded, Field, Form
+
+def make_form(number):
+    return Form(f"Form {number}", [Field("size", kind="select", options=["S", "M"]), Field("count", kind="number")])
 
 @bot.command("other")
 def other(ctx):

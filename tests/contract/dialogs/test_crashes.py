@@ -47,10 +47,6 @@ def test_nothing_stays_of_dialogs_that_ended(script: Script, databases: Database
 @settings(SETTINGS, max_examples=EXAMPLES)
 @given(script=scripts())
 def test_crash_at_any_commit_changes_nothing(script: Script, databases: Databases, tmp_path: Path) -> None:
-    check_all_crashes(script, databases, tmp_path)
-
-
-def check_all_crashes(script: Script, databases: Databases, tmp_path: Path) -> None:
     """Play the script, and once more for each point at which a process may end, with a process that ends there."""
     databases.clear()
     world = World(script, tmp_path, databases.open)
@@ -66,22 +62,21 @@ def check_all_crashes(script: Script, databases: Databases, tmp_path: Path) -> N
         assert count_calls(world.called()) == calls, f"after a crash at point {point} of {points}"
 
 
-def test_crash_changes_nothing_that_outgoing_middleware_passed(databases: Databases, tmp_path: Path) -> None:
-    """It drops a reply and a stream, which keep their places, and changes the rest."""
-    parts = ["reply", "stream", "choose", "edit", "reply"]
-    source = write_bot([(kind, number) for number, kind in enumerate(parts)]) + OUTGOING
-    check_all_crashes(Script([source], [Say("/order"), Say("M")]), databases, tmp_path)
-
-
-OUTGOING = """
-from cometbot import Text
-
-@bot.outgoing
-def change(message, outgoing):
-    if message.to_text().startswith(("Reply 0", "Stream")):
-        return None
-    return Text(message.text + "!") if isinstance(message, Text) else message
-"""
+def test_crash_in_a_form_loses_no_field(databases: Databases, tmp_path: Path) -> None:
+    words = ["/order", "M", "2"]
+    bot = write_bot([("form", 1)]).replace("timeout=2100", "timeout=9000")
+    script = Script([bot], [Say(word) for word in words])
+    databases.clear()
+    world = World(script, tmp_path, databases.open)
+    points, expected = world.play(), world.outcome()
+    answers = "[{'size': 'M', 'count': 2}]"
+    assert [text for texts in expected.transcript.values() for text, _ in texts][-1] == f"done {answers}"
+    for point in range(1, points + 1):
+        databases.clear()
+        world = World(script, tmp_path, databases.open)
+        world.play_in_child(point)
+        world.play()
+        assert world.outcome() == expected, f"after a crash at point {point} of {points}"
 
 
 def check_end(outcome: Outcome) -> None:

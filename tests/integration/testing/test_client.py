@@ -334,7 +334,7 @@ def shop(bot: Bot) -> Bot:
         fields = [
             Field("name", "Your name"),
             Field("size", kind="select", options=[Choice("Small", "S"), Choice("Large", "L")], default="S"),
-            Field("extras", kind="checkbox", options=["Milk", "Sugar"], optional=True),
+            Field("extras", kind="multi_select", options=["Milk", "Sugar"], optional=True),
         ]
         return Form("Sign up", fields, action="signed")
 

@@ -88,7 +88,7 @@ async function perform(item, message, actions, values) {
   return false;
 }
 
-const KINDS = { dropdown: "select", singleSelect: "radio", checkbox: "checkbox" };
+const KINDS = { dropdown: "select", singleSelect: "radio", checkbox: "multi_select" };
 
 function elementOf(item, message, actions) {
   if (item.elementType === "button") return { row: button(item, message, actions) };

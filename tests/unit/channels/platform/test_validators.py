@@ -18,7 +18,7 @@ FORM = Form(
     [
         Field("name", "Your name"),
         Field("size", "Size", "select", [Choice("Small", "S"), "L"]),
-        Field("extras", "Extras", "checkbox", ["milk", "sugar"], optional=True),
+        Field("extras", "Extras", "multi_select", ["milk", "sugar"], optional=True),
         Field("note", default="none"),
     ],
     "signed",
@@ -69,10 +69,10 @@ def test_form_is_submitted_with_values_and_defaults() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"name": "  "}, "Your name must be filled in."),
-        ({"size": "XXL"}, "Size must be one of: L, S."),
-        ({"size": ""}, "Size must be filled in."),
-        ({"extras": "milk, gold"}, "Extras must be one of: milk, sugar."),
+        ({"name": "  "}, "Please fill in: Your name."),
+        ({"size": "XXL"}, "Size: “XXL” is not on offer. Choose one of: Small, L."),
+        ({"size": ""}, "Please fill in: Size."),
+        ({"extras": "milk, gold"}, "Extras: “gold” is not on offer. Choose any of: milk, sugar."),
     ],
 )
 def test_a_form_that_is_filled_in_wrongly_is_refused(change: dict[str, Any], says: str) -> None:
@@ -85,7 +85,7 @@ def test_a_default_that_was_taken_away_stays_away() -> None:
     form = Form(
         "Consent",
         [
-            Field("news", "News", "checkbox", ["Ads", "Offers"], "Ads", optional=True),
+            Field("news", "News", "multi_select", ["Ads", "Offers"], "Ads", optional=True),
             Field("name", default="Bob", optional=True),
             Field("note", default="none"),
         ],
@@ -97,7 +97,7 @@ def test_a_default_that_was_taken_away_stays_away() -> None:
 
     assert values({}) == {"news": "Ads", "name": "Bob", "note": "none"}
     assert values({"news": "", "name": " ", "note": "x"}) == {"news": "", "name": "", "note": "x"}
-    with pytest.raises(ApiError, match="note must be filled in"):
+    with pytest.raises(ApiError, match="Please fill in: note"):
         values({"note": ""})
 
 
@@ -109,14 +109,14 @@ def test_a_default_that_was_taken_away_stays_away() -> None:
         ("News, weekly, Ads", True),
         ("News, Ads", False),
         ("weekly", False),
-        ("Ads, ", False),
-        ("Ads,Ads", False),
+        ("Ads, ", True),
+        ("Ads,Ads", True),
         ("a, " * 1000 + "a", True),
         ("a, " * 1000 + "b", False),
     ],
 )
 def test_an_option_may_have_a_comma_in_it(given: str, is_taken: bool) -> None:
-    form = Form("News", [Field("news", "News", "checkbox", ["News, weekly", "Ads", "a", "a, a"])], "signed")
+    form = Form("News", [Field("news", "News", "multi_select", ["News, weekly", "Ads", "a", "a, a"])], "signed")
     try:
         validate_action(to_content(form), "signed", "", {"news": given})
     except ApiError:

@@ -79,8 +79,15 @@ def test_form_has_the_fields_of_its_text() -> None:
         [
             Field("name", "Name"),
             Field("colour", "Colour", kind="select", options=["Red", "Blue"]),
-            Field("extras", "Extras", kind="checkbox", options=["Milk"], optional=True),
+            Field("extras", "Extras", kind="multi_select", options=["Milk"], optional=True),
             Field("note", "Note", optional=True),
+            Field("count", "Count", "number", min=1, max=9),
+            Field("day", "Day", "date", optional=True),
+            Field("at", "At", "time"),
+            Field("gift", "Gift", "checkbox", optional=True),
+            Field("mail", "Mail", "email"),
+            Field("phone", "Phone", "phone"),
+            Field("plate", "Plate", hint="such as B-1"),
         ],
         action="order",
     )
@@ -89,9 +96,17 @@ def test_form_has_the_fields_of_its_text() -> None:
     assert [(field["label"], field["kind"], field["optional"]) for field in shown["fields"]] == [
         ("Name", "text", False),
         ("Colour", "select", False),
-        ("Extras", "checkbox", True),
+        ("Extras", "multi_select", True),
         ("Note", "text", True),
+        ("Count", "number", False),
+        ("Day", "date", True),
+        ("At", "time", False),
+        ("Gift", "checkbox", True),
+        ("Mail", "email", False),
+        ("Phone", "phone", False),
+        ("Plate", "text", False),
     ]
+    assert [field["hint"] for field in shown["fields"]][4::6] == ["a number from 1 to 9", "such as B-1"]
     assert shown["fields"][1]["options"] == [{"label": "Red", "value": "Red"}, {"label": "Blue", "value": "Blue"}]
 
 
