@@ -40,6 +40,33 @@ def drinks(ctx: Context) -> Form:
     return Form("Your tea", fields, action="drink")
 
 
+@bot.message("table")
+def table(ctx: Context) -> Form:
+    fields = [
+        Field("guests", "Guests", "number", min=1, max=9),
+        Field("day", "Day", "date"),
+        Field("at", "Time", "time"),
+        Field("gift", "Gift", "checkbox", optional=True),
+        Field("mail", "E-mail", "email"),
+        Field("phone", "Phone", "phone", optional=True),
+        Field("plate", "Plate", hint="a plate such as B-1", pattern="[A-Z]-[0-9]"),
+    ]
+    return Form("Your table", fields, action="table")
+
+
+@bot.action("table")
+def book_table(ctx: Context) -> str:
+    return " | ".join(ctx.values.values())
+
+
+@bot.command("visit")
+def visit(ctx: Context) -> str:
+    answer = ctx.ask(
+        Form("Your visit", [Field("place", "Place", "select", ["Inside", "Garden"]), Field("day", kind="date")])
+    )
+    return f"{answer['place']} on {answer['day']}"
+
+
 @bot.action("drink")
 def drink(ctx: Context) -> str:
     return f"Tea with {ctx.values['extras']}, on it {ctx.values['on'] or 'nothing'}"

@@ -102,6 +102,34 @@ def test_a_form_as_text_is_filled_in_and_sent(visitor: Visitor) -> None:
     visitor.expect_text("Maria wants Blue")
 
 
+def test_form_as_text_shows_the_kinds_of_its_fields(visitor: Visitor) -> None:
+    visitor.send_text("table")
+    bubble = visitor.expect_text("Your table")
+    kinds = {"Guests": "number", "Day": "date", "Time": "time", "Gift": "checkbox", "E-mail": "email", "Phone": "tel"}
+    for label, kind in kinds.items():
+        expect(bubble.get_by_label(label)).to_have_attribute("type", kind)
+    expect(bubble.get_by_label("Plate")).to_have_attribute("placeholder", "a plate such as B-1")
+    for label, text in {
+        "Guests": "3",
+        "Day": "2031-02-03",
+        "Time": "18:30",
+        "E-mail": "m@example.org",
+        "Plate": "B-1",
+    }.items():
+        bubble.get_by_label(label).fill(text)
+    bubble.get_by_label("Gift").check()
+    bubble.get_by_role("button", name="Send").click()
+    visitor.expect_text("3 | 2031-02-03 | 18:30 | yes | m@example.org | | B-1")
+
+
+def test_question_asks_for_one_field_after_the_other(visitor: Visitor) -> None:
+    visitor.send_text("/visit")
+    visitor.expect_text("Your visit").get_by_role("button", name="Garden").click()
+    visitor.expect_text("day (a date such as 2031-12-24)")
+    visitor.send_text("3.2.2031")
+    visitor.expect_text("Garden on 2031-02-03")
+
+
 def test_a_place_and_a_file_lead_to_where_they_are(visitor: Visitor) -> None:
     visitor.send_text("file")
     expect(visitor.expect_text("terms.pdf").get_by_role("link")).to_have_attribute(

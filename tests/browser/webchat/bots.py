@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cometbot import Bot, Button, Card, Carousel, Choices, Context, Field, Form, Location, Media, Text
+from cometbot import Bot, Button, Card, Carousel, Choices, Context, Field, FieldError, Form, Location, Media, Text
 
 MARKS_FOLDER = Path(os.environ.get("COMETBOT_TEST_MARKS", "."))
 
@@ -73,6 +73,33 @@ def buy_tea(ctx: Context) -> str:
     kind = ctx.ask("Which tea?", choices=["Assam", "Nepal"])
     size = ctx.ask("Which size?", choices=["Small", "Large"])
     return f"A {size.lower()} {kind}, order {ctx.once(lambda: 1)}."
+
+
+BOOKING = Form(
+    "Your table",
+    [
+        Field("name", "Name"),
+        Field("wishes", "Wishes", "long_text", optional=True),
+        Field("guests", "Guests", "number", min=1, max=9),
+        Field("day", "Day", "date", min="2031-01-01"),
+        Field("at", "Time", "time", default="19:30"),
+        Field("place", "Place", "select", ["Inside", "Garden"]),
+        Field("menus", "Menus", "multi_select", ["Meat", "Fish", "None of both"]),
+        Field("terms", "Terms accepted", "checkbox"),
+        Field("mail", "E-mail", "email"),
+        Field("phone", "Phone", "phone", optional=True),
+    ],
+)
+
+
+def check_guests(booking: dict[str, object]) -> None:
+    if booking["guests"] == 9:
+        raise FieldError("guests", "only 8 are left.")
+
+
+@helpdesk.command("book")
+def book(ctx: Context) -> str:
+    return "Booked: " + " | ".join(map(str, ctx.ask(BOOKING, validate=check_guests).values()))
 
 
 @helpdesk.action("topic")

@@ -150,6 +150,51 @@ def test_a_form_is_filled_in_and_sent(guest: Guest) -> None:
     expect(guest.own_messages.last).to_contain_text("Size: Large")
 
 
+def test_form_of_a_question_shows_every_kind_of_field(guest: Guest) -> None:
+    guest.send_text("/book")
+    form = guest.page.get_by_role("form", name="Your table")
+    kinds = {"Guests": "number", "Day": "date", "Time": "time", "E-mail": "email", "Phone": "tel"}
+    for label, kind in kinds.items():
+        expect(form.get_by_label(label)).to_have_attribute("type", kind)
+    assert form.get_by_label("Wishes").evaluate("field => field.tagName") == "TEXTAREA"
+    expect(form.get_by_label("Time")).to_have_value("19:30")
+    form.get_by_label("Name").fill("Maria")
+    form.get_by_label("Wishes").fill("A quiet\ntable")
+    form.get_by_label("Guests").fill("10")
+    form.get_by_label("Day").fill("2031-02-03")
+    form.get_by_label("Place").select_option("Garden")
+    form.get_by_label("Meat").check()
+    form.get_by_label("Fish").check()
+    form.get_by_label("E-mail").fill("maria@example.org")
+    form.get_by_role("button", name="Send").click()
+    expect(guest.own_messages).to_have_count(1)  # ten are too many, and the terms are not accepted
+    form.get_by_label("Guests").fill("9")
+    form.get_by_label("Terms accepted").check()
+    form.get_by_role("button", name="Send").click()
+
+    again = guest.page.get_by_role("form", name="Guests: only 8 are left.")
+    expect(again.get_by_label("Guests")).to_have_value("")
+    expect(again.get_by_label("Name")).to_have_value("Maria")
+    expect(again.get_by_label("Wishes")).to_have_value("A quiet\ntable")
+    expect(again.get_by_label("Day")).to_have_value("2031-02-03")
+    expect(again.get_by_label("Fish")).to_be_checked()
+    expect(again.get_by_label("None of both")).not_to_be_checked()
+    expect(again.get_by_label("Terms accepted")).to_be_checked()
+    again.get_by_label("Guests").fill("2")
+    again.get_by_role("button", name="Send").click()
+    guest.expect_text("Booked: Maria | A quiet table | 2 | 2031-02-03 | 19:30:00 | Garden | ['Meat', 'Fish'] | True")
+
+
+def test_server_refuses_what_the_browser_let_through(guest: Guest) -> None:
+    guest.send_text("/book")
+    form = guest.page.get_by_role("form", name="Your table")
+    form.get_by_label("Name").fill("Maria")
+    form.evaluate("form => { form.noValidate = true; }")
+    form.get_by_role("button", name="Send").click()
+    expect(guest.page.get_by_text("Please fill in: Guests, Day, Place, Menus, E-mail.")).to_be_visible()
+    expect(form.get_by_label("Name")).to_have_value("Maria")
+
+
 def test_a_place_and_a_picture_are_shown(guest: Guest) -> None:
     guest.send_text("place")
     expect(guest.bot_messages.get_by_role("link", name="Pickup point")).to_have_attribute(
