@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import time
 from typing import Any
 
 from flask import Flask
@@ -13,6 +16,10 @@ silent = Bot(BOT)
 echo = Bot(BOT)
 
 
+waiting = Bot(BOT)
+"""Handlers that wait ``BENCH_WAIT`` seconds, as for a model, and answer; async ones with ``BENCH_ASYNC``."""
+
+
 @silent.fallback
 def ignore(ctx: Any) -> None:
     """Handle a message without a word."""
@@ -22,6 +29,19 @@ def ignore(ctx: Any) -> None:
 def repeat(ctx: Any) -> str:
     """Answer with the id of the message, by which the reply is recognised."""
     return f"answer to {ctx.event.id}"
+
+
+def _answer_plain(ctx: Any) -> str:
+    time.sleep(float(os.environ["BENCH_WAIT"]))
+    return f"answer to {ctx.event.id}"
+
+
+async def _answer_async(ctx: Any) -> str:
+    await asyncio.sleep(float(os.environ["BENCH_WAIT"]))
+    return f"answer to {ctx.event.id}"
+
+
+waiting.fallback(_answer_async if os.environ.get("BENCH_ASYNC") else _answer_plain)
 
 
 def storing() -> Flask:

@@ -75,8 +75,12 @@ def _entity(uid: str, name: str) -> dict[str, str | int]:
 
 def callbacks(path: str) -> Requests:
     """HTTP requests with bot callbacks, without end; no id occurs twice in one run."""
+    return _posts(path, callback_body, lambda body: _callback_headers())
+
+
+def _callback_headers() -> dict[str, str]:
     credentials = base64.b64encode(f"{USERNAME}:{PASSWORD}".encode()).decode()
-    return _posts(path, callback_body, lambda body: {"Authorization": f"Basic {credentials}"})
+    return {"Authorization": f"Basic {credentials}"}
 
 
 def slack_events(path: str) -> Requests:
@@ -127,11 +131,48 @@ def _slack_signature(body: bytes) -> dict[str, str]:
 def _posts(path: str, make_body: Callable[[int], bytes], sign: Callable[[bytes], dict[str, str]]) -> Requests:
     for number in _numbers:
         body = make_body(number)
-        headers = {
-            "Host": "127.0.0.1",
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            **sign(body),
-        }
-        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        yield f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+        yield _post(path, body, sign(body))
+
+
+def _post(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    headers = {
+        "Host": "127.0.0.1",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **headers,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def _cometchat_message(path: str, number: int, user: int) -> bytes:
+    body = orjson.loads(callback_body(user, user + 1))
+    body["data"]["id"], body["data"]["data"]["text"] = str(number), f"hi {number}"
+    return _post(path, orjson.dumps(body), _callback_headers())
+
+
+def _slack_message(path: str, number: int, user: int) -> bytes:
+    body = orjson.loads(_slack_body(number))
+    body["event"].update(channel=f"D{user}", user=f"U{user}", text=f"hi {number}", channel_type="im")
+    signed = orjson.dumps(body)
+    return _post(path, signed, _slack_signature(signed))
+
+
+def _telegram_message(path: str, number: int, user: int) -> bytes:
+    chat = {"id": user + 1, "type": "private", "first_name": "Andrew"}
+    message = {
+        "message_id": number,
+        "date": 1680125130,
+        "chat": chat,
+        "from": {**chat, "is_bot": False, "language_code": "en"},
+        "text": f"hi {number}",
+    }
+    return _post(path, orjson.dumps({"update_id": number, "message": message}), {})
+
+
+MAKERS: dict[str, Callable[[str, int, int], bytes]] = {
+    "cometchat": _cometchat_message,
+    "slack": _slack_message,
+    "telegram": _telegram_message,
+}
+"""What makes the request with message ``number`` of a user, by platform: ``MAKERS[platform](path, number, user)``."""

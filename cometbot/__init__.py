@@ -63,6 +63,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment, Conversation, Group, User
+from cometbot.outgoing import Outgoing
 from cometbot.registration import Router
 
 __all__ = [
@@ -104,6 +105,7 @@ __all__ = [
     "NotDelivered",
     "NotFound",
     "OnceUncertain",
+    "Outgoing",
     "ReactionEvent",
     "Rejected",
     "Router",

@@ -13,7 +13,7 @@ from datetime import datetime, timezone
 from types import CodeType
 from typing import Any, NoReturn
 
-from cometbot.context import Context
+from cometbot.context import Context, count_posted
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import (
     AskCancelled,
@@ -25,11 +25,13 @@ from cometbot.errors import (
     NotDelivered,
     OnceUncertain,
 )
+from cometbot.event_loop import run_in_thread
 from cometbot.field_values import InvalidValue
 from cometbot.form_questions import FormQuestion
 from cometbot.messages import Choices, Form, Message, Text
+from cometbot.outgoing import filter_question
 from cometbot.prompts import InvalidAnswer, Prompt
-from cometbot.questions import Question, action_name, add_line, make_question, offers_of, to_json_value
+from cometbot.questions import Question, action_name, add_line, make_question, offers_of, to_json_value, words_of
 from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
     ASK,
@@ -166,7 +168,7 @@ class Asking:
             Prompt(Text("…"), "", before.asked_field, before.filled) if before else question.prompt(self._shows_forms)
         )
         try:
-            found = question.answer(raw, shown, self._shows_forms)
+            found = run_in_thread(question.answer, raw, shown, self._shows_forms)
         except InvalidAnswer as error:
             if raw.get("overheard") and before is not None:
                 self.ignores_answer = True
@@ -222,7 +224,7 @@ class Asking:
                     wakes_with=TURN,
                 )
             )
-        message = self._explain_mention(prompt.message, options)
+        message, words = self._prepare(prompt, options)
         timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")
         waiting = Waiting(
             step=call.number,
@@ -236,7 +238,7 @@ class Asking:
             attempts=attempts,
             offers=offers_of(message),
             listen=options.listen,
-            question_text=" ".join(prompt.text.split())[:_MAX_SHOWN_TEXT],
+            question_text=" ".join(words.split())[:_MAX_SHOWN_TEXT],
             fields=prompt.fields,
             asked_field=prompt.asked_field,
             skip=prompt.skip,
@@ -244,6 +246,14 @@ class Asking:
         )
         self.question = message
         raise self._suspend_run(waiting)
+
+    def _prepare(self, prompt: Prompt, options: AskOptions) -> tuple[Message, str]:
+        """Return what is asked, as outgoing middleware lets it pass, and its words for operators."""
+        ctx, message = self._ctx, self._explain_mention(prompt.message, options)
+        if not ctx.bot.outgoing_middlewares:
+            return message, prompt.text
+        message = run_in_thread(filter_question, ctx.operation(message), ctx.bot, ctx.event)
+        return message, words_of(message)
 
     def _explain_mention(self, message: Message, options: AskOptions) -> Message:
         """Return the question for a group, with the hint that only an answer with a mention arrives."""
@@ -310,7 +320,7 @@ class Asking:
         if call.stored is not None:
             return _result_of(call.stored)
         with self._inside_once(call):
-            value = function(*values, **named)
+            value = run_in_thread(function, *values, **named)
         return self._save_result(call, value)
 
     def _check_once(self, call: Call, name: str) -> None:
@@ -364,23 +374,23 @@ class Asking:
         """Return the message of a stream, which is sent by one run only."""
         self.check_call("stream")
         if self._thread is None or self._inside:
-            return send(lambda text: None)
+            return run_in_thread(send, lambda text: None)
         call = self.run.enter(STREAM, key, hash_code(code), "")
         if call.stored is not None:
             result = call.stored.result
             return restore(self._sink.skip_past(result["ordinals"]), result["text"])
-        before = len(self._ctx.said)
+        before = count_posted(self._ctx)
 
         def store(text: str) -> None:
             # With the commit of the last operation: a crash before it streams anew, one behind it does not.
-            self.run.record(call, {"ordinals": len(self._ctx.said) - before + 1, "text": text})
+            self.run.record(call, {"ordinals": count_posted(self._ctx) - before + 1, "text": text})
             self._sink.attach_steps(self.run.dialog, self.run.new_steps)
             self.run.new_steps, self.has_saved = [], True
 
         with self._inside_stream():
-            sent = send(store)
+            sent = run_in_thread(send, store)
         if sent is None:
-            self.run.record(call, {"ordinals": 0, "text": ""})
+            self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": ""})
         return sent
 
     def now(self) -> datetime:

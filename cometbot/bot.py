@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, overload
 
 from cometbot.commands import Command, help_text
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
-from cometbot.handlers import HELP_HANDLER, check_options
+from cometbot.handlers import HELP_HANDLER, Middleware, check_options, to_outgoing_middleware
 from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
 from cometbot.registration import HandlerGroup
 from cometbot.routing import HandlerTable
+
+G = TypeVar("G", bound=Callable[[Any, Any], Message | None])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
@@ -125,6 +127,8 @@ class Bot(HandlerGroup):
         self.dialogs = dialogs
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
+        self.outgoing_middlewares: tuple[Middleware, ...] = ()
+        """The outgoing middleware, in order of registration."""
         self._sender: Sender | None = None
         self._routes: tuple[int, HandlerTable] | None = None
 
@@ -165,6 +169,33 @@ class Bot(HandlerGroup):
         """Raise :class:`RegistrationError` for a handler with a parameter that nothing provides. Apps call this."""
         for handler in self.handlers:
             handler.find_providers(self.providers)
+
+    @overload
+    def outgoing(self, function: G, /) -> G: ...
+
+    @overload
+    def outgoing(self) -> Callable[[G], G]: ...
+
+    def outgoing(self, *function: Any) -> Any:
+        """Register outgoing middleware, called as ``(message, outgoing)`` with each message before it is stored.
+
+        ::
+
+            @bot.outgoing
+            def redact(message, outgoing):
+                return Text(hide_numbers(message.text)) if isinstance(message, Text) else message
+
+        It gets everything that the bot says: replies, questions, edits, error texts, :meth:`send`. ``outgoing`` is an
+        :class:`~cometbot.outgoing.Outgoing`, which says where the message goes. It returns the message, a changed one,
+        or None to drop it. The first registered is called first, and the next gets what it returned. If it raises, the
+        handler that says the message fails. It is a plain function, and sends nothing as this bot.
+        """
+
+        def register(function: G) -> G:
+            self.outgoing_middlewares = (*self.outgoing_middlewares, to_outgoing_middleware(function))
+            return function
+
+        return register(*function) if function else register
 
     def connect(self, sender: Sender) -> None:
         """Set the backend of :meth:`send`. Apps call this when they start."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 from cometbot.bot import Bot
 from cometbot.durations import Duration
 from cometbot.errors import BotError
+from cometbot.event_loop import run_in_thread
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import (
     Capabilities,
@@ -28,6 +29,7 @@ from cometbot.messages import (
     to_messages,
 )
 from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
+from cometbot.outgoing import filter_operation
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
@@ -65,8 +67,9 @@ class Context:
         self.said: list[Operation] = []
         """The messages sent and edited so far for this event, in order.
 
-        Reactions, deletions and what the handler returns are not in it.
+        Reactions, deletions, what outgoing middleware dropped and what the handler returns are not in it.
         """
+        self._posted: list[Operation] = []
         self.incoming: Event = event
         """The event that made this run: ``event`` itself, or the answer that a handler which asked continues with."""
         self._sink = sink
@@ -194,10 +197,22 @@ class Context:
 
     def _post(self, operation: Operation) -> Sent:
         self._check_call("reply")
-        ordinal = self._sink.post(operation)
+        ordinal = self._carry_out(operation, self._sink)
+        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call)
+
+    def _carry_out(self, operation: Operation, sink: ReplySink) -> int:
+        """Post an operation after the outgoing middleware, unless an earlier run of the handler has said it."""
+        if self.bot.outgoing_middlewares and not sink.is_past:
+            operation = run_in_thread(filter_operation, operation, self.bot, self.event)
+        return self._post_filtered(operation, sink)
+
+    def _post_filtered(self, operation: Operation, sink: ReplySink) -> int:
+        ordinal = sink.post(operation)
         if ordinal >= 0:  # else an earlier run of the handler has said it
-            self.said.append(operation)
-        return Sent(self._sink, ordinal, operation, self.said, self._check_call)
+            self._posted.append(operation)
+            if operation.message is not None:
+                self.said.append(operation)
+        return ordinal
 
     def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
         """Return the operation that sends ``message`` in reply to this event."""
@@ -218,9 +233,10 @@ class Context:
             raise BotError(
                 "there is no message here that this platform could react to; ask ctx.capabilities.react first"
             )
-        self._sink.post(
-            Operation(conversation=self.conversation, kind="react", message_id=self._message_id, reaction=reaction)
+        operation = Operation(
+            conversation=self.conversation, kind="react", message_id=self._message_id, reaction=reaction
         )
+        self._carry_out(operation, self._sink)
 
     @overload
     def ask(
@@ -366,25 +382,28 @@ class Context:
     def stream(self, parts: Iterable[str] | Callable[[], Iterable[str]], *, key: str = "") -> Sent | None:
         """Send the message made of ``parts``, which may arrive slowly. Return it, or None if all parts are blank.
 
+        It returns None, too, if outgoing middleware dropped the message.
+
         ``parts`` may be a function that returns them; a later run of the handler then does not call it, and opens no
         request.
 
         On platforms that can edit messages or show deltas, the message appears with the first words and grows at the
-        platform's pace, in updates that become larger with the text. On other platforms it is sent once it is complete.
+        platform's pace, in updates that become larger with the text. On other platforms, and if the bot has outgoing
+        middleware, it is sent once it is complete.
         Only the complete text is guaranteed to arrive. The updates have at most as many bytes as the text. Raises
         :class:`MessageError` as soon as there are more characters than one message may have
         (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
         self._check_call("stream")
         if self._make_steps is None:
-            return self._send_stream(parts, lambda text: None)
+            return run_in_thread(self._send_stream, parts, lambda text: None)
         return self._steps.stream(partial(self._send_stream, parts), self._restore_stream, key, _calling_code())
 
     def _restore_stream(self, ordinal: int, text: str) -> Sent | None:
         """Return a message that an earlier run has streamed."""
         if not text:
             return None
-        return Sent(self._sink, ordinal, self.operation(Text(text)), self.said, self._check_call)
+        return Sent(self._sink, ordinal, self.operation(Text(text)), self._carry_out, self._check_call)
 
     def _send_stream(
         self, parts: Iterable[str] | Callable[[], Iterable[str]], before_last: Callable[[str], None]
@@ -396,10 +415,17 @@ class Context:
         if interval is not None and self.capabilities.edit:
             return self._stream_by_edits(whole, interval, before_last)
         text = "".join(whole)
-        if not text.strip():
+        return self._send_whole(text, before_last) if text.strip() else None
+
+    def _send_whole(self, text: str, before_last: Callable[[str], None]) -> Sent | None:
+        """Send a complete text. Return None if outgoing middleware dropped it."""
+        operation = filter_operation(self.operation(Text(text)), self.bot, self.event)
+        if operation.message is not None:
+            before_last(operation.message.to_text())
+        ordinal = self._post_filtered(operation, self._sink)
+        if operation.is_dropped:
             return None
-        before_last(text)
-        return self.reply(text)
+        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call)
 
     def _stream_by_edits(
         self, parts: Iterable[str], interval: float, before_last: Callable[[str], None]
@@ -480,6 +506,16 @@ class Context:
 def use_steps(ctx: Context, make: Callable[[], StepCalls]) -> None:
     """Set what makes the steps of this run when the first one is called."""
     ctx._make_steps = make
+
+
+def count_posted(ctx: Context) -> int:
+    """Return the number of ordinals that this run has used."""
+    return len(ctx._posted)
+
+
+def count_said(ctx: Context) -> int:
+    """Return the number of messages sent and edited in this run, with those that outgoing middleware dropped."""
+    return sum(item.kind in ("send", "edit") for item in ctx._posted)
 
 
 def used_states(ctx: Context) -> list[State]:

@@ -128,7 +128,7 @@ class DialogRun:
         return self._run_async(coroutine)
 
     async def _run_async(self, coroutine: Any) -> Any:
-        self._task = asyncio.current_task()
+        self._thread, self._task = threading.get_ident(), asyncio.current_task()
         self._outer_sender = handler_sender.get()
         handler_sender.set(self._sender)
         if self.asking is not None:

@@ -5,7 +5,6 @@ Only the reply sink does I/O.
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +15,15 @@ from typing import Any
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, used_states
+from cometbot.context import Context, count_said, used_states
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
+from cometbot.event_loop import run_coroutine, run_in_thread
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
 from cometbot.messages import Message, Operation, to_messages
+from cometbot.outgoing import filter_operation
 from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
 from cometbot.quick_replies import (
@@ -233,7 +234,7 @@ class _Dispatch:
         """
         try:
             if not middleware:
-                answer, stopped_by = _run_if_coroutine(self._call_handler(found)), ""
+                answer, stopped_by = _await_in_thread(self._call_handler(found)), ""
             else:
                 inside = _MiddlewareChain(self._ctx, middleware, lambda: self._call_handler(found))
                 answer, stopped_by = inside.call(), inside.stopped_by
@@ -372,7 +373,20 @@ class _Dispatch:
         return [], {}
 
     def _to_operations(self, answer: Any) -> tuple[Operation, ...]:
-        return tuple(map(self._ctx.operation, to_messages(answer)))
+        operations = tuple(map(self._ctx.operation, to_messages(answer)))
+        if not self._bot.outgoing_middlewares:
+            return operations
+        return tuple(filter_operation(item, self._bot, self._ctx.event) for item in operations)
+
+    def _to_operations_or_error(self, text: str | None) -> tuple[tuple[Operation, ...], BaseException | None]:
+        """Return the operations that send a text of the bot's own, or the error of its outgoing middleware."""
+        try:
+            return self._to_operations(text), None
+        except self._reraise:
+            raise
+        except BaseException as error:
+            logger.error("held back a text of the bot", exc_info=error, extra=self._ctx.log.extra)
+            return (), error
 
     def _handle_failure(self, found: HandlerMatch | None, error: BaseException, failures: int) -> Outcome:
         name = found.handler.name if found else ""
@@ -383,7 +397,7 @@ class _Dispatch:
             return Outcome(name, error=error, retry_in=backoff(failures))
         self._dialog.abandon_past()
         self._sink.mark_failed()
-        before = len(self._ctx.said)
+        before = count_said(self._ctx)
         operations: tuple[Operation, ...] = ()
         try:
             operations = self._to_operations(self._call_error_handler(found, error))
@@ -397,8 +411,8 @@ class _Dispatch:
             if second is not error:
                 error = _chain_errors(second, error)
                 logger.error("failed to handle an error of %s", name, exc_info=error, extra=self._ctx.log.extra)
-        if not operations and len(self._ctx.said) == before:
-            operations = self._default_error_reply()
+        if not operations and count_said(self._ctx) == before:
+            operations, _ = self._to_operations_or_error(self._default_error_text())
         changes = self._collect_changes(operations)
         return Outcome(name, operations=operations, changes=changes, error=error, dialog=self._dialog.failed())
 
@@ -419,10 +433,10 @@ class _Dispatch:
             text = str(error)
         self._dialog.abandon_past()
         self._dialog.go_live()
-        operations = self._to_operations(text)
+        operations, problem = self._to_operations_or_error(text)
         changes = self._collect_changes(operations)
         return Outcome(
-            name, operations=operations, changes=changes, error=letter, dialog=self._dialog.over(ended=ended)
+            name, operations=operations, changes=changes, error=letter or problem, dialog=self._dialog.over(ended=ended)
         )
 
     def _call_error_handler(self, found: HandlerMatch | None, error: BaseException) -> Any:
@@ -431,21 +445,19 @@ class _Dispatch:
             fitting = [(distance, item) for item in scope if (distance := item.distance(error)) is not None]
             if fitting:
                 nearest = min(fitting, key=lambda pair: pair[0])[1]
-                return _run_if_coroutine(nearest.function(self._ctx, error))
+                return _await_in_thread(nearest.function(self._ctx, error))
         return None
 
     def _error_scopes(self, found: HandlerMatch | None) -> tuple[tuple[ErrorHandler, ...], ...]:
         """Return the error handlers of the handler's routers, the nearest first, then those of the bot."""
         return (*(found.handler.error_handlers if found else ()), self._bot.error_handlers)
 
-    def _default_error_reply(self) -> tuple[Operation, ...]:
+    def _default_error_text(self) -> str | None:
         """Return the bot's error text for messages and actions, and for a time in a dialog that one of them started.
 
         Users expect no reply to other events.
         """
-        if isinstance(self._ctx.event, MessageEvent | ActionEvent):
-            return self._to_operations(self._bot.error_text)
-        return ()
+        return self._bot.error_text if isinstance(self._ctx.event, MessageEvent | ActionEvent) else None
 
     def _discard_changes(self) -> None:
         for state in used_states(self._ctx):
@@ -493,11 +505,10 @@ class _MiddlewareChain:
         self._ctx = ctx
         self._middleware = middleware
         self._handler = handler
-        self._is_running = False
 
     def call(self) -> Any:
         """Return the result of the outermost middleware."""
-        return self._await_if_coroutine(self._call_from(0))
+        return _await_in_thread(self._call_from(0))
 
     def _call_from(self, index: int) -> Any:
         """Return the result from the middleware at ``index`` inwards, or a coroutine of it."""
@@ -515,10 +526,10 @@ class _MiddlewareChain:
 
         def call_next() -> Any:
             self._check_called_once(middleware, answers)
-            answers[0] = self._await_if_coroutine(self._call_from(index + 1))
+            answers[0] = _await_in_thread(self._call_from(index + 1))
             return answers[0]
 
-        returned = self._await_if_coroutine(middleware.function(self._ctx, call_next))
+        returned = _await_in_thread(middleware.function(self._ctx, call_next))
         return self._choose_answer(middleware, answers, returned)
 
     async def _call_async_middleware(self, middleware: Middleware, index: int) -> Any:
@@ -526,7 +537,7 @@ class _MiddlewareChain:
 
         async def call_next() -> Any:
             self._check_called_once(middleware, answers)
-            inner = self._call_from(index + 1)
+            inner = run_in_thread(self._call_from, index + 1)  # what is plain inside would block the loop
             answers[0] = await inner if inspect.isawaitable(inner) else inner
             return answers[0]
 
@@ -545,24 +556,9 @@ class _MiddlewareChain:
             return returned
         return answers[0] if returned is None else returned
 
-    def _await_if_coroutine(self, value: Any) -> Any:
-        if not inspect.iscoroutine(value):
-            return value
-        if self._is_running:
-            value.close()
-            raise BotError(
-                "a plain middleware stands between async middleware and an async function, which it cannot await; "
-                "make that middleware async def, or register it before the async ones"
-            )
-        self._is_running = True
-        try:
-            return asyncio.run(value)
-        finally:
-            self._is_running = False
 
-
-def _run_if_coroutine(value: Any) -> Any:
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
+def _await_in_thread(value: Any) -> Any:
+    return run_coroutine(value) if inspect.iscoroutine(value) else value
 
 
 def _chain_errors(second: BaseException, first: BaseException) -> BaseException:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cometbot.asking import Asking
 from cometbot.bot import Bot, Sender
 from cometbot.context import Context
+from cometbot.event_loop import run_in_thread
 from cometbot.messages import Message
 from cometbot.models import Conversation
 
@@ -48,4 +49,6 @@ class HandlerSender(Sender):
                 return None  # an id would be there in some runs only
             if asking is not None and asking.is_repeating:
                 return None
-        return bot.sender.send(bot, message, user=user, group=group, conversation=conversation, channel=channel)
+        return run_in_thread(
+            bot.sender.send, bot, message, user=user, group=group, conversation=conversation, channel=channel
+        )

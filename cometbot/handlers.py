@@ -126,6 +126,18 @@ def to_middleware(functions: Any, name: str) -> tuple[Middleware, ...]:
     return tuple(map(Middleware.from_function, functions))
 
 
+def to_outgoing_middleware(function: Function) -> Middleware:
+    """Return the outgoing middleware for a function. Raises :class:`RegistrationError` if it does not fit."""
+    name = function_name(function)
+    check_function(function, name, 2, "def redact(message, outgoing)")
+    if is_coroutine_function(function):
+        raise RegistrationError(
+            f"{name} is an async def; outgoing middleware is called inside ctx.reply(), which nobody awaits, so it "
+            "must be a plain function: def redact(message, outgoing)"
+        )
+    return Middleware(function, name, is_async=False)
+
+
 def with_usage(command: Command, signature: Signature, prefix: str = "") -> Command:
     """Return ``command`` with ``prefix`` before its names, and with the matching usage."""
     prefix = prefix.casefold()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, ClassVar, Literal
 
@@ -318,6 +318,10 @@ class Capabilities:
     deltas: bool = False
     groups: bool = True
 
+    def without_streams(self) -> Capabilities:
+        """Return these capabilities with a stream sent as one message."""
+        return replace(self, stream_interval=None, deltas=False)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
@@ -345,6 +349,11 @@ class Operation:
     reaction: str = ""
     stream_id: str = ""
     is_growing: bool = False
+
+    @property
+    def is_dropped(self) -> bool:
+        """True if outgoing middleware dropped the message: the operation takes an ordinal, and does nothing."""
+        return self.message is None and self.kind in ("send", "edit")
 
     def __post_init__(self) -> None:
         if isinstance(self.message, Form):

@@ -50,5 +50,8 @@ class Observer:
     def recovered(self, bot: str) -> None:
         """Record that a conversation was taken over from a process that died."""
 
+    def load_measured(self, running: int, waiting: int) -> None:
+        """Record about every second how many conversations this process works on, and how many wait for a thread."""
+
     def store_failed(self, kind: str) -> None:
         """Record that the database refused something that needs a repair; see :data:`cometbot.store.failures.KINDS`."""

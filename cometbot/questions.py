@@ -61,7 +61,7 @@ class Question:
     @property
     def text(self) -> str:
         """The words of the question, without its choices."""
-        return self.message.text if isinstance(self.message, Choices) else self.message.to_text()
+        return words_of(self.message)
 
     @property
     def identity(self) -> str:
@@ -226,6 +226,13 @@ def parse_action_name(name: str) -> AnsweredAction | None:
     if dialog is None or not (number.isascii() and number.isdecimal() and len(number) < 5):
         return None
     return AnsweredAction(dialog, int(number), field)
+
+
+def words_of(message: Message) -> str:
+    """Return the words of a question, without its choices or fields."""
+    if isinstance(message, Choices):
+        return message.text
+    return message.title if isinstance(message, Form) else message.to_text()
 
 
 def add_line(message: Message, line: str) -> Message:

@@ -23,6 +23,11 @@ class ReplayingSink:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sink, name)
 
+    @property
+    def is_past(self) -> bool:
+        """True while the handler repeats what an earlier run has said."""
+        return self._run.is_past
+
     def go_live(self) -> None:
         """Continue with the ordinals behind those that an earlier run has used for the same message."""
         if not self._is_live and not self._run.is_past:

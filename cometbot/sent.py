@@ -18,14 +18,14 @@ class Sent:
         sink: ReplySink,
         ordinal: int,
         operation: Operation,
-        operations: list[Operation],
+        post: Callable[[Operation, ReplySink], int],
         check_call: Callable[[str], None],
     ) -> None:
         self._sink = sink
         self._check_call = check_call
         self._ordinal = ordinal
         self._operation = operation
-        self._operations = operations
+        self._post = post
 
     @property
     def id(self) -> str | None:
@@ -36,16 +36,14 @@ class Sent:
         """Replace the content of the message. On a platform that cannot edit, this sends a new message."""
         self._check_call("edit")
         changed = Text(message) if isinstance(message, str) else message
-        operation = self._follow_up("edit" if self._sink.capabilities.edit else "send", changed)
-        self._sink.post(operation)
-        self._operations.append(operation)
+        self._post(self._follow_up("edit" if self._sink.capabilities.edit else "send", changed), self._sink)
 
     def delete(self) -> None:
         """Delete the message. Raises :class:`BotError` on a platform that cannot."""
         self._check_call("delete")
         if not self._sink.capabilities.delete:
             raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
-        self._sink.post(self._follow_up("delete"))
+        self._post(self._follow_up("delete"), self._sink)
 
     def preview(self, text: str) -> None:
         """Show an unfinished text in this message now. The text is not stored."""

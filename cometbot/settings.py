@@ -296,6 +296,7 @@ class Settings:
     trusted_proxies: Annotated[tuple[TrustedProxy, ...], _proxies] = ()
 
     handler_threads: Annotated[int, _integer()] = 8
+    max_handler_threads: Annotated[int, _integer()] = 2000
     handler_timeout: Annotated[float, _seconds] = 300.0
     stop_timeout: Annotated[float, _seconds] = 20.0
     keep_days: Annotated[int, _integer()] = 7

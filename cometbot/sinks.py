@@ -108,6 +108,11 @@ class ReplySink(Protocol):
         """
         ...
 
+    @property
+    def is_past(self) -> bool:
+        """True while the handler repeats what an earlier run has said."""
+        return False
+
     is_rerun: bool = False
     """True if a handler may have run for the same message before."""
 

@@ -24,6 +24,7 @@ CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
 """The valid names in ``COMETBOT_CHANNELS``."""
 
 _SEND_TIMEOUT = 10.0
+_DROPPED = "Not sent: the bot's outgoing middleware dropped the message. The log names the middleware."
 
 
 @click.command()
@@ -80,11 +81,12 @@ def _find_bot(name_or_spec: str, settings: Settings, *, requires_code: bool) -> 
 def _enqueue(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
     """Store the message for the worker processes.
 
-    Raises :class:`ConfigurationError` if their database does not exist.
+    Raises :class:`ConfigurationError` if their database does not exist, :class:`CommandError` if it is dropped.
     """
     with open_delivery(settings, [bot], lambda source: _channels(bot, settings, source)) as delivery:
         bot.connect(delivery)
-        bot.send(user=user or None, group=group or None, text=text)
+        if bot.send(user=user or None, group=group or None, text=text) is None:
+            raise CommandError(_DROPPED)
 
 
 def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) -> None:
@@ -102,14 +104,18 @@ def _send_now(bot: str, text: str, settings: Settings, user: str, group: str) ->
 
 
 def _send_directly(bot: Bot, text: str, settings: Settings, user: str, group: str) -> None:
-    """Send the message from this process. Raises the channel's errors."""
+    """Send the message from this process. Raises the channel's errors, and :class:`CommandError` if it is dropped."""
     from cometbot.channels.base import OutgoingRequest
     from cometbot.messages import Operation, Text
+    from cometbot.outgoing import filter_operation
 
     channel = _channels(bot, settings)[0]
     conversation = channel.conversation(bot, user=user, group=group)
     try:
-        for payload in channel.render(Operation(conversation=conversation, message=Text(text))):
+        operation = filter_operation(Operation(conversation=conversation, message=Text(text)), bot, None)
+        if operation.is_dropped:
+            raise CommandError(_DROPPED)
+        for payload in channel.render(operation):
             channel.send(OutgoingRequest(conversation, f"s{secrets.token_hex(8)}", payload), timeout=_SEND_TIMEOUT)
     finally:
         channel.close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--concurrency",
     type=IntegerParam(example=8),
     metavar="N",
-    help="Conversations at a time (default: COMETBOT_HANDLER_THREADS, else 8).",
+    help="Conversations at a time; more while handlers wait (default: COMETBOT_HANDLER_THREADS, else 8).",
 )
 @click.option(
     "--bind",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
+from cometbot.delivery.apologies import Apologies
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun, OutboxReplySink
 from cometbot.delivery.sending import ReplySender
@@ -28,7 +29,6 @@ from cometbot.dispatch import ErrorClasses, Outcome, dispatch
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
-from cometbot.messages import Operation, Text
 from cometbot.models import Conversation, User
 from cometbot.observer import Observer
 from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
@@ -116,6 +116,7 @@ class ConversationRunner:
         self._notify = notify
         self._is_stopping = is_stopping
         self._reraise = reraise
+        self._apologies = Apologies(reraise)
 
     def process_conversation(self, conversation_key: str) -> None:
         """Process one conversation until nothing is due, another process holds it, or others get their turn.
@@ -229,7 +230,13 @@ class ConversationRunner:
         if message.crash_count >= MAX_CRASH_COUNT:
             return self._give_up(run, message, f"its process died {message.crash_count} times while it was handled")
         sink = OutboxReplySink(
-            self._transactions, self._handlers, run.channel, run.lease, message, send_all=self._sender.send_all
+            self._transactions,
+            self._handlers,
+            run.bot,
+            run.channel,
+            run.lease,
+            message,
+            send_all=self._sender.send_all,
         )
         if message.body:  # else it was erased since its last run: the conversation no longer exists
             try:
@@ -242,6 +249,7 @@ class ConversationRunner:
                 log.error("cannot parse a message", exc_info=error, extra=run.log_extra(message))
                 outcome = Outcome(error=error)
             else:
+                sink.event = event
                 outcome = self._dispatch(run, message, event, sink)
         drafts, outcome = self._render_replies(run, sink, outcome)
         end = _make_end(message, outcome, sink.batch(drafts))
@@ -307,13 +315,13 @@ class ConversationRunner:
             return self._error_reply(run.lease, sink), failed
 
     def _error_reply(self, lease: Lease, sink: OutboxReplySink) -> list[Draft]:
-        """Return the bot's error text, rendered; nothing if it has none or its channel cannot render it."""
+        """Return the bot's error text, rendered; nothing if it has none, or it is held back or cannot be rendered."""
         sink.mark_failed()
-        text = self._bots[lease.conversation.bot].error_text
-        if not text:
+        operation = self._apologies.make(self._bots[lease.conversation.bot], lease.conversation, sink.event)
+        if operation is None:
             return []
         try:
-            draft = sink.draft(Operation(conversation=lease.conversation, message=Text(text)))
+            draft = sink.draft(operation)
         except self._reraise:
             raise
         except BaseException:

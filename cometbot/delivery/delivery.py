@@ -25,6 +25,7 @@ from cometbot.forking import PerProcess
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
+from cometbot.outgoing import filter_operation
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.state import StateChange, to_json
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
@@ -85,6 +86,7 @@ class Delivery:
         *,
         engine: Engine | None = None,
         threads: int = 8,
+        max_threads: int = 0,
         handler_timeout: float = 300.0,
         keep_days: float = 7.0,
         observer: Observer | None = None,
@@ -102,7 +104,7 @@ class Delivery:
         self.dialogs = DialogList(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
-        self._threads = threads
+        self._threads = threads, max_threads
         self._handler_timeout = handler_timeout
         self._retention = keep_days * 86400.0
         self._purge = Purge(self.database, "delivery")
@@ -197,11 +199,11 @@ class Delivery:
         group: str | None = None,
         conversation: Conversation | None = None,
         channel: str | None = None,
-    ) -> str:
+    ) -> str | None:
         """Store a message to be sent after the conversation's earlier replies.
 
-        Return its id, the value of the reply's column ``event``. Without ``conversation`` and ``channel``, the first
-        configured channel is used.
+        Return its id, the value of the reply's column ``event``; None if outgoing middleware dropped it. Without
+        ``conversation`` and ``channel``, the first configured channel is used.
 
         Raises :class:`MessageError` if the platform would never accept the message, :class:`BotError` if the channel is
         unknown.
@@ -211,8 +213,11 @@ class Delivery:
             target_channel, target_channel.conversation(bot, user=user or "", group=group or "")
         )
         event, conversation_key = f"s{secrets.token_hex(8)}", str(target.key)
-        payloads = target_channel.render(Operation(conversation=target, message=message))
-        quick_replies = serialize_quick_replies([message])
+        operation = filter_operation(Operation(conversation=target, message=message), bot, None)
+        if operation.message is None:
+            return None
+        payloads = target_channel.render(operation)
+        quick_replies = serialize_quick_replies([operation.message])
 
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)
@@ -309,10 +314,10 @@ class Delivery:
 
     def _make_engine(self) -> Engine:
         if isinstance(self._notifier, LocalNotifier):
-            return ThreadEngine(self._threads)
+            return ThreadEngine(*self._threads)
         from cometbot.delivery.procrastinate_engine import ProcrastinateEngine
 
-        return ProcrastinateEngine(self.database.server_url, self._notifier, self._threads)
+        return ProcrastinateEngine(self.database.server_url, self._notifier, *self._threads)
 
     def _make_worker(self) -> Worker:
         return Worker(

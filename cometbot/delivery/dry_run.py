@@ -19,6 +19,7 @@ from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation
+from cometbot.outgoing import filter_operation
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
 from cometbot.steps import ONCE, DialogId, Step, StoredDialog
@@ -123,10 +124,13 @@ class DryRunSink(ReplySink):
         self._channel = channel
         self._client = channel.readonly_client(bot.name, self.blocked_calls.append)
         self._guard = threading.Lock()
+        self._posted_count = 0
+        self._bot = bot
 
     @property
     def capabilities(self) -> Capabilities:
-        return self._channel.capabilities
+        capabilities = self._channel.capabilities
+        return capabilities.without_streams() if self._bot.outgoing_middlewares else capabilities
 
     @property
     def client(self) -> Any:
@@ -191,10 +195,12 @@ class DryRunSink(ReplySink):
         return PlannedOperation(operation, tuple((channel or self._channel).render(operation)))
 
     def post(self, operation: Operation) -> int:
-        planned = self.plan(operation)
+        planned = None if operation.is_dropped else self.plan(operation)
         with self._guard:
-            self.planned.append(planned)
-            return len(self.planned) - 1
+            self._posted_count += 1
+            if planned is not None:
+                self.planned.append(planned)
+            return self._posted_count - 1
 
     def send(
         self,
@@ -212,7 +218,10 @@ class DryRunSink(ReplySink):
         if name not in channels:
             raise BotError(f"there is no channel {name!r} here; there is: {', '.join(channels)}")
         target = conversation or channels[name].conversation(bot, user=user or "", group=group or "")
-        planned = self.plan(Operation(conversation=target, message=message), channels[name])
+        operation = filter_operation(Operation(conversation=target, message=message), bot, None)
+        if operation.is_dropped:
+            return None
+        planned = self.plan(operation, channels[name])
         with self._guard:
             self.planned.append(planned)
         return None
@@ -229,7 +238,7 @@ class DryRunSink(ReplySink):
 def _plan_replies(sink: DryRunSink, outcome: Outcome, bot: Bot, event: Event) -> Outcome:
     """Record the outcome's replies. One that its platform would never accept makes the message fail instead."""
     try:
-        planned = [sink.plan(operation) for operation in outcome.operations]
+        planned = [sink.plan(operation) for operation in outcome.operations if not operation.is_dropped]
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -244,7 +253,9 @@ def _plan_error_reply(sink: DryRunSink, bot: Bot, event: Event) -> list[PlannedO
     if not bot.error_text:
         return []
     try:
-        return [sink.plan(Operation(conversation=event.conversation, message=Text(bot.error_text)))]
+        operation = Operation(conversation=event.conversation, message=Text(bot.error_text))
+        operation = filter_operation(operation, bot, event)
+        return [] if operation.is_dropped else [sink.plan(operation)]
     except KeyboardInterrupt:
         raise
     except BaseException:

@@ -16,6 +16,15 @@ from cometbot.dispatch import ErrorClasses
 
 log = logging.getLogger(__name__)
 
+GROW_AFTER = 0.05
+"""Seconds for which a conversation waits before another thread is started for it."""
+
+MAX_PROCESSOR_SHARE = 0.8
+"""The share of a processor core above which more threads would not help, because Python runs one at a time."""
+
+SHRINK_INTERVAL = 10.0
+"""Seconds after which idle threads end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -27,6 +36,14 @@ class Check:
     name: str
     ok: bool | None
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The conversations that an engine processes now, and those that wait for a thread of it."""
+
+    running: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,27 +107,53 @@ class Engine(ABC):
     def stop(self, timeout: float) -> bool:
         """Start nothing new, wait up to ``timeout`` seconds for running work, and return True if all of it ended."""
 
+    @property
+    def load(self) -> Load:
+        """The conversations that are processed now, and those that wait."""
+        return Load(0, 0)
+
     @abstractmethod
     def checks(self) -> list[Check]:
         """Return the checks of whether conversations can be processed."""
 
 
+class ProcessorShare:
+    """How much of one processor core this process has used lately."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic(), time.process_time()
+
+    def measure(self) -> float:
+        """Return the share since the last call: 1.0 if one core was busy all the time."""
+        (before, used_before), (now, used) = self._last, (time.monotonic(), time.process_time())
+        self._last = now, used
+        return (used - used_before) / max(now - before, 1e-6)
+
+
 class ThreadEngine(Engine):
-    """``size`` threads that process conversations from one queue, in which each conversation is queued once at most.
+    """Threads that process conversations from one queue, in which each conversation is queued once at most.
+
+    ``size`` threads are kept. There are more, up to ``max_size``, while conversations wait although the processor is
+    idle, which means that handlers wait for something; threads that are no longer needed end.
 
     No exception of a runner ends a thread. A thread that dies nevertheless (an exception was raised into it from
     outside, or the memory was full) is replaced at once, or with the next notification if no thread could be started.
     """
 
-    def __init__(self, size: int = 8) -> None:
+    def __init__(self, size: int = 8, max_size: int = 0) -> None:
         self._size = size
+        self._max_size = max(size, max_size)
+        self._wanted = size
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._queued_keys: set[str] = set()
+        self._queued_keys: dict[str, float] = {}
         self._guard = threading.Lock()
         self._threads: set[threading.Thread] = set()
+        self._busy_threads: set[threading.Thread] = set()
+        self._most_busy = 0
         self._stuck_threads: set[threading.Thread] = set()
         self._is_started = False
         self._is_stopping = False
+        self._demand = threading.Event()
         self._process_conversation: Callable[[str], None] = lambda conversation_key: None
 
     def start(self, process_conversation: Callable[[str], None]) -> None:
@@ -118,10 +161,12 @@ class ThreadEngine(Engine):
         with self._guard:
             self._is_started = True
             self._start_threads()
+        if self._max_size > self._size:
+            threading.Thread(target=self._adapt_forever, name="cometbot-growth", daemon=True).start()
 
     def _start_threads(self) -> None:
         """Start the missing threads. Raises Python's own exception if no thread can be started."""
-        while self._is_started and not self._is_stopping and len(self._threads) < self._size:
+        while self._is_started and not self._is_stopping and len(self._threads) < self._wanted:
             thread = threading.Thread(target=self._run, name="cometbot-runner", daemon=True)
             thread.start()
             self._threads.add(thread)
@@ -134,17 +179,61 @@ class ThreadEngine(Engine):
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
         with self._guard:
-            if len(self._threads) < self._size:
+            if len(self._threads) < self._wanted:
                 self._try_start_threads()
             if conversation_key in self._queued_keys:
                 return
-            self._queued_keys.add(conversation_key)
+            self._queued_keys[conversation_key] = time.monotonic()
+            if len(self._busy_threads) + len(self._queued_keys) > self._wanted:
+                self._demand.set()
         self._queue.put(conversation_key)
 
     @property
     def queue_size(self) -> int:
         """The number of conversations that wait for a thread."""
         return self._queue.qsize()
+
+    @property
+    def load(self) -> Load:
+        with self._guard:
+            return Load(len(self._busy_threads), len(self._queued_keys))
+
+    def _adapt_forever(self) -> None:
+        """Start threads while there is demand, and end those that were idle for :data:`SHRINK_INTERVAL`."""
+        processor, shrink_at = ProcessorShare(), time.monotonic() + SHRINK_INTERVAL
+        while not self._is_stopping:
+            if self._demand.wait(max(0.0, shrink_at - time.monotonic())):
+                self._demand.clear()
+                processor.measure()
+                time.sleep(GROW_AFTER)
+                self._grow(processor.measure())
+            if time.monotonic() >= shrink_at:
+                self._shrink()
+                shrink_at = time.monotonic() + SHRINK_INTERVAL
+
+    def _grow(self, processor_share: float) -> None:
+        with self._guard:
+            oldest = next(iter(self._queued_keys.values()), None)
+            if oldest is None or self._wanted >= self._max_size:
+                return
+            self._demand.set()  # to look again
+            if processor_share > MAX_PROCESSOR_SHARE or time.monotonic() - oldest < GROW_AFTER:
+                return
+            more = min(len(self._queued_keys), self._wanted)  # at most twice as many at a time
+            self._wanted = min(self._max_size, self._wanted + more)
+            try:
+                self._start_threads()
+            except (RuntimeError, MemoryError) as error:
+                self._wanted = max(self._size, len(self._threads))
+                log.warning("%d conversations are processed at a time, and not more: %s", self._wanted, error)
+
+    def _shrink(self) -> None:
+        with self._guard:
+            surplus = self._wanted - max(self._size, self._most_busy)
+            self._most_busy = len(self._busy_threads)
+            self._wanted -= max(0, surplus)
+        for _ in range(surplus):
+            self._queue.put(None)
 
     def _run(self) -> None:
         try:
@@ -159,8 +248,7 @@ class ThreadEngine(Engine):
             conversation_key = self._queue.get()
             if conversation_key is None:
                 return
-            with self._guard:
-                self._queued_keys.discard(conversation_key)
+            self._begin(conversation_key)
             if self._is_stopping:
                 continue
             try:
@@ -170,16 +258,25 @@ class ThreadEngine(Engine):
                     "cannot process a conversation; the sweep notifies it again",
                     extra={"conversation": conversation_key},
                 )
-            if self._is_replaced():
+            if self._is_replaced_at_end():
                 return
 
-    def _is_replaced(self) -> bool:
+    def _begin(self, conversation_key: str) -> None:
         with self._guard:
+            self._queued_keys.pop(conversation_key, None)
+            self._busy_threads.add(threading.current_thread())
+            self._most_busy = max(self._most_busy, len(self._busy_threads))
+
+    def _is_replaced_at_end(self) -> bool:
+        """Count the thread as free, and return True if it was replaced meanwhile."""
+        with self._guard:
+            self._busy_threads.discard(threading.current_thread())
             return threading.current_thread() in self._stuck_threads
 
     def _remove_thread(self, thread: threading.Thread) -> None:
         with self._guard:
             self._threads.discard(thread)
+            self._busy_threads.discard(thread)
             self._stuck_threads.discard(thread)
             self._try_start_threads()
 
@@ -189,6 +286,7 @@ class ThreadEngine(Engine):
             if stuck is None:
                 return
             self._threads.remove(stuck)
+            self._busy_threads.discard(stuck)
             self._stuck_threads.add(stuck)
             self._try_start_threads()
 
@@ -196,6 +294,7 @@ class ThreadEngine(Engine):
         with self._guard:
             self._is_stopping = True
             threads = list(self._threads)
+        self._demand.set()
         for _ in threads:
             self._queue.put(None)
         deadline = time.monotonic() + timeout
@@ -207,7 +306,7 @@ class ThreadEngine(Engine):
         with self._guard:
             alive = sum(thread.is_alive() for thread in self._threads)
             stuck = sum(thread.is_alive() for thread in self._stuck_threads)
-        detail = f"{alive} of {self._size} threads alive, {self.queue_size} conversations queued"
+        detail = f"{alive} of {self._wanted} threads alive, {self.queue_size} conversations queued"
         return [
             Check("threads", alive >= self._size, detail),
             Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),

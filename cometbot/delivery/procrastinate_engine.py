@@ -15,7 +15,15 @@ import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Status
 
-from cometbot.delivery.engine import Check, Engine, SharedTasks
+from cometbot.delivery.engine import (
+    GROW_AFTER,
+    MAX_PROCESSOR_SHARE,
+    Check,
+    Engine,
+    Load,
+    ProcessorShare,
+    SharedTasks,
+)
 from cometbot.delivery.roles import ProcessRoles, queue_for_conversation
 from cometbot.forking import PerProcess
 from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
@@ -32,6 +40,9 @@ STALLED_WORKER_TIMEOUT = 15.0
 
 _QUEUED_LOCKS = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
 _RESTART_INTERVAL = 2.0
+_QUICK_GROWTH = 0.01
+"""Seconds between two looks for conversations that wait, once some do."""
+
 _POOL_OPTIONS: dict[str, Any] = {"timeout": 5.0, "reconnect_timeout": 3.0, "max_idle": 30.0, "kwargs": CONNECT_OPTIONS}
 """Options of Procrastinate's connection pools, with times in seconds.
 
@@ -139,7 +150,10 @@ class _PublisherThread:
 
 
 class ProcrastinateEngine(Engine):
-    """Processes up to ``size`` conversations at a time in this worker; Procrastinate assigns the jobs to workers.
+    """Processes conversations in this worker; Procrastinate assigns the jobs to workers.
+
+    ``size`` jobs run at a time. While the processor is idle, jobs end before their conversations, so that the worker
+    gets others; it processes up to ``max_size`` conversations at a time.
 
     Procrastinate's locks and retries are not used: leases provide mutual exclusion, and the due time of later work is
     in cometbot's own tables. The sweep, the purge and the end of jobs of dead workers are periodic tasks, each run by
@@ -148,10 +162,11 @@ class ProcrastinateEngine(Engine):
 
     runs_shared_tasks: ClassVar[bool] = True
 
-    def __init__(self, url: str, publisher: JobPublisher, size: int = 8) -> None:
+    def __init__(self, url: str, publisher: JobPublisher, size: int = 8, max_size: int = 0) -> None:
         self._url = url
         self._publisher = publisher
         self._size = size
+        self._max_size = max(size, max_size)
         self._process_conversation: Callable[[str], None] = lambda conversation_key: None
         self._tasks: SharedTasks = {}
         self._queues = [DEFAULT_QUEUE]
@@ -192,6 +207,7 @@ class ProcrastinateEngine(Engine):
         self._loop.set_exception_handler(log_unhandled_error)
         while not self._is_stopping:
             self._worker = asyncio.create_task(self._run_worker())
+            room = asyncio.create_task(self._make_room())
             try:
                 await self._worker
             except asyncio.CancelledError:
@@ -202,6 +218,8 @@ class ProcrastinateEngine(Engine):
                 level = logging.WARNING if self._is_connected else logging.DEBUG
                 cause = str(error.__cause__ or error).strip()
                 log.log(level, "the worker lost its database connection: %s; it reconnects", cause)
+            finally:
+                room.cancel()
             self._is_connected = False
             if not self._is_stopping:
                 await asyncio.sleep(_RESTART_INTERVAL)
@@ -249,11 +267,27 @@ class ProcrastinateEngine(Engine):
         if self._is_stopping:
             return
         run = ConversationJob()
-        thread = threading.Thread(
+        run.thread = threading.Thread(
             target=self._process_in_thread, args=(run, conversation_key), name="cometbot-runner", daemon=True
         )
-        thread.start()
+        run.thread.start()
         await run.ended.wait()
+
+    async def _make_room(self) -> None:
+        """End jobs before their conversations while all places are taken and the processor is idle."""
+        processor, interval = ProcessorShare(), GROW_AFTER
+        while True:
+            await asyncio.sleep(interval)
+            is_idle = processor.measure() <= MAX_PROCESSOR_SHARE
+            with self._guard:
+                runs = list(self._runs.values())
+            jobs = [run for run in runs if not run.ended.is_set()]
+            grows = is_idle and len(jobs) >= self._size
+            interval = _QUICK_GROWTH if grows else GROW_AFTER
+            if grows:
+                old = [run for run in jobs if time.monotonic() - run.started_at >= interval]
+                for run in old[: self._max_size - len(runs)]:
+                    run.ended.set()
 
     def _process_in_thread(self, run: ConversationJob, conversation_key: str) -> None:
         ident = threading.get_ident()
@@ -291,16 +325,23 @@ class ProcrastinateEngine(Engine):
             return True
         self._thread.join(max(0.0, deadline - time.monotonic()))
         with self._guard:
-            unfinished = list(self._runs.values())
+            runs = list(self._runs.values())
+        for run in runs:
+            run.thread.join(max(0.0, deadline - time.monotonic()))
+        unfinished = [run for run in runs if run.thread.is_alive()]
         for run in unfinished:
             run.finish()
         self._thread.join(2)
         return not unfinished
 
+    @property
+    def load(self) -> Load:
+        return Load(len(self._runs), 0)
+
     def checks(self) -> list[Check]:
         alive = self._thread is not None and self._thread.is_alive() and self._is_connected
         stuck = sum(thread.is_alive() for thread in list(self._stuck_threads))
-        running = f"{len(self._runs)} of {self._size} threads are in use"
+        running = f"{len(self._runs)} conversations are processed"
         return [
             Check("threads", alive, running if alive else "the worker is not connected to the database"),
             Check("handlers", stuck < self._size, f"{stuck} handlers ran past their deadline and still run"),
@@ -308,10 +349,12 @@ class ProcrastinateEngine(Engine):
 
 
 class ConversationJob:
-    """One conversation that is processed in a thread, as its job sees it."""
+    """One conversation that is processed in a thread. ``ended`` is set when its job may end, perhaps before."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
+        self.started_at = time.monotonic()
+        self.thread = threading.current_thread()
         self._loop = asyncio.get_running_loop()
 
     def finish(self) -> None:

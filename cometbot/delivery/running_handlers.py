@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
-from cometbot.events import MessageEvent
+from cometbot.event_loop import in_thread
+from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 from cometbot.sinks import ReplySink, Trigger
@@ -61,6 +62,7 @@ class OutboxReplySink(ReplySink):
         self,
         transactions: Transactions,
         handlers: HandlerRegistry,
+        bot: Bot,
         channel: Channel,
         lease: Lease,
         message: MailboxMessage,
@@ -69,6 +71,7 @@ class OutboxReplySink(ReplySink):
     ) -> None:
         self._transactions = transactions
         self._handlers = handlers
+        self._bot = bot
         self._channel = channel
         self._lease = lease
         self._message = message
@@ -83,6 +86,8 @@ class OutboxReplySink(ReplySink):
         self._is_closed = False
         self._resumed: DialogId | None = None
         self._attached: tuple[DialogId, Sequence[Step]] | None = None
+        self.event: Event | None = None
+        """The event of the message, or that of the opening if it continues a dialog; None until it is parsed."""
         self.is_rerun = message.is_rerun
         if self.is_rerun:
             self._load_stored_replies()
@@ -99,9 +104,12 @@ class OutboxReplySink(ReplySink):
     def capabilities(self) -> Capabilities:
         """The capabilities of the channel.
 
-        ``stream_interval`` is None if another process sends: then no message exists here that could be edited.
+        A stream is sent as one message if another process sends, since no message exists here that could be edited, and
+        if the bot has outgoing middleware, which gets only complete messages.
         """
         capabilities = self._channel.capabilities
+        if self._bot.outgoing_middlewares:
+            return capabilities.without_streams()
         return capabilities if self._channel.can_send else replace(capabilities, stream_interval=None)
 
     @property
@@ -117,6 +125,7 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._next_ordinal = max(self._next_ordinal, FIRST_FAILURE_ORDINAL)
 
+    @in_thread
     def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
         wanted = self._channel.conversation(bot, user=user, group=group)
         return wanted if self._channel.has_stored_conversations else self._transactions.find_target(wanted)
@@ -124,33 +133,38 @@ class OutboxReplySink(ReplySink):
     def hears_only_mentions(self, bot: Bot) -> bool:
         return self._channel.hears_only_mentions(bot)
 
+    @in_thread
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         loaded = self._message.conversation_state
         if loaded is not None and (scope, owner) == ("conversation", self._lease.conversation_key):
             return dict(loaded)
         return self._transactions.load_state(scope, owner)
 
+    @in_thread
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
 
     def platform_id(self, ordinal: int) -> str | None:
         return self._platform_ids.get(ordinal)
 
+    @in_thread
     def preview(self, ordinal: int, text: str) -> None:
         message_id = self._platform_ids.get(ordinal)
-        if ordinal in self._edited_ordinals:
-            return  # an earlier run has stored the final text
+        if ordinal in self._edited_ordinals or self._bot.outgoing_middlewares:
+            return  # an earlier run has stored the final text, or middleware must see it first
         if message_id and not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.preview(self._lease.conversation, message_id, text)
 
+    @in_thread
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        if self._next_ordinal in self._stored_ordinals:
-            return  # an earlier run has stored the whole text
+        if self._next_ordinal in self._stored_ordinals or self._bot.outgoing_middlewares:
+            return  # an earlier run has stored the whole text, or middleware must see it first
         if not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
 
+    @in_thread
     def post(self, operation: Operation) -> int:
         """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
         ordinal, draft = self._make_draft(operation)
@@ -194,18 +208,23 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._next_ordinal += count
 
+    @in_thread
     def platform_id_of(self, said_for: DialogId, ordinal: int) -> str | None:
         return self._transactions.get_platform_id(said_for.event, said_for.generation, ordinal)
 
+    @in_thread
     def load_steps(self) -> Sequence[Step]:
         return self._transactions.load_steps(DialogId(self._message.event_id, self._message.generation))
 
+    @in_thread
     def load_dialog(self, dialog: DialogId) -> StoredDialog | None:
         found = self._transactions.load_dialog(dialog)
         if found is None:
             return None
         self._resumed = dialog
-        return make_stored_dialog(self._channel, self._lease.conversation, *found)
+        stored = make_stored_dialog(self._channel, self._lease.conversation, *found)
+        self.event = stored.event
+        return stored
 
     @property
     def failed_dialog(self) -> DialogChange | None:
@@ -216,6 +235,7 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             self._attached = dialog, tuple(steps)
 
+    @in_thread
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:
             raise LeaseLost
@@ -224,7 +244,7 @@ class OutboxReplySink(ReplySink):
     def _make_draft(self, operation: Operation) -> tuple[int, Draft | None]:
         with self._guard:
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
-        if ordinal in self._stored_ordinals:
+        if ordinal in self._stored_ordinals or (operation.message is None and operation.is_dropped):
             return ordinal, None
         message, payloads = self._message, self._channel.render(operation)
         draft = Draft(

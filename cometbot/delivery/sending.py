@@ -16,7 +16,7 @@ from cometbot.errors import ChannelError, LeaseLost, OutcomeUnknown, RateLimited
 from cometbot.observer import Observer
 from cometbot.store.leases import Lease
 from cometbot.store.outbox import OutboxMessage, SendAttempt, SendResult
-from cometbot.store.tables import DEAD, HELD, READY, SENT, UNKNOWN
+from cometbot.store.tables import DEAD, DISCARDED, HELD, READY, SENT, UNKNOWN
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +86,8 @@ class ReplySender:
             # A trial that failed for another reason shows that the account works: other replies need not wait for its
             # result.
             result = replace(result, ends_throttle=True)
+        if result.state == DISCARDED:
+            return result
         self._observer.sent(lease.conversation.bot, time.monotonic() - began, result.state)
         has_waited = attempt.reply.state in (HELD, UNKNOWN)
         if has_waited or result.state != SENT:
@@ -113,6 +115,8 @@ class ReplySender:
         target_id = None
         if reply.target is not None:
             target_id = self._transactions.get_target_id(reply)
+            if target_id is None and not self._transactions.has_target(reply):
+                return SendResult(reply, DISCARDED)  # outgoing middleware has dropped the message that this changes
             if target_id is None:
                 return SendResult(reply, DEAD, error="the message that this changes was never sent")
         sending = OutgoingRequest(lease.conversation, reply.client_id, reply.body, target_id)

@@ -223,6 +223,11 @@ class Transactions:
         with self._store.database.read() as connection:
             return self._store.outbox.get_target_id(connection, reply)
 
+    def has_target(self, reply: OutboxMessage) -> bool:
+        """Return True if the message that ``reply`` changes is stored, sent or not."""
+        with self._store.database.read() as connection:
+            return self._store.outbox.has_target(connection, reply)
+
     def get_platform_id(self, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
         return self._read(lambda connection: self._store.outbox.get_platform_id(connection, event, generation, ordinal))

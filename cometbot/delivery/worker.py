@@ -20,6 +20,7 @@ from cometbot.delivery.sending import ReplySender, SendPolicy
 from cometbot.delivery.single_statements import SingleStatementTransactions
 from cometbot.delivery.transactions import Transactions
 from cometbot.errors import StoreBusy, StoreUnavailable
+from cometbot.event_loop import cancel_coroutine
 from cometbot.observer import Observer
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import HEARTBEAT_INTERVAL, ProcessRegistration
@@ -82,6 +83,7 @@ class Worker:
             is_stopping=self._shutdown.is_set,
             reraise=engine.reraise,
         )
+        self._observer = observer
         self._purge = purge
         self._log_statistics = log_statistics
         self._maintenance = threading.Thread(target=self._run_maintenance, name="cometbot-maintenance", daemon=True)
@@ -178,6 +180,7 @@ class Worker:
             PeriodicTask(HEARTBEAT_INTERVAL, self._process.heartbeat, due_at=time.monotonic() + HEARTBEAT_INTERVAL),
             PeriodicTask(SWEEP_INTERVAL, self._abandon_overdue_handlers),
             PeriodicTask(SWEEP_INTERVAL, self._release_lost_leases),
+            PeriodicTask(SWEEP_INTERVAL, self._report_load),
             PeriodicTask(CHANNEL_REFRESH_INTERVAL, self._in_background(self._refresh_channels)),
         ]
         if not self._engine.runs_shared_tasks:
@@ -260,6 +263,11 @@ class Worker:
             run = overdue.pop(0)
             if is_abandoned:
                 self._engine.replace_thread(run.thread_id)
+                cancel_coroutine(run.thread_id)
+
+    def _report_load(self) -> None:
+        load = self._engine.load
+        self._observer.load_measured(load.running, load.waiting)
 
     def _release_lost_leases(self) -> None:
         for conversation_key in self._process.release_lost(self._store.leases):

@@ -196,7 +196,7 @@ class SendResult:
     @property
     def is_final(self) -> bool:
         """True if the conversation may continue with its next reply."""
-        return self.state in (SENT, DEAD)
+        return self.state in (SENT, DEAD, DISCARDED)
 
 
 class Outbox:
@@ -280,10 +280,18 @@ class Outbox:
 
         Return None if that message was never sent.
         """
+        return connection.execute(_get_target_id, self._target_of(reply)).scalar()
+
+    def has_target(self, connection: Connection, reply: OutboxMessage) -> bool:
+        """Return True if the message that an edit or delete is about is stored, sent or not."""
+        return connection.execute(_get_target_id, self._target_of(reply)).first() is not None
+
+    @staticmethod
+    def _target_of(reply: OutboxMessage) -> dict[str, Any]:
         event, generation = reply.event, reply.generation
         if reply.target_event and (other := DialogId.parse(reply.target_event)) is not None:
             event, generation = other.event, other.generation
-        return self.get_platform_id(connection, event, generation, reply.target or 0)
+        return {"ev": event, "gen": generation, "nth": reply.target or 0}
 
     def get_platform_id(self, connection: Connection, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""

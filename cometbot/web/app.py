@@ -30,6 +30,7 @@ from cometbot.web.channels import channels_from_settings, make_blueprint
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
 from cometbot.web.metrics import Metrics
+from cometbot.web.open_files import FILES_PER_HANDLER, connection_limit, handler_limit, needed_files, raise_limit
 from cometbot.web.proxies import TrustedProxies
 
 APP_LOAD_ERROR = 4
@@ -252,11 +253,14 @@ def _make_delivery(
     *,
     handles: bool = True,
 ) -> Delivery:
+    max_threads = handler_limit(settings)
+    raise_limit(needed_files(connection_limit(settings)) + FILES_PER_HANDLER * max_threads)
     return Delivery(
         bots,
         channels,
         db,
         threads=settings.handler_threads,
+        max_threads=max_threads,
         handler_timeout=settings.handler_timeout,
         keep_days=settings.keep_days,
         observer=observer,

@@ -17,6 +17,7 @@ from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.database import Database
 from cometbot.store.factory import database_from_url
+from cometbot.web.open_files import handler_limit
 
 if TYPE_CHECKING:
     from cometbot.chat import Chat
@@ -85,7 +86,7 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer)
         settings.cometchat_base_url,
         settings.cometchat_api_key.reveal(),
         app_id=settings.cometchat_app_id,
-        pool_size=settings.threads + settings.handler_threads,
+        pool_size=settings.threads + handler_limit(settings),
     )
     return CometChatChannel(
         settings.cometchat_app_id,

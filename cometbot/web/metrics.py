@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from flask import Blueprint, Response
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -60,6 +60,11 @@ class Metrics(Observer):
             "cometbot_writes_without_room", "Writes of users refused because the database or its disk is full"
         )
         self._store_failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
+        gauge = functools.partial(Gauge, registry=self._registry, multiprocess_mode="livesum")
+        self._running = gauge(
+            "cometbot_conversations_running", "Conversations whose handler runs or whose replies are sent"
+        )
+        self._queued = gauge("cometbot_conversations_queued", "Conversations that wait for a thread of their process")
         for kind in KINDS:
             self._store_failures.labels(kind)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
@@ -103,6 +108,11 @@ class Metrics(Observer):
     def recovered(self, bot: str) -> None:
         """Count a conversation that was taken over from a process that died."""
         self._recovered.labels(self._labels.get(bot, "")).inc()
+
+    def load_measured(self, running: int, waiting: int) -> None:
+        """Set how many conversations this process works on, and how many wait for a thread."""
+        self._running.set(running)
+        self._queued.set(waiting)
 
     def store_failed(self, kind: str) -> None:
         """Count a failure of the database that needs a repair."""

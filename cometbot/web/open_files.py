@@ -15,6 +15,7 @@ RESERVED_FILES_PER_THREAD = 4
 """Files reserved for everything else: the database's pool, and each thread's outgoing request and open files."""
 
 OTHER_FILES = 512
+FILES_PER_HANDLER = 2
 
 REMEDY = "raise LimitNOFILE= in systemd, --ulimit nofile= in Docker, or ulimit -n"
 
@@ -30,6 +31,18 @@ def connection_limit(settings: Settings, files: int | None = None) -> int:
         return wanted
     reserve = RESERVED_FILES + RESERVED_FILES_PER_THREAD * (settings.threads + settings.handler_threads)
     return max(1, min(wanted, max(allowed - reserve, allowed // 2)))
+
+
+def handler_limit(settings: Settings, files: int | None = None) -> int:
+    """Return how many handlers may run at a time in a process if ``files`` may be open (None: the hard limit).
+
+    Each may have a request to its platform, and one of its own. The kept threads are counted with the reserve.
+    """
+    allowed = hard_limit() if files is None else files
+    if allowed == resource.RLIM_INFINITY:
+        return settings.max_handler_threads
+    rest = allowed - needed_files(connection_limit(settings, allowed))
+    return max(settings.handler_threads, min(settings.max_handler_threads, rest // FILES_PER_HANDLER))
 
 
 def wanted_connections(settings: Settings) -> int:

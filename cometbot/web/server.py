@@ -257,9 +257,15 @@ def _claim_first_failure() -> bool:
 
 
 def _child_exit(server: Any, worker: Any) -> None:
+    forget_gauges(worker.pid)
+
+
+def forget_gauges(process_id: int) -> None:
+    """Remove the gauges of a process that has ended from the shared metrics."""
     from prometheus_client.multiprocess import mark_process_dead
 
-    mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    if os.environ.get(_METRICS_VARIABLE):
+        mark_process_dead(process_id)  # type: ignore[no-untyped-call]
 
 
 def _on_exit(server: Any) -> None:

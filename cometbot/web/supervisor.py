@@ -23,6 +23,7 @@ from cometbot.web.preflight import RELOAD_REFUSED_MESSAGE, check_reload
 from cometbot.web.server import (
     READY_PIPE_VARIABLE,
     SUPERVISOR_VARIABLE,
+    forget_gauges,
     remove_metrics_folder,
     share_metrics,
 )
@@ -95,8 +96,9 @@ class ChildProcess:
     def reap(self) -> int | None:
         """Return the exit status of the process once after it has ended, else None."""
         status = self._process.poll() if self._process is not None else None
-        if status is None:
+        if status is None or self._process is None:
             return None
+        forget_gauges(self._process.pid)
         self._process = None
         self.failures = 0 if time.monotonic() - self._started_at > _HEALTHY_UPTIME else self.failures + 1
         wait = _RESTART_BACKOFF.delay(self.failures - 2) if self.failures > 1 else 0.0

@@ -13,6 +13,7 @@ from cometbot import (
     Context,
     MembershipEvent,
     Message,
+    Outgoing,
     Router,
     contains,
     direct,
@@ -73,6 +74,16 @@ def unknown(ctx: Context) -> str:
     return "Try /remind 10"
 
 
+@bot.outgoing
+def redact(message: Message, outgoing: Outgoing) -> Message | None:
+    return message if outgoing.event is None or outgoing.conversation.is_group else None
+
+
+@bot.outgoing()
+def keep(message: Message, outgoing: Outgoing) -> Message:
+    return message
+
+
 @bot.error(ValueError)
 def explain(ctx: Context, error: ValueError) -> str:
     return str(error)
@@ -117,6 +128,8 @@ def use_directly(ctx: Context) -> tuple[Message, str]:
 
 
 bot.send("maria")  # type: ignore[call-arg]
+redact("text")  # type: ignore[call-arg,arg-type]
+bot.outgoing(lambda message, outgoing: "text")  # type: ignore[type-var]
 bot.message(5)  # type: ignore[arg-type]
 bot.fallback(middleware=timed)  # type: ignore[call-overload]
 bot.message(middleware=[len])  # type: ignore[list-item]

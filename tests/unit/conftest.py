@@ -50,6 +50,7 @@ class FakeReplySink:
         self.stored: dict[tuple[str, str], dict[str, str]] = {}
         self.before: list[MessageEvent] = []
         self.error: BaseException | None = None
+        self.is_past = False
 
     @property
     def texts(self) -> list[str]:

@@ -10,10 +10,11 @@ from cometbot.testing.client import BotClient
 from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.messaging import MessagingContract
+from cometbot.testing.contract.outgoing import OutgoingContract
 from cometbot.testing.plugin import CAPABILITIES_PROPERTY, format_table
 
 
-class ChannelContract(MessagingContract, DialogContract, FailureContract):
+class ChannelContract(MessagingContract, DialogContract, OutgoingContract, FailureContract):
     """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.
 
     ::

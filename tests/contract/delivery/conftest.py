@@ -47,11 +47,18 @@ class Harness:
         self._deliveries: list[Delivery] = []
 
     def start_process(
-        self, *, start: bool = True, threads: int = 4, channels: Sequence[Channel] = (), **options: Any
+        self,
+        *,
+        start: bool = True,
+        threads: int = 4,
+        max_threads: int = 0,
+        channels: Sequence[Channel] = (),
+        **options: Any,
     ) -> Delivery:
         """One more process; its bots, channel (unless it gets its own) and database are the same as the others'."""
-        engine = ThreadEngine(threads) if self._kind == "threads" else None
-        options = {"policy": QUICK_POLICY, "engine": engine, "threads": threads, **options}
+        engine = ThreadEngine(threads, max_threads) if self._kind == "threads" else None
+        sizes = {"threads": threads, "max_threads": max_threads}
+        options = {"policy": QUICK_POLICY, "engine": engine, **sizes, **options}
         delivery = Delivery([self.bot], channels or [self.channel], self.url, **options)
         self._deliveries.append(delivery)
         if start:

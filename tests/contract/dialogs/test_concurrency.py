@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from cometbot import Bot, Context
 from cometbot.delivery import Delivery, ThreadEngine
+from cometbot.errors import StoreBusy
 from cometbot.store.database import Database
 from cometbot.store.erasure import Erasure
 from cometbot.store.tables import conversations, dialogs, mailbox, outbox, state, steps, timers
@@ -88,7 +89,10 @@ def at_once(*actions: Callable[[], object]) -> None:
 
     def run(action: Callable[[], object]) -> None:
         barrier.wait()
-        action()
+        try:
+            action()
+        except StoreBusy:  # on a busy machine, the sender tries again
+            action()
 
     threads = [threading.Thread(target=run, args=[action]) for action in actions]
     for thread in threads:

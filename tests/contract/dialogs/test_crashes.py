@@ -47,6 +47,10 @@ def test_nothing_stays_of_dialogs_that_ended(script: Script, databases: Database
 @settings(SETTINGS, max_examples=EXAMPLES)
 @given(script=scripts())
 def test_crash_at_any_commit_changes_nothing(script: Script, databases: Databases, tmp_path: Path) -> None:
+    check_all_crashes(script, databases, tmp_path)
+
+
+def check_all_crashes(script: Script, databases: Databases, tmp_path: Path) -> None:
     """Play the script, and once more for each point at which a process may end, with a process that ends there."""
     databases.clear()
     world = World(script, tmp_path, databases.open)
@@ -60,6 +64,24 @@ def test_crash_at_any_commit_changes_nothing(script: Script, databases: Database
         world.play()
         assert world.outcome() == expected, f"after a crash at point {point} of {points}"
         assert count_calls(world.called()) == calls, f"after a crash at point {point} of {points}"
+
+
+def test_crash_changes_nothing_that_outgoing_middleware_passed(databases: Databases, tmp_path: Path) -> None:
+    """It drops a reply and a stream, which keep their places, and changes the rest."""
+    parts = ["reply", "stream", "choose", "edit", "reply"]
+    source = write_bot([(kind, number) for number, kind in enumerate(parts)]) + OUTGOING
+    check_all_crashes(Script([source], [Say("/order"), Say("M")]), databases, tmp_path)
+
+
+OUTGOING = """
+from cometbot import Text
+
+@bot.outgoing
+def change(message, outgoing):
+    if message.to_text().startswith(("Reply 0", "Stream")):
+        return None
+    return Text(message.text + "!") if isinstance(message, Text) else message
+"""
 
 
 def test_crash_in_a_form_loses_no_field(databases: Databases, tmp_path: Path) -> None:

@@ -70,6 +70,17 @@ def test_send_bot_by_its_name_among_those_of_the_settings(
     simulator.wait_for(lambda it: texts(it) == [("shop", "Hello")])
 
 
+@pytest.mark.parametrize("options", [[], ["--now"]])
+def test_send_passes_the_outgoing_middleware_of_the_bot(
+    cometbot: Call, simulator: Simulator, write_bot: Write, running: Delivery, options: list[str]
+) -> None:
+    spec = write_bot("@bot.outgoing\ndef check(message, outgoing): return None if message.text == 'x' else Text('y')")
+    dropped = cometbot("send", *options, "--bot", spec, "--user", "tom", "x")
+    assert (dropped.exit_code, "Not sent: the bot's outgoing middleware dropped" in dropped.stderr) == (2, True)
+    assert cometbot("send", *options, "--bot", spec, "--user", "tom", "z").exit_code == 0
+    simulator.wait_for(lambda it: texts(it) == [("shop", "y")])
+
+
 def test_send_there_is_no_database_it_says_so_and_makes_none(cometbot: Call, write_bot: Write, folder: Path) -> None:
     result = cometbot("send", "--bot", write_bot(), "--user", "tom", "Hello")
     assert (result.exit_code, "database not found" in result.stderr) == (2, True)

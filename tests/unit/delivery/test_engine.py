@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from cometbot.delivery.engine import Check, ThreadEngine
+from cometbot.delivery import engine as engine_module
+from cometbot.delivery.engine import Check, Load, ProcessorShare, ThreadEngine
 
 
 class Panic(BaseException):
@@ -58,7 +59,7 @@ def test_work_that_raises_anything_ends_no_thread(engine: ThreadEngine, error: t
 def kill_threads(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch, count: int) -> list[threading.Thread]:
     """Has that many threads die, each after a conversation; returns who did."""
     dead: list[threading.Thread] = []
-    is_written_off = engine._is_replaced
+    is_written_off = engine._is_replaced_at_end
 
     def die() -> bool:
         if len(dead) < count:
@@ -66,7 +67,7 @@ def kill_threads(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch, count: i
             raise Panic("raised into the thread by somebody else")
         return is_written_off()
 
-    monkeypatch.setattr(engine, "_is_replaced", die)
+    monkeypatch.setattr(engine, "_is_replaced_at_end", die)
     return dead
 
 
@@ -136,3 +137,108 @@ def test_notify_before_start_only_queues(engine: ThreadEngine) -> None:
     worked: list[str] = []
     engine.start(worked.append)
     wait_until(lambda: worked == ["early"])
+
+
+@pytest.fixture
+def growing() -> Iterator[ThreadEngine]:
+    made = ThreadEngine(2, 20)
+    yield made
+    assert made.stop(60)
+
+
+def let_all_meet(engine: ThreadEngine, count: int) -> None:
+    """Let conversations wait for each other, which takes a thread for each; return when all have ended."""
+    met = threading.Barrier(count)
+    ended: list[str] = []
+
+    def meet(conversation_key: str) -> None:
+        met.wait(60)
+        ended.append(conversation_key)
+
+    engine._process_conversation = meet
+    for number in range(count):
+        engine.notify(str(number))
+    wait_until(lambda: len(ended) == count)
+    wait_until(lambda: engine.load == Load(0, 0))
+
+
+def test_threads_grow_with_what_waits(growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProcessorShare, "measure", lambda self: 0.0)
+    growing.start(lambda conversation_key: None)
+    let_all_meet(growing, 20)
+    assert get_thread_check(growing).detail == "20 of 20 threads alive, 0 conversations queued"
+
+
+def test_threads_do_not_grow_past_the_limit(growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProcessorShare, "measure", lambda self: 0.0)
+    release = threading.Event()
+    growing.start(lambda conversation_key: release.wait(60))
+    for number in range(30):
+        growing.notify(str(number))
+    wait_until(lambda: growing.load == Load(20, 10))
+    time.sleep(3 * engine_module.GROW_AFTER)
+    assert growing.load == Load(20, 10)
+    release.set()
+
+
+def test_threads_do_not_grow_while_the_processor_is_busy(
+    growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = [1.0]
+    measured: list[float] = []
+
+    def measure(self: ProcessorShare) -> float:
+        measured.append(share[0])
+        return share[0]
+
+    monkeypatch.setattr(ProcessorShare, "measure", measure)
+    release = threading.Event()
+    growing.start(lambda conversation_key: release.wait(60))
+    for number in range(5):
+        growing.notify(str(number))
+    wait_until(lambda: len(measured) > 6)
+    assert growing.load == Load(2, 3)
+    share[0] = 0.1
+    wait_until(lambda: growing.load == Load(5, 0))
+    release.set()
+
+
+def test_idle_threads_end(growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProcessorShare, "measure", lambda self: 0.0)
+    monkeypatch.setattr(engine_module, "SHRINK_INTERVAL", 0.05)
+    growing.start(lambda conversation_key: None)
+    let_all_meet(growing, 10)
+    wait_until(lambda: get_thread_check(growing).detail == "2 of 2 threads alive, 0 conversations queued")
+    let_all_meet(growing, 3)
+
+
+def test_growth_ends_where_no_thread_can_be_started(
+    growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(ProcessorShare, "measure", lambda self: 0.0)
+    release = threading.Event()
+    growing.start(lambda conversation_key: release.wait(60))
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    refused = monkeypatch.context()
+    with refused as full:
+        full.setattr(threading.Thread, "start", refuse)
+        for number in range(4):
+            growing.notify(str(number))
+        wait_until(lambda: growing.load == Load(2, 2))
+        time.sleep(2 * engine_module.GROW_AFTER)
+        assert growing.load == Load(2, 2)
+    wait_until(lambda: growing.load == Load(4, 0))
+    release.set()
+
+
+def test_share_of_the_processor_is_that_since_the_last_look() -> None:
+    share = ProcessorShare()
+    end = time.process_time() + 0.05
+    while time.process_time() < end:
+        pass
+    busy = share.measure()
+    time.sleep(0.2)
+    assert share.measure() < busy

@@ -23,7 +23,13 @@ def make_sink(stored_ordinals: tuple[int, ...]) -> OutboxReplySink:
     transactions: Any = SimpleNamespace(list_replies=lambda message: replies)
     unused: Any = None
     return OutboxReplySink(
-        transactions, unused, unused, Lease("fake/a/shop/1", "token", MARIA), RERUN, send_all=lambda lease, attempts: []
+        transactions,
+        unused,
+        unused,
+        unused,
+        Lease("fake/a/shop/1", "token", MARIA),
+        RERUN,
+        send_all=lambda lease, attempts: [],
     )
 
 

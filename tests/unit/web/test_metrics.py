@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
 from cometbot.web.metrics import DIALOGS_ENDED, HANDLED, RECEIVED, SENT, Metrics
+from cometbot.web.server import forget_gauges
 
 Samples = dict[tuple[str, str, str], float]
 
@@ -84,6 +85,13 @@ def test_recovered_is_counted() -> None:
     metrics = Metrics(["shop"])
     metrics.recovered("shop")
     assert samples(metrics)["cometbot_conversations_recovered_total", "shop", ""] == 1
+
+
+def test_load_is_shown() -> None:
+    metrics = Metrics(["shop"])
+    metrics.load_measured(3, 2)
+    assert b"cometbot_conversations_running 3.0" in metrics.to_text(dict)
+    assert b"cometbot_conversations_queued 2.0" in metrics.to_text(dict)
 
 
 def test_files_without_room_are_counted() -> None:
@@ -165,3 +173,18 @@ def test_metrics_of_all_processes_are_merged(tmp_path: Path) -> None:
     numbers = read(shown.stdout)
     assert numbers["cometbot_sends_total", "shop", "sent"] == 3
     assert numbers["cometbot_send_seconds_sum", "shop", ""] == 1.5
+
+
+def test_load_of_processes_that_live_is_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    measure = "from cometbot.web.metrics import Metrics; m = Metrics(['shop']); m.load_measured(3, 2)"
+    root = Path(__file__).parents[3]
+    ended = subprocess.Popen([sys.executable, "-c", measure], cwd=root)
+    assert ended.wait(60) == 0
+    command = [sys.executable, "-c", measure + SHOW]
+    both = read(subprocess.run(command, cwd=root, check=True, capture_output=True).stdout)
+    forget_gauges(ended.pid)
+    rest = read(subprocess.run(command, cwd=root, check=True, capture_output=True).stdout)
+    names = ("cometbot_conversations_running", "cometbot_conversations_queued")
+    assert [both[name, "", ""] for name in names] == [6, 4]
+    assert [rest[name, "", ""] for name in names] == [6, 4]  # the two that have shown their metrics

@@ -6,7 +6,7 @@ import pytest
 
 from cometbot.settings import Settings
 from cometbot.web import open_files
-from cometbot.web.open_files import connection_limit, describe_shortage
+from cometbot.web.open_files import connection_limit, describe_shortage, handler_limit
 
 STREAMING = Settings(channels=("cometchat", "chat_api"))
 
@@ -22,6 +22,14 @@ def test_connections_leave_files_for_the_rest(files: int, connections: int) -> N
 def test_more_threads_get_more_files() -> None:
     busy = Settings(channels=("cometchat", "chat_api"), threads=58, handler_threads=58)
     assert connection_limit(busy, 2000) == 2000 - 256 - 4 * 116
+
+
+@pytest.mark.parametrize(
+    ("files", "handlers"),
+    [(20, 8), (1024, 8), (4096, (4096 - 3512) // 2), (1_048_576, 2000), (resource.RLIM_INFINITY, 2000)],
+)
+def test_few_files_allow_few_handlers(files: int, handlers: int) -> None:
+    assert handler_limit(STREAMING, files) == handlers
 
 
 def test_low_limit_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
