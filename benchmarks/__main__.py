@@ -7,13 +7,15 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import ack, cluster, dialogs, purge, roundtrip, route, streams, throughput, webchats
+from benchmarks import ack, cluster, dialogs, purge, replies, roundtrip, route, streams, throughput, waiting, webchats
 from benchmarks.tables import machine
 
 Benchmark = Callable[[], str]
 _TITLES = {
     "ack": "Acknowledged: from the callback's POST to its 200",
     "roundtrip": f"Answered: from the callback's POST to the reply's request, at {roundtrip.RATE} messages/s",
+    "replies": "Answered as fast as users write, beside Bolt, aiogram and python-telegram-bot",
+    "waiting": "Answered while handlers or the platform wait, beside Bolt and aiogram",
     "throughput": "Worked through: from the mailbox to the end of a message",
     "streams": f"Heard: from a message's POST to an open event stream, at {streams.RATE} messages/s",
     "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
@@ -25,6 +27,8 @@ _TITLES = {
 _FULL: dict[str, Benchmark] = {
     "ack": ack.run,
     "roundtrip": roundtrip.run,
+    "replies": replies.run,
+    "waiting": waiting.run,
     "throughput": throughput.run,
     "cluster": cluster.run,
     "purge": purge.run,
@@ -36,6 +40,8 @@ _FULL: dict[str, Benchmark] = {
 _QUICK: dict[str, Benchmark] = {
     "ack": partial(ack.run, rounds=2, seconds=1.0),
     "roundtrip": partial(roundtrip.run, rounds=1, messages=200),
+    "replies": partial(replies.run, rounds=2, seconds=1.0),
+    "waiting": partial(waiting.run, rounds=1, users=50, wait=0.5, many=200, long=1.0, seconds=2.0),
     "throughput": partial(throughput.run, rounds=1, messages=1000),
     "cluster": partial(cluster.run, rounds=1, messages=400, backlog=2000, done=10_000),
     "webchats": partial(webchats.run, rounds=1, chats=50, seconds=2.0),

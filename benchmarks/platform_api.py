@@ -19,10 +19,17 @@ from benchmarks.payloads import MAKERS
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _NUMBER = re.compile(rb"answer(?:\+|%20| )to(?:\+|%20| )(\d+)")
-_ANSWERS = {
-    "cometchat": b'{"data":{"id":"1%d","conversationId":"c","sentAt":1700000000}}',
-    "slack": b'{"ok":true,"channel":"C1","ts":"1700000000.%06d","message":{"text":""}}',
-    "telegram": b'{"ok":true,"result":{"message_id":%d,"date":1700000000,"chat":{"id":1,"type":"private"}}}',
+_MESSAGES = {
+    b"/v3/": b'{"data":{"id":"1%d","conversationId":"c","sentAt":1700000000}}',
+    b"/api": b'{"ok":true,"channel":"C1","ts":"1700000000.%06d","message":{"text":""}}',
+    b"/bot": b'{"ok":true,"result":{"message_id":%d,"date":1700000000,"chat":{"id":1,"type":"private"}}}',
+}
+"""The answers to the request that sends a message, by the first characters of its path."""
+
+_OTHERS = {
+    b"/v3/": b'{"data":[],"meta":{"pagination":{"total":0,"count":0,"per_page":100,"current_page":1,"total_pages":1}}}',
+    b"/api": b'{"ok":true}',
+    b"/bot": b'{"ok":true,"result":{"id":1,"is_bot":true,"first_name":"Bot","username":"bot"}}',
 }
 _LIMIT = 120.0
 
@@ -196,18 +203,17 @@ class _Api(asyncio.Protocol):
         if len(self._got) < size:
             return
         request, self._got = self._got[:size], self._got[size:]
-        delay = self._users.talk.delay
-        if delay:
-            asyncio.get_running_loop().call_later(delay, self._answer, request)
+        if self._users.talk.delay:
+            asyncio.get_running_loop().call_later(self._users.talk.delay, self._answer, request)
         else:
             self._answer(request)
 
     def _answer(self, request: bytes) -> None:
-        number = _NUMBER.search(request)
+        number, place = _NUMBER.search(request), request.split(b" ", 2)[1][:4]
+        body = _OTHERS[place]
         if number is not None:
             self._users.reply(int(number[1]))
-        template = _ANSWERS[self._users.talk.kind]
-        body = template % (int(number[1]) if number else 0)
+            body = _MESSAGES[place] % int(number[1])
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
         if not self._transport.is_closing():
             self._transport.write(head + body)

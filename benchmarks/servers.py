@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from benchmarks.payloads import APP_ID, PASSWORD, USERNAME
 
 ROOT = Path(__file__).parents[1]
 PROCESSES, THREADS = 2, 8
+NOTHING: Mapping[str, str] = {}
 _PATIENCE = 30.0
 _NOWHERE = "http://127.0.0.1:9/v3"
 _PLAIN = (
@@ -26,10 +27,27 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class Server:
-    """A gunicorn that listens on ``port`` of this machine; ``database`` is the file of a cometbot."""
+    """What listens on ``port`` of this machine; ``database`` is the file of a cometbot.
+
+    ``groups`` are the process groups of the server.
+    """
 
     port: int
     database: Path
+    groups: tuple[int, ...] = ()
+
+    def usage(self) -> tuple[float, int]:
+        """The processor seconds that its processes have used, and the bytes of memory that they have now."""
+        seconds, pages = 0.0, 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[2]) in self.groups:
+                seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                pages += int(fields[21])
+        return seconds, pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def url(self) -> str:
@@ -37,16 +55,57 @@ class Server:
 
 
 @contextmanager
-def serve_peer(app: str, folder: Path) -> Iterator[Server]:
+def serve_peer(app: str, folder: Path, environ: Mapping[str, str] = NOTHING) -> Iterator[Server]:
     """A server of ``app`` (``module:attribute``) with gunicorn's own threaded worker."""
     port = _free_port()
     command = [*_PLAIN, "--bind", f"127.0.0.1:{port}", app]
-    with _running(command, port, folder, {}):
-        yield Server(port, folder / "none.db")
+    with _running(command, port, folder, environ) as group:
+        yield Server(port, folder / "none.db", (group,))
 
 
 @contextmanager
-def serve_cometbot(app: str, folder: Path, *, api_url: str = _NOWHERE, **settings: str) -> Iterator[Server]:
+def serve_script(
+    script: str, folder: Path, environ: Mapping[str, str] = NOTHING, processes: int = PROCESSES
+) -> Iterator[Server]:
+    """Processes of a script in ``peers`` that listen on one port, which is its argument."""
+    port, log = _free_port(), folder / "log"
+    command = [sys.executable, str(ROOT / "benchmarks" / "peers" / script), str(port)]
+    with log.open("w") as output:
+        started = [
+            subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**_inherited(), "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), **environ},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+            for _ in range(processes)
+        ]
+    try:
+        end = time.monotonic() + _PATIENCE
+        while not _listens(started, port):
+            if time.monotonic() > end or any(process.poll() is not None for process in started):
+                raise RuntimeError(f"{script} did not start:\n{log.read_text()}")
+            time.sleep(0.1)
+        yield Server(port, folder / "none.db", tuple(process.pid for process in started))
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def _listens(processes: Sequence[subprocess.Popen[bytes]], port: int) -> bool:
+    """Whether as many sockets listen on ``port`` as there are processes."""
+    with open("/proc/net/tcp") as lines:
+        listening = [line.split() for line in lines if f":{port:04X} 00000000:0000 0A" in line]
+    return len(listening) >= len(processes)
+
+
+@contextmanager
+def serve_cometbot(
+    app: str, folder: Path, *, api_url: str = _NOWHERE, environ: Mapping[str, str] = NOTHING, **settings: str
+) -> Iterator[Server]:
     """A server of ``app`` with the project's own gunicorn.conf.py, a fresh database, and defaults for the rest."""
     port, database = _free_port(), folder / "cometbot.db"
     environ = {
@@ -59,30 +118,30 @@ def serve_cometbot(app: str, folder: Path, *, api_url: str = _NOWHERE, **setting
         "COMETCHAT_APP_ID": APP_ID,
         "COMETCHAT_API_KEY": "benchmark",
         "COMETCHAT_API_URL": api_url,
+        **environ,
         **settings,
     }
     command = ["--config", str(ROOT / "gunicorn.conf.py"), app]
-    with _running(command, port, folder, environ):
-        yield Server(port, database)
+    with _running(command, port, folder, environ) as group:
+        yield Server(port, database, (group,))
 
 
 @contextmanager
-def _running(command: list[str], port: int, folder: Path, environ: Mapping[str, str]) -> Iterator[None]:
+def _running(command: list[str], port: int, folder: Path, environ: Mapping[str, str]) -> Iterator[int]:
+    """Run gunicorn; yield its process group."""
     log = folder / "log"
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS", "GUNICORN"))
-    }
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", *command],
             cwd=folder,
-            env={**inherited, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), **environ},
+            env={**_inherited(), "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), **environ},
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
     try:
         _wait_until_it_answers(process, port, log, int(environ.get("COMETBOT_PROCESSES", PROCESSES)))
-        yield
+        yield process.pid
     finally:
         process.terminate()
         try:
@@ -90,6 +149,12 @@ def _running(command: list[str], port: int, folder: Path, environ: Mapping[str, 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _inherited() -> dict[str, str]:
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("COMET", "PROMETHEUS", "GUNICORN"))
+    }
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path, processes: int) -> None:

@@ -181,7 +181,7 @@ def _two_servers(stack: ExitStack, url: str, streams: int) -> Iterator[tuple[lis
         place = folder / name
         place.mkdir()
         settings = {**_SETTINGS, **shared, "COMETBOT_STREAMS": str(streams)}
-        servers.append(stack.enter_context(serve_cometbot("wsgi:app", place, **settings)))
+        servers.append(stack.enter_context(serve_cometbot("wsgi:app", place, environ=settings)))
     yield servers, folder
 
 

@@ -120,7 +120,7 @@ def run(rounds: int = 3, chats: int = CHATS, seconds: float = 15.0) -> str:
     """The table: a real gunicorn with two processes, and all pages in this process."""
     with (
         tempfile.TemporaryDirectory(prefix="cometbot-bench-") as folder,
-        serve_cometbot("wsgi:app", Path(folder), COMETBOT_DATA=folder, **_SETTINGS) as server,
+        serve_cometbot("wsgi:app", Path(folder), environ={"COMETBOT_DATA": folder, **_SETTINGS}) as server,
     ):
         people = [Person.arrive(server.url) for _ in range(chats)]
         done = [asyncio.run(_round(server, people, seconds if number else 2.0)) for number in range(rounds + 1)]
