@@ -122,7 +122,7 @@ class FormQuestion:
             value = self._convert(field, text)
             if field.validate is not None and text:
                 check_valid(field.validate, value, "")
-        except (InvalidValue, InvalidAnswer) as error:
+        except (InvalidValue, InvalidAnswer, FieldError) as error:
             return str(error)
         return ""
 

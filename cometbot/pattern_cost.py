@@ -6,6 +6,7 @@ pattern that is applied to texts from outside must have few.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import re
 import sys
@@ -19,6 +20,7 @@ MAX_WAYS = 1_000_000
 _ONE_WAY = {"LITERAL", "NOT_LITERAL", "ANY", "IN", "AT"}
 
 
+@functools.lru_cache(maxsize=256)
 def check_pattern(pattern: str, max_length: int) -> None:
     """Raise :class:`ValueError` for a pattern that is invalid, or slow for a text of ``max_length`` characters."""
     try:

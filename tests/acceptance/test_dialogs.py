@@ -1,4 +1,4 @@
-"""Dialogs whose processes are killed after each question."""
+"""Dialogs whose processes are killed after each question, and between the fields of a form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ DIALOGS = 4 if os.environ.get("COMETBOT_TEST_FAULTS") == "full" else 1
 
 BOT = f"{BOTS}/interview.py:bot"
 ANSWERS = ["one", "two", "three", "four", "five"]
-TRANSCRIPT = ["Welcome.", *(f"Question {number}?" for number in range(1, 6)), f"Thank you: {', '.join(ANSWERS)}."]
+TRANSCRIPT = [
+    "Welcome.",
+    *(f"Question {number}?" for number in range(1, 4)),
+    "The rest.\n\nQuestion 4?",
+    "Question 5?",
+    f"Thank you: {', '.join(ANSWERS)}.",
+]
 
 
 class Machine(ServeCommand):

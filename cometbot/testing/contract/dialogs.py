@@ -35,12 +35,13 @@ _BOOKING = Form(
         Field("plate", "Number plate", pattern="[A-Z]{1,3}-[0-9]+", hint="a plate such as B-123", optional=True),
     ],
 )
+_PICK = Form("Which?", [Field("one", kind="select", options=[f"Option {number}" for number in range(1, 101)])])
 _OPEN, _DONE = "Your order is open.", "Order 1 is done."
 _SUMMARY = "3 x XL for Maria Keller on Friday: order 1."
 
 
 def add_order_dialog(bot: Bot) -> None:
-    """Add the commands ``order``, ``photo`` and ``book``, which ask, and ``ping`` and a fallback, which do not."""
+    """Add the commands ``order``, ``photo``, ``book`` and ``pick``, which ask, and others that do not."""
     orders: list[str] = []
 
     def create(what: str) -> int:
@@ -66,6 +67,10 @@ def add_order_dialog(bot: Bot) -> None:
     @bot.command
     def book(ctx: Context) -> str:
         return " | ".join(map(str, ctx.ask(_BOOKING).values()))
+
+    @bot.command
+    def pick(ctx: Context) -> str:
+        return str(ctx.ask(_PICK)["one"])
 
     @bot.command
     def ping(ctx: Context) -> str:
@@ -154,6 +159,11 @@ class DialogContract(ContractBase):
         assert last.texts == [
             "Maria Keller |  | 3 | 2031-02-03 | 19:30:00 | g | ['Meat', 'Fish'] | True | maria@example.org |  | ZH-1"
         ]
+
+    def test_field_with_a_hundred_options_is_filled_in(self, dialog_bot: Bot, client: BotClient) -> None:
+        client.send("/pick")
+
+        assert client.fill(one="Option 100").texts == ["Option 100"]
 
     def test_wrong_field_of_a_form_is_named(
         self, dialog_bot: Bot, client: BotClient, capabilities: Capabilities

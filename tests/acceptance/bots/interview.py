@@ -1,11 +1,11 @@
-"""A bot that asks five questions, and leaves a mark for each answer."""
+"""A bot that asks five questions, the last two as a form, and leaves a mark for each answer."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from cometbot import Bot, Context
+from cometbot import Bot, Context, Field, Form
 
 bot = Bot("trial")
 
@@ -19,7 +19,11 @@ def leave_mark(name: str) -> None:
 def interview(ctx: Context) -> str:
     ctx.reply("Welcome.")
     answers = []
-    for number in range(1, 6):
+    for number in range(1, 4):
         answers.append(ctx.ask(f"Question {number}?", key=f"ask-{number}"))
         ctx.once(leave_mark, f"{ctx.sender.uid}-{number}", key=f"mark-{number}")
+    rest = ctx.ask(Form("The rest.", [Field("4", "Question 4?"), Field("5", "Question 5?")]))
+    for name, answer in rest.items():
+        answers.append(answer)
+        ctx.once(leave_mark, f"{ctx.sender.uid}-{name}", key=f"mark-{name}")
     return f"Thank you: {', '.join(answers)}."

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 
-from cometbot import ActionEvent, AskCancelled, Bot, Choice, Context, Field, FieldError, Form
+from cometbot import ActionEvent, AskCancelled, Bot, Choice, Context, Field, FieldError, Form, NotDelivered
 from cometbot.errors import BotError, MessageError
 from cometbot.messages import Choices
 from cometbot.testing import TEXT_ONLY, BotClient
@@ -326,6 +326,28 @@ def test_waiting_shows_a_whole_form(bot: Bot) -> None:
     waiting = client.waiting
     assert waiting is not None
     assert (waiting.text, waiting.fields, waiting.field) == ("Order", ("a", "b"), "")
+
+
+def test_refused_field_question_is_not_delivered(bot: Bot) -> None:
+    @bot.command
+    def order(ctx: Context) -> str:
+        try:
+            return str(ctx.ask(Form("Order", [Field("a"), Field("b")])))
+        except NotDelivered:
+            return "Sorry."
+
+    client = BotClient(bot, capabilities=TEXT_ONLY, raise_errors=False)
+    client.send("/order")
+    client.fake.misbehave("refused")
+    assert client.send("x").texts == ["Sorry."]
+
+
+def test_field_error_of_a_field_is_its_problem(bot: Bot) -> None:
+    def refuse(value: str) -> None:
+        raise FieldError("anything", "no.")
+
+    client, _ = open_form(bot, Form("T", [Field("a", validate=refuse)]))
+    assert client.send("x").texts == ["a: no."]
 
 
 def test_test_client_names_missing_and_unknown_fields(bot: Bot) -> None:
