@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Literal, Protocol, TypeVar, overload
 
@@ -16,6 +16,7 @@ from cometbot.handlers import HELP_HANDLER, Middleware, check_options, to_outgoi
 from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
+from cometbot.presses import check_refusal_texts
 from cometbot.registration import HandlerGroup
 from cometbot.routing import HandlerTable
 
@@ -72,6 +73,9 @@ class Bot(HandlerGroup):
     code any more ends with ``restart_text``. A question in a group ends with ``mention_text`` where the bot gets only
     messages that mention it. If a user begins another dialog, it replaces the open one, or is ended
     itself with ``dialogs="refuse"``.
+
+    ``refusal_texts`` replace what users are told whose press does not count, by its reason: ``forbidden`` (it is not
+    for them), ``used``, ``expired``, or ``withdrawn`` (the message is gone). None tells them nothing.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class Bot(HandlerGroup):
         restart_text: str | None = RESTART_TEXT,
         mention_text: str | None = MENTION_TEXT,
         dialogs: Literal["replace", "refuse"] = "replace",
+        refusal_texts: Mapping[str, str | None] | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
@@ -125,6 +130,7 @@ class Bot(HandlerGroup):
         self.restart_text = restart_text
         self.mention_text = mention_text
         self.dialogs = dialogs
+        self.refusal_texts = check_refusal_texts({} if refusal_texts is None else refusal_texts)
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
         self.outgoing_middlewares: tuple[Middleware, ...] = ()

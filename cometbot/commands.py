@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import re
 import types
 import typing
@@ -17,6 +18,7 @@ from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from cometbot.action_values import decode_value
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import ActionEvent
 from cometbot.field_values import parse_bool
@@ -43,7 +45,10 @@ class UsageError(BotError):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a handler. ``expects`` describes the accepted words, empty if any word is accepted."""
+    """One parameter of a handler.
+
+    ``expects`` describes the accepted words, empty if any word is accepted. ``annotation`` is None without one.
+    """
 
     name: str
     kind: Literal["word", "words", "rest"]
@@ -51,6 +56,7 @@ class Parameter:
     expects: str = ""
     default: Any = _NO_DEFAULT
     options: tuple[str, ...] = ()
+    annotation: Any = field(repr=False, default=None)
 
     @property
     def is_required(self) -> bool:
@@ -71,6 +77,18 @@ class Parameter:
         except (ValueError, InvalidOperation, OverflowError):
             shown = word if len(word) <= _MAX_QUOTED_LENGTH else f"{word[:_MAX_QUOTED_LENGTH]}…"
             raise ValueError(f"{self.name.replace('_', '-')} must be {self.expects}, not “{shown}”.") from None
+
+    def from_value(self, value: Any) -> Any:
+        """Return the value of a button for the handler: itself, or converted if the annotation names another type.
+
+        Raises :class:`ValueError` if it does not fit.
+        """
+        if isinstance(value, str):
+            return self.converted(value)
+        kinds = [get_origin(part) or part for part in _union_members(self.annotation)]
+        if any(kind in (None, Any, object, type(value)) for kind in kinds):
+            return value
+        return self.converted(json.dumps(value))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +148,9 @@ class Signature:
         """Return the arguments in an action.
 
         ``groups`` and a form's fields fill parameters by name, the action's value fills the others. A single parameter
-        receives the whole value. Raises :class:`UsageError` for a form field that does not convert, because the user
-        filled it in. Raises :class:`BotError` for a value that does not fit, because the bot itself made the button.
+        receives the whole value. An object fills parameters by the names of its members, if it has one of them. Raises
+        :class:`UsageError` for a form field that does not convert, because the user filled it in. Raises
+        :class:`BotError` for a value that does not fit, because the bot itself made the button.
         """
         given = {**event.values, **groups}
         try:
@@ -147,12 +166,11 @@ class Signature:
             self.variadic,
             tuple(item for item in self.keyword_only if item.name not in given),
         )
+        value = decode_value(event.value)
         try:
-            values, named = left._parse_value(event.value)
+            values, named = left._parse_value(value) if isinstance(value, str) else left._fill(value)
         except ValueError as error:
-            raise BotError(
-                f"the value {event.value!r} of the action {event.name!r} does not fit {name}: {error}"
-            ) from error
+            raise BotError(f"the value {value!r} of the action {event.name!r} does not fit {name}: {error}") from error
         rest = iter(values)
         filled = [by_name[item.name] if item.name in given else next(rest) for item in self.positional]
         named |= {item.name: by_name[item.name] for item in self.keyword_only if item.name in given}
@@ -168,6 +186,25 @@ class Signature:
         if len(self.positional) == 1 and self.variadic is None and not self.keyword_only and value.strip():
             return [self.positional[0].converted(value.strip())], {}
         return self.parse(value)
+
+    def _fill(self, value: Any) -> Arguments:
+        """Return the arguments in the value of a button that is no text."""
+        every = self.parameters
+        if isinstance(value, dict) and any(item.name in value for item in every):
+            filled = {
+                item.name: item.from_value(value[item.name]) if item.name in value else _get_default(item)
+                for item in (*self.positional, *self.keyword_only)
+            }
+            return [filled[item.name] for item in self.positional], {
+                item.name: filled[item.name] for item in self.keyword_only
+            }
+        if not every:
+            return [], {}
+        if len(every) > 1:
+            names = ", ".join(item.name for item in every)
+            raise ValueError(f"it fills one parameter, or an object with the members {names} fills them.")
+        single = every[0].from_value(value)
+        return ([], {every[0].name: single}) if self.keyword_only else ([single], {})
 
     def _parse_positional(self, line: str) -> tuple[list[Any], str]:
         values: list[Any] = []
@@ -258,9 +295,10 @@ def help_text(description: str, commands: typing.Iterable[Command]) -> str:
     return "\n\n".join(part for part in (description.strip(), "\n".join(lines)) if part)
 
 
-def inspect_signature(function: Callable[..., Any], name: str) -> Signature:
+def inspect_signature(function: Callable[..., Any], name: str, *, has_values: bool = False) -> Signature:
     """Return the signature of the handler ``function`` without its context.
 
+    With ``has_values``, it handles actions, whose values may be objects and lists.
     Raises :class:`RegistrationError` if there is no context, an annotation cannot be resolved or converted, or there is
     a ``**parameter``, which nothing could fill.
     """
@@ -279,7 +317,7 @@ def inspect_signature(function: Callable[..., Any], name: str) -> Signature:
             position = None if item.kind is item.KEYWORD_ONLY else index
             provided.append(ProvidedParameter(item.name, annotation, position))
             continue
-        read = _make_parameter(name, item, annotation)
+        read = _make_parameter(name, item, annotation, has_values=has_values)
         if item.kind is item.VAR_POSITIONAL:
             many = read
         elif item.kind is item.KEYWORD_ONLY:
@@ -319,13 +357,16 @@ def _get_python_signature(function: Callable[..., Any], name: str) -> inspect.Si
         raise RegistrationError(f"the signature of {name} cannot be read: {error}") from error
 
 
-def _make_parameter(name: str, item: inspect.Parameter, annotation: Any) -> Parameter:
+def _make_parameter(name: str, item: inspect.Parameter, annotation: Any, *, has_values: bool) -> Parameter:
     default = item.default
     optional = [part for part in _union_members(annotation) if part is not types.NoneType]
     if default is _NO_DEFAULT and len(optional) < len(_union_members(annotation)):
         default = None
     try:
-        converters = [get_conversion(part) for part in optional or [annotation]]
+        converters = [
+            _JSON_VALUE if has_values and (get_origin(part) or part) in (dict, list) else get_conversion(part)
+            for part in optional or [annotation]
+        ]
     except TypeError:
         raise RegistrationError(
             f"{item.name}: {annotation!r} of {name} is not made from text; use str, int, float, bool, Decimal, date, "
@@ -337,7 +378,9 @@ def _make_parameter(name: str, item: inspect.Parameter, annotation: Any) -> Para
         kind = "words" if item.kind is item.VAR_POSITIONAL else "rest"
     options = tuple(option for found in converters for option in found.options)
     expects = " or ".join(found.expects for found in converters)
-    return Parameter(item.name, kind, _try_each([found.convert for found in converters]), expects, default, options)
+    given = None if item.annotation is _NO_DEFAULT else annotation
+    convert = _try_each([found.convert for found in converters])
+    return Parameter(item.name, kind, convert, expects, default, options, given)
 
 
 def _resolve_annotation(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Any:
@@ -427,6 +470,13 @@ def _to_finite(kind: Converter) -> Converter:
 def _to_datetime(word: str) -> datetime:
     return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", word))
 
+
+def _refuse_text(word: str) -> Any:
+    raise ValueError(word)
+
+
+_JSON_VALUE = Conversion(_refuse_text, "an object or a list")
+"""The conversion of a parameter that only the value of a button fills."""
 
 _CONVERSIONS: dict[type, Conversion] = {
     int: Conversion(int, "a whole number"),

@@ -13,6 +13,7 @@ from functools import cached_property, partial
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
+from cometbot.action_values import decode_value
 from cometbot.bot import Bot
 from cometbot.durations import Duration
 from cometbot.errors import BotError
@@ -30,10 +31,12 @@ from cometbot.messages import (
 )
 from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
 from cometbot.outgoing import filter_operation
+from cometbot.press_limits import apply_limits, find_presses, has_limits
+from cometbot.presses import Press
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
-from cometbot.steps import AskKeywords, AskOptions
+from cometbot.steps import AskKeywords, AskOptions, DialogId
 from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates
 
 _MAX_MESSAGES_SINCE = 100
@@ -70,6 +73,10 @@ class Context:
         Reactions, deletions, what outgoing middleware dropped and what the handler returns are not in it.
         """
         self._posted: list[Operation] = []
+        self._presses: dict[int, list[tuple[Conversation, Press]]] = {}
+        self._withdrawn: list[tuple[Conversation, Press]] = []
+        self._origin = ""
+        self._limited_count = 0
         self.incoming: Event = event
         """The event that made this run: ``event`` itself, or the answer that a handler which asked continues with."""
         self._sink = sink
@@ -132,9 +139,9 @@ class Context:
         return self.message.mentions if self.message else ()
 
     @property
-    def value(self) -> str:
-        """The value of the button or choice; empty for other events."""
-        return self.event.value if isinstance(self.event, ActionEvent) else ""
+    def value(self) -> Any:
+        """The value of the button or choice as the bot gave it: a text or other JSON. Empty for other events."""
+        return decode_value(self.event.value) if isinstance(self.event, ActionEvent) else ""
 
     @property
     def values(self) -> dict[str, str]:
@@ -198,7 +205,7 @@ class Context:
     def _post(self, operation: Operation) -> Sent:
         self._check_call("reply")
         ordinal = self._carry_out(operation, self._sink)
-        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call)
+        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call, self._withdraw_buttons)
 
     def _carry_out(self, operation: Operation, sink: ReplySink) -> int:
         """Post an operation after the outgoing middleware, unless an earlier run of the handler has said it."""
@@ -207,12 +214,19 @@ class Context:
         return self._post_filtered(operation, sink)
 
     def _post_filtered(self, operation: Operation, sink: ReplySink) -> int:
+        operation = with_limits(self, operation)
         ordinal = sink.post(operation)
+        if presses := find_presses(operation.message):
+            self._presses[ordinal] = [(operation.conversation, press) for press in presses]
         if ordinal >= 0:  # else an earlier run of the handler has said it
             self._posted.append(operation)
             if operation.message is not None:
                 self.said.append(operation)
         return ordinal
+
+    def _withdraw_buttons(self, ordinal: int) -> None:
+        """Withdraw the buttons with limits of a message that is edited or deleted."""
+        self._withdrawn += self._presses.get(ordinal, ())
 
     def operation(self, message: Message, *, to: Conversation | None = None, quote_id: str = "") -> Operation:
         """Return the operation that sends ``message`` in reply to this event."""
@@ -518,6 +532,23 @@ def count_said(ctx: Context) -> int:
     return sum(item.kind in ("send", "edit") for item in ctx._posted)
 
 
+def with_limits(ctx: Context, operation: Operation) -> Operation:
+    """Return an operation whose buttons carry their limits (``by``, ``expires``, ``once``)."""
+    message = operation.message
+    if message is None or not has_limits(message):
+        return operation
+    trigger = ctx._sink.trigger
+    # The same in every run of the handler: later runs of a dialog count what earlier ones have said.
+    id = f"{ctx._origin or f'{trigger.event}.{trigger.generation}'}.{ctx._limited_count}"
+    ctx._limited_count += 1
+    return replace(operation, message=apply_limits(message, id, trigger.now))
+
+
+def withdrawn_presses(ctx: Context) -> Sequence[tuple[Conversation, Press]]:
+    """Return the buttons with limits whose messages were edited or deleted in this run."""
+    return ctx._withdrawn
+
+
 def used_states(ctx: Context) -> list[State]:
     """Return the states that were accessed in this run."""
     used = [ctx.state] if ctx.state.is_loaded else []
@@ -527,9 +558,9 @@ def used_states(ctx: Context) -> list[State]:
     return used
 
 
-def resume(ctx: Context, opening: Event, sink: ReplySink) -> None:
+def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:
     """Let the context continue a dialog: ``opening`` started the handler, and becomes ``ctx.event``."""
-    ctx.event, ctx._sink = opening, sink
+    ctx.event, ctx._sink, ctx._origin = opening, sink, str(dialog)
     for name in ("text", "user_state"):
         ctx.__dict__.pop(name, None)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cometbot.asking import Asking
 from cometbot.bot import Sender, handler_sender
+from cometbot.buttons import restore_action
 from cometbot.context import Context, resume, use_steps
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.errors import BotError
@@ -83,7 +84,7 @@ class DialogRun:
         if "ended" not in answer.raw:
             self._answer_seconds = max(0.0, trigger.received_at - stored.waiting_since)
         self._begin(run, stored)
-        resume(self._ctx, restore_event(stored), self._replaying or self._sink)
+        resume(self._ctx, restore_event(stored), self._replaying or self._sink, stored.id)
         self._ctx.incoming = incoming
 
     def _begin(self, run: StepRun, stored: StoredDialog | None = None) -> None:
@@ -112,8 +113,9 @@ class DialogRun:
         handler_sender.set(self._sender)
         if self.asking is None and self._sink.is_rerun and (steps := self._sink.load_steps()):
             trigger = self._sink.trigger
-            self._begin(self._new_run(trigger.event, trigger.received_at, steps))
-            resume(self._ctx, self._ctx.event, self._replaying or self._sink)
+            run = self._new_run(trigger.event, trigger.received_at, steps)
+            self._begin(run)
+            resume(self._ctx, self._ctx.event, self._replaying or self._sink, run.dialog)
         if self.asking is not None:
             self.asking.run.handler_code = self._get_code()
             self._allow(self.asking)
@@ -250,7 +252,7 @@ def restore_event(stored: StoredDialog) -> Event:
     """Return the event that started a dialog; a text that selected a button is that action again."""
     action: Mapping[str, Any] | None = stored.call.get("action")
     if action is None or not isinstance(stored.event, MessageEvent):
-        return stored.event
+        return restore_action(stored.event)
     return make_action_event(stored.event, action["name"], value=action["value"], values=action["values"])
 
 

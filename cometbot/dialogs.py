@@ -151,7 +151,7 @@ def _is_asked(item: OpenDialog, ctx: Context, sink: ReplySink) -> bool:
 
 def _selects_newer(ctx: Context, event: MessageEvent) -> bool:
     """Return True if the text selects a quick reply that was offered after the question, beside the dialog."""
-    offers = ctx.state.get(QUICK_REPLIES_KEY) or []
+    offers = [item for item in ctx.state.get(QUICK_REPLIES_KEY) or [] if not item.get("kept")]
     return QUESTION_MARK not in offers and resolve_quick_reply(event, ctx.text, offers) is not None
 
 

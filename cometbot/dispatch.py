@@ -8,34 +8,28 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
+from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, count_said, used_states
+from cometbot.context import Context, count_said, used_states, with_limits
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
 from cometbot.event_loop import run_coroutine, run_in_thread
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
-from cometbot.messages import Message, Operation, to_messages
+from cometbot.messages import Operation, to_messages
 from cometbot.outgoing import filter_operation
 from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
-from cometbot.quick_replies import (
-    QUESTION_MARK,
-    QUICK_REPLIES_KEY,
-    find_invalid_value,
-    resolve_quick_reply,
-    serialize_quick_replies,
-)
-from cometbot.routing import HandlerMatch, HandlerTable
+from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
-from cometbot.state import RESERVED_PREFIX, State, StateChange, to_json
+from cometbot.state import RESERVED_PREFIX, State, StateChange
 from cometbot.steps import (
     FAILED,
     Answer,
@@ -72,10 +66,11 @@ class Outcome:
 
     ``handler`` is the name of the handler that the event was passed to, empty if there was none. ``stopped_by`` is the
     middleware that did not call the next, or ``own`` (the bot's own message), ``bot`` (the message of another bot, for
-    a bot that does not handle those) or ``brake`` (too many of them in a row). ``operations`` are the returned replies,
-    in order, to be stored together with ``changes``; those of ``ctx.reply()`` went to the sink before. ``error`` is the
-    error that was raised in the end. If ``retry_in`` (seconds) is set, the event must be dispatched again after that
-    time, with one failure more. ``dialog`` is what the run changes in the dialog of its handler, None without one.
+    a bot that does not handle those), ``brake`` (too many of them in a row) or ``press`` (one that does not count).
+    ``operations`` are the returned replies, in order, to be stored together with ``changes``; those of ``ctx.reply()``
+    went to the sink before. ``error`` is the error that was raised in the end. If ``retry_in`` (seconds) is set, the
+    event must be dispatched again after that time, with one failure more. ``dialog`` is what the run changes in the
+    dialog of its handler, None without one.
     """
 
     handler: str = ""
@@ -137,10 +132,10 @@ class _Dispatch:
         self._sink = sink
         self._sender_is_bot = sender_is_bot
         self._bot_count = 0
-        self._keeps_quick_replies = False
         self._open_dialogs: Any = None
         self._ctx = Context(bot, event, sink)
         self._dialog = DialogRun(self._ctx, sink)
+        self._buttons = Buttons(self._ctx, sink)
 
     def outcome(self, failures: int) -> Outcome:
         if self._sender_is_bot:
@@ -161,7 +156,9 @@ class _Dispatch:
                 if found is None:
                     return self._wait_for_handler(stored, failures)
             else:
-                found = self._find_handler()
+                found = self._buttons.find_handler()
+            if self._buttons.refusal is not None:
+                return self._refuse_press(self._buttons.refusal)
             return self._run_handler(found)
         except self._reraise:
             raise
@@ -200,6 +197,12 @@ class _Dispatch:
             return Outcome(stored.handler, error=error, retry_in=_MISSING_HANDLER_INTERVAL)
         return Outcome(stored.handler, error=error, dialog=DialogChange(stored.id, FAILED, ended="failed"))
 
+    def _refuse_press(self, refusal: str) -> Outcome:
+        """Tell the user why a press does not count. The quick replies stay valid."""
+        self._buttons.keeps_quick_replies = True
+        operations = self._to_operations(self._bot.refusal_texts[refusal])
+        return Outcome(stopped_by="press", operations=operations, changes=self._collect_changes(operations))
+
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
         middleware = self._bot.middlewares
         if found is None and not middleware:
@@ -217,6 +220,7 @@ class _Dispatch:
         if found is not None and asking is not None and asking.run.is_suspended:
             return self._suspend(found)
         if stopped_by:
+            self._buttons.release()
             logger.info("stopped the event in middleware %s", stopped_by, extra=self._ctx.log.extra)
         elif asking is not None:
             self._dialog.end_past()
@@ -288,34 +292,6 @@ class _Dispatch:
             return []
         return find_replaced(self._ctx, self._open_dialogs, handler)
 
-    def _find_handler(self) -> HandlerMatch | None:
-        routes = self._bot.routes
-        is_text = isinstance(self._event, MessageEvent) and self._ctx.text
-        offers = self._ctx.state.get(QUICK_REPLIES_KEY) if is_text else None
-        if offers and isinstance(self._event, MessageEvent):
-            found = self._find_quick_reply_handler(routes, self._event, offers)
-            if found is not None:
-                return found
-        return routes.find_handler(self._ctx)
-
-    def _find_quick_reply_handler(self, routes: HandlerTable, event: MessageEvent, offers: Any) -> HandlerMatch | None:
-        """Return the handler of the quick reply that the text selects, or of the form that it fills in wrongly."""
-        ctx = self._ctx
-        action = resolve_quick_reply(event, ctx.text, offers)
-        # The choices of a question are not for other users, and not for handlers of actions.
-        if action is not None and not action.name.startswith(ACTION_PREFIX):
-            ctx.event = action
-            if found := routes.find_action_handler(ctx):
-                return found
-            ctx.event = event
-        problem = find_invalid_value(event, ctx.text, offers)
-        if problem is None:
-            return None
-        ctx.event, text = problem
-        found = routes.find_action_handler(ctx)
-        ctx.event = event
-        return replace(found, rejection_text=text) if found is not None else None
-
     def _call_handler(self, found: HandlerMatch | None) -> Any:
         """Return the handler's result, a coroutine if it is async."""
         if found is None:
@@ -324,10 +300,11 @@ class _Dispatch:
             raise found.error
         try:
             if found.rejection_text:
-                self._keeps_quick_replies = True
+                self._buttons.keeps_quick_replies = True
                 raise UsageError(found.rejection_text)
             values, named = found.arguments or self._parse_arguments(found)
         except UsageError as error:
+            self._buttons.release()
             for item in chain.from_iterable(self._error_scopes(found)):
                 if UsageError in item.classes:
                     return item.function(self._ctx, error)
@@ -374,9 +351,9 @@ class _Dispatch:
 
     def _to_operations(self, answer: Any) -> tuple[Operation, ...]:
         operations = tuple(map(self._ctx.operation, to_messages(answer)))
-        if not self._bot.outgoing_middlewares:
-            return operations
-        return tuple(filter_operation(item, self._bot, self._ctx.event) for item in operations)
+        if self._bot.outgoing_middlewares:
+            operations = tuple(filter_operation(item, self._bot, self._ctx.event) for item in operations)
+        return tuple(with_limits(self._ctx, item) for item in operations)
 
     def _to_operations_or_error(self, text: str | None) -> tuple[tuple[Operation, ...], BaseException | None]:
         """Return the operations that send a text of the bot's own, or the error of its outgoing middleware."""
@@ -391,6 +368,7 @@ class _Dispatch:
     def _handle_failure(self, found: HandlerMatch | None, error: BaseException, failures: int) -> Outcome:
         name = found.handler.name if found else ""
         self._discard_changes()
+        self._buttons.release()
         if found is not None and (end := _find_end(error)) is not None:
             return self._end_dialog(name, end)
         if found is not None and failures < found.handler.retries:
@@ -473,28 +451,9 @@ class _Dispatch:
             state[_BOT_COUNT_KEY] = self._bot_count
         elif self._bot.handle_bots:
             state.pop(_BOT_COUNT_KEY, None)
-        elsewhere = self._store_quick_replies(operations)
+        elsewhere = self._buttons.changes(operations, asks=self._dialog.is_suspended)
         changes = map(State.changes, used_states(self._ctx))
         return tuple(filter(None, (*changes, *elsewhere)))
-
-    def _store_quick_replies(self, operations: tuple[Operation, ...]) -> list[StateChange]:
-        """Store the quick replies for this conversation in its state. Return the changes for other ones."""
-        said: dict[str, list[Message]] = {}
-        for operation in (*self._ctx.said, *operations):
-            if operation.message is not None:
-                said.setdefault(operation.conversation.key_text, []).append(operation.message)
-        here = said.pop(self._event.conversation.key_text, None)
-        if here is not None and not self._keeps_quick_replies:
-            self._ctx.state.pop(QUICK_REPLIES_KEY, None)
-            if offers := serialize_quick_replies(here):
-                mark = [QUESTION_MARK] if self._dialog.is_suspended else []
-                self._ctx.state[QUICK_REPLIES_KEY] = [*offers, *mark]
-        changes: list[StateChange] = []
-        for owner, messages in said.items():
-            if offers := serialize_quick_replies(messages):
-                stored = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, offers)}
-                changes.append(StateChange("conversation", owner, stored))
-        return changes
 
 
 class _MiddlewareChain:

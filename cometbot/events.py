@@ -55,8 +55,9 @@ class MessageEvent(Event):
 class ActionEvent(Event):
     """A button was pressed, a choice was selected or a form was sent. Users can also do so by a text or number.
 
-    ``name`` is the action of the button, choices or form. ``value`` is the selected value. ``values`` are a form's
-    values by field name. ``message`` is the text message that the action was written in, or None for a real press.
+    ``name`` is the action of the button, choices or form. ``value`` is the selected value as text (``ctx.value`` is the
+    value that the bot gave). ``values`` are a form's values by field name. ``message`` is the text message that the
+    action was written in, or None for a real press.
     """
 
     name: str

@@ -31,7 +31,7 @@ OPTION_SEPARATOR = ", "
 class Choice(Generic[V]):
     """One answer of a :class:`Choices`. ``value`` is passed to the handler (default: the label).
 
-    It is a text. In ``ctx.ask(choices=…)`` it may be any other JSON value or an Enum member, too.
+    It is a text or any other JSON value (see :mod:`cometbot.action_values`), in a :class:`Field` a text.
     """
 
     label: str
@@ -89,7 +89,7 @@ def require_choices(message: object) -> None:
     what = f"the value of a Choice in a {type(message).__name__} is a text"
     for option in options:
         is_text = option.value is None or isinstance(option.value, str)
-        require(is_text, f"{what}, not {type(option.value).__name__}; only the choices of ctx.ask have others")
+        require(is_text, f"{what}, not {type(option.value).__name__}; only those of a Choices have others")
     texts = tuple(replace(option, value="") if option.value is None else option for option in options)
     object.__setattr__(message, "options", texts)
 

@@ -223,7 +223,7 @@ def check_signature(function: Function, name: str, kind: HandlerKind, matcher: M
 
     Raises :class:`RegistrationError` if a parameter can never be filled.
     """
-    signature = inspect_signature(function, name)
+    signature = inspect_signature(function, name, has_values=kind == "action")
     if kind == "command" and len(signature.keyword_only) > 1:
         raise RegistrationError(
             f"the keyword-only parameters of {name}: a command has at most one, it gets the rest of the line"

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, ClassVar, Literal
 
+from cometbot.action_values import encode_value
 from cometbot.errors import MessageError
 from cometbot.field_values import check_field, choices_of, describe_value, label_of
 from cometbot.fields import Choice as Choice
 from cometbot.fields import Field as Field
-from cometbot.fields import require_choices
 from cometbot.message_checks import require, require_sequence, require_texts
 from cometbot.models import Conversation
+from cometbot.presses import Limited
 from cometbot.text import find_texts, replace_surrogates
 
 MAX_MESSAGE_LENGTH = 1_000_000
@@ -26,7 +27,10 @@ _ANSWER_HINT_END = "”, or write it out."
 
 @dataclass(frozen=True, slots=True)
 class QuickReply:
-    """An answer that a message offers: ``label`` is shown, ``name`` and ``value`` are returned."""
+    """An answer that a message offers: ``label`` is shown, ``name`` and ``value`` are returned.
+
+    ``value`` is a text in the form of :mod:`cometbot.action_values`.
+    """
 
     label: str
     name: str
@@ -104,23 +108,28 @@ class Media(Message):
 class Button:
     """A button: ``action`` names the handler (default: ``value``, else the label); or ``url`` opens a page.
 
-    ``value`` is passed to the handler (default: the label).
+    ``value`` is passed to the handler (default: the label): a text, or any other JSON value; see :attr:`Context.value`.
     """
 
     label: str
     action: str = ""
-    value: str = ""
+    value: Any = ""
     url: str = ""
 
     def __post_init__(self) -> None:
-        require_texts(self, "label", "action", "value", "url")
+        require_texts(self, "label", "action", "url")
+        object.__setattr__(self, "value", "" if self.value is None else self.value)
+        encode_value(self.value, f"the value of the Button {self.label!r}")
         require(bool(self.label.strip()), "a Button needs a label")
         require(not (self.url and self.action), "a Button has an action or a url, not both")
 
 
 @dataclass(frozen=True)
-class Card(Message):
-    """A card with a title, a text, a picture and buttons."""
+class Card(Message, Limited):
+    """A card with a title, a text, a picture and buttons.
+
+    ``by``, ``expires`` and ``once`` limit who may press a button, until when, and how often.
+    """
 
     title: str = ""
     text: str = ""
@@ -131,6 +140,7 @@ class Card(Message):
         require_texts(self, "title", "text", "image")
         require(bool(self.title or self.text or self.image), "a Card needs a title, a text or an image")
         require_sequence(self, "buttons", Button)
+        self.check_limits(has_buttons=any(not button.url for button in self.buttons))
 
     def to_text(self) -> str:
         return paragraphs(*self._parts(1), *_answer_hint(self.offers()))
@@ -170,21 +180,24 @@ class Carousel(Message):
 
 
 @dataclass(frozen=True)
-class Choices(Message):
+class Choices(Message, Limited):
     """A question with answers to choose from, each a text or a :class:`Choice`.
 
-    ``action`` names the handler (``@bot.action("colour")``). Without it, each choice's own value names its handler.
+    ``action`` names the handler (``@bot.action("colour")``). Without it, each choice's own value, a text, names its
+    handler. ``by``, ``expires`` and ``once`` limit who may choose, until when, and how often.
     """
 
     text: str
-    options: Sequence[Choice | str]
+    options: Sequence[Choice[Any] | str]
     action: str = ""
 
     def __post_init__(self) -> None:
         require_texts(self, "text", "action")
-        require_choices(self)
+        require_sequence(self, "options", Choice, lambda item: Choice(item) if isinstance(item, str) else item)
+        _require_values(self)
         require(bool(self.text.strip()), "a Choices needs a question as its text")
         require(bool(self.options), "a Choices needs at least one option")
+        self.check_limits(has_buttons=True)
 
     def to_text(self) -> str:
         options = [f"{offer.number}. {offer.label}" for offer in self.offers()]
@@ -193,8 +206,8 @@ class Choices(Message):
     def offers(self) -> tuple[QuickReply, ...]:
         choices = [option for option in self.options if isinstance(option, Choice)]
         return _number_offers(
-            QuickReply(choice.label, self.action or choice.value or choice.label, choice.value or choice.label)
-            for choice in choices
+            QuickReply(item.label, self.action or str(item.value or item.label), encode_value(item.value) or item.label)
+            for item in choices
         )
 
 
@@ -221,11 +234,12 @@ class Location(Message):
 
 
 @dataclass(frozen=True)
-class Form(Message):
+class Form(Message, Limited):
     """A form to fill in, asked with ``ctx.ask(form)``, or sent and handled by ``@bot.action(form.action)``.
 
     As text, each field is a line such as ``Name: Maria``. ``ctx.ask`` asks field by field where a platform has no
-    forms; ``skip`` is then the word that leaves a field out.
+    forms; ``skip`` is then the word that leaves a field out. ``by``, ``expires`` and ``once`` limit who may fill in a
+    form that is sent, until when, and how often.
     """
 
     title: str
@@ -251,6 +265,7 @@ class Form(Message):
             ]
             what = f"an option of the field {item.name!r} is {self.skip!r}, which leaves it out"
             require(not is_taken, f"{what}; set another word with skip=")
+        self.check_limits(has_buttons=True)
 
     def to_text(self) -> str:
         return paragraphs(self.title, *map(_describe_field, self.fields), self.HINT)
@@ -397,10 +412,27 @@ def to_messages(answer: object) -> list[Message]:
     )
 
 
+def _require_values(message: Choices) -> None:
+    """Check the values of the choices. None becomes an empty text."""
+    choices = [item for item in message.options if isinstance(item, Choice)]
+    for choice in choices:
+        encode_value(choice.value, f"the value of the Choice {choice.label!r}")
+        is_text = choice.value is None or isinstance(choice.value, str)
+        require(
+            is_text or bool(message.action),
+            f"a Choices whose values are no texts needs an action, the name of its handler; {choice.label!r} has "
+            f"{choice.value!r}",
+        )
+    texts = tuple(replace(item, value="") if item.value is None else item for item in choices)
+    object.__setattr__(message, "options", texts)
+
+
 def _button_offers(buttons: Sequence[Button]) -> Iterator[QuickReply]:
     for button in buttons:
         if not button.url:
-            yield QuickReply(button.label, button.action or button.value or button.label, button.value or button.label)
+            text = button.value if isinstance(button.value, str) else ""
+            value = encode_value(button.value) or button.label
+            yield QuickReply(button.label, button.action or text or button.label, value)
 
 
 def _number_offers(offers: Iterator[QuickReply] | Sequence[QuickReply]) -> tuple[QuickReply, ...]:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cometbot.action_values import decode_value, encode_value
 from cometbot.commands import Conversion, get_conversion
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.form_questions import FormQuestion, make_form_question
 from cometbot.messages import Choice, Choices, Form, Message, Text
 from cometbot.models import Attachment
+from cometbot.press_limits import has_limits
 from cometbot.prompts import INVALID_TEXT, Accepted, InvalidAnswer, Prompt, check_valid
 from cometbot.quick_replies import read_form_lines, resolve_quick_reply, serialize_quick_replies
 from cometbot.steps import DialogId
@@ -75,6 +76,8 @@ class Question:
         text = str(raw.get("value", raw.get("text", "")))
         if self.values is not None:
             return self._find_value(text)
+        if "value" in raw:
+            text = str(decode_value(text))
         return self.convert.convert(text) if self.convert is not None else text
 
     def _find_value(self, text: str) -> Any:
@@ -114,7 +117,7 @@ class Question:
             if not raw.get("files"):
                 raise InvalidAnswer(self.invalid_text or _DEFAULT_FILE_TEXT)
             return
-        if self.choices and str(raw.get("value", "")) not in {choice.value or choice.label for choice in self.choices}:
+        if self.choices and str(raw.get("value", "")) not in {offer.value for offer in self.message.offers()}:
             labels = ", ".join(choice.label for choice in self.choices)
             raise InvalidAnswer(self.invalid_text or f"Please choose one of: {labels}.")
         if "value" not in raw and not str(raw.get("text", "")).strip():
@@ -138,18 +141,19 @@ def make_question(
     invalid_text: str,
 ) -> Question | FormQuestion:
     """Return the question of a call of ``ctx.ask``. Raises :class:`BotError` for arguments that do not fit together."""
+    if isinstance(asked, Message) and has_limits(asked):
+        raise BotError("ask: by, expires and once are for messages that are sent; a question has of= and timeout=")
     if (form := make_form_question(asked, action, validate, invalid_text)) is not None:
         if choices is not None or kind is not None:
             raise BotError("ask: a form has no choices= and no type=; its fields have kinds and options")
         return form
-    values = None
+    if choices is not None and not isinstance(asked, str):
+        raise BotError(f"ask: with choices, expected the question as a str, got {type(asked).__name__}")
+    values = _choice_values(choices or (asked.options if isinstance(asked, Choices) else ()))
+    if values is not None and kind is not None:
+        raise BotError("ask: type= converts texts, but choices have other values; leave out type=")
     if choices is not None:
-        if not isinstance(asked, str):
-            raise BotError(f"ask: with choices, expected the question as a str, got {type(asked).__name__}")
-        values = _choice_values(choices)
-        if values is not None and kind is not None:
-            raise BotError("ask: type= converts texts, but choices have other values; leave out type=")
-        message: Message = Choices(asked, list(map(_with_text_value, choices)), action=action)
+        message: Message = Choices(asked, list(choices), action=action)
     elif isinstance(asked, Message):
         message = dataclasses.replace(asked, action=action) if isinstance(asked, Choices) else asked
     elif isinstance(asked, str):
@@ -168,36 +172,13 @@ def _choice_values(choices: Iterable[Choice[Any] | str]) -> dict[str, Any] | Non
     given = [choice for choice in choices if isinstance(choice, Choice)]
     if all(type(choice.value) is str for choice in given):
         return None
-    values: dict[str, Any] = {item: item for item in choices if isinstance(item, str)}
+    values: dict[str, Any] = {encode_value(item): item for item in choices if isinstance(item, str)}
     for choice in given:
-        text = _to_sent_value(choice) or choice.label
+        text = encode_value(choice.value, f"ask: the value of the choice {choice.label!r}") or choice.label
         if text in values:
             raise BotError(f"ask: expected choices with different values, got {choice.value!r} twice")
         values[text] = choice.value if choice.value != "" else choice.label
     return values
-
-
-def _with_text_value(choice: Choice[Any] | str) -> Choice | str:
-    return Choice(choice.label, _to_sent_value(choice)) if isinstance(choice, Choice) else choice
-
-
-def _to_sent_value(choice: Choice[Any]) -> str:
-    """Return the text that is sent for a choice's value: the name of an Enum member, or JSON.
-
-    JSON follows a ``=``, so that a number which a user writes is not taken for a value instead of a position.
-    """
-    value = choice.value
-    if isinstance(value, enum.Enum):
-        return value.name
-    if isinstance(value, str):
-        return value
-    try:
-        return f"={json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True)}"
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BotError(
-            f"ask: the value of the choice {choice.label!r}: expected a text, other JSON or an Enum member, got "
-            f"{type(value).__name__}: {error}"
-        ) from error
 
 
 def _make_conversion(kind: Any) -> Conversion | None:

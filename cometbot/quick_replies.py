@@ -2,7 +2,7 @@
 
 The quick replies of a conversation are valid until the bot sends something else there in reply to a later event. Those
 of all messages for one event are valid together: labels and values of all messages count, a number refers to the last
-message that has quick replies.
+message that has quick replies. Those with limits are kept longer (``kept``), and have no numbers.
 """
 
 from __future__ import annotations
@@ -46,11 +46,14 @@ def resolve_quick_reply(event: MessageEvent, text: str, stored: Any) -> ActionEv
     """
     if not isinstance(stored, list) or event.type != "text":
         return None
+    kept = [offered["offers"] for offered in reversed(stored) if offered.get("kept")]
+    stored = [offered for offered in stored if not offered.get("kept")]
     for offered in reversed(stored):
         if "fields" in offered and (values := _parse_form(text, offered["fields"])) is not None:
             return make_action_event(event, offered["action"], values=values)
     lists = [offered["offers"] for offered in reversed(stored) if "offers" in offered]
-    found = _find_by_text(normalize_text(text), lists) or _find_by_number(text.strip(), lists)
+    written = normalize_text(text)
+    found = _find_by_text(written, lists) or _find_by_number(text.strip(), lists) or _find_by_text(written, kept)
     return make_action_event(event, found[1], value=found[2]) if found else None
 
 

@@ -178,7 +178,8 @@ class HandlerGroup:
         """Register a handler for buttons, choices and forms with one of these names, or with any name.
 
         A pattern must match the whole name. The action's value fills the parameters like the words of a command; a
-        single parameter receives the whole value. A form's fields and a pattern's named groups fill parameters of
+        single parameter receives the whole value. A value that is no text keeps its type, and an object fills the
+        parameters of its members' names. A form's fields and a pattern's named groups fill parameters of
         any kind by name. If one of these does not convert, the user gets the error text. A value that does not fit
         raises :class:`BotError`, because the bot itself made the button.
         """

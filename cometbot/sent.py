@@ -20,12 +20,14 @@ class Sent:
         operation: Operation,
         post: Callable[[Operation, ReplySink], int],
         check_call: Callable[[str], None],
+        withdraw: Callable[[int], None] = lambda ordinal: None,
     ) -> None:
         self._sink = sink
         self._check_call = check_call
         self._ordinal = ordinal
         self._operation = operation
         self._post = post
+        self._withdraw = withdraw
 
     @property
     def id(self) -> str | None:
@@ -36,6 +38,7 @@ class Sent:
         """Replace the content of the message. On a platform that cannot edit, this sends a new message."""
         self._check_call("edit")
         changed = Text(message) if isinstance(message, str) else message
+        self._withdraw(self._ordinal)
         self._post(self._follow_up("edit" if self._sink.capabilities.edit else "send", changed), self._sink)
 
     def delete(self) -> None:
@@ -43,6 +46,7 @@ class Sent:
         self._check_call("delete")
         if not self._sink.capabilities.delete:
             raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
+        self._withdraw(self._ordinal)
         self._post(self._follow_up("delete"), self._sink)
 
     def preview(self, text: str) -> None:

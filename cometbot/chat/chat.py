@@ -16,6 +16,7 @@ from cometbot.chat.models import ChatConversation, Data, Scope, Signal
 from cometbot.chat.storage_quota import StorageLimits, StorageQuota
 from cometbot.chat.users import Users
 from cometbot.models import Conversation
+from cometbot.presses import PRESS_SCOPE
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.erasure import Erasure
 from cometbot.store.purge import Purge
@@ -123,6 +124,7 @@ class Chat:
         self.erasure.erase(connection, conversation_keys)
         for conversation_key in conversation_keys:
             self._state.delete(connection, "conversation", conversation_key)
+            self._state.delete(connection, PRESS_SCOPE, conversation_key)
 
     def clean_up(self) -> None:
         """Remove old rows of the feed, one process at a time, and unused files."""

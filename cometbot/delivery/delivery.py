@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -26,6 +26,7 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
 from cometbot.outgoing import filter_operation
+from cometbot.press_limits import apply_limits
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.state import StateChange, to_json
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
@@ -216,8 +217,9 @@ class Delivery:
         operation = filter_operation(Operation(conversation=target, message=message), bot, None)
         if operation.message is None:
             return None
-        payloads = target_channel.render(operation)
-        quick_replies = serialize_quick_replies([operation.message])
+        outgoing = apply_limits(operation.message, f"{event}.0", self.database.clock())
+        payloads = target_channel.render(replace(operation, message=outgoing))
+        quick_replies = serialize_quick_replies([outgoing])
 
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cometbot.action_values import decode_value, encode_value
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
 from cometbot.content_types import media_family
@@ -326,7 +327,12 @@ def _to_history_event(said: SentMessage, sent_at: float) -> MessageEvent:
 
 
 def encode(value: Any) -> Any:
-    """Return ``value`` as JSON. Dataclasses become objects with their class name under ``@``."""
+    """Return ``value`` as JSON. Dataclasses become objects with their class name under ``@``.
+
+    The value of a button or choice becomes what comes back when it is pressed.
+    """
+    if isinstance(value, Button | Choice):
+        value = replace(value, value=decode_value(encode_value(value.value)))
     if is_dataclass(value) and not isinstance(value, type):
         return {"@": type(value).__name__, **{item.name: encode(getattr(value, item.name)) for item in fields(value)}}
     if isinstance(value, list | tuple):

@@ -65,7 +65,7 @@ class Replies(Sequence[SentMessage]):
     def __init__(self, said: Iterable[SentMessage] = (), shown_as_text: Sequence[Mapping[str, Any]] = ()) -> None:
         # shown_as_text: the quick replies that the bot stored; they have the labels if a platform has no buttons.
         self._said = tuple(said)
-        self._shown_as_text = tuple(shown_as_text) if self._said else ()
+        self._shown_as_text = tuple(item for item in shown_as_text if not item.get("kept")) if self._said else ()
 
     @property
     def texts(self) -> list[str]:

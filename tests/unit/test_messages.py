@@ -21,7 +21,8 @@ from cometbot.messages import remove_answer_hint, to_messages
         (lambda: Card(), "title, a text or an image"),
         (lambda: Carousel([]), "at least one Card"),
         (lambda: Choice(""), "needs a label"),
-        (lambda: Choices("?", [Choice("a", 1)]), "value of a Choice in a Choices is a text, not int; only the choices"),  # type: ignore[list-item]
+        (lambda: Choices("?", [Choice("a", 1)]), "values are no texts needs an action, .*; 'a' has 1"),
+        (lambda: Choices("?", [Choice("a", {1})], "x"), "the value of the Choice 'a': expected JSON .*, got set"),
         (lambda: Field("x", options=[Choice("a", [])]), "value of a Choice in a Field is a text, not list"),  # type: ignore[list-item]
         (lambda: Choices("", ["a"]), "needs a question"),
         (lambda: Choices("?", []), "at least one option"),
@@ -39,7 +40,7 @@ from cometbot.messages import remove_answer_hint, to_messages
         (lambda: Card("x", buttons=["Yes"]), "a Card's buttons are a list of Button, and this is str"),  # type: ignore[list-item]
         (lambda: Card("x", buttons=Button("x")), "are a list of Button, not Button"),  # type: ignore[arg-type]
         (lambda: Carousel(["x"]), "a Carousel's cards are a list of Card"),  # type: ignore[list-item]
-        (lambda: Button("x", value=5), "a Button's value is a text, not int"),  # type: ignore[arg-type]
+        (lambda: Button("x", value=object()), "the value of the Button 'x': expected JSON .*, got object"),
         (lambda: Choices("?", [1, 2]), "a Choices's options are a list of Choice"),  # type: ignore[list-item]
         (lambda: Choices("?", "ab"), "a list of Choice, not str"),  # type: ignore[arg-type]
         (lambda: Location("1", 2), "degrees are numbers, not str"),  # type: ignore[arg-type]
@@ -49,6 +50,37 @@ from cometbot.messages import remove_answer_hint, to_messages
 def test_incomplete_message_is_refused(make: Any, text: str) -> None:
     with pytest.raises(MessageError, match=text):
         make()
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({"by": []}, "by: expected at least one user, got an empty list; nobody could press"),
+        ({"by": "tom"}, "by: expected a list of uids, such as .*, got 'tom'"),
+        ({"by": ["tom", ""]}, "by: expected a list of uids"),
+        ({"by": [5]}, "by: expected a list of uids"),
+        ({"by": 5}, "by: expected a list of uids"),
+        ({"expires": "soon"}, "expires: expected a duration such as .*; got 'soon'"),
+        ({"expires": "-1d"}, "expires: expected a duration"),
+        ({"expires": 0}, "expires: expected a duration .* above 0"),
+        ({"expires": "400d"}, "expires: expected a duration .* at most a year"),
+        ({"once": 1}, "once: expected True or False, got 1"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["Card", "Choices", "Form"])
+def test_limits_that_make_no_sense_are_refused(kind: str, limits: dict[str, Any], text: str) -> None:
+    make: dict[str, Any] = {
+        "Card": lambda: Card("x", buttons=[Button("y")], **limits),
+        "Choices": lambda: Choices("x", ["y"], **limits),
+        "Form": lambda: Form("x", [Field("y")], "z", **limits),
+    }
+    with pytest.raises(MessageError, match=f"a {kind}'s {text}"):
+        make[kind]()
+
+
+def test_limits_without_a_button_are_refused() -> None:
+    with pytest.raises(MessageError, match="a Card's by, expires and once are for its buttons, and it has none"):
+        Card("x", buttons=[Button("y", url="https://x")], once=True)
 
 
 def test_nothing_counts_as_an_empty_text() -> None:

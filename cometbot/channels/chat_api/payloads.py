@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from cometbot.action_values import decode_value
 from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.chat_api import schemas
 from cometbot.content_types import media_family
@@ -39,6 +40,8 @@ Payload = dict[str, Any]
 
 _URL_FIELDS = {"image": "imageUrl", "audio": "audioUrl", "video": "videoUrl", "file": "fileUrl"}
 _MAX_CHOICE_OPTIONS = 10
+_ANY_ACTION = "choice"
+"""The action of choices in a payload, which has none: clients send the value alone."""
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Card, Carousel, Choices, Location, Custom}),
@@ -231,7 +234,7 @@ def _parse_buttons(actions: Sequence[Mapping[str, Any]]) -> Iterator[Button]:
         if action["action"] == "url":
             yield Button(label, url=value)
         else:
-            yield Button(label, value=value)
+            yield Button(label, value=decode_value(value))
 
 
 def _parse_carousel(payload: Mapping[str, Any]) -> Carousel | None:
@@ -240,8 +243,9 @@ def _parse_carousel(payload: Mapping[str, Any]) -> Carousel | None:
 
 
 def _parse_choices(payload: Mapping[str, Any]) -> Message:
-    options = [Choice(option["label"], option["value"]) for option in payload["options"]]
-    return Choices(payload["text"], options) if options else Text(payload["text"])
+    options = [Choice(option["label"], decode_value(option["value"])) for option in payload["options"]]
+    action = "" if all(isinstance(option.value, str) for option in options) else _ANY_ACTION
+    return Choices(payload["text"], options, action) if options else Text(payload["text"])
 
 
 _PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Message | None]] = {

@@ -29,6 +29,7 @@ from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, 
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.models import Conversation
 from cometbot.observer import Observer
+from cometbot.presses import PRESS_SCOPE
 from cometbot.store.database import ACK_TIMEOUT, Transaction
 from cometbot.store.state import StateTable
 
@@ -290,7 +291,7 @@ def delete_user(connection: Transaction, chat: Chat, id: str) -> bool:
     # Chats that were created before the lock.
     chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
     state = StateTable(chat.database)
-    for scope, named in (("user", id), ("conversation", new_chat_id(id))):
+    for scope, named in (("user", id), ("conversation", new_chat_id(id)), (PRESS_SCOPE, new_chat_id(id))):
         state.delete_matching(connection, scope, f"{CHANNEL}/{ACCOUNT}/", f"/{named}")
     return chat.users.delete(connection, ALL_BOTS, id)
 

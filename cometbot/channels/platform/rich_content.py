@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from cometbot.content_types import media_family
 from cometbot.field_values import field_to_json, label_of
 from cometbot.http.page.markdown import to_html
-from cometbot.messages import Button, Card, Carousel, Choices, Field, Form, Location, Media, Message
+from cometbot.messages import Button, Card, Carousel, Choices, Field, Form, Location, Media, Message, QuickReply
 
 Content = dict[str, Any]
 
@@ -40,15 +40,16 @@ _TEXT_FIELDS = {"card": "text", "choices": "text", "media": "caption"}
 
 
 def _card(card: Card) -> Content:
-    buttons = [_button(button) for button in card.buttons]
+    offers = iter(card.offers())
+    buttons = [_button(button, offers) for button in card.buttons]
     return {"kind": "card", "title": card.title, "text": card.text, "image": card.image, "buttons": buttons}
 
 
-def _button(button: Button) -> Content:
+def _button(button: Button, offers: Iterator[QuickReply]) -> Content:
     if button.url:
         return {"label": button.label, "url": button.url}
-    value = button.value or button.label
-    return {"label": button.label, "action": button.action or value, "value": value}
+    offer = next(offers)
+    return {"label": offer.label, "action": offer.name, "value": offer.value}
 
 
 def _carousel(carousel: Carousel) -> Content:

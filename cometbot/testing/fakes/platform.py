@@ -8,6 +8,7 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from cometbot.action_values import decode_value
 from cometbot.bot import Bot
 from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.platform.channel import PlatformChannel
@@ -166,7 +167,7 @@ def _to_message(content: Mapping[str, Any] | None, body: str) -> Message:
 
 
 def _card(content: Mapping[str, Any]) -> Card:
-    buttons = [Button(**button) for button in content["buttons"]]
+    buttons = [Button(**{**button, "value": decode_value(button.get("value", ""))}) for button in content["buttons"]]
     return Card(content["title"], content["text"], content["image"], buttons)
 
 
@@ -174,4 +175,5 @@ def _choices(content: Mapping[str, Any]) -> Choices:
     options = content["options"]
     shared = {option["action"] for option in options}
     action = next(iter(shared)) if len(shared) == 1 else ""
-    return Choices(content["text"], [Choice(option["label"], option["value"]) for option in options], action)
+    choices = [Choice(option["label"], decode_value(option["value"])) for option in options]
+    return Choices(content["text"], choices, action)

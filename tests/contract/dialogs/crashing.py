@@ -382,7 +382,7 @@ class BotProcess:
             return Outcome(
                 transcript,
                 {f"{on} {reaction}" for on, given in self.channel.reactions.items() for reaction in given},
-                sorted(tuple(map(_without_ids, row)) for row in connection.execute(sa.select(state))),
+                sorted(tuple(map(_without_ids, row)) for row in connection.execute(_STATE)),
                 sorted(_without_ids(f"{letter.event}: {letter.error}") for letter in letters),
                 {name: list(map(tuple, connection.execute(query))) for name, query in _REST.items()},
             )
@@ -394,8 +394,10 @@ class BotProcess:
 
 def _without_ids(text: str) -> str:
     """Return ``text`` without the numbers of rows and the times of timers, which a crash may change."""
-    return re.sub(r"m\d+(\.\d+)*", "m", text)
+    return re.sub(r"m\d+(\.\d+)*|\b\d{10}\.\d+", "m", text)
 
+
+_STATE = sa.select(state.c.scope, state.c.owner, state.c.name, state.c.value)
 
 _REST = {
     "dialogs": sa.select(dialogs),
