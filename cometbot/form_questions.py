@@ -94,12 +94,19 @@ class FormQuestion:
         if field is not None:  # else the form has changed
             text = str(raw.get("value", raw.get("text", "")))
             try:
-                filled[field.name] = self._read(field, text)
+                filled = self._add(field, text, filled)
             except InvalidValue as error:
                 raise self._invalid(f"{label_of(field)}: {error}", filled, shows_forms, field) from error
         if len(filled) < len(self.form.fields):
             return self._prompt(shows_forms, filled, "", is_first=False)
         return self._accept(filled, shows_forms, is_whole=False)
+
+    def _add(self, field: Field, written: str, filled: Mapping[str, str]) -> dict[str, str]:
+        """Return ``filled`` with what was written as the answer for one field."""
+        texts = {**filled, field.name: self._read(field, written)}
+        if sum(map(len, texts.values())) > MAX_LENGTH:
+            raise InvalidValue(f"all answers have at most {MAX_LENGTH} characters together. Please be brief.")
+        return texts
 
     def _read(self, field: Field, written: str) -> str:
         """Return the text of a value that was written as the answer for one field."""

@@ -420,6 +420,16 @@ class TestSubmissions:
         assert len(answers) == 1
 
 
+def test_field_that_makes_the_answers_too_long_is_asked_again(bot: Bot) -> None:
+    form = Form("Long", [Field(f"f{number}", kind="long_text") for number in range(6)])
+    client, answers = open_form(bot, form)
+    for _ in range(5):
+        client.send("a" * 10_000)
+    [again] = client.send("a")
+    assert again.text == "f5: all answers have at most 50000 characters together. Please be brief."
+    assert answers == []
+
+
 def test_old_button_of_another_field_is_ignored(bot: Bot) -> None:
     form = Form("Order", [Field("a", kind="select", options=["S", "M"]), Field("b", kind="select", options=["S", "M"])])
     answers = ask_always(bot, form)
@@ -615,6 +625,19 @@ class Empty:
 def test_dataclass_that_makes_no_form_is_refused(bot: Bot, asked: Any, message: str) -> None:
     ask_always(bot, asked)
     with pytest.raises(BotError, match=message):
+        BotClient(bot).send("/ask")
+
+
+def test_dataclass_whose_annotations_are_local_is_refused(bot: Bot) -> None:
+    class Colour(enum.Enum):
+        RED = 1
+
+    @dataclass
+    class Paint:
+        colour: Colour
+
+    ask_always(bot, Paint)
+    with pytest.raises(BotError, match=r"annotations of Paint cannot be resolved .*'Colour'.* top of the module"):
         BotClient(bot).send("/ask")
 
 
