@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cometbot.approvals import Approval
 from cometbot.bot import Bot
 from cometbot.commands import UsageError
 from cometbot.context import Context
@@ -68,6 +69,7 @@ from cometbot.registration import Router
 
 __all__ = [
     "ActionEvent",
+    "Approval",
     "AskCancelled",
     "AskEnded",
     "AskGivenUp",

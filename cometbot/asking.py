@@ -1,4 +1,4 @@
-"""The calls of a context whose results last: ``ask``, ``once``, ``sleep`` and ``stream``."""
+"""The calls of a context whose results last: ``ask``, ``approve``, ``once``, ``sleep`` and ``stream``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from types import CodeType
 from typing import Any, NoReturn
 
+from cometbot.approvals import EXPIRED, Approval, ApprovalRequest, name_end, read_user
+from cometbot.approving import make_outcome, make_waiting, make_withdrawal
 from cometbot.context import Context, count_posted
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import (
@@ -28,12 +30,13 @@ from cometbot.errors import (
 from cometbot.event_loop import run_in_thread
 from cometbot.field_values import InvalidValue
 from cometbot.form_questions import FormQuestion
-from cometbot.messages import Choices, Form, Message, Text
+from cometbot.messages import Choices, Form, Message, Operation, Text
 from cometbot.outgoing import filter_question
 from cometbot.prompts import InvalidAnswer, Prompt
 from cometbot.questions import Question, action_name, add_line, make_question, offers_of, to_json_value, words_of
 from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
+    APPROVE,
     ASK,
     BEGUN,
     CANCELLED,
@@ -73,11 +76,12 @@ _ENDS: dict[str, type[AskEnded]] = {
 
 
 class Asking:
-    """The steps of a context: what ``ctx.ask``, ``ctx.once`` and ``ctx.sleep`` do.
+    """The steps of a context: what ``ctx.ask``, ``ctx.approve``, ``ctx.once`` and ``ctx.sleep`` do.
 
     ``has_other_questions`` says if a question of this run must wait, because its user has another open. Steps are
     allowed between :meth:`allow` and :meth:`forbid`. ``has_saved`` is true once a step is stored, and
-    ``ignores_answer`` if a text that was not meant for the bot does not fit: then nothing changes.
+    ``ignores_answer`` if a text that was not meant for the bot does not fit: then nothing changes. ``approval_end`` is
+    how an approval has ended in this run, empty if none has.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class Asking:
         self.run = run
         self._sink = sink
         self.question: Message | None = None
+        self.card: Operation | None = None
+        self.approval_end = ""
         self.has_saved = False
         self.ignores_answer = False
         self._ctx = ctx
@@ -100,6 +106,7 @@ class Asking:
         self._thread: int | None = None
         self._task: object = None
         self._end: AskEnded | None = None
+        self._decided: Sequence[Step] = ()
 
     def allow(self, thread: int, task: object) -> None:
         """Allow steps in this thread, and in this task of it if the handler is async."""
@@ -110,9 +117,17 @@ class Asking:
         self._thread = None
 
     @property
+    def operations(self) -> tuple[Operation, ...]:
+        """What a suspended run says last: its question, or the card of its approval."""
+        if self.card is not None:
+            return (self.card,)
+        return (self._ctx.operation(self.question),) if self.question is not None else ()
+
+    @property
     def last_end(self) -> str:
         """How the last question ended without an answer, or the last sleep before its time; empty if neither did."""
-        waits = [step for step in (*self.run.steps, *self.run.new_steps) if step.kind in (ASK, SLEEP)]
+        steps = (*self.run.steps, *self.run.new_steps, *self._decided)
+        waits = [step for step in steps if step.kind in (APPROVE, ASK, SLEEP)]
         end = str(waits[-1].result.get("ended", "")) if waits else ""
         return "" if end == ELAPSED else end
 
@@ -265,6 +280,53 @@ class Asking:
         if has_buttons or not self._sink.hears_only_mentions(ctx.bot):
             return message
         return add_line(message, text)
+
+    def approve(self, request: ApprovalRequest, code: CodeType) -> Approval:
+        """Return the decision about a request, or suspend the run until it has come."""
+        self._check_step("approve")
+        if self._end is not None:
+            raise self._end
+        call = self.run.enter(APPROVE, request.key, hash_code(code), hash_text(request.identity))
+        step = call.stored
+        if step is not None:
+            if step.result.get("ended") != REFUSED:
+                self._sink.skip_past(1)  # the card's outcome
+            return self._finish_approve(step)
+        answer = self.run.take_answer(call)
+        if answer is None:
+            waiting, self.card = run_in_thread(make_waiting, self._ctx, self._sink, request, self.run.dialog, call)
+            raise self._suspend_run(waiting)
+        assert self._before is not None
+        outcome = run_in_thread(make_outcome, self._ctx, self._before, request, answer.raw)
+        step = self.run.record(call, dict(answer.raw))
+        self.approval_end = name_end(answer.raw)
+        if outcome is not None:
+            # The decision is stored with its outcome: it is made, whatever the handler does next.
+            self._sink.attach_steps(self.run.dialog, self.run.new_steps)
+            self.run.new_steps, self.has_saved = [], True
+            self._decided = (step,)
+            self._sink.post(outcome)
+        return self._finish_approve(step)
+
+    def _finish_approve(self, step: Step) -> Approval:
+        """Return the decision in a stored result, or raise how the approval ended without one."""
+        ended, at = step.result.get("ended"), datetime.fromtimestamp(step.at, timezone.utc)
+        if ended is None:
+            return Approval(step.result["status"], read_user(step.result), at)
+        if ended == TIMEOUT:
+            return Approval(EXPIRED, None, at)
+        if ended == REFUSED:
+            raise NotDelivered(str(step.result.get("error", "")))
+        self._end = _ENDS.get(str(ended), AskEnded)()
+        raise self._end
+
+    @property
+    def withdrawal(self) -> Operation | None:
+        """The operation that withdraws the card that the dialog waited for, if this run has not ended its approval."""
+        before, run = self._before, self.run
+        if before is None or before.approval is None or any(step.number == before.step for step in run.steps):
+            return None
+        return None if self.approval_end else make_withdrawal(before)
 
     def sleep(self, duration: Duration, key: str, code: CodeType) -> None:
         """Suspend the run for a time."""

@@ -6,7 +6,7 @@ import logging
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -14,6 +14,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
 from cometbot.action_values import decode_value
+from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.bot import Bot
 from cometbot.durations import Duration
 from cometbot.errors import BotError
@@ -29,7 +30,7 @@ from cometbot.messages import (
     remove_answer_hint,
     to_messages,
 )
-from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
+from cometbot.models import Attachment, Conversation, Group, Mention, User, check_recipient
 from cometbot.outgoing import filter_operation
 from cometbot.press_limits import apply_limits, find_presses, has_limits
 from cometbot.presses import Press
@@ -358,6 +359,35 @@ class Context:
         """
         again, key = kwargs.pop("again", True), kwargs.pop("key", "")
         return self._steps.once(function, args, kwargs, key, _calling_code(), again=again)
+
+    def approve(
+        self,
+        text: str,
+        fields: Mapping[str, object] | None = None,
+        *,
+        to: Group | User | Conversation | None = None,
+        by: Sequence[str] | None = None,
+        timeout: Duration | None = None,
+        own: bool = False,
+        key: str = "",
+    ) -> Approval:
+        """Ask others to approve something, and return their decision when it has come.
+
+        ::
+
+            if ctx.approve("Refund 30 €?", {"Order": 4711}, to=Group("managers", channel="cometchat")):
+                ctx.once(shop.refund, 4711)
+
+        A card with ``text``, ``fields`` and two buttons goes to ``to``, which may be on another channel; None: this
+        conversation. The run ends here, as in :meth:`ask`. ``by`` are the uids of those who may decide; None: the
+        members of ``to``. The user who asks may not, except with ``own``. Where buttons are text, users write
+        ``approve 17``. After ``timeout`` (default: the bot's ``ask_timeout``) the approval is expired, and false.
+
+        Raises :class:`AskCancelled` if the user or an operator cancels, :class:`NotDelivered` if the platform refuses
+        the card, and :class:`BotError` if nobody could decide. ``key`` is that of :meth:`ask`.
+        """
+        request = ApprovalRequest(text, fields or {}, to, by, timeout, own, key)
+        return self._steps.approve(request, _calling_code())
 
     def sleep(self, duration: Duration, *, key: str = "") -> None:
         """Go on after ``duration`` (``"3d"``, seconds, a ``timedelta``), in a later run of the handler."""

@@ -19,11 +19,14 @@ from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.handler_sends import HandlerSender
 from cometbot.handlers import Handler
 from cometbot.matchers import Match
+from cometbot.messages import Operation
 from cometbot.quick_replies import make_action_event
 from cometbot.replaying_sink import ReplayingSink
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
 from cometbot.steps import (
+    APPROVE,
+    ASK,
     FAILED,
     ONCE,
     OPEN,
@@ -189,13 +192,19 @@ class DialogRun:
             self._get_code(),
             replaced,
             answer_seconds=self._answer_seconds,
+            approval=self.asking.approval_end,
         )
 
     def others(self, user: str) -> list[OpenDialog]:
-        """Return the open dialogs of ``user`` in the same thread, other than this run's own."""
+        """Return the dialogs that wait for an answer of ``user`` in the same thread, other than this run's own."""
         own = self.asking.run.dialog if self.asking is not None else None
         dialogs = map(OpenDialog.from_json, self._ctx.state.get(DIALOGS_KEY) or ())
-        return [item for item in dialogs if item.id != own and item.user == user and item.thread == self._ctx.thread_id]
+        here = self._ctx.thread_id
+        return [
+            item
+            for item in dialogs
+            if item.kind == ASK and item.id != own and item.user == user and item.thread == here
+        ]
 
     def _has_other_questions(self, user: str) -> bool:
         """Return True if the run was made by cometbot, not by ``user``, who has another question open."""
@@ -218,6 +227,7 @@ class DialogRun:
             replaced=replaced,
             ended=how,
             answer_seconds=self._answer_seconds,
+            approval=self.asking.approval_end,
             was_suspended=self.is_resumed,
         )
 
@@ -231,13 +241,25 @@ class DialogRun:
             self.asking.run.kept_steps,
             ended="failed",
             answer_seconds=self._answer_seconds,
+            approval=self.asking.approval_end,
         )
 
     @property
-    def made_calls(self) -> list[str]:
-        """The stored calls of ``once`` of this dialog, described."""
-        steps = self.asking.run.steps if self.asking is not None else ()
-        return [f"step {step.number + 1}: {step.result}" for step in steps if step.kind == ONCE]
+    def withdrawal(self) -> tuple[Operation, ...]:
+        """The operation that withdraws the card of an approval that this run has not ended; empty without one."""
+        operation = self.asking.withdrawal if self.asking is not None else None
+        return (operation,) if operation is not None else ()
+
+    @property
+    def lasting_results(self) -> list[str]:
+        """The calls of ``once`` and the approvals of this dialog that have a result, described."""
+        if self.asking is None:
+            return []
+        run = self.asking.run
+        found = [(step.number, step.result) for step in run.steps if step.kind in (APPROVE, ONCE)]
+        if run.answer is not None and "status" in run.answer.raw:  # an approval's, which has just arrived
+            found.append((run.answer.step, run.answer.raw))
+        return [f"step {number + 1}: {result}" for number, result in found]
 
 
 def describe_call(found: HandlerMatch, event: Event) -> dict[str, Any]:

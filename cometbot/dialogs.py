@@ -13,7 +13,7 @@ from cometbot.questions import is_chosen, parse_action_name, read_answer
 from cometbot.quick_replies import QUESTION_MARK, QUICK_REPLIES_KEY, resolve_quick_reply
 from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX
-from cometbot.steps import CANCELLED, Answer, DialogEvent, DialogId
+from cometbot.steps import ASK, CANCELLED, Answer, DialogEvent, DialogId
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -27,7 +27,7 @@ _NO_MESSAGE = DialogId("")
 
 @dataclass(frozen=True, slots=True)
 class OpenDialog:
-    """A dialog that waits for an answer in this conversation.
+    """A dialog that waits for an answer in this conversation, or whose user may cancel its approval here.
 
     A message up to the sequence number ``asked_seq`` was written before the question. A message with the sequence
     number ``failed_seq`` is tried again. The question was said under the ordinal ``question`` of the message
@@ -47,6 +47,7 @@ class OpenDialog:
     asked_by: DialogId = _NO_MESSAGE
     question: int = 0
     asked_field: str = ""
+    kind: str = ASK
 
     def to_json(self) -> dict[str, Any]:
         """Return the dialog as JSON."""
@@ -63,6 +64,7 @@ class OpenDialog:
             "by": str(self.asked_by),
             "question": self.question,
             "field": self.asked_field,
+            "kind": self.kind,
         }
 
     @classmethod
@@ -81,6 +83,7 @@ class OpenDialog:
             asked_by=DialogId.parse(item["by"]) or _NO_MESSAGE,
             question=item["question"],
             asked_field=item["field"],
+            kind=item["kind"],
         )
 
 
@@ -108,6 +111,7 @@ def find_resume(ctx: Context, stored: Any, sink: ReplySink) -> Resume | None:
     own = [item for item in dialogs if _is_asked(item, ctx, sink)]
     if own and _selects_newer(ctx, event):
         return None
+    own.sort(key=lambda item: item.kind != ASK)  # /cancel is for a question before it is for an approval
     return next((found for item in own if (found := _read(ctx, event, item, sink)) is not None), None)
 
 
@@ -116,7 +120,7 @@ def find_replaced(ctx: Context, stored: Any, handler: str) -> list[DialogId]:
     return [
         item.id
         for item in map(OpenDialog.from_json, stored or ())
-        if item.handler == handler and item.user == ctx.sender_id and item.thread == ctx.thread_id
+        if item.kind == ASK and item.handler == handler and item.user == ctx.sender_id and item.thread == ctx.thread_id
     ]
 
 
@@ -156,6 +160,8 @@ def _selects_newer(ctx: Context, event: MessageEvent) -> bool:
 
 
 def _read(ctx: Context, event: MessageEvent, item: OpenDialog, sink: ReplySink) -> Resume | None:
+    if item.kind != ASK:
+        return Resume(item.id, Answer(item.step, {"ended": CANCELLED})) if is_cancel_word(ctx.bot, ctx.text) else None
     raw = read_answer(event, ctx.text, item.offers)
     chosen = is_chosen(raw)
     call = parse_call(ctx.text)

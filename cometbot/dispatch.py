@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -17,6 +16,7 @@ from cometbot.bot import Bot
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
 from cometbot.context import Context, count_said, used_states, with_limits
+from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
@@ -24,6 +24,7 @@ from cometbot.event_loop import run_coroutine, run_in_thread
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
 from cometbot.messages import Operation, to_messages
+from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
@@ -58,28 +59,6 @@ _MISSING_HANDLER_RETRIES = 20
 """Ten minutes: as long as two versions of a bot may run side by side while a new one is rolled out."""
 
 _RETRY_BACKOFF = Backoff(initial=1.0, maximum=300.0, jitter=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of an event.
-
-    ``handler`` is the name of the handler that the event was passed to, empty if there was none. ``stopped_by`` is the
-    middleware that did not call the next, or ``own`` (the bot's own message), ``bot`` (the message of another bot, for
-    a bot that does not handle those), ``brake`` (too many of them in a row) or ``press`` (one that does not count).
-    ``operations`` are the returned replies, in order, to be stored together with ``changes``; those of ``ctx.reply()``
-    went to the sink before. ``error`` is the error that was raised in the end. If ``retry_in`` (seconds) is set, the
-    event must be dispatched again after that time, with one failure more. ``dialog`` is what the run changes in the
-    dialog of its handler, None without one.
-    """
-
-    handler: str = ""
-    stopped_by: str = ""
-    operations: tuple[Operation, ...] = ()
-    changes: tuple[StateChange, ...] = ()
-    error: BaseException | None = None
-    retry_in: float | None = None
-    dialog: DialogChange | None = None
 
 
 def dispatch(
@@ -147,6 +126,8 @@ class _Dispatch:
         found = None
         self._sink.start_handler("", self._bot.handler_timeout)
         try:
+            if (decided := decide(self._ctx, self._sink, failures, sender_is_bot=self._sender_is_bot)) is not None:
+                return decided
             resume = self._find_resume()
             if resume is not None:
                 stored = self._load_dialog(resume)
@@ -281,7 +262,7 @@ class _Dispatch:
             )
         change = self._dialog.suspended(found, [item.id for item in others])
         self._dialog.go_live()
-        operations = (self._ctx.operation(asking.question),) if asking.question is not None else ()
+        operations = asking.operations
         return Outcome(
             found.handler.name, operations=operations, changes=self._collect_changes(operations), dialog=change
         )
@@ -401,17 +382,19 @@ class _Dispatch:
         ended = ""
         if isinstance(error, ChangedCode):
             text, ended = self._bot.restart_text, "restarted"
-            if calls := self._dialog.made_calls:
+            if results := self._dialog.lasting_results:
                 letter = BotError(
-                    f"the code of {name} has changed, and its dialog was ended. It had called: {'; '.join(calls)}"
+                    f"the code of {name} has changed, and its dialog was ended. It had results: {'; '.join(results)}"
                 )
         elif isinstance(error, AskCancelled):
             text = self._bot.cancel_text
         elif isinstance(error, AskGivenUp):
             text = str(error)
+        withdrawn = self._dialog.withdrawal
         self._dialog.abandon_past()
         self._dialog.go_live()
         operations, problem = self._to_operations_or_error(text)
+        operations = (*withdrawn, *operations)
         changes = self._collect_changes(operations)
         return Outcome(
             name, operations=operations, changes=changes, error=letter or problem, dialog=self._dialog.over(ended=ended)

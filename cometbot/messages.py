@@ -22,6 +22,9 @@ MAX_MESSAGE_LENGTH = 1_000_000
 
 MediaKind = Literal["image", "audio", "video", "file"]
 
+APPROVAL_ACTION = "cometbot:approve:"
+"""The prefix of the actions of an approval's buttons. As text, users write the value of the button: ``approve 17``."""
+
 _ANSWER_HINT_END = "”, or write it out."
 
 
@@ -153,6 +156,7 @@ class Card(Message, Limited):
         buttons = [
             f"{button.label}: {button.url}" if button.url else f"{next(numbers)}. {button.label}"
             for button in self.buttons
+            if not button.action.startswith(APPROVAL_ACTION)
         ]
         return [self.title, self.text, self.image, *buttons]
 
@@ -318,7 +322,7 @@ class Capabilities:
     bytes. ``stream_interval`` is the seconds between two edits of a streamed message (None: a stream is sent as one
     message). With ``deltas``, the channel shows a stream piece by piece before the message exists, at that interval.
     With ``look_up``, it can find out afterwards if a message arrived. With ``groups``, a conversation can have several
-    users.
+    users. With ``edit``, messages can be edited, except those of the native classes in ``uneditable``.
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -332,6 +336,12 @@ class Capabilities:
     stream_interval: float | None = None
     deltas: bool = False
     groups: bool = True
+    uneditable: frozenset[type[Message]] = frozenset()
+
+    def can_edit(self, message: Message | None) -> bool:
+        """Return True if ``message`` can be edited once it is sent."""
+        kind = type(message)
+        return self.edit and not (kind in self.native and kind in self.uneditable)
 
     def without_streams(self) -> Capabilities:
         """Return these capabilities with a stream sent as one message."""
@@ -346,7 +356,8 @@ class Operation:
     ``target_event`` names the event (``m12.0``) if it was said for an earlier one of the same dialog.
     ``message_id`` is the platform's id of any other message. ``reply_to`` is the id of the message that this one
     answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
-    ``is_growing`` announces that edits which continue the text follow soon.
+    ``is_growing`` announces that edits which continue the text follow soon. ``approval`` is what storing the operation
+    changes among the approvals that wait in its conversation (:mod:`cometbot.approvals`).
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.
@@ -364,6 +375,7 @@ class Operation:
     reaction: str = ""
     stream_id: str = ""
     is_growing: bool = False
+    approval: Mapping[str, Any] | None = None
 
     @property
     def is_dropped(self) -> bool:
@@ -448,6 +460,8 @@ def remove_answer_hint(text: str) -> str:
 
 
 def _answer_hint(offers: Sequence[QuickReply]) -> list[str]:
+    if written := [f"“{offer.value}”" for offer in offers if offer.name.startswith(APPROVAL_ACTION)]:
+        return [f"Write {' or '.join(written)}."]
     return [f"Answer {offers[-1].number} for “{offers[-1].label}{_ANSWER_HINT_END}"] if offers else []
 
 

@@ -34,6 +34,7 @@ class User:
     """A user, as the platform described them with the event. Everything but ``uid`` may be empty.
 
     ``lasting_id`` is set where a platform may reassign the uid of a removed user. It never belongs to another user.
+    ``channel`` is set only by handlers that name a user of another channel (``ctx.approve``).
     """
 
     uid: str
@@ -46,6 +47,7 @@ class User:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     lasting_id: str = field(default="", repr=False, compare=False)
+    channel: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.name or self.uid
@@ -53,7 +55,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A group of users, identified by its ``guid``. ``type`` is ``public``, ``password`` or ``private``."""
+    """A group of users, identified by its ``guid``. ``type`` is ``public``, ``password`` or ``private``.
+
+    ``channel`` is set only by handlers that name a group of another channel (``ctx.approve``).
+    """
 
     guid: str
     name: str = ""
@@ -66,6 +71,7 @@ class Group:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    channel: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.name or self.guid

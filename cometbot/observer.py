@@ -41,6 +41,13 @@ class Observer:
         question ended, if that was not by an answer), ``failed`` or ``restarted`` (its handler's code has changed).
         """
 
+    def approval_ended(self, bot: str, outcome: str) -> None:
+        """Record that an approval ended.
+
+        ``outcome``: ``approved``, ``declined``, ``expired``, ``withdrawn``, or ``refused`` (the platform has refused
+        its card).
+        """
+
     def storage_full(self) -> None:
         """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 

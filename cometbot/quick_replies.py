@@ -14,7 +14,7 @@ from typing import Any
 from cometbot.events import ActionEvent, MessageEvent
 from cometbot.field_values import FormValues, field_from_json, field_to_json, normalize_values
 from cometbot.fields import Field
-from cometbot.messages import Choices, Form, Message
+from cometbot.messages import APPROVAL_ACTION, Choices, Form, Message
 from cometbot.state import RESERVED_PREFIX
 from cometbot.text import normalize_text
 
@@ -33,7 +33,7 @@ def serialize_quick_replies(messages: Iterable[Message]) -> list[dict[str, Any]]
     for message in messages:
         if isinstance(message, Form):
             stored.append({"action": message.action, "fields": [field_to_json(item) for item in message.fields]})
-        elif offers := message.offers():
+        elif offers := [item for item in message.offers() if not item.name.startswith(APPROVAL_ACTION)]:
             kind = "choices" if isinstance(message, Choices) else "buttons"
             stored.append({"offers": [[item.label, item.name, item.value] for item in offers], "kind": kind})
     return stored

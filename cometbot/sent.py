@@ -35,11 +35,12 @@ class Sent:
         return self._sink.platform_id(self._ordinal)
 
     def edit(self, message: Message | str) -> None:
-        """Replace the content of the message. On a platform that cannot edit, this sends a new message."""
+        """Replace the content of the message. On a platform that cannot edit it, this sends a new message."""
         self._check_call("edit")
         changed = Text(message) if isinstance(message, str) else message
         self._withdraw(self._ordinal)
-        self._post(self._follow_up("edit" if self._sink.capabilities.edit else "send", changed), self._sink)
+        can_edit = self._sink.capabilities.can_edit(self._operation.message)
+        self._post(self._follow_up("edit" if can_edit else "send", changed), self._sink)
 
     def delete(self) -> None:
         """Delete the message. Raises :class:`BotError` on a platform that cannot."""

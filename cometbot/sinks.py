@@ -9,10 +9,11 @@ from datetime import datetime
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.durations import Duration
 from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation
+from cometbot.models import Conversation, User
 from cometbot.state import StateChange
 from cometbot.steps import AskOptions, DialogId, Step, StoredDialog
 
@@ -64,11 +65,26 @@ class ReplySink(Protocol):
         """Return the newest messages of a conversation, oldest first."""
         ...
 
-    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
-        """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty."""
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
+        """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty.
+
+        Without ``channel``, it is on the channel of the event. Raises :class:`BotError` for one that is not configured.
+        """
         ...
 
-    def hears_only_mentions(self, bot: Bot) -> bool:
+    def capabilities_of(self, conversation: Conversation) -> Capabilities:
+        """Return the capabilities of the channel of a conversation, which may be another one."""
+        ...
+
+    def has_member(self, conversation: Conversation, user: User) -> bool:
+        """Return True if ``user`` takes part in the conversation now. Raises a ``ChannelError`` if it cannot tell."""
+        ...
+
+    def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
+        """Return the requests of an operation, as the channel of its conversation sends them."""
+        ...
+
+    def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
         """Return True if, in groups, ``bot`` gets only messages that mention it."""
         ...
 
@@ -156,6 +172,10 @@ class StepCalls(Protocol):
 
     def ask(self, asked: Any, options: AskOptions, code: CodeType) -> Any:
         """Return the answer to a question, or suspend the run until it has come."""
+        ...
+
+    def approve(self, request: ApprovalRequest, code: CodeType) -> Approval:
+        """Return the decision about a request, or suspend the run until it has come."""
         ...
 
     def once(

@@ -1,8 +1,8 @@
 """The steps of a handler that runs again: what earlier runs have stored, and what this run adds.
 
 A handler that asks is *suspended*: its run ends, and the handler runs again from its top when the answer has come. Each
-call that needs a result that lasts is a step (``ctx.ask``, ``ctx.once``, ``ctx.sleep``, ``ctx.stream``). The first run
-that reaches a step stores its result; each later run gets the stored result at once.
+call that needs a result that lasts is a step (``ctx.ask``, ``ctx.approve``, ``ctx.once``, ``ctx.sleep``,
+``ctx.stream``). The first run that reaches a step stores its result; each later run gets the stored result at once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_STEPS = 500
 MAX_DIALOG_BYTES = 256 * 1024
 """The bytes of JSON that the results of one dialog's steps may have together."""
 
-ASK, BEGUN, ONCE, SLEEP, STREAM = "ask", "begun", "once", "sleep", "stream"
+APPROVE, ASK, BEGUN, ONCE, SLEEP, STREAM = "approve", "ask", "begun", "once", "sleep", "stream"
 
 TIMEOUT, CANCELLED, GIVEN_UP, REPLACED, REFUSED = "timeout", "cancelled", "given_up", "replaced", "refused"
 """The ways in which a question ends without an answer, as they stand in its result under ``ended``."""
@@ -152,6 +152,8 @@ class Waiting:
     answers in a row that did not fit. In groups, ``listen`` counts every text of the user as an answer. ``fields`` are
     the fields of a form that are left; if they are asked one by one, ``asked_field`` is the one that is asked,
     ``skip`` the word that leaves it out (empty if it needs an answer), and ``filled`` has what is answered.
+    ``approval`` is the card of an approval (:class:`cometbot.approvals.ApprovalCard`) as JSON; then ``user`` is who
+    asks for it.
     """
 
     step: int
@@ -173,6 +175,7 @@ class Waiting:
     asked_field: str = ""
     skip: str = ""
     filled: Mapping[str, str] = field(default_factory=dict)
+    approval: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +226,8 @@ class DialogChange:
 
     ``status`` is open (the run is suspended), over, or failed. ``steps`` are those that are not stored yet. Dialogs in
     ``replaced`` end, because their user began another one. ``ended`` is how the dialog has ended, empty unless this run
-    ended one that was open; ``answer_seconds`` is the time that its question waited for the answer of this run. Both
-    are for metrics; see :class:`cometbot.observer.Observer`.
+    ended one that was open; ``answer_seconds`` is the time that its question waited for the answer of this run, and
+    ``approval`` how an approval ended in it. These are for metrics; see :class:`cometbot.observer.Observer`.
     ``was_suspended`` is False for a run that ended without ever waiting, of which only steps are stored.
     """
 
@@ -238,6 +241,7 @@ class DialogChange:
     replaced: Sequence[DialogId] = ()
     ended: str = ""
     answer_seconds: float | None = None
+    approval: str = ""
     was_suspended: bool = True
 
 
@@ -294,8 +298,8 @@ class StepRun:
         number = self.position
         if number >= MAX_STEPS:
             raise BotError(
-                f"a dialog has at most {MAX_STEPS} steps (ask, once, sleep, stream); for what goes on for ever "
-                "use bot.every or ctx.later"
+                f"a dialog has at most {MAX_STEPS} steps (ask, approve, once, sleep, stream); for what goes on for "
+                "ever use bot.every or ctx.later"
             )
         call = Call(number, kind, key, code, text)
         if number >= len(self.steps):

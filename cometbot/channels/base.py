@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, TypeAlias
 
 from cometbot.bot import Bot
+from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
-from cometbot.models import Conversation, ConversationKey
+from cometbot.models import Conversation, ConversationKey, User
 from cometbot.splitting import utf8_size
 from cometbot.state import StateChange
 
@@ -21,6 +22,9 @@ Transaction: TypeAlias = Any
 
 MAX_KEY_BYTES = 1500
 """The bytes that an event's key may have: databases limit the size of an index entry."""
+
+MEMBER_TIMEOUT = 8.0
+"""Seconds that a platform has to say if a user is a member of a group."""
 
 _UNSTORABLE_PATTERN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _KEY_KIND_PATTERN = re.compile("[!-~]{1,40}")
@@ -201,6 +205,14 @@ class Channel(ABC):
         Called only if ``capabilities.deltas`` is true. Pieces are numbered from 0. They are not stored.
         """
 
+    def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
+        """Return True if ``user`` takes part in the conversation now, as far as the platform can tell.
+
+        By default, everybody does who writes in a group: platforms relay only what members write. Raises a
+        :class:`ChannelError` if the platform cannot be asked within ``timeout`` seconds.
+        """
+        return conversation.is_group or user.uid.casefold() == conversation.target.casefold()
+
     def hears_only_mentions(self, bot: Bot) -> bool:
         """Return True if, in groups, ``bot`` gets only messages that mention it. Its questions then say so."""
         return False
@@ -242,6 +254,17 @@ class Channel(ABC):
 
     def close(self) -> None:
         """Close connections."""
+
+
+def get_channel(channels: Mapping[str, Channel], name: str) -> Channel:
+    """Return the channel called ``name``. Raises :class:`BotError`, with what to do, if it is not configured."""
+    if name not in channels:
+        known = ", ".join(channels) or "none"
+        raise BotError(
+            f"the channel {name!r} is not configured here; there is: {known}. Add it to COMETBOT_CHANNELS of every "
+            "process, or name another channel"
+        )
+    return channels[name]
 
 
 def fall_back_to_text(message: Message, capabilities: Capabilities) -> Message:

@@ -23,6 +23,7 @@ _COMMAND_MODULES = {
     "doctor": "cometbot.cli.doctor",
     "deadletters": "cometbot.cli.deadletters",
     "dialogs": "cometbot.cli.dialogs",
+    "approvals": "cometbot.cli.approvals",
     "replay": "cometbot.cli.replay",
     "platform": "cometbot.cli.platform",
     "db": "cometbot.cli.db",

@@ -98,6 +98,7 @@ def _print_dialog(dialog: DialogInfo, steps: Sequence[Step]) -> None:
         ("waits for", _waits_for(dialog)),
         ("since", _output.format_time(dialog.since)),
         ("until", _until(dialog)),
+        ("decided by", _decided_by(dialog)),
         ("dead letter", dialog.dead_letter),
     ]
     for name, value in rows:
@@ -116,10 +117,17 @@ def _print_dialog(dialog: DialogInfo, steps: Sequence[Step]) -> None:
 
 
 def _waits_for(dialog: DialogInfo) -> str:
-    text = f"{dialog.kind}: {dialog.question}" if dialog.question else dialog.kind
+    kind = f"{dialog.kind} {dialog.number}" if dialog.number else dialog.kind
+    text = f"{kind}: {dialog.question}" if dialog.question else kind
     if not dialog.attempts:
         return text
     return f"{text} ({dialog.attempts} wrong answer{'s' * (dialog.attempts != 1)})"
+
+
+def _decided_by(dialog: DialogInfo) -> str:
+    if not dialog.number:
+        return ""
+    return f"{', '.join(dialog.by) or 'all'} in {dialog.card_channel}: {dialog.card_in}"
 
 
 def _until(dialog: DialogInfo) -> str:

@@ -25,12 +25,13 @@ from cometbot.delivery.transactions import (
     Transactions,
     Work,
 )
-from cometbot.dispatch import ErrorClasses, Outcome, dispatch
+from cometbot.dispatch import ErrorClasses, dispatch
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.models import Conversation, User
 from cometbot.observer import Observer
+from cometbot.outcomes import Outcome
 from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
@@ -222,6 +223,8 @@ class ConversationRunner:
             self._observer.question_answered(bot, change.answer_seconds)
         if change.ended:
             self._observer.dialog_ended(bot, change.ended)
+        if change.approval:
+            self._observer.approval_ended(bot, change.approval)
 
     def _handle(self, run: Run, message: MailboxMessage) -> HandledMessage:
         """Run the handler of a message, and return its end. Replies of ``ctx.reply`` are stored while it runs."""
@@ -361,7 +364,13 @@ def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) ->
         handler, dialog = outcome.handler or outcome.stopped_by, outcome.dialog
         question = replies.drafts[-1].ordinal if dialog is not None and replies.drafts else None
         return MessageEnd(
-            message, handler, changes=outcome.changes, replies=replies, dialog=dialog, question_ordinal=question
+            message,
+            handler,
+            changes=outcome.changes,
+            replies=replies,
+            dialog=dialog,
+            question_ordinal=question,
+            decision=outcome.decision,
         )
     state, retry_in = (DEAD, 0.0) if outcome.retry_in is None else (WAITING, outcome.retry_in)
     error_text = describe_error(outcome.error)

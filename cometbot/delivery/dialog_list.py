@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cometbot.approvals import ApprovalCard
 from cometbot.errors import DeliveryError
-from cometbot.steps import CANCELLED, FAILED, OPEN, Step
+from cometbot.steps import APPROVE, CANCELLED, FAILED, OPEN, Step, Waiting
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.dialogs import DialogRow
@@ -18,8 +19,10 @@ class DialogInfo:
     """A dialog that is not over. ``id`` is that of the message that started it (``m12``); times are Unix seconds.
 
     ``status`` is ``open``, ``ending`` (its handler runs for the last time) or ``failed``; then ``dead_letter`` is the
-    id of the message that failed. ``kind`` is that of the step that it waits at (``ask``, ``sleep``), since ``since``,
-    until ``expires_at``. ``attempts`` counts the answers that did not fit. ``call`` has the arguments of the handler.
+    id of the message that failed. ``kind`` is that of the step that it waits at (``ask``, ``approve``, ``sleep``),
+    since ``since``, until ``expires_at``. ``attempts`` counts the answers that did not fit. ``call`` has the arguments
+    of the handler. For an approval, ``number`` is that of its card, which is in the conversation ``card_in`` of the
+    channel ``card_channel``; ``by`` are the uids of those who may decide, empty for all there.
     """
 
     id: str
@@ -38,6 +41,10 @@ class DialogInfo:
     attempts: int
     opened_at: float
     dead_letter: str
+    number: int = 0
+    card_channel: str = ""
+    card_in: str = ""
+    by: Sequence[str] = ()
 
 
 class DialogList:
@@ -50,6 +57,12 @@ class DialogList:
         """Return at most ``limit`` dialogs of one bot or of all, those that changed last first."""
         with self._store.database.read() as connection:
             rows = self._store.dialogs.list(connection, bot, limit)
+        return [_to_info(row) for row in rows]
+
+    def list_approvals(self, bot: str = "", limit: int = 100) -> Sequence[DialogInfo]:
+        """Return at most ``limit`` dialogs of one bot or of all that wait for an approval, the newest first."""
+        with self._store.database.read() as connection:
+            rows = self._store.dialogs.list(connection, bot, limit, kind=APPROVE)
         return [_to_info(row) for row in rows]
 
     def get(self, dialog_id: str) -> DialogInfo:
@@ -128,4 +141,13 @@ def _to_info(row: DialogRow) -> DialogInfo:
         attempts=waiting.attempts,
         opened_at=row.opened_at,
         dead_letter=f"m{row.failed_seq}" if row.status == FAILED else "",
+        **_describe_card(waiting),
     )
+
+
+def _describe_card(waiting: Waiting) -> dict[str, Any]:
+    if waiting.approval is None:
+        return {}
+    card = ApprovalCard.from_json(waiting.approval)
+    to = card.conversation
+    return {"number": card.number, "card_channel": to.channel, "card_in": to.id, "by": tuple(card.by or ())}

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent
+from cometbot.channels.base import Channel, IncomingEvent, get_channel
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.stored_messages import StoredMessage, find_message
-from cometbot.dispatch import Outcome, dispatch
+from cometbot.dispatch import dispatch
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
-from cometbot.models import Conversation
+from cometbot.models import Conversation, User
+from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
@@ -149,11 +150,24 @@ class DryRunSink(ReplySink):
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
 
-    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
-        return self._channel.conversation(bot, user=user, group=group)
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
+        return self._find_channel(channel).conversation(bot, user=user, group=group)
 
-    def hears_only_mentions(self, bot: Bot) -> bool:
-        return self._channel.hears_only_mentions(bot)
+    def capabilities_of(self, conversation: Conversation) -> Capabilities:
+        return self._find_channel(conversation.channel).capabilities
+
+    def has_member(self, conversation: Conversation, user: User) -> bool:
+        return self._find_channel(conversation.channel).has_member(conversation, user)
+
+    def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
+        return self._find_channel(operation.conversation.channel).render(operation)
+
+    def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
+        return self._find_channel(channel).hears_only_mentions(bot)
+
+    def _find_channel(self, name: str) -> Channel:
+        """Return the channel called ``name``, by default that of the event."""
+        return self._channel if name in ("", self._channel.name) else get_channel(self._delivery.channels, name)
 
     def platform_id(self, ordinal: int) -> str | None:
         return None
@@ -190,9 +204,9 @@ class DryRunSink(ReplySink):
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         """Do nothing: a dry run stores no steps."""
 
-    def plan(self, operation: Operation, channel: Channel | None = None) -> PlannedOperation:
+    def plan(self, operation: Operation) -> PlannedOperation:
         """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""
-        return PlannedOperation(operation, tuple((channel or self._channel).render(operation)))
+        return PlannedOperation(operation, tuple(self.render(operation)))
 
     def post(self, operation: Operation) -> int:
         planned = None if operation.is_dropped else self.plan(operation)
@@ -221,7 +235,7 @@ class DryRunSink(ReplySink):
         operation = filter_operation(Operation(conversation=target, message=message), bot, None)
         if operation.is_dropped:
             return None
-        planned = self.plan(operation, channels[name])
+        planned = self.plan(operation)
         with self._guard:
             self.planned.append(planned)
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from cometbot.errors import LeaseLost
 from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation
+from cometbot.models import Conversation, User
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import StateChange
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
@@ -126,12 +126,27 @@ class OutboxReplySink(ReplySink):
             self._next_ordinal = max(self._next_ordinal, FIRST_FAILURE_ORDINAL)
 
     @in_thread
-    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
-        wanted = self._channel.conversation(bot, user=user, group=group)
-        return wanted if self._channel.has_stored_conversations else self._transactions.find_target(wanted)
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
+        where = self._get_channel(channel)
+        wanted = where.conversation(bot, user=user, group=group)
+        return wanted if where.has_stored_conversations else self._transactions.find_target(wanted)
 
-    def hears_only_mentions(self, bot: Bot) -> bool:
-        return self._channel.hears_only_mentions(bot)
+    def capabilities_of(self, conversation: Conversation) -> Capabilities:
+        return self._get_channel(conversation.channel).capabilities
+
+    @in_thread
+    def has_member(self, conversation: Conversation, user: User) -> bool:
+        return self._get_channel(conversation.channel).has_member(conversation, user)
+
+    def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
+        return self._get_channel(operation.conversation.channel).render(operation)
+
+    def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
+        return self._get_channel(channel).hears_only_mentions(bot)
+
+    def _get_channel(self, name: str) -> Channel:
+        """Return the channel called ``name``, by default that of the event."""
+        return self._channel if name in ("", self._channel.name) else self._transactions.get_channel(name)
 
     @in_thread
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
@@ -246,7 +261,7 @@ class OutboxReplySink(ReplySink):
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal in self._stored_ordinals or (operation.message is None and operation.is_dropped):
             return ordinal, None
-        message, payloads = self._message, self._channel.render(operation)
+        message, payloads = self._message, self.render(operation)
         draft = Draft(
             message.event_id,
             message.generation,
@@ -255,6 +270,7 @@ class OutboxReplySink(ReplySink):
             payloads,
             operation.target,
             operation.target_event,
+            operation.approval,
         )
         return ordinal, draft
 

@@ -80,6 +80,7 @@ class SingleStatementTransactions(Transactions):
             end.state != DONE
             or end.changes
             or end.dialog
+            or end.decision
             or replies.steps
             or end.message.crash_count
             or replies.results

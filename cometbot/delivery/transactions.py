@@ -8,19 +8,20 @@ started with the claim if nothing precedes it, each next one with the commit bef
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ParamSpec, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
+from cometbot.approvals import Decision
 from cometbot.backoff import Backoff
-from cometbot.channels.base import Channel
+from cometbot.channels.base import Channel, get_channel
 from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
 from cometbot.state import StateChange
-from cometbot.steps import FAILED, DialogChange, DialogId, Step
+from cometbot.steps import FAILED, REFUSED, DialogChange, DialogId, Step
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.dialogs import DialogRow, RunEnd
@@ -111,6 +112,7 @@ class MessageEnd:
     replies: ReplyBatch = ReplyBatch()
     dialog: DialogChange | None = None
     question_ordinal: int | None = None
+    decision: Decision | None = None
 
 
 class Transactions:
@@ -145,6 +147,10 @@ class Transactions:
         self._isolate = isolate
         self._send_timeout = send_timeout
 
+    def get_channel(self, name: str) -> Channel:
+        """Return the channel called ``name``. Raises :class:`BotError` if it is not configured here."""
+        return get_channel(self._channels, name)
+
     def claim(self, conversation_key: str, token: str, limits: Limits, *, durable: bool) -> tuple[Lease, Work] | None:
         """Claim the lease, and start the first message if that is the simple case (``Mailbox.start_oldest``).
 
@@ -155,42 +161,53 @@ class Transactions:
 
     def start_next(self, lease: Lease, results: Sequence[SendResult], limits: Limits, *, durable: bool) -> Work:
         """Save the results of sends, and start the next work or release the lease."""
-        work = partial(self._save_and_start, lease=lease, results=results, limits=limits)
-        return self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
+        refused = set[str]()
+        work = partial(self._save_and_start, lease=lease, results=results, limits=limits, refused=refused)
+        started = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
+        self._notify_askers(refused)
+        return started
 
     def finish_message(self, lease: Lease, end: MessageEnd, limits: Limits, *, durable: bool) -> Work:
         """Store the end of a message with its replies and state changes; then work as :meth:`start_next` does."""
-        work = partial(self._finish, lease=lease, end=end, limits=limits)
+        askers = set[str]()
+        work = partial(self._finish, lease=lease, end=end, limits=limits, askers=askers)
         next_work = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
         self._notify_recipients(lease, end.replies.drafts)
+        self._notify_askers(askers)
         return next_work
 
     def store_replies(self, lease: Lease, batch: ReplyBatch, *, durable: bool) -> Sequence[SendAttempt]:
         """Store the replies of a handler that goes on running, and return those to send now, in order."""
-        work = partial(self._store_batch, lease=lease, batch=batch)
+        askers = set[str]()
+        work = partial(self._store_batch, lease=lease, batch=batch, askers=askers)
         attempts = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
         self._notify_recipients(lease, batch.drafts)
+        self._notify_askers(askers)
         return attempts
 
     def save_results(self, lease: Lease, results: Sequence[SendResult], *, durable: bool) -> None:
         """Save the results of sends, between two replies."""
+        askers = set[str]()
         with self._store.database.write(durable=durable) as connection:
-            self._store.leases.check(connection, lease)
-            self._save_results(connection, lease, results)
+            self._lock(connection, lease, results=results)
+            self._save_results(connection, lease, results, askers)
+        self._notify_askers(askers)
 
     def abandon_message(self, lease: Lease, end: MessageEnd, *, durable: bool) -> bool:
         """End a message whose handler still runs, and release the lease. Return False if the message ended by itself.
 
         Raises :class:`StoreBusy` at once.
         """
+        askers = set[str]()
         with self._store.database.write(durable=durable) as connection:
-            self._store.leases.check(connection, lease)
+            self._lock(connection, lease, results=end.replies.results)
             if not self._end_message(connection, end):
                 return False
-            self._save_results(connection, lease, end.replies.results)
+            self._save_results(connection, lease, end.replies.results, askers)
             self._store.outbox.add(connection, end.replies.drafts)
             self._change_dialog(connection, lease, end)
             self._store.leases.release(connection, lease, has_more=True)
+        self._notify_askers(askers)
         return True
 
     def release(self, lease: Lease, *, delay: float, durable: bool) -> None:
@@ -297,6 +314,11 @@ class Transactions:
                 notified.add(conversation_key)
                 self._notify(conversation_key, to_send=True)
 
+    def _notify_askers(self, conversation_keys: Iterable[str]) -> None:
+        """Notify the conversations that wait for an approval which has just ended."""
+        for conversation_key in conversation_keys:
+            self._notify(conversation_key)
+
     def _claim(
         self, connection: Transaction, conversation_key: str, token: str, limits: Limits
     ) -> tuple[Lease, Work] | None:
@@ -313,17 +335,19 @@ class Transactions:
         return lease, StartNext() if message is None else HandleMessage(message)
 
     def _save_and_start(
-        self, connection: Transaction, lease: Lease, results: Sequence[SendResult], limits: Limits
+        self, connection: Transaction, lease: Lease, results: Sequence[SendResult], limits: Limits, refused: set[str]
     ) -> Work:
         # The check locks the conversation's row: what was marked before is visible now, and later work waits until this
         # transaction has ended.
-        self._store.leases.check(connection, lease)
-        self._save_results(connection, lease, results)
+        self._lock(connection, lease, results=results)
+        self._save_results(connection, lease, results, refused)
         return self._choose_next(connection, lease, limits)
 
-    def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits) -> Work:
-        attempts = self._store_batch(connection, lease, end.replies)
+    def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits, askers: set[str]) -> Work:
+        attempts = self._store_batch(connection, lease, end.replies, askers, end.decision)
         if self._end_message(connection, end):
+            if end.decision is not None:
+                self._decide(connection, lease, end.decision, askers)
             if end.changes:
                 channel = self._channels[lease.conversation.channel]
                 self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
@@ -334,16 +358,14 @@ class Transactions:
             return SendReplies(attempts) if attempts else StartNext()
         return self._choose_next(connection, lease, limits)
 
-    def _save_results(self, connection: Transaction, lease: Lease, results: Sequence[SendResult]) -> None:
+    def _save_results(
+        self, connection: Transaction, lease: Lease, results: Sequence[SendResult], askers: set[str]
+    ) -> None:
         """Save the results of sends, and set or clear the throttle of their account accordingly."""
         for result in results:
             self._store.outbox.save_result(connection, result)
             if result.state == DEAD:
-                reply = result.reply
-                asked_by = DialogId(reply.event, reply.generation)
-                self._store.dialogs.refuse_question(
-                    connection, lease.conversation_key, asked_by, reply.ordinal, result.error or ""
-                )
+                self._refuse(connection, lease, result, askers)
             if result.throttle_seconds > 0:
                 self._store.throttles.set(
                     connection,
@@ -354,6 +376,39 @@ class Transactions:
                 )
             elif result.ends_throttle:
                 self._store.throttles.clear(connection, lease.conversation.key)
+
+    def _refuse(self, connection: Transaction, lease: Lease, result: SendResult, askers: set[str]) -> None:
+        """Let the dialog go on whose question, or whose card in this conversation, the platform has refused."""
+        reply, error, dialogs = result.reply, result.error or "", self._store.dialogs
+        asked_by = DialogId(reply.event, reply.generation)
+        dialogs.refuse_question(connection, lease.conversation_key, asked_by, reply.ordinal, error)
+        approval = self._store.approvals.find_refused(connection, reply)
+        if approval is not None:
+            change = self._store.approvals.refused(connection, lease.conversation_key, approval)
+            self._apply_changes(connection, lease.conversation, [change])
+            end = {"ended": REFUSED, "error": error}
+            dialogs.add_event(connection, approval.asked_in, approval.dialog, approval.step, end)
+            askers.add(approval.asked_in)
+
+    def _decide(self, connection: Transaction, lease: Lease, decision: Decision, askers: set[str]) -> None:
+        """Report a decision to the dialog that waits for it, unless another one was made before."""
+        approval = decision.approval
+        text, here = decision.text, lease.conversation_key
+        change = self._store.approvals.decided(connection, here, approval.number, text)
+        if change is not None:
+            self._apply_changes(connection, lease.conversation, [change])
+            self._store.dialogs.add_event(
+                connection, approval.asked_in, approval.dialog, approval.step, decision.result
+            )
+            askers.add(approval.asked_in)
+
+    def _apply_changes(
+        self, connection: Transaction, conversation: Conversation, changes: Sequence[StateChange]
+    ) -> None:
+        """Store changes of the state of a conversation of any channel."""
+        channel = self._channels.get(conversation.channel)
+        kept = channel.filter_state_changes(connection, changes) if channel is not None else changes
+        self._store.state.apply(connection, kept)
 
     def _change_dialog(self, connection: Transaction, lease: Lease, end: MessageEnd) -> None:
         trigger = DialogId(end.message.event_id, end.message.generation)
@@ -371,18 +426,25 @@ class Transactions:
             return mailbox.postpone(connection, end.message, end.handler, end.error_text, due_at)
         return mailbox.end(connection, end.message, end.state, end.handler, end.error_text)
 
-    def _store_batch(self, connection: Transaction, lease: Lease, batch: ReplyBatch) -> Sequence[SendAttempt]:
+    def _store_batch(
+        self,
+        connection: Transaction,
+        lease: Lease,
+        batch: ReplyBatch,
+        askers: set[str],
+        decision: Decision | None = None,
+    ) -> Sequence[SendAttempt]:
         own, others = list[Draft](), list[Draft]()
         for draft in batch.drafts:
             (own if draft.conversation.key_text == lease.conversation_key else others).append(draft)
-        if others:
-            self._check_and_mark(connection, lease, others)
-        else:
-            self._store.leases.check(connection, lease)
+        self._lock(connection, lease, others, batch.results, decision)
         if batch.results:
-            self._save_results(connection, lease, batch.results)
+            self._save_results(connection, lease, batch.results, askers)
         if batch.steps is not None:
             self._store.dialogs.save_steps(connection, *batch.steps)
+        for draft in batch.drafts:
+            if (change := self._store.approvals.stored(connection, draft)) is not None:
+                self._apply_changes(connection, draft.conversation, [change])
         if others:
             self._store.outbox.add(connection, others)
         if not own:
@@ -392,17 +454,31 @@ class Transactions:
             return ()
         return self._start_sending(connection, lease, own)
 
-    def _check_and_mark(self, connection: Transaction, lease: Lease, drafts: Sequence[Draft]) -> None:
-        """Check the lease, and mark the other conversations that receive ``drafts`` as pending.
+    def _lock(
+        self,
+        connection: Transaction,
+        lease: Lease,
+        drafts: Sequence[Draft] = (),
+        results: Sequence[SendResult] = (),
+        decision: Decision | None = None,
+    ) -> None:
+        """Check the lease, and mark the other conversations as pending that receive ``drafts``, or what is decided.
 
         The rows are locked in one order everywhere, so that no two runners deadlock.
         """
-        others = {draft.conversation.key_text: draft.conversation for draft in drafts}
-        for conversation_key in sorted([lease.conversation_key, *others]):
+        others: dict[str, Conversation | None] = {draft.conversation.key_text: draft.conversation for draft in drafts}
+        dead = [result.reply for result in results if result.state == DEAD]
+        refused = [found for reply in dead if (found := self._store.approvals.find_refused(connection, reply))]
+        for approval in (*refused, *([decision.approval] if decision is not None else [])):
+            others.setdefault(approval.asked_in, None)
+        for conversation_key in sorted({lease.conversation_key, *others}):
+            conversation = others.get(conversation_key)
             if conversation_key == lease.conversation_key:
                 self._store.leases.check(connection, lease)
+            elif conversation is None:
+                self._store.leases.mark_pending_by_key(connection, conversation_key)
             else:
-                self._store.leases.mark_pending(connection, others[conversation_key])
+                self._store.leases.mark_pending(connection, conversation)
 
     def _start_sending(self, connection: Transaction, lease: Lease, drafts: Sequence[Draft]) -> Sequence[SendAttempt]:
         """Store replies as being sent, unless an earlier one or a throttle precedes them: then they wait."""
@@ -438,7 +514,7 @@ class Transactions:
             due_at = (reply.began_at or now) + self._send_timeout
             error = "sending was interrupted, so its outcome is unknown"
             result = SendResult(reply, UNKNOWN, error=error, due_at=due_at, counted_attempts=1)
-            self._save_results(connection, lease, [result])
+            self._save_results(connection, lease, [result], set())
         if due_at > now:
             return self._release(connection, lease, due_at, to_send=True)
         throttle = self._store.throttles.acquire(connection, lease.conversation.key, self._send_timeout)

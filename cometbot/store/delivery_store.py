@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cometbot.store.approvals import Approvals
 from cometbot.store.database import Database
 from cometbot.store.dialogs import Dialogs
 from cometbot.store.leases import Leases
@@ -21,7 +22,8 @@ class DeliveryStore:
         self.outbox = Outbox(database)
         self.leases = Leases(database)
         self.throttles = AccountThrottles(database)
-        self.dialogs = Dialogs(database, self.state, self.leases)
+        self.approvals = Approvals(database, self.state, self.leases, self.outbox)
+        self.dialogs = Dialogs(database, self.state, self.leases, self.approvals)
 
     def fire_timers(self, started_at: float = 0.0) -> list[str]:
         """Put all timers that are due into the mailbox, and return the keys of the conversations to notify."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
+from cometbot.approvals import ApprovalCard
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.state import StateChange
 from cometbot.steps import (
@@ -24,6 +25,7 @@ from cometbot.steps import (
     Step,
     Waiting,
 )
+from cometbot.store.approvals import Approvals, newest_message
 from cometbot.store.database import Database, Transaction
 from cometbot.store.leases import Leases
 from cometbot.store.state import StateTable
@@ -84,7 +86,6 @@ _pin = (
 _names = sa.select(conversations.c.channel, conversations.c.account, conversations.c.bot).where(
     conversations.c.conversation_key == bound("key")
 )
-_newest = sa.select(sa.func.max(mailbox.c.seq)).where(mailbox.c.conversation_key == bound("key"))
 _open_here = (
     sa.select(dialogs)
     .where(dialogs.c.conversation_key == bound("key"), dialogs.c.status == OPEN)
@@ -125,8 +126,9 @@ class RunEnd:
 class Dialogs:
     """The tables ``dialogs``, ``steps`` and ``timers``. All methods work inside the caller's transaction."""
 
-    def __init__(self, database: Database, state: StateTable, leases: Leases) -> None:
+    def __init__(self, database: Database, state: StateTable, leases: Leases, approvals: Approvals) -> None:
         self._database = database
+        self._approvals = approvals
         self._leases = leases
         self._state = state
         self._insert_steps = database.insert(steps).on_conflict_do_nothing(
@@ -209,7 +211,7 @@ class Dialogs:
                 "call": json.dumps(change.call),
                 "code": change.code,
                 "waiting": json.dumps(stored),
-                "asked_seq": connection.execute(_newest, {"key": key}).scalar() or 0,
+                "asked_seq": connection.execute(newest_message, {"key": key}).scalar() or 0,
                 "status": OPEN,
                 "failed_seq": 0,
                 "opened_at": end.received_at,
@@ -292,10 +294,21 @@ class Dialogs:
             return f"it answered a question of the dialog of {event}, which is not over"
         dialog = DialogId(f"m{seq}", generation)
         if (found := self.load(connection, dialog)) is not None:
+            self._withdraw(connection, [found])
             self._delete(connection, dialog)
             self._save_open(connection, found.conversation_key)
         connection.execute(_delete_all_steps, {"ev": dialog.event})
         return ""
+
+    def _withdraw(self, connection: Transaction, rows: Iterable[DialogRow]) -> None:
+        """Withdraw the cards of dialogs that are deleted without another run, from all conversations but their own.
+
+        The conversations are locked first, with those of the dialogs.
+        """
+        waiting = [(row, to) for row in rows if (to := find_card_place(row.waiting)) not in ("", row.conversation_key)]
+        self._approvals.lock(connection, [key for row, to in waiting for key in (to, row.conversation_key)])
+        for row, _ in waiting:
+            self._approvals.withdraw(connection, row.waiting)
 
     def fire_timers(self, connection: Transaction, started_at: float = 0.0, limit: int = SWEEP_BATCH) -> list[str]:
         """Put the timers that are due into the mailbox; return the keys of their conversations.
@@ -339,9 +352,12 @@ class Dialogs:
         found: float | None = connection.execute(sa.select(sa.func.min(timers.c.due_at))).scalar()
         return found
 
-    def list(self, connection: Transaction, bot: str = "", limit: int = 100) -> list[DialogRow]:
-        """Return the newest dialogs of one bot or of all, open and failed."""
+    def list(self, connection: Transaction, bot: str = "", limit: int = 100, kind: str = "") -> list[DialogRow]:
+        """Return the newest dialogs of one bot or of all, open and failed; with ``kind``, open ones at such a step."""
         query = sa.select(dialogs).order_by(dialogs.c.updated_at.desc()).limit(limit)
+        if kind:
+            at_step = dialogs.c.waiting.like(f'%"kind": "{kind}"%')
+            query = query.where(dialogs.c.status == OPEN, at_step)
         if bot:
             query = query.join(conversations, conversations.c.conversation_key == dialogs.c.conversation_key).where(
                 conversations.c.bot == bot
@@ -387,24 +403,39 @@ class Dialogs:
         """Delete the steps of the message ``seq``, which is discarded, and the dialog that failed at it."""
         connection.execute(_delete_all_steps, {"ev": f"m{seq}"})
         rows = connection.execute(sa.select(dialogs).where(dialogs.c.failed_seq == seq, dialogs.c.status == FAILED))
-        for row in rows.mappings().all():
-            self._delete(connection, DialogId(row["event"], row["generation"]))
+        found = [_to_row(row) for row in rows.mappings().all()]
+        self._withdraw(connection, found)
+        for row in found:
+            self._delete(connection, row.id)
 
     def erase(self, connection: Transaction, conversation_key: str) -> None:
         """Delete all dialogs of a conversation with their timers, and all steps of its messages."""
-        rows = connection.execute(sa.select(dialogs).where(dialogs.c.conversation_key == conversation_key))
-        for row in rows.mappings().all():
-            self._delete(connection, DialogId(row["event"], row["generation"]))
+        for row in self._list_here(connection, conversation_key):
+            if find_card_place(row.waiting) != conversation_key:
+                self._approvals.withdraw(connection, row.waiting)
+            self._delete(connection, row.id)
         for delete in _delete_steps_here:
             connection.execute(delete, {"key": conversation_key})
         self._save_open(connection, conversation_key)
 
+    def find_cards(self, connection: Transaction, conversation_keys: Iterable[str]) -> set[str]:
+        """Return the keys of the conversations that have cards of dialogs in these conversations."""
+        keys = list(conversation_keys)
+        return {find_card_place(row.waiting) for key in keys for row in self._list_here(connection, key)} - {"", *keys}
+
+    def _list_here(self, connection: Transaction, conversation_key: str) -> Sequence[DialogRow]:
+        rows = connection.execute(sa.select(dialogs).where(dialogs.c.conversation_key == conversation_key))
+        return [_to_row(row) for row in rows.mappings().all()]
+
     def erase_opening(self, connection: Transaction, seq: int) -> None:
         """Delete the dialogs that the message ``seq`` started, and its steps."""
         connection.execute(_delete_all_steps, {"ev": f"m{seq}"})
-        for row in connection.execute(sa.select(dialogs).where(dialogs.c.event == f"m{seq}")).mappings().all():
-            self._delete(connection, DialogId(row["event"], row["generation"]))
-            self._save_open(connection, row["conversation_key"])
+        rows = connection.execute(sa.select(dialogs).where(dialogs.c.event == f"m{seq}")).mappings().all()
+        found = [_to_row(row) for row in rows]
+        self._withdraw(connection, found)
+        for row in found:
+            self._delete(connection, row.id)
+            self._save_open(connection, row.conversation_key)
 
     def _save_open(self, connection: Transaction, conversation_key: str) -> None:
         """Write the open dialogs of a conversation into its state, where each message's run finds them."""
@@ -413,6 +444,11 @@ class Dialogs:
         removed = frozenset[str]() if waiting else frozenset({DIALOGS_KEY})
         values = {DIALOGS_KEY: json.dumps(waiting)} if waiting else {}
         self._state.apply(connection, [StateChange("conversation", conversation_key, values, removed)])
+
+
+def find_card_place(waiting: Waiting) -> str:
+    """Return the key of the conversation that has the card of an approval; empty for any other step."""
+    return ApprovalCard.from_json(waiting.approval).conversation.key_text if waiting.approval is not None else ""
 
 
 def _key(dialog: DialogId) -> dict[str, Any]:
@@ -467,4 +503,5 @@ def _to_open(row: DialogRow) -> OpenDialog:
         DialogId.parse(waiting.asked_by) or DialogId(""),
         waiting.question or 0,
         waiting.asked_field,
+        waiting.kind,
     )

@@ -138,8 +138,12 @@ class Erasure:
         Waiting messages and replies and dead letters are discarded. A running handler and a request in flight end as
         usual; the channel must refuse what is sent there later.
         """
+        erased = set(conversation_keys)
         # In one order everywhere: runners lock several conversations in this order, too.
-        for conversation_key in sorted(set(conversation_keys)):
+        if cards := self._dialogs.find_cards(transaction, erased):
+            for conversation_key in sorted(erased | cards):
+                transaction.execute(_lock_conversation, {"key": conversation_key})
+        for conversation_key in sorted(erased):
             values = {"key": conversation_key, "now": self._database.clock()}
             was_idle = transaction.execute(_delete_idle_conversation, values).rowcount > 0
             transaction.execute(_clear_target, values)

@@ -143,7 +143,10 @@ _is_event_over = sa.func.coalesce(_event_state, DONE).in_([DONE, DISCARDED]) & _
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A reply that is not stored yet: ``payloads`` are the rendered requests of one operation."""
+    """A reply that is not stored yet: ``payloads`` are the rendered requests of one operation.
+
+    ``approval`` is what storing it changes among the approvals of its conversation (:mod:`cometbot.store.approvals`).
+    """
 
     event: str
     generation: int
@@ -152,6 +155,7 @@ class Draft:
     payloads: Sequence[Mapping[str, Any]]
     target: int | None = None
     target_event: str = ""
+    approval: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from cometbot.approvals import APPROVALS_KEY, approval_buttons
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import DeadLetter
@@ -18,7 +19,7 @@ from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
-from cometbot.messages import Capabilities
+from cometbot.messages import APPROVAL_ACTION, Capabilities
 from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
@@ -42,7 +43,9 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class WaitingStep:
-    """What a handler waits for: ``kind`` is ``ask`` or ``sleep``, ``text`` and ``choices`` are those of a question.
+    """What a handler waits for: ``kind`` is ``ask``, ``approve`` or ``sleep``.
+
+    ``text`` and ``choices`` are those of a question, ``text`` that of an approval.
 
     ``fields`` are the names of a form's fields that are left. ``field`` is the one that is asked, empty where the
     platform shows the form.
@@ -80,8 +83,9 @@ class BotClient:
     ``provide`` replaces what the bot provides (:meth:`Bot.provide`): an object by its class, or a function or class
     that makes the object.
 
-    A handler that waits (``ctx.ask``, ``ctx.sleep``) is run a second time with the same answers, without effect. If it
-    takes another path, the call raises :class:`BotError`, which names the step; not with ``check_paths=False``.
+    A handler that waits (``ctx.ask``, ``ctx.approve``, ``ctx.sleep``) is run a second time with the same answers,
+    without effect. If it takes another path, the call raises :class:`BotError`, which names the step; not with
+    ``check_paths=False``.
 
     An exception of a handler is raised by the call. With ``raise_errors=False`` the bot sends its error message as in
     production, and :attr:`dead_letters` has the cause.
@@ -227,11 +231,12 @@ class BotClient:
         """Press a button or select a choice, by its label or number, and return the bot's replies.
 
         The buttons of newer messages have precedence. If the platform shows buttons as text, the user sends the label
-        or number. Raises :class:`BotError`, with the available buttons, if there is no such button.
+        or number, or ``approve 17`` for ``Approve``. Raises :class:`BotError`, with the available buttons, if there is
+        no such button.
         """
         said, offer = find_quick_reply(button, self._sent_here(), self._valid_quick_replies())
         if said is None:
-            return self._send(str(button))
+            return self._send(offer.value if offer.name.startswith(APPROVAL_ACTION) else str(button))
         return self._act(partial(self.fake.press, self._actor, said, offer))
 
     def choose(self, choice: str | int) -> Replies:
@@ -372,7 +377,12 @@ class BotClient:
         user = self.fake.stable_id(self.user, self._actor.group)
         asked = [OpenDialog.from_json(item) for item in self.state.get(DIALOGS_KEY) or () if item["user"] == user]
         of_questions = [offered for dialog in reversed(asked) for offered in dialog.offers]
-        return [*of_questions, *(self._stored_quick_replies() or ())]
+        waiting = sorted(map(int, (self.state.get(APPROVALS_KEY) or {}).get("open", ())))
+        of_approvals = [
+            {"offers": [[offer.label, offer.name, offer.value] for offer in approval_buttons(number)]}
+            for number in waiting
+        ]
+        return [*of_approvals, *of_questions, *(self._stored_quick_replies() or ())]
 
     def _stored_quick_replies(self) -> Any:
         """Return the quick replies that the bot has stored for this conversation."""

@@ -20,6 +20,7 @@ from cometbot.store.failures import KINDS
 
 RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
+APPROVALS_ENDED = ("approved", "declined", "expired", "withdrawn", "refused")
 DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refused", "failed", "restarted")
 SENT = ("sent", "held", "unknown", "dead")
 
@@ -49,6 +50,7 @@ class Metrics(Observer):
         self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
+        self._approvals = self._counter("cometbot_approvals", "Approvals that ended, by how", APPROVALS_ENDED)
         counter = functools.partial(Counter, registry=self._registry)
         self._recovered = counter(
             "cometbot_conversations_recovered", "Conversations taken over from processes that died", ("bot",)
@@ -96,6 +98,10 @@ class Metrics(Observer):
     def dialog_ended(self, bot: str, outcome: str) -> None:
         """Count a dialog that ended."""
         self._dialogs_ended(self._labels.get(bot, ""), outcome).inc()
+
+    def approval_ended(self, bot: str, outcome: str) -> None:
+        """Count an approval that ended."""
+        self._approvals(self._labels.get(bot, ""), outcome).inc()
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""

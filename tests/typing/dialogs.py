@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cometbot import Attachment, Bot, Choice, Choices, Context, Field, Form
+from cometbot import Approval, Attachment, Bot, Choice, Choices, Context, Field, Form, Group, User
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -69,6 +69,10 @@ async def order(ctx: Context, sizes: list[str], offered: list[Choice]) -> str:
     assert_type(ctx.ask(OrderForm), OrderForm)
     assert_type(ctx.ask(OrderForm, default=None, timeout=timedelta(hours=1)), OrderForm | None)
 
+    approval = ctx.approve("Refund?", {"Order": 4711}, to=Group("managers", channel="cometchat"), by=["tom"])
+    assert_type(approval, Approval)
+    assert_type(approval.by, User | None)
+
     assert_type(ctx.once(create_order, Size.SMALL, 2, gift=True), str)
     price = ctx.once(get_price, "o1")
     coroutine: Coroutine[Any, Any, int] = price
@@ -84,6 +88,8 @@ def use_wrongly(ctx: Context) -> None:
     ctx.ask("How many?", attempts="3")  # type: ignore[call-overload]
     ctx.ask("Which?", choices=[1, 2])  # type: ignore[list-item]
     ctx.ask("Which?", choices=[Choice("One", 1), "Two"])  # type: ignore[arg-type]
+    ctx.approve("Refund?", to="managers")  # type: ignore[arg-type]
+    ctx.approve("Refund?", of="tom")  # type: ignore[call-arg]
     ctx.once(create_order, "s", 2)  # type: ignore[call-overload]
     ctx.once(create_order, Size.SMALL)  # type: ignore[call-overload]
     ctx.ask(OrderForm, validate=lambda order: order.colour)  # type: ignore[attr-defined]

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from cometbot import Bot, Context, Conversation, MessageEvent, User
-from cometbot.dispatch import Outcome, dispatch
+from cometbot.dispatch import dispatch
 from cometbot.events import Event
 from cometbot.messages import Capabilities, Operation
+from cometbot.outcomes import Outcome
 from cometbot.sinks import Trigger
 from cometbot.state import StateChange
 from cometbot.steps import DialogId, Step

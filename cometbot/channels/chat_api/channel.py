@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import MEMBER_TIMEOUT, Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.chat_api import parsing, payloads, schemas, serializers
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import UserKeys, check_secret
@@ -129,6 +129,16 @@ class ChatApiChannel(Channel):
                     return None
                 found = messages.find_by_client_id(connection, scope, chat_conversation.id, sending.client_id)
         return found.id if found else None
+
+    def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
+        """Return True if ``user`` is a participant of the conversation now."""
+        participants, scope = self.chat.conversations, _scope(conversation)
+        try:
+            with self.chat.database.read() as connection:
+                found = self._find_conversation(connection, conversation)
+                return found is not None and participants.has_participant(connection, scope, found.id, user.uid)
+        except StoreBusy as error:
+            raise Unreachable(f"cannot look up a participant: {error}") from error
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
         with self.chat.database.read() as connection:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import MEMBER_TIMEOUT, Channel, DeliveryService, IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.group_setting import ALL, group_setting_needed
@@ -18,6 +18,7 @@ from cometbot.channels.cometchat.responses import Record, get_message_id
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
 from cometbot.channels.cometchat.settings import CallbackSettings, get_cometchat_uid
 from cometbot.errors import (
+    AuthenticationFailed,
     BotError,
     ChannelError,
     ConfigurationError,
@@ -27,7 +28,7 @@ from cometbot.errors import (
 )
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Operation
-from cometbot.models import Conversation, check_recipient
+from cometbot.models import Conversation, User, check_recipient
 
 _log = logging.getLogger(__name__)
 _NOT_A_MEMBER_CODES = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
@@ -97,6 +98,18 @@ class CometChatChannel(Channel):
             return Conversation(self.name, self.account, bot.name, f"group_{guid}", guid, is_group=True)
         first, second = sorted((get_cometchat_uid(bot).lower(), user.lower()))
         return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
+
+    def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
+        """Return True if ``user`` is a member of the group now, as CometChat shows the group to that user."""
+        if not conversation.is_group:
+            return super().has_member(conversation, user, timeout=timeout)
+        try:
+            group = self._client.get_group(conversation.target, on_behalf_of=user.uid, timeout=timeout)
+        except AuthenticationFailed:
+            raise
+        except Rejected:  # the group or the user is gone, or the group is not shown to others
+            return False
+        return bool(group.get("hasJoined"))
 
     def hears_only_mentions(self, bot: Bot) -> bool:
         return group_setting_needed(bot) != ALL

@@ -296,9 +296,9 @@ class Operations(ABC):
         request_bodies.check_tags(body.get("tags"))
         return self._request_record("POST", "/groups", body=body, on_behalf_of=on_behalf_of)
 
-    def get_group(self, guid: str, *, on_behalf_of: str = "") -> Record:
+    def get_group(self, guid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Return one group."""
-        return self._request_record("GET", _group_path(guid), on_behalf_of=on_behalf_of)
+        return self._request_record("GET", _group_path(guid), on_behalf_of=on_behalf_of, timeout=timeout)
 
     def groups(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
         """Iterate over all groups that match ``query`` (``searchKey``, ``hasJoined``, ``tags`` …)."""

@@ -13,6 +13,7 @@ from cometbot.channels.cometchat import request_bodies
 from cometbot.content_types import media_family
 from cometbot.errors import MessageError
 from cometbot.messages import (
+    APPROVAL_ACTION,
     Button,
     Capabilities,
     Card,
@@ -54,6 +55,7 @@ def capabilities(rich: RichMode) -> Capabilities:
         history=True,
         look_up=True,
         stream_interval=1.0,
+        uneditable=frozenset({Card, Choices, Carousel}),
     )
 
 
@@ -239,8 +241,11 @@ def _open_button(element_id: str, button: Button) -> dict[str, Any]:
 def _reply_button(element_id: str, offer: QuickReply, offers: Sequence[QuickReply]) -> dict[str, Any]:
     """Return a button that sends its label as a message, or its number if several have the same label.
 
-    The message is then recognised as the quick reply.
+    The message is then recognised as the quick reply. A button of an approval sends its value, which has the number.
     """
+    if offer.name.startswith(APPROVAL_ACTION):
+        action = {"type": "sendMessage", "text": offer.value}
+        return {"id": element_id, "type": "button", "label": offer.label, "action": action}
     is_unique = sum(other.label.casefold() == offer.label.casefold() for other in offers) == 1
     action = {"type": "sendMessage", "text": offer.label if is_unique else str(offer.number)}
     return {"id": element_id, "type": "button", "label": offer.label, "action": action}

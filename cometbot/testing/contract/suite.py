@@ -8,6 +8,7 @@ from cometbot.channels.base import Channel
 from cometbot.messages import MESSAGE_CLASSES, Capabilities
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.actions import ActionContract
+from cometbot.testing.contract.approvals import ApprovalContract
 from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.messaging import MessagingContract
@@ -15,7 +16,9 @@ from cometbot.testing.contract.outgoing import OutgoingContract
 from cometbot.testing.plugin import CAPABILITIES_PROPERTY, format_table
 
 
-class ChannelContract(MessagingContract, ActionContract, DialogContract, OutgoingContract, FailureContract):
+class ChannelContract(
+    MessagingContract, ActionContract, DialogContract, ApprovalContract, OutgoingContract, FailureContract
+):
     """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.
 
     ::

@@ -10,7 +10,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
-from cometbot.web.metrics import DIALOGS_ENDED, HANDLED, RECEIVED, SENT, Metrics
+from cometbot.web.metrics import APPROVALS_ENDED, DIALOGS_ENDED, HANDLED, RECEIVED, SENT, Metrics
 from cometbot.web.server import forget_gauges
 
 Samples = dict[tuple[str, str, str], float]
@@ -70,6 +70,14 @@ def test_ends_of_dialogs_are_counted(outcome: str) -> None:
     assert samples(metrics)["cometbot_dialogs_ended_total", "shop", outcome] == 0
     metrics.dialog_ended("shop", outcome)
     assert samples(metrics)["cometbot_dialogs_ended_total", "shop", outcome] == 1
+
+
+@pytest.mark.parametrize("outcome", APPROVALS_ENDED)
+def test_ends_of_approvals_are_counted(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 0
+    metrics.approval_ended("shop", outcome)
+    assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 1
 
 
 def test_answers_are_timed() -> None:

@@ -5,6 +5,8 @@ import { expireDialog } from "./api.js";
 import { dayName, timeOf } from "./time.js";
 import { showToast } from "./toasts.js";
 
+const WAITS_FOR = { ask: "Waits for an answer", approve: "Waits for an approval" };
+
 /** A list of the handlers that wait, with a button each. */
 export class Dialogs {
   constructor(store) {
@@ -12,7 +14,7 @@ export class Dialogs {
     this.list = h("ul.letters", { "aria-label": "Dialogs, those that changed last first" });
     this.element = h(
       "div.dialogs",
-      h("p.intro.muted", "A handler that asks waits here for its answer, and one that sleeps for its time."),
+      h("p.intro.muted", "A handler that asks waits here for its answer or approval, and one that sleeps for its time."),
       this.list,
     );
     store.on("dialogs", (dialogs) => this.#show(dialogs));
@@ -34,6 +36,9 @@ export class Dialogs {
       ["Bot", dialog.bot],
       ["Handler", dialog.handler],
       ["Conversation", dialog.conversation],
+      dialog.number > 0 && ["Approval", dialog.number],
+      dialog.number > 0 && ["Card in", `${dialog.card_channel}: ${dialog.card_in}`],
+      dialog.number > 0 && ["Decided by", dialog.by.map((uid) => this.store.nameOf(uid)).join(", ") || "all there"],
       dialog.attempts > 0 && ["Wrong answers", dialog.attempts],
       ["Since", moment(dialog.since)],
       dialog.expires_at && ["Until", moment(dialog.expires_at)],
@@ -43,7 +48,7 @@ export class Dialogs {
       h(
         "header.muted",
         h("strong.waits", dialog.id),
-        h("span", dialog.kind === "ask" ? "Waits for an answer" : "Waits"),
+        h("span", WAITS_FOR[dialog.kind] ?? "Waits"),
       ),
       dialog.question && h("p.question", dialog.question),
       definitionList("dl", facts),

@@ -1,0 +1,88 @@
+"""``cometbot approvals`` over real databases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cometbot import Bot, Context, Group
+from cometbot.cli import main
+from cometbot.delivery import Delivery
+from cometbot.testing.fake_channel import FakeChannel
+from cometbot.testing.immediate_engine import ImmediateEngine
+
+
+class Shop:
+    """A bot that asks for approvals, beside the command line."""
+
+    def __init__(self, url: str) -> None:
+        self.bot, self.channel, self.engine = Bot("shop"), FakeChannel(), ImmediateEngine()
+        self.delivery = Delivery([self.bot], [self.channel], url, engine=self.engine)
+        self.delivery.start()
+
+        @self.bot.command
+        def refund(ctx: Context, euros: int) -> str:
+            ctx.ask("Are you sure?")
+            by = ["tom", "ann"] if euros > 100 else None
+            return ctx.approve(f"Refund {euros} €?", to=Group("managers"), by=by, timeout="24h").status
+
+    def send(self, text: str, user: str = "maria", group: str = "") -> None:
+        self.delivery.enqueue(self.channel.incoming(self.bot, text, user=user, group=group))
+        self.engine.run_until_idle()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    monkeypatch.chdir(tmp_path)
+    is_server = request.param == "postgresql"
+    url = request.getfixturevalue("postgres_url") if is_server else f"sqlite:///{tmp_path / 'bot.db'}"
+    monkeypatch.setenv("COMETBOT_DATABASE_URL", url)
+    shop = Shop(url)
+    yield shop
+    shop.delivery.close()
+
+
+def run_command(*words: str) -> Result:
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, words)
+
+
+def read_json(*words: str) -> Any:
+    return json.loads(run_command(*words, "--json").output)
+
+
+def test_list_shows_what_waits_and_for_whom(shop: Shop) -> None:
+    assert run_command("approvals", "list").output == "No approvals.\n"
+    assert run_command("approvals", "list", "--bot", "shop").output == "No approvals of the bot shop.\n"
+    shop.send("/refund 30")
+    assert read_json("approvals", "list") == []  # it waits for an answer
+    shop.send("yes")
+    shop.send("/refund 300", user="eve")
+    shop.send("yes", user="eve")
+
+    lines = {line.split()[0]: line for line in run_command("approvals", "list").output.splitlines() if line.strip()}
+    assert lines["2"].split()[1:4] == ["m1", "shop", "maria"]
+    assert "all there" in lines["2"]
+    assert lines["2"].rstrip().endswith("Refund 30 €?")
+    assert "tom, ann" in lines["4"]
+    newest, oldest = read_json("approvals", "list")
+    assert (newest["number"], newest["dialog"], newest["user"], newest["by"]) == (4, "m3", "eve", ["tom", "ann"])
+    assert (oldest["card_channel"], oldest["card_in"], oldest["by"]) == ("fake", "group_managers", [])
+    assert oldest["expires_at"] == pytest.approx(oldest["since"] + 86400, abs=5)
+
+    shop.send("approve 2", user="tom", group="managers")
+    assert [item["number"] for item in read_json("approvals", "list")] == [4]
+
+
+def test_dialogs_name_the_approval_that_they_wait_for(shop: Shop) -> None:
+    shop.send("/refund 300")
+    shop.send("yes")
+
+    assert "approve 2: Refund 300 €?" in run_command("dialogs", "list").output
+    output = run_command("dialogs", "show", "m1").output
+    assert "waits for     approve 2: Refund 300 €?\n" in output
+    assert "decided by    tom, ann in fake: group_managers\n" in output
