@@ -309,6 +309,7 @@ class Settings:
     cometchat_api_key: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_api_url: Annotated[str, _api_url] = ""
     cometchat_rich: Annotated[Literal["text", "interactive", "card"], _one_of("text", "interactive", "card")] = "text"
+    cometchat_card_buttons: Annotated[Literal["message", "url"], _one_of("message", "url")] = "message"
     cometchat_answer_disapproved: Annotated[bool, _flag] = False
     cometchat_webhook_username: Annotated[str, _username] = ""
     cometchat_webhook_password: Annotated[Secret, Secret] = _NO_SECRET

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from flask import Blueprint
@@ -12,11 +14,13 @@ from flask import Blueprint
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.press_urls import PressSigner
 from cometbot.errors import ConfigurationError
 from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.database import Database
 from cometbot.store.factory import database_from_url
+from cometbot.store.metadata import get_or_create_metadata
 from cometbot.web.open_files import handler_limit
 
 if TYPE_CHECKING:
@@ -33,7 +37,7 @@ def channels_from_settings(
     """
     chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
     makers: dict[str, Callable[[], Sequence[Channel]]] = {
-        "cometchat": lambda: [_make_cometchat(settings, bots, observer)],
+        "cometchat": lambda: [_make_cometchat(settings, bots, observer, db)],
         "chat_api": lambda: _make_chat_api(settings, bots, observer, chat()),
         "platform": lambda: _make_platform(settings, bots, observer, chat()),
         "simplex": lambda: [_make_simplex(settings, bots)],
@@ -81,7 +85,7 @@ def _explain_missing_package() -> Iterator[None]:
         ) from error
 
 
-def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer) -> Channel:
+def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None) -> Channel:
     client = CometChatClient(
         settings.cometchat_base_url,
         settings.cometchat_api_key.reveal(),
@@ -93,9 +97,33 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer)
         client,
         bots={bot.name: bot for bot in bots},
         rich=settings.cometchat_rich,
+        press_signer=_make_press_signer(settings, db) if settings.cometchat_card_buttons == "url" else None,
         callback=_callback_settings(settings, bots),
         observe=observer.received,
     )
+
+
+def _make_press_signer(settings: Settings, db: Database | None) -> PressSigner:
+    """Return what signs the addresses of buttons: with the secret key, or with a secret that the database holds."""
+    if settings.cometchat_rich != "card":
+        raise ConfigurationError(
+            f"COMETCHAT_CARD_BUTTONS=url is for cards; set COMETCHAT_RICH=card as well, which is "
+            f"{settings.cometchat_rich} now, or remove COMETCHAT_CARD_BUTTONS"
+        )
+    if not settings.public_url.startswith("https://"):
+        raise ConfigurationError(
+            "COMETCHAT_CARD_BUTTONS=url needs the address that users' apps call; set COMETBOT_PUBLIC_URL to the https "
+            f"URL of this server, which is {settings.public_url or 'not set'} now"
+        )
+
+    def get_secret() -> str:
+        if settings.secret_key:
+            return settings.secret_key.reveal()
+        database = db or database_from_url(settings.database_url)
+        return get_or_create_metadata(database, "cometchat.press_secret", partial(secrets.token_hex, 32))
+
+    lifetime = settings.keep_days * 86400.0
+    return PressSigner(settings.public_url, settings.cometchat_app_id, get_secret, lifetime=lifetime)
 
 
 def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSettings:

@@ -15,6 +15,7 @@ from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.cometchat import parsing, payloads, raw_payloads
 from cometbot.channels.cometchat.channel import CometChatChannel
 from cometbot.channels.cometchat.payloads import Notification
+from cometbot.channels.cometchat.press_view import PressView
 from cometbot.channels.cometchat.raw_payloads import find_id, is_plain_message
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy
@@ -40,7 +41,7 @@ _WARNING_INTERVAL = 60.0
 
 
 def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawWSGIBlueprint:
-    """Create the routes ``/cometchat/<bot>``, ``/cometchat`` and ``/cometchat/<bot>/webhook``.
+    """Create the routes ``/cometchat/<bot>``, ``/cometchat``, ``/cometchat/<bot>/webhook``, and that of buttons.
 
     Raises :class:`ConfigurationError` for a bot without callback credentials, unless anonymous callbacks are allowed.
     """
@@ -58,6 +59,10 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
     blueprint.add_raw_view("/cometchat/<bot>", views.handle_callback)
     blueprint.add_raw_view("/cometchat/<bot>/webhook", views.handle_webhook)
     blueprint.raw_views["/cometchat"] = views.handle_shared_callback
+    if channel.press_signer is not None:
+        timeout = channel.callback_settings.body_timeout
+        press_view = PressView(delivery, channel.press_signer, body_timeout=timeout, observe=channel.observe)
+        blueprint.add_raw_view("/cometchat/<bot>/press/<token>", press_view.handle_press)
     for name in delivery.bots:
         blueprint.raw_views[f"/cometchat/{name}"] = partial(views.handle_callback, bot=name)
     return blueprint

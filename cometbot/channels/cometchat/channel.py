@@ -13,6 +13,7 @@ from cometbot.channels.base import MEMBER_TIMEOUT, Channel, DeliveryService, Inc
 from cometbot.channels.cometchat import parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.group_setting import ALL, group_setting_needed
+from cometbot.channels.cometchat.press_urls import KEY_PREFIX, PressSigner, parse_press_event
 from cometbot.channels.cometchat.raw_payloads import ID_PATTERN, MESSAGE_CATEGORIES, find_id, read_body, read_plain_text
 from cometbot.channels.cometchat.responses import Record, get_message_id
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
@@ -43,9 +44,10 @@ class CometChatChannel(Channel):
 
     ``bots`` maps names to the bots of this server. A bot's CometChat UID is its ``cometchat_uid``, else its name.
     ``rich`` is the form in which cards and choices are sent: as numbered ``text`` (which every app allows), as
-    ``interactive`` or as ``card`` messages. ``callback`` holds the credentials and limits of callbacks. ``observe`` is
-    called for each callback with the bot's name (empty if none was found) and the outcome: ``received``, ``duplicate``,
-    ``ignored`` or ``refused``.
+    ``interactive`` or as ``card`` messages. With ``press_signer``, buttons of cards call a signed address in one-to-one
+    conversations; without, they send a message. ``callback`` holds the credentials and limits of callbacks. ``observe``
+    is called for each callback with the bot's name (empty if none was found) and the outcome: ``received``,
+    ``duplicate``, ``ignored`` or ``refused``.
     """
 
     name = parsing.CHANNEL
@@ -57,6 +59,7 @@ class CometChatChannel(Channel):
         *,
         bots: Mapping[str, Bot],
         rich: rendering.RichMode = "text",
+        press_signer: PressSigner | None = None,
         callback: CallbackSettings | None = None,
         observe: Callable[[str, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -67,6 +70,7 @@ class CometChatChannel(Channel):
             raise ConfigurationError(f"COMETCHAT_RICH must be text, interactive or card, not {rich!r}")
         self.capabilities = rendering.capabilities(rich)
         self.rich = rich
+        self.press_signer = press_signer
         self.callback_settings = callback or CallbackSettings()
         self.observe = observe or _ignore_outcome
         self._app_id = app_id
@@ -115,12 +119,14 @@ class CometChatChannel(Channel):
         return group_setting_needed(bot) != ALL
 
     def parse(self, incoming: IncomingEvent) -> Event:
+        if incoming.key.startswith(KEY_PREFIX):
+            return parse_press_event(incoming)
         payload, _ = read_body(incoming.body)
         plain = read_plain_text(payload, conversation=incoming.conversation, key=incoming.key)
         return plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
-        return rendering.render(operation, self.rich)
+        return rendering.render(operation, self.rich, self.press_signer.make_url if self.press_signer else None)
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """Send a request, like :meth:`Channel.send`.

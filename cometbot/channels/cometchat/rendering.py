@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -29,6 +29,8 @@ from cometbot.messages import (
 from cometbot.splitting import split_text
 
 RichMode = Literal["text", "interactive", "card"]
+GetUrl = Callable[[QuickReply], str]
+MakeUrl = Callable[[Operation, QuickReply], str]
 _NATIVE: dict[str, frozenset[type[Message]]] = {
     "text": frozenset({Text, Media, Custom}),
     "interactive": frozenset({Text, Media, Custom, Card, Choices}),
@@ -59,11 +61,12 @@ def capabilities(rich: RichMode) -> Capabilities:
     )
 
 
-def render(operation: Operation, rich: RichMode) -> list[dict[str, Any]]:
+def render(operation: Operation, rich: RichMode, make_url: MakeUrl | None = None) -> list[dict[str, Any]]:
     """Return the requests of ``operation`` in order: ``{"op": …, "body": …}`` with the parameters of the path.
 
-    ``after`` is the id of the answered message, from which the search for a sent message starts. Raises
-    :class:`MessageError` if a message exceeds a limit and cannot be split.
+    ``make_url`` returns the address that a button of a card calls; if it is empty, or without ``make_url``, the button
+    sends a message. ``after`` is the id of the answered message, from which the search for a sent message starts.
+    Raises :class:`MessageError` if a message exceeds a limit and cannot be split.
     """
     if operation.kind == "delete":
         return [{"op": "delete", "message": operation.message_id}]
@@ -74,7 +77,8 @@ def render(operation: Operation, rich: RichMode) -> list[dict[str, Any]]:
         raise MessageError(f"an operation of kind {operation.kind} needs a message")
     if operation.kind == "edit":
         return _render_edit(operation, operation.message)
-    parts = _render_bodies(fall_back_to_text(operation.message, capabilities(rich)), rich)
+    get_url = partial(make_url, operation) if make_url is not None else _no_url
+    parts = _render_bodies(fall_back_to_text(operation.message, capabilities(rich)), rich, get_url)
     return [_render_send(operation, part) for part in parts]
 
 
@@ -99,7 +103,11 @@ def _render_edit(operation: Operation, message: Message) -> list[dict[str, Any]]
     return [edit, *(_render_send(operation, part) for part in rest)]
 
 
-def _render_bodies(message: Message, rich: RichMode) -> list[dict[str, Any]]:
+def _no_url(offer: QuickReply) -> str:
+    return ""
+
+
+def _render_bodies(message: Message, rich: RichMode, get_url: GetUrl = _no_url) -> list[dict[str, Any]]:
     """Return the bodies of ``message`` without their receiver; several for a long text."""
     if isinstance(message, Text):
         parts = split_by_data_limit(message.text, message.metadata)
@@ -109,7 +117,7 @@ def _render_bodies(message: Message, rich: RichMode) -> list[dict[str, Any]]:
     if isinstance(message, Custom):
         data = {"customData": dict(message.data), **({"text": message.text} if message.text else {})}
         return [_make_body(message, "custom", message.type, data)]
-    rich_body = _render_card(message) if rich == "card" else _render_interactive(message)
+    rich_body = _render_card(message, get_url) if rich == "card" else _render_interactive(message)
     if len(request_bodies.encode(rich_body["data"])) <= request_bodies.MAX_DATA_BYTES:
         return [rich_body]
     return _render_bodies(Text(message.to_text(), metadata=message.metadata, tags=message.tags), "text")
@@ -193,20 +201,20 @@ def _link_button(number: int, button: Button) -> dict[str, Any]:
     }
 
 
-def _render_card(message: Message) -> dict[str, Any]:
+def _render_card(message: Message, get_url: GetUrl) -> dict[str, Any]:
     """Return a card message; previews, notifications and old clients show its ``text``."""
     preview = message.to_text()
-    card = {"version": "1.0", "body": _render_elements(message), "style": _CARD_STYLE, "fallbackText": preview}
+    card = {"version": "1.0", "body": _render_elements(message, get_url), "style": _CARD_STYLE, "fallbackText": preview}
     return _make_body(message, "card", "text", {"text": preview, "card": card})
 
 
-def _render_elements(message: Message) -> list[dict[str, Any]]:
+def _render_elements(message: Message, get_url: GetUrl) -> list[dict[str, Any]]:
     """Return the elements of a card, with ids that are unique in it."""
     elements: list[dict[str, Any]] = []
     offers = list(message.offers())
     if isinstance(message, Choices):
         elements.append({"id": "text", "type": "markdown", "content": message.text})
-        return elements + [_reply_button(f"button-{offer.number}", offer, offers) for offer in offers]
+        return elements + [_reply_button(f"button-{offer.number}", offer, offers, get_url) for offer in offers]
     cards = message.cards if isinstance(message, Carousel) else [message] if isinstance(message, Card) else []
     remaining_offers = iter(offers)
     for number, card in enumerate(cards, start=1):
@@ -218,7 +226,7 @@ def _render_elements(message: Message) -> list[dict[str, Any]]:
             element = (
                 _open_button(element_id, button)
                 if button.url
-                else _reply_button(element_id, next(remaining_offers), offers)
+                else _reply_button(element_id, next(remaining_offers), offers, get_url)
             )
             elements.append(element)
     return elements
@@ -238,11 +246,14 @@ def _open_button(element_id: str, button: Button) -> dict[str, Any]:
     return {"id": element_id, "type": "button", "label": button.label, "action": action}
 
 
-def _reply_button(element_id: str, offer: QuickReply, offers: Sequence[QuickReply]) -> dict[str, Any]:
-    """Return a button that sends its label as a message, or its number if several have the same label.
+def _reply_button(element_id: str, offer: QuickReply, offers: Sequence[QuickReply], get_url: GetUrl) -> dict[str, Any]:
+    """Return a button that calls its address. Without one, it sends its label, or its number if labels are alike.
 
     The message is then recognised as the quick reply. A button of an approval sends its value, which has the number.
     """
+    if url := get_url(offer):
+        call = {"type": "apiCall", "url": url, "method": "POST"}
+        return {"id": element_id, "type": "button", "label": offer.label, "action": call}
     if offer.name.startswith(APPROVAL_ACTION):
         action = {"type": "sendMessage", "text": offer.value}
         return {"id": element_id, "type": "button", "label": offer.label, "action": action}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import orjson
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from cometbot import simulator
 from cometbot.bot import Bot
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
+from cometbot.channels.cometchat.press_urls import PressSigner
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
 from cometbot.messages import Custom, Media, Message, Text
@@ -27,16 +29,23 @@ from cometbot.testing.wsgi import make_channel_app, make_wsgi_session
 
 _CREDENTIALS = ("cometchat", "a-password-for-tests")
 _MEDIA = ("image", "audio", "video", "file")
+PUBLIC_URL = "https://bots.test"
+"""The public URL of the bot's server."""
+
+CardButtons = Literal["message", "url"]
 
 
 class CometChatFake(Fake):
     """A simulated CometChat in this process, with the bot's callback, and a webhook for the events without callback.
 
-    Requests and callbacks are those of production. With ``sockets`` they are sent over HTTP on this machine; otherwise
+    Requests and callbacks are those of production. ``rich`` and ``card_buttons`` are as the settings of these names;
+    :meth:`call` calls the address of a button. With ``sockets`` they are sent over HTTP on this machine; otherwise
     the applications of both sides are called in the caller's thread. ``simulator`` may be used directly.
     """
 
-    def __init__(self, bot: Bot, *, rich: RichMode = "text", sockets: bool = False) -> None:
+    def __init__(
+        self, bot: Bot, *, rich: RichMode = "text", card_buttons: CardButtons = "message", sockets: bool = False
+    ) -> None:
         super().__init__(bot)
         self.simulator = Simulator()
         self._sockets = sockets
@@ -56,13 +65,24 @@ class CometChatFake(Fake):
             client,
             bots={bot.name: bot},
             rich=rich,
+            press_signer=self._make_signer() if card_buttons == "url" else None,
             callback=CallbackSettings(credentials={bot.name: _CREDENTIALS}),
         )
         self._uid = self._channel.get_uid(bot.name)
 
+    def _make_signer(self) -> PressSigner:
+        clock = _DeliveryClock(self)
+        return PressSigner(PUBLIC_URL, self.simulator.app_id, lambda: "secret", lifetime=7 * 86400.0, clock=clock)
+
     @property
     def channel(self) -> CometChatChannel:
         return self._channel
+
+    def call(self, url: str, method: str = "POST", body: bytes = b"", **headers: str) -> TestResponse:
+        """Send the request of a card's button, as a user's app does, and return the bot's response."""
+        assert self._callbacks is not None, "attach() comes before anything that users do"
+        named = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        return self._callbacks.open(url, method=method, base_url=PUBLIC_URL, data=body, headers=named)
 
     def attach(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -221,6 +241,17 @@ class CometChatFake(Fake):
             versions=tuple(versions),
             at=message.sent_at,
         )
+
+
+class _DeliveryClock:
+    """The clock of the delivery that a fake is attached to."""
+
+    def __init__(self, fake: CometChatFake) -> None:
+        self._fake = fake
+
+    def __call__(self) -> float:
+        delivery = self._fake._delivery
+        return delivery.database.clock() if delivery is not None else time.time()
 
 
 def _to_json(item: Attachment) -> dict[str, Any]:
