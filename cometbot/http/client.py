@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import Any, BinaryIO
 from urllib.parse import urljoin, urlsplit
@@ -16,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from requests.cookies import extract_cookies_to_jar, get_cookie_header
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from cometbot.errors import ChannelError, OutcomeUnknown, Rejected, Unreachable
@@ -28,6 +30,14 @@ _CHUNK_SIZE = 64 * 1024
 _MIN_TIMEOUT = 0.001
 """The least timeout of a socket in seconds: 0 would mean not to wait at all."""
 
+_MAX_POOLS = 8
+_PLAIN_URL = re.compile(
+    r"(?P<server>https?://[a-z0-9.-]+(?::[0-9]+)?)(?P<target>/[A-Za-z0-9._~!$&'()*+,;=:@/-]*(?:\?[A-Za-z0-9._~=&-]*)?)?"
+)
+"""A URL that requests would not change: it has no user name, nothing quoted, and nothing to be quoted."""
+
+_TIMEOUTS = (requests.Timeout, TimeoutError, urllib3.exceptions.TimeoutError)
+_ADAPTER_SEND = HTTPAdapter.send
 _thread_state = threading.local()
 _NAT64_NETWORK = ipaddress.ip_network("64:ff9b::/96")
 _NON_PUBLIC_NETWORKS = [
@@ -75,6 +85,7 @@ class HttpClient:
     def __init__(self, session: requests.Session, *, peer: str, remedy: str = "") -> None:
         self.session = session
         self._is_own_session = isinstance(session.get_adapter("https://"), _Adapter)
+        self._pools: dict[tuple[str, Any], Any] = {}
         self._peer = peer
         self._remedy = remedy
 
@@ -85,10 +96,77 @@ class HttpClient:
 
         Raises :class:`OutcomeUnknown` for a body of more than ``limit`` bytes.
         """
-        with self.exchange(request_name, timeout), self._request(method, url, timeout, **options) as response:
-            status, text = response.status_code, f"{request_name}: {self._peer} answered with more than {limit} bytes"
-            body = b"".join(_limit_size(response, limit, partial(OutcomeUnknown, text, status=status)))
-            return HttpResponse(status, response.headers, body)
+        text = f"{request_name}: {self._peer} answered with more than {limit} bytes"
+        with self.exchange(request_name, timeout):
+            can_send = "/." not in url and self._can_send_directly(**options)  # requests resolves /../
+            plain_url = _PLAIN_URL.fullmatch(url) if can_send else None
+            if plain_url is not None:
+                return self._send_directly(method, plain_url, timeout, limit, partial(OutcomeUnknown, text), **options)
+            with self._request(method, url, timeout, **options) as response:
+                status = response.status_code
+                chunks, error = response.iter_content(_CHUNK_SIZE), partial(OutcomeUnknown, text, status=status)
+                body = b"".join(_limit_size(response.headers, chunks, limit, error))
+                return HttpResponse(status, response.headers, body)
+
+    def _can_send_directly(
+        self, headers: Mapping[str, str] | None = None, params: object = None, data: object = None
+    ) -> bool:
+        """Return True if this needs nothing that requests adds to urllib3, which takes longer than all the rest."""
+        session = self.session
+        return (
+            self._is_own_session
+            and HTTPAdapter.send is _ADAPTER_SEND  # else it is replaced, as by the library responses in tests
+            and (data is None or isinstance(data, bytes))
+            and not (params or session.proxies or session.auth or session.cert or session.params)
+        )
+
+    def _send_directly(
+        self,
+        method: str,
+        url: re.Match[str],
+        timeout: float,
+        limit: int,
+        make_error: Callable[..., ChannelError],
+        headers: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        params: None = None,
+    ) -> HttpResponse:
+        session, wait = self.session, max(timeout, _MIN_TIMEOUT)
+        sent = {**session.headers, "Accept-Encoding": "identity", **(headers or {})}
+        if session.cookies and (cookie := get_cookie_header(session.cookies, _prepare(url[0]))):  # type: ignore[no-untyped-call]
+            sent["Cookie"] = cookie
+        response = self._find_pool(url["server"]).urlopen(
+            method,
+            url["target"] or "/",
+            body=b"" if data is None and method not in ("GET", "HEAD") else data,
+            headers=sent,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=urllib3.Timeout(connect=wait, read=wait),
+            preload_content=False,
+            decode_content=False,
+        )
+        with closing(response):
+            if "Set-Cookie" in response.headers:
+                extract_cookies_to_jar(session.cookies, _prepare(url[0]), response)  # type: ignore[no-untyped-call]
+            chunks, error = response.stream(_CHUNK_SIZE), partial(make_error, status=response.status)
+            body = b"".join(_limit_size(response.headers, chunks, limit, error))
+            return HttpResponse(response.status, response.headers, body)
+
+    def _find_pool(self, server: str) -> Any:
+        """Return the connections to a server, of which the adapter closes those that are used least."""
+        verify = self.session.verify
+        pool = self._pools.get((server, verify))
+        if pool is None or pool.pool is None:
+            request, adapter = _prepare(server), self.session.get_adapter(server)
+            assert isinstance(adapter, _Adapter)
+            pool = adapter.get_connection_with_tls_context(request, verify)
+            adapter.cert_verify(pool, request.url, verify, None)  # type: ignore[no-untyped-call]
+            if len(self._pools) >= _MAX_POOLS:
+                self._pools.clear()
+            self._pools[server, verify] = pool
+        return pool
 
     @contextmanager
     def open(
@@ -131,7 +209,8 @@ class HttpClient:
                     raise to_error(read_error_response(response), request_name)
                 text = f"{request_name}: the file is larger than {limit} bytes, the limit"
                 too_large = partial(Rejected, text, code="file_too_large", status=200)
-                file.writelines(_limit_size(response, limit, too_large))
+                chunks = response.iter_content(_CHUNK_SIZE)
+                file.writelines(_limit_size(response.headers, chunks, limit, too_large))
                 return url, response.headers
         raise Rejected(f"{request_name}: redirected more than {MAX_REDIRECTS} times")
 
@@ -153,7 +232,7 @@ class HttpClient:
                 remedy = f"; {self._remedy}" if self._remedy else ""
                 text = f"{request_name}: {self._peer} could not be reached ({type(error).__name__}){remedy}"
                 raise Unreachable(text) from None
-            if deadline.expired or isinstance(error, requests.Timeout | TimeoutError):
+            if deadline.expired or isinstance(error, _TIMEOUTS):
                 text = f"{request_name}: {self._peer} did not answer within {timeout:g} seconds"
                 raise OutcomeUnknown(text, down=True) from None
             text = f"the connection to {self._peer} closed before the response was complete"
@@ -215,18 +294,24 @@ def _resolve_redirect(url: str, location: str, request_name: str) -> str:
     return target
 
 
-def _limit_size(response: requests.Response, limit: int, make_error: Callable[[], ChannelError]) -> Iterator[bytes]:
-    """Yield the body in chunks; raise the error as soon as it certainly has more than ``limit`` bytes."""
-    announced = response.headers.get("Content-Length", "")
+def _limit_size(
+    headers: Mapping[str, str], chunks: Iterable[bytes], limit: int, make_error: Callable[[], ChannelError]
+) -> Iterator[bytes]:
+    """Yield the chunks of a body; raise the error as soon as it certainly has more than ``limit`` bytes."""
+    announced = headers.get("Content-Length", "")
     size = int(announced[:20]) if announced.isascii() and announced.isdigit() else 0
     if size > limit:
         raise make_error()
     size = 0
-    for chunk in response.iter_content(_CHUNK_SIZE):
+    for chunk in chunks:
         size += len(chunk)
         if size > limit:
             raise make_error()
         yield chunk
+
+
+def _prepare(url: str) -> requests.PreparedRequest:
+    return requests.Request("GET", url).prepare()
 
 
 def read_error_response(response: requests.Response) -> HttpResponse:
@@ -323,7 +408,7 @@ class _Adapter(HTTPAdapter):
             "http": _make_pool_class(urllib3.HTTPConnectionPool, HTTPConnection, mixins),
             "https": _make_pool_class(urllib3.HTTPSConnectionPool, HTTPSConnection, mixins),
         }
-        super().__init__(pool_connections=8, pool_maxsize=pool_size, max_retries=0)
+        super().__init__(pool_connections=_MAX_POOLS, pool_maxsize=pool_size, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
