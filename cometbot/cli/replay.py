@@ -146,6 +146,7 @@ def _describe_handler(dry_run: DryRun) -> str:
         "own": "none: the bot wrote this itself",
         "bot": "none: another bot wrote this (handle_bots=True would handle it)",
         "brake": "none: too many messages of bots in a row",
+        "press": "none: the press does not count: it is not for this user, late, used or withdrawn",
     }
     if dry_run.stopped_by:
         return reasons.get(dry_run.stopped_by) or f"none: stopped by the middleware {dry_run.stopped_by}"

@@ -21,6 +21,7 @@ from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, User
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
+from cometbot.presses import PRESS_SCOPE
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
 from cometbot.steps import ONCE, DialogId, Step, StoredDialog
@@ -241,8 +242,10 @@ class DryRunSink(ReplySink):
         return None
 
     def key_changes(self, outcome: Outcome) -> Iterator[StateKeyChange]:
-        """Yield each key that would be written, without cometbot's own reserved keys."""
+        """Yield each key that would be written, without cometbot's own."""
         for change in outcome.changes:
+            if change.scope == PRESS_SCOPE:
+                continue
             stored = self.load_state(change.scope, change.owner)
             for name, after in _written_values(change, stored):
                 if not name.startswith(RESERVED_PREFIX):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from cometbot import (
     Bot,
+    Button,
     Card,
+    Choice,
     Choices,
     Context,
     MembershipEvent,
@@ -49,6 +52,16 @@ def greet(ctx: Context) -> None:
     sent = ctx.reply(Choices("How are you?", ["Well", "So so"], action="mood"))
     sent.edit("Never mind.")
     ctx.state["greeted"] = True
+    ctx.state.set("greeted", True, expires="1d")
+
+
+@bot.command
+def refund(ctx: Context) -> list[Card | Choices]:
+    buttons = [Button("Yes", "decide", {"order": 17}), Button("No", "decide", 0)]
+    return [
+        Card("Refund?", buttons=buttons, by=["tom", ctx.sender], expires=timedelta(days=1), once=True),
+        Choices("How much?", [Choice("All", 100), Choice("Half", 50.5), "none"], "amount", expires="1h"),
+    ]
 
 
 @router.message(contains("x") | "y" | pattern(r"(?P<number>\d+)"))

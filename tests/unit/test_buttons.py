@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from cometbot import ActionEvent, Bot, BotError, Button, Card, Choice, Choices, Context, Field, Form, UsageError
+from cometbot import (
+    ActionEvent,
+    Bot,
+    BotError,
+    Button,
+    Card,
+    Choice,
+    Choices,
+    Context,
+    Field,
+    Form,
+    Message,
+    Outgoing,
+    UsageError,
+)
+from cometbot.delivery.dry_run import dry_run
 from cometbot.errors import RegistrationError
 from cometbot.presses import REFUSAL_TEXTS
 from cometbot.testing import BotClient
@@ -303,3 +318,55 @@ def test_usage_error_of_a_wrong_option_names_the_action_as_written() -> None:
     assert client.send("Size: XL").text == "wrong"
     assert "XL" in names[0]
     assert client.send("Size: L").text == "ordered"
+
+
+def test_outgoing_middleware_gets_limits_as_they_were_written() -> None:
+    bot = make_bot()
+    seen: list[Any] = []
+
+    @bot.command("change")
+    def change(ctx: Context) -> Card:
+        ctx.reply(Card("Cake?", buttons=[Button("Eat", "eat", 5)], by=["maria"], once=True))
+        return Card("Pie?", buttons=[Button("Taste", "eat", 6)], by=["tom"])
+
+    @bot.outgoing
+    def redact(message: Message, outgoing: Outgoing) -> Message:
+        if isinstance(message, Card):
+            seen.append((message.by, message.once, message.buttons[0].action))
+            return replace(message, by=["maria"])
+        return message
+
+    bot.action("eat")(lambda ctx: f"eaten {ctx.value}")
+    client = BotClient(bot)
+    client.send("/change")
+    assert seen == [(["maria"], True, "eat"), (["tom"], False, "eat")]
+    assert client.press("Eat").text == "eaten 5"
+    assert client.press("Eat").text == USED
+    assert client.press("Taste").text == "eaten 6"
+
+
+def test_async_handler_of_a_press_uses_it_up() -> None:
+    bot = Bot("shop")
+    bot.command("ask")(lambda ctx: Choices("Tea?", ["Yes", "No"], "decide", once=True))
+
+    @bot.action("decide")
+    async def decide(ctx: Context, answer: str) -> str:
+        reason = ctx.ask("Why?")
+        return f"{answer}, {reason}"
+
+    client = BotClient(bot)
+    client.send("/ask")
+    assert client.press("Yes").text == "Why?"
+    assert client.press("No").text == USED
+    assert client.send("thirsty").text == "Yes, thirsty"
+
+
+def test_dry_run_of_a_press_shows_no_mark() -> None:
+    client = BotClient(make_bot(once=True))
+    client.send("/ask")
+    client.press("Yes")
+    run = dry_run(client._harness.delivery, "m2")
+    assert (run.handler.rpartition(".")[2], [item.text for item in run.planned]) == ("decide", ["decided Yes"])
+    assert run.changes == ()
+    client.press("No")
+    assert dry_run(client._harness.delivery, "m3").stopped_by == "press"

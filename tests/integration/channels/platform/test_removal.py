@@ -15,6 +15,8 @@ from cometbot import Context
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.platform.chat_service import delete_user
 from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
+from cometbot.presses import PRESS_SCOPE
+from cometbot.state import StateChange
 from cometbot.store.tables import dialogs, steps, timers
 from tests.integration.channels.platform.conftest import Person, Site, make_bot, wait_until
 from tests.table_rows import find_rows
@@ -107,6 +109,24 @@ def test_nothing_of_a_removed_user_is_left_not_even_the_id(site: Site) -> None:
     assert find_rows(site.platform.database, SECRET, maria.id) == []
     with site.platform.database.write() as connection:
         assert not delete_user(connection, site.platform.chat, maria.id)
+
+
+def test_marks_of_buttons_go_with_the_chat(site: Site) -> None:
+    maria = site.sign_up()
+    chats = [maria.create_chat() for _ in range(2)]
+    marks = [
+        StateChange(PRESS_SCOPE, conversation_of("helpdesk", chat, maria.id).key_text, {"m1.0.0": '"message:1"'})
+        for chat in chats
+    ]
+    with site.platform.database.write() as connection:
+        site.running.delivery.store.state.apply(connection, marks)
+
+    maria.delete(f"client-api/chat/{chats[0]}")
+    [left] = find_rows(site.platform.database, "message:1")
+    assert chats[1] in left
+    with site.platform.database.write() as connection:
+        assert delete_user(connection, site.platform.chat, maria.id)
+    assert find_rows(site.platform.database, "message:1") == []
 
 
 def test_messages_sent_before_the_chat_existed_are_deleted(site: Site) -> None:
