@@ -67,7 +67,9 @@ def served_bot(
     direct = postgres.url(name_of(make_postgres_database()))
     with closing(TcpProxy(postgres.socket)) as proxy:
         url = f"postgresql://postgres@{HOST}:{proxy.port}/{name_of(direct)}"
-        server = start_server(kind=ServeCommand, COMETBOT_DATABASE_URL=url, COMETBOT_PROCESSES="1")
+        server = start_server(
+            kind=ServeCommand, COMETBOT_DATABASE_URL=url, COMETBOT_PROCESSES="1", COMETBOT_TEST_IDLE_TIMEOUT="5"
+        )
         yield ServedBot(server, platform, proxy, direct)
         server.terminate()
 

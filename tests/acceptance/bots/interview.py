@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 from cometbot import Bot, Context, Field, Form
+from tests.acceptance.bots.short_leases import shorten_leases
 
 bot = Bot("trial")
+shorten_leases(8.0)
 
 
 def leave_mark(name: str) -> None:

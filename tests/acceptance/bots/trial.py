@@ -7,10 +7,16 @@ import resource
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 from cometbot import Bot, Context
+from cometbot.store.connection_pool import ConnectionPool
 
 bot = Bot("trial")
+
+if "COMETBOT_TEST_IDLE_TIMEOUT" in os.environ:
+    options: Any = ConnectionPool.__init__.__kwdefaults__
+    options["idle_timeout"] = float(os.environ["COMETBOT_TEST_IDLE_TIMEOUT"])
 
 
 def _mark(name: str) -> Path:
