@@ -34,12 +34,17 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], seconds: float = WAIT_TIMEOUT, *, or_show: Callable[[], object] = str) -> T:
-    """The first true value of ``condition()``; ``or_show`` tells what to print if it does not come in time."""
+    """The first true value of ``condition()``; ``or_show`` tells what to print if it does not come in time.
+
+    A condition that takes much of a processor is tried less often: what it waits for needs the processor, too.
+    """
     end = time.monotonic() + seconds
+    before = time.thread_time()
     while not (value := condition()):
         if time.monotonic() > end:
             pytest.fail(f"waited {seconds:g} s in vain\n{or_show()}")
-        time.sleep(0.01)
+        time.sleep(min(max(0.01, 10 * (time.thread_time() - before)), 0.2))
+        before = time.thread_time()
     return value
 
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +48,13 @@ Start = Callable[..., "subprocess.Popen[str]"]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start ``cometbot serve`` with these words in a folder that has a bot; its output goes to the file ``log``."""
+    with starting_in(tmp_path) as start:
+        yield start
+
+
+@contextmanager
+def starting_in(tmp_path: Path) -> Iterator[Start]:
+    """Yield what starts servers in a folder. They end with the block."""
     (tmp_path / "served.py").write_text(BOT)
     (tmp_path / "slow.py").write_text(SLOW)
     (tmp_path / "broken.py").write_text("x = 1\ndef f(:\n")

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import shutil
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 
+from cometbot.temporary_folders import TemporaryFolder
+
 from ..conftest import ROOT, WAIT_TIMEOUT, wait_for
-from ..test_serve import SERVE, Start, start
+from ..test_serve import SERVE, Start, starting_in
 from .test_supervisor import MESSAGE, ServedBot
 
-__all__ = ["start"]
 pytestmark = pytest.mark.process
 
 BOT = """
@@ -45,10 +47,11 @@ class Server(ServedBot):
     """A server of two processes whose bot's code changes under it."""
 
     def __init__(self, start: Start, folder: Path, url: str, command: tuple[str, ...] = SERVE) -> None:
-        self._folder = folder
+        self.folder = folder
         self._ids = itertools.count(1)
         self._lengths = itertools.count(1)
-        self.write("one")
+        self._versions = itertools.count(1)
+        self.write_next()
         for name in ("wsgi.py", "gunicorn.conf.py"):
             shutil.copy(ROOT / name, folder)
         super().__init__(start, folder, url, command=command, COMETBOT_PROCESSES="2")
@@ -63,11 +66,17 @@ class Server(ServedBot):
     def write(self, version: str, code: str = BOT) -> None:
         """Change the bot's code, and its length: Python takes a file of the same second and size for the same."""
         text = code.replace("VERSION", version) + "#" * next(self._lengths) + "\n"
-        (self._folder / "served.py").write_text(text)
+        (self.folder / "served.py").write_text(text)
+
+    def write_next(self) -> str:
+        """Change the bot's code to another version, and return that."""
+        version = f"v{next(self._versions)}"
+        self.write(version)
+        return version
 
     def configure(self, lines: str) -> None:
         """Change the settings in the file ``.env``."""
-        (self._folder / ".env").write_text(lines)
+        (self.folder / ".env").write_text(lines)
 
     def reload(self) -> None:
         self.process.send_signal(signal.SIGHUP)
@@ -88,7 +97,7 @@ class Server(ServedBot):
             headers={"Connection": "close"},
         )
         assert answer.status_code == 200, answer.text
-        handled, end = self._folder / "handled", f" for message {number}"
+        handled, end = self.folder / "handled", f" for message {number}"
         self.wait_for(lambda: handled.exists() and handled.read_text().endswith(end))
         return handled.read_text().removesuffix(end)
 
@@ -96,53 +105,58 @@ class Server(ServedBot):
         return [line for line in self.log.splitlines() if " ERROR " in line]
 
 
-@pytest.fixture
-def sqlite(start: Start, tmp_path: Path) -> Server:
-    return Server(start, tmp_path, f"sqlite:///{tmp_path / 'bot.db'}")
+MakeServer = Callable[[str], Server]
+
+
+@pytest.fixture(scope="module")
+def make_server(make_postgres_database: Callable[[], str]) -> Iterator[MakeServer]:
+    """Makes a server of each kind once: a reload leaves it whole. ``gunicorn`` has the files of ``cometbot init``."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def make(kind: str) -> Server:
+            folder = stack.enter_context(TemporaryFolder("test"))
+            start = stack.enter_context(starting_in(folder))
+            url = make_postgres_database() if kind == "postgresql" else f"sqlite:///{folder / 'bot.db'}"
+            return Server(start, folder, url, GUNICORN if kind == "gunicorn" else SERVE)
+
+        yield make
 
 
 @pytest.fixture
-def gunicorn(start: Start, tmp_path: Path) -> Server:
-    """``gunicorn wsgi:app`` with the files that ``cometbot init`` writes."""
-    return Server(start, tmp_path, f"sqlite:///{tmp_path / 'bot.db'}", GUNICORN)
-
-
-@pytest.fixture
-def postgresql(start: Start, tmp_path: Path, postgres_url: str) -> Server:
-    return Server(start, tmp_path, postgres_url)
-
-
-@pytest.fixture
-def server(request: pytest.FixtureRequest) -> Server:
-    """The server that a test's parameter names."""
-    made: Server = request.getfixturevalue(request.param)
-    return made
+def server(request: pytest.FixtureRequest, make_server: MakeServer) -> Server:
+    """The server of the kind that a test's parameter names."""
+    return make_server(request.param)
 
 
 def check_refused(server: Server, cause: str) -> None:
     """Send SIGHUP, and check that the log has one error more and that the old code goes on."""
-    before = server.errors()
+    before, version = server.errors(), server.get_version()
     server.reload()
     server.wait_for(lambda: len(server.errors()) > len(before))
     [error] = server.errors()[len(before) :]
     assert f"cannot reload: {cause}" in error
     assert "send SIGHUP again" in error
-    assert [server.get_version() for _ in range(3)] == ["one"] * 3
+    assert [server.get_version() for _ in range(3)] == [version] * 3
+
+
+def check_reload(server: Server) -> str:
+    """Write another version, send SIGHUP, and return the version when a message was handled by it."""
+    version = server.write_next()
+    server.reload()
+    server.wait_for(lambda: server.get_version() == version)
+    return version
 
 
 @pytest.mark.parametrize("server", ["sqlite", "gunicorn", "postgresql"], indirect=True)
 def test_reload_of_a_broken_bot_keeps_the_old_code(server: Server) -> None:
-    assert server.get_version() == "one"
-    server.write("two", BROKEN)
+    before = len(server.errors())
+    server.write("broken", BROKEN)
     check_refused(server, "the bot served:bot cannot be loaded; served.py, line 14: SyntaxError")
-    for version in ("three", "four"):
-        server.write(version)
-        server.reload()
-        server.wait_for(lambda version=version: server.get_version() == version)  # type: ignore[misc]
-    assert len(server.errors()) == 1
+    check_reload(server)
+    check_reload(server)
+    assert len(server.errors()) == before + 1
     assert "Traceback" not in server.log
-    server.process.terminate()
-    assert server.process.wait(WAIT_TIMEOUT) == 0
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "postgresql"], indirect=True)
@@ -150,9 +164,23 @@ def test_reload_with_a_wrong_setting_keeps_the_old_settings(server: Server) -> N
     server.configure("COMETBOT_HANDLER_TIMEOUT=soon\n")
     check_refused(server, "COMETBOT_HANDLER_TIMEOUT: expected a number of seconds")
     server.configure("")
-    server.write("two")
-    server.reload()
-    server.wait_for(lambda: server.get_version() == "two")
+    check_reload(server)
+
+
+@pytest.mark.parametrize("server", ["sqlite"], indirect=True)
+def test_worker_that_cannot_start_again_does_not_end_the_server(server: Server) -> None:
+    # /readyz answers from the first worker that is ready; the other one has to have loaded the bot as well.
+    with closing(sqlite3.connect(server.folder / "bot.db")) as connection:
+        count = "SELECT count(*) FROM processes"
+        server.wait_for(lambda: connection.execute(count).fetchone() == (2,))
+    version = server.get_version()
+    server.write("broken", BROKEN)
+    [*_, booted] = [line for line in server.log.splitlines() if "Booting worker with pid" in line]
+    os.kill(int(booted.rpartition(" ")[2]), signal.SIGKILL)
+    server.wait_for(lambda: any("cannot start a worker" in line for line in server.errors()))
+    assert server.get_version() == version
+    version = server.write_next()
+    server.wait_for(lambda: server.get_version() == version)
 
 
 @pytest.mark.parametrize(
@@ -163,22 +191,12 @@ def test_reload_with_a_wrong_setting_keeps_the_old_settings(server: Server) -> N
 )
 def test_reload_reads_the_env_file_where_the_docs_say_so(server: Server, is_read_again: bool) -> None:
     server.configure("COMETBOT_LOG_FORMAT=json\n")
-    server.write("two")
-    server.reload()
-    server.wait_for(lambda: server.get_version() == "two")
-    [line] = [line for line in server.log.splitlines() if "handled by version two" in line][:1]
+    version = check_reload(server)
+    [line] = [line for line in server.log.splitlines() if f"handled by version {version}" in line][:1]
     assert line.startswith("{") == is_read_again
 
 
-def test_worker_that_cannot_start_again_does_not_end_the_server(sqlite: Server, tmp_path: Path) -> None:
-    # /readyz answers from the first worker that is ready; the other one has to have loaded the bot as well.
-    with closing(sqlite3.connect(tmp_path / "bot.db")) as connection:
-        count = "SELECT count(*) FROM processes"
-        sqlite.wait_for(lambda: connection.execute(count).fetchone() == (2,))
-    sqlite.write("two", BROKEN)
-    [*_, booted] = [line for line in sqlite.log.splitlines() if "Booting worker with pid" in line]
-    os.kill(int(booted.rpartition(" ")[2]), signal.SIGKILL)
-    sqlite.wait_for(lambda: any("cannot start a worker" in line for line in sqlite.errors()))
-    assert sqlite.get_version() == "one"
-    sqlite.write("three")
-    sqlite.wait_for(lambda: sqlite.get_version() == "three")
+@pytest.mark.parametrize("server", ["sqlite", "gunicorn", "postgresql"], indirect=True)
+def test_server_that_has_reloaded_ends_with_exit_status_0(server: Server) -> None:
+    server.process.terminate()
+    assert server.process.wait(WAIT_TIMEOUT) == 0

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import requests
 
+from cometbot.temporary_folders import TemporaryFolder
+
 from ..conftest import WAIT_TIMEOUT, wait_for
-from ..test_serve import SERVE, Start, free_address, start
+from ..test_serve import SERVE, Start, free_address, start, starting_in
 
 __all__ = ["start"]
 pytestmark = pytest.mark.process
@@ -77,8 +79,23 @@ class ServedBot:
         return self.children()
 
 
+@pytest.fixture(scope="module")
+def shared_bot(make_postgres_database: Callable[[], str]) -> Iterator[ServedBot]:
+    """A server that tests leave whole."""
+    with TemporaryFolder("test") as folder, starting_in(folder) as start:
+        yield ServedBot(start, folder, make_postgres_database())
+
+
+@pytest.fixture
+def lasting_bot(shared_bot: ServedBot) -> ServedBot:
+    """The server that tests leave whole, when both of its children work."""
+    shared_bot.wait_up()
+    return shared_bot
+
+
 @pytest.fixture
 def served_bot(start: Start, tmp_path: Path, postgres_url: str) -> ServedBot:
+    """A server that a test may end."""
     made = ServedBot(start, tmp_path, postgres_url)
     made.wait_up()
     return made
@@ -90,15 +107,15 @@ def is_gone(pid: int) -> bool:
     return True
 
 
-def test_callbacks_are_handled_and_metrics_merged(served_bot: ServedBot) -> None:
+def test_callbacks_are_handled_and_metrics_merged(lasting_bot: ServedBot) -> None:
     answer = requests.post(
-        f"http://{served_bot.address}/cometchat/shop", json=MESSAGE, auth=("cc", "password"), timeout=WAIT_TIMEOUT
+        f"http://{lasting_bot.address}/cometchat/shop", json=MESSAGE, auth=("cc", "password"), timeout=WAIT_TIMEOUT
     )
     assert answer.status_code == 200, answer.text
     handled = 'cometbot_events_handled_total{bot="shop",outcome="unhandled"} 1.0'
-    wait_for(lambda: handled in served_bot.get("/metrics").text, or_show=lambda: served_bot.get("/metrics").text)
-    assert 'cometbot_events_received_total{bot="shop",outcome="received"} 1.0' in served_bot.get("/metrics").text
-    assert served_bot.get("/readyz").json()["checks"]["workers"].startswith("ok")
+    wait_for(lambda: handled in lasting_bot.get("/metrics").text, or_show=lambda: lasting_bot.get("/metrics").text)
+    assert 'cometbot_events_received_total{bot="shop",outcome="received"} 1.0' in lasting_bot.get("/metrics").text
+    assert lasting_bot.get("/readyz").json()["checks"]["workers"].startswith("ok")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -112,17 +129,17 @@ def test_a_signal_ends_both_with_the_exit_status_0(served_bot: ServedBot, number
     assert "killed" not in served_bot.log
 
 
-def test_killed_child_is_restarted_alone(served_bot: ServedBot) -> None:
-    before = served_bot.children()
+def test_killed_child_is_restarted_alone(lasting_bot: ServedBot) -> None:
+    before = lasting_bot.children()
     os.kill(before["worker"], signal.SIGKILL)
-    wait_for(lambda: served_bot.children().get("worker", before["worker"]) != before["worker"])
-    after = served_bot.wait_up()
+    wait_for(lambda: lasting_bot.children().get("worker", before["worker"]) != before["worker"])
+    after = lasting_bot.wait_up()
     assert after["web"] == before["web"]
     os.kill(after["web"], signal.SIGKILL)
-    wait_for(lambda: served_bot.children().get("web", after["web"]) != after["web"])
-    assert served_bot.wait_up()["worker"] == after["worker"]
-    assert "the worker process ended (SIGKILL); restarting it" in served_bot.log
-    assert "the web process ended (SIGKILL); restarting it" in served_bot.log
+    wait_for(lambda: lasting_bot.children().get("web", after["web"]) != after["web"])
+    assert lasting_bot.wait_up()["worker"] == after["worker"]
+    assert "the worker process ended (SIGKILL); restarting it" in lasting_bot.log
+    assert "the web process ended (SIGKILL); restarting it" in lasting_bot.log
 
 
 def test_children_exit_when_the_supervisor_is_killed(served_bot: ServedBot) -> None:
@@ -133,15 +150,15 @@ def test_children_exit_when_the_supervisor_is_killed(served_bot: ServedBot) -> N
     assert "Traceback" not in served_bot.log
 
 
-def test_sighup_reloads_gunicorn_and_replaces_the_worker(served_bot: ServedBot) -> None:
-    before = served_bot.children()
-    served_bot.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: served_bot.children().get("worker", before["worker"]) != before["worker"])
-    assert served_bot.wait_up()["web"] == before["web"]
-    wait_for(lambda: served_bot.log.count("Booting worker") == 2, or_show=lambda: served_bot.log)
-    [ended] = [line for line in served_bot.log.splitlines() if "the worker process ended" in line]
+def test_sighup_reloads_gunicorn_and_replaces_the_worker(lasting_bot: ServedBot) -> None:
+    before, logged = lasting_bot.children(), len(lasting_bot.log)
+    lasting_bot.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: lasting_bot.children().get("worker", before["worker"]) != before["worker"])
+    assert lasting_bot.wait_up()["web"] == before["web"]
+    wait_for(lambda: "Booting worker" in lasting_bot.log[logged:], or_show=lambda: lasting_bot.log)
+    [ended] = [line for line in lasting_bot.log[logged:].splitlines() if "the worker process ended" in line]
     assert " INFO " in ended
-    assert "the web process ended" not in served_bot.log
+    assert "the web process ended" not in lasting_bot.log[logged:]
 
 
 @pytest.mark.parametrize(
