@@ -95,6 +95,11 @@ class Server:
             )
         self.wait_until(self._is_ready)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and was not ended since."""
+        return self._process is not None
+
     def _is_ready(self) -> bool:
         if self._process is None or self._process.poll() is not None:
             pytest.fail(f"the server ended by itself\n{self.log}")

@@ -54,6 +54,9 @@ def find_children(process: int) -> list[int]:
 
 def interview(servers: Sequence[Server], platform: CometChatDriver, user: str) -> None:
     """Answer all questions, each to the server after the one that was killed when it had asked."""
+    for server in servers:
+        if not server.is_running:
+            server.start()
     write(servers[0], platform, user, "/interview")
     for number, answer in enumerate(ANSWERS):
         asked, answered = servers[number % len(servers)], servers[(number + 1) % len(servers)]
@@ -62,7 +65,7 @@ def interview(servers: Sequence[Server], platform: CometChatDriver, user: str) -
         if asked is answered:
             asked.start()
         write(answered, platform, user, answer)
-        if asked is not answered:
+        if asked is not answered and number + 1 < len(ANSWERS):
             asked.start()
     platform.wait_replies(user, len(TRANSCRIPT), servers[0])
     assert platform.replies(user) == TRANSCRIPT

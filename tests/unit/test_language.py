@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import tokenize
@@ -33,8 +34,13 @@ def words_of(identifier: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", identifier)]
 
 
+@functools.cache
+def nodes_of(source: str) -> list[ast.AST]:
+    return list(ast.walk(ast.parse(source)))
+
+
 def identifiers(source: str) -> Iterator[str]:
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         for field in ("id", "name", "attr", "arg", "asname", "module"):
             if isinstance(value := getattr(node, field, None), str):
                 yield value
@@ -45,14 +51,20 @@ def prose(source: str) -> Iterator[tuple[int, str]]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes_of(source):
         match node:
             case ast.Expr(value=ast.Constant(value=str(text))):
                 yield node.lineno, text
 
 
 def forbidden(words: list[str], banned: str) -> list[str]:
-    return [word for word in words if word.removesuffix("s") in banned.split()]
+    words_that_are_banned = split_words(banned)
+    return [word for word in words if word.removesuffix("s") in words_that_are_banned]
+
+
+@functools.cache
+def split_words(words: str) -> frozenset[str]:
+    return frozenset(words.split())
 
 
 def test_names_are_the_terms_of_the_field() -> None:
