@@ -25,19 +25,24 @@ MIN_CERTIFICATE_DAYS = 7.0
 
 CHECK_NAMES = ("credentials refused", "credentials accepted", "response time")
 
+_UNSIGNED = "doctor"
 _TIMEOUT_REMEDY = "check the service's log and the machine's load; raise COMETBOT_THREADS or COMETBOT_PROCESSES"
 _SERVE_REMEDY = "start cometbot serve, and let the proxy forward /cometchat/ to it unchanged"
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackTarget:
-    """The URL and credentials with which CometChat calls one bot. Without ``credentials`` anybody may call it."""
+    """The URL and credentials with which CometChat calls one bot. Without ``credentials`` anybody may call it.
+
+    With ``has_buttons``, users' apps call an address below the URL.
+    """
 
     bot: str
     uid: str
     app_id: str
     url: str
     credentials: Credentials | None
+    has_buttons: bool = False
 
 
 def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, api_url: str) -> list[CheckResult]:
@@ -100,8 +105,10 @@ def _check_certificate(origin: str, client: CheckClient) -> CheckResult:
 
 
 def check_callback(callback: CallbackTarget, client: CheckClient) -> list[CheckResult]:
-    """Check that one callback is closed to others, open to CometChat, and fast enough."""
+    """Check that one callback is closed to others, open to CometChat, and fast enough; and the route of buttons."""
     results = [*_check_rejection(callback, client), *_check_acceptance(callback, client)]
+    if callback.has_buttons:
+        results.append(_check_buttons(callback, client))
     return for_bot(callback.bot, results)
 
 
@@ -144,6 +151,23 @@ def _check_acceptance(callback: CallbackTarget, client: CheckClient) -> Iterable
         yield failed(timing, cause, _TIMEOUT_REMEDY)
     else:
         yield passed(timing, f"{reply.seconds:.2f} s")
+
+
+def _check_buttons(callback: CallbackTarget, client: CheckClient) -> CheckResult:
+    """Check that pages may call the addresses of buttons, and that one without a signature is refused."""
+    name, remedy = "buttons", "let the proxy forward /cometchat/ with all methods and headers unchanged, for everybody"
+    try:
+        reply = client.post(f"{callback.url}/press/{_UNSIGNED}", b"", None)
+    except Unreachable as error:
+        return failed(name, str(error), _SERVE_REMEDY)
+    if reply.status == 404:
+        cause = "the service sends messages instead: COMETCHAT_CARD_BUTTONS is not url there"
+        return failed(name, cause, "restart the service with the settings of this folder")
+    if (reply.status, reply.code) != (403, "AUTH_ERR_NO_ACCESS"):
+        return failed(name, f"expected a refusal of cometbot, got status {reply.status} from another program", remedy)
+    if reply.headers.get("access-control-allow-origin") != "*":
+        return failed(name, "the header Access-Control-Allow-Origin is removed, so no page can press a button", remedy)
+    return passed(name, "users' apps can call their addresses")
 
 
 def _sample_callback(callback: CallbackTarget) -> bytes:

@@ -95,8 +95,9 @@ class CheckSuite:
                     why = "the bot is not served, see its callback settings"
                 lines += for_bot(bot.name, skip_all(callback.CHECK_NAMES, why))
             else:
-                uid = get_cometchat_uid(bot).lower()
-                targets.append(CallbackTarget(bot.name, uid, settings.cometchat_app_id, url, logins[bot.name]))
+                uid, app_id = get_cometchat_uid(bot).lower(), settings.cometchat_app_id
+                has_buttons = settings.cometchat_card_buttons == "url"
+                targets.append(CallbackTarget(bot.name, uid, app_id, url, logins[bot.name], has_buttons))
         return [*lines, *check_callbacks(targets, self.client, _api_url(settings))]
 
 
