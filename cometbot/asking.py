@@ -201,7 +201,8 @@ class Asking:
 
     @property
     def _shows_forms(self) -> bool:
-        return Form in self._sink.capabilities.native
+        capabilities = self._sink.capabilities
+        return Form in capabilities.native and (capabilities.group_forms or not self._ctx.conversation.is_group)
 
     def _finish_ask(self, question: Question | FormQuestion, result: Mapping[str, Any], options: AskOptions) -> Any:
         """Return the value of a stored answer, or raise how the question ended."""

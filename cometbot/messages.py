@@ -322,7 +322,8 @@ class Capabilities:
     bytes. ``stream_interval`` is the seconds between two edits of a streamed message (None: a stream is sent as one
     message). With ``deltas``, the channel shows a stream piece by piece before the message exists, at that interval.
     With ``look_up``, it can find out afterwards if a message arrived. With ``groups``, a conversation can have several
-    users. With ``edit``, messages can be edited, except those of the native classes in ``uneditable``.
+    users; without ``group_forms``, forms are texts there, because nobody could tell who has submitted one. With
+    ``edit``, messages can be edited, except those of the native classes in ``uneditable``.
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -336,6 +337,7 @@ class Capabilities:
     stream_interval: float | None = None
     deltas: bool = False
     groups: bool = True
+    group_forms: bool = True
     uneditable: frozenset[type[Message]] = frozenset()
 
     def can_edit(self, message: Message | None) -> bool:

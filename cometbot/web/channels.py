@@ -85,6 +85,10 @@ def _explain_missing_package() -> Iterator[None]:
         ) from error
 
 
+_FORM_URLS = ("https://", "http://localhost:", "http://127.0.0.1:")
+"""The beginnings of public URLs that apps may call: those of this machine are for the simulator."""
+
+
 def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None) -> Channel:
     client = CometChatClient(
         settings.cometchat_base_url,
@@ -97,14 +101,21 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer,
         client,
         bots={bot.name: bot for bot in bots},
         rich=settings.cometchat_rich,
-        press_signer=_make_press_signer(settings, db) if settings.cometchat_card_buttons == "url" else None,
+        press_signer=_find_press_signer(settings, db),
         callback=_callback_settings(settings, bots),
         observe=observer.received,
     )
 
 
-def _make_press_signer(settings: Settings, db: Database | None) -> PressSigner:
-    """Return what signs the addresses of buttons: with the secret key, or with a secret that the database holds."""
+def _find_press_signer(settings: Settings, db: Database | None) -> PressSigner | None:
+    """Return what signs the addresses of buttons, or None if they call none.
+
+    Interactive forms call one wherever users can reach it.
+    """
+    is_reachable = settings.public_url.startswith(_FORM_URLS)
+    if settings.cometchat_card_buttons != "url":
+        has_forms = settings.cometchat_rich == "interactive" and is_reachable
+        return _make_press_signer(settings, db) if has_forms else None
     if settings.cometchat_rich != "card":
         raise ConfigurationError(
             f"COMETCHAT_CARD_BUTTONS=url is for cards; set COMETCHAT_RICH=card as well, which is "
@@ -115,6 +126,11 @@ def _make_press_signer(settings: Settings, db: Database | None) -> PressSigner:
             "COMETCHAT_CARD_BUTTONS=url needs the address that users' apps call; set COMETBOT_PUBLIC_URL to the https "
             f"URL of this server, which is {settings.public_url or 'not set'} now"
         )
+    return _make_press_signer(settings, db)
+
+
+def _make_press_signer(settings: Settings, db: Database | None) -> PressSigner:
+    """Return what signs the addresses of buttons: with the secret key, or with a secret that the database holds."""
 
     def get_secret() -> str:
         if settings.secret_key:

@@ -44,10 +44,10 @@ class CometChatChannel(Channel):
 
     ``bots`` maps names to the bots of this server. A bot's CometChat UID is its ``cometchat_uid``, else its name.
     ``rich`` is the form in which cards and choices are sent: as numbered ``text`` (which every app allows), as
-    ``interactive`` or as ``card`` messages. With ``press_signer``, buttons of cards call a signed address in one-to-one
-    conversations; without, they send a message. ``callback`` holds the credentials and limits of callbacks. ``observe``
-    is called for each callback with the bot's name (empty if none was found) and the outcome: ``received``,
-    ``duplicate``, ``ignored`` or ``refused``.
+    ``interactive`` or as ``card`` messages. With ``press_signer``, buttons of cards and of interactive forms call a
+    signed address in one-to-one conversations; without, they send a message, and forms are texts. ``callback`` holds
+    the credentials and limits of callbacks. ``observe`` is called for each callback with the bot's name (empty if none
+    was found) and the outcome: ``received``, ``duplicate``, ``ignored`` or ``refused``.
     """
 
     name = parsing.CHANNEL
@@ -68,7 +68,7 @@ class CometChatChannel(Channel):
             raise ConfigurationError("set COMETCHAT_APP_ID to the app's id, as the CometChat dashboard shows it")
         if rich not in ("text", "interactive", "card"):
             raise ConfigurationError(f"COMETCHAT_RICH must be text, interactive or card, not {rich!r}")
-        self.capabilities = rendering.capabilities(rich)
+        self.capabilities = rendering.capabilities(rich, has_urls=press_signer is not None)
         self.rich = rich
         self.press_signer = press_signer
         self.callback_settings = callback or CallbackSettings()

@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -27,6 +27,9 @@ from cometbot.presses import parse_press
 
 KEY_PREFIX = "press:"
 """The prefix of the event keys of presses; the id of the address follows."""
+
+FORM_VALUE = "cometbot:form"
+"""The value that the address of a form's button has in place of one."""
 
 MAX_URL_LENGTH = 2000
 """The longest address that is sent: servers and proxies accept lines of four to eight thousand characters."""
@@ -53,9 +56,15 @@ class SignedPress:
     value: str
     id: str
 
-    def to_incoming(self) -> IncomingEvent:
-        """Return the event of the press, as it is stored."""
-        body = {"name": self.name, "value": self.value, "threadId": self.thread_id}
+    @property
+    def is_form(self) -> bool:
+        """True if the button submits a form, whose values are in the body of the request."""
+        return self.value == FORM_VALUE
+
+    def to_incoming(self, values: Mapping[str, str] | None = None) -> IncomingEvent:
+        """Return the event of the press, as it is stored, with the ``values`` of a form."""
+        value = "" if self.is_form else self.value
+        body = {"name": self.name, "value": value, "values": values or {}, "threadId": self.thread_id}
         return IncomingEvent(self.conversation, f"{KEY_PREFIX}{self.id}", orjson.dumps(body), self.conversation.target)
 
 
@@ -138,7 +147,8 @@ def parse_press_event(incoming: IncomingEvent) -> ActionEvent:
     try:
         body = orjson.loads(incoming.body)
         name, value, thread_id = str(body["name"]), str(body["value"]), str(body["threadId"])
-    except (ValueError, KeyError, TypeError) as error:
+        values = {str(field): str(text) for field, text in body.get("values", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PayloadError(f"the stored press is invalid: {type(error).__name__}") from None
     return ActionEvent(
         key=incoming.key,
@@ -148,6 +158,7 @@ def parse_press_event(incoming: IncomingEvent) -> ActionEvent:
         raw=body,
         name=name,
         value=value,
+        values=values,
         thread_id=thread_id,
     )
 

@@ -9,10 +9,12 @@ from typing import Any
 import orjson
 
 from cometbot.channels.base import DeliveryService
+from cometbot.channels.cometchat import raw_payloads
+from cometbot.channels.cometchat.forms import read_submission
 from cometbot.channels.cometchat.press_urls import ExpiredPress, InvalidPress, PressSigner
-from cometbot.errors import StoreBusy
+from cometbot.errors import PayloadError, StoreBusy
 from cometbot.http.errors import HttpError, to_http_error
-from cometbot.http.limits import open_body
+from cometbot.http.limits import open_body, read_body
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.http.raw_wsgi import Environ, RawResponse
 
@@ -20,6 +22,9 @@ _log = logging.getLogger(__name__)
 
 BODY_LIMIT = 16 * 1024
 """The bytes of a press's body, which is not used: the address says all."""
+
+FORM_BODY_LIMIT = 512 * 1024
+"""The bytes of a form's body: more than its values may have, with those that a client adds."""
 
 _CORS = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT = {
@@ -62,7 +67,7 @@ class PressView:
                 allowed = {"Allow": "OPTIONS, POST"}
                 raise HttpError(405, "ERR_METHOD_NOT_ALLOWED", "only POST is allowed here", headers=allowed)
             self._store(environ, bot, token)
-        except (HttpError, StoreBusy) as error:
+        except (HttpError, PayloadError, StoreBusy) as error:
             return self._make_error_response(to_http_error(error), bot)
         self._observe(bot, "received")
         return _ACCEPTED
@@ -77,8 +82,12 @@ class PressView:
             raise HttpError(410, "ERR_BUTTON_EXPIRED", "this button has ended; write its label instead") from None
         if bot not in self._delivery.bots:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", "the bot of this button is not served here any more")
-        discard_body(environ, self._body_timeout)
-        if not self._delivery.enqueue(press.to_incoming()):
+        if press.is_form:
+            incoming = press.to_incoming(read_form(environ, self._body_timeout))
+        else:
+            discard_body(environ, self._body_timeout)
+            incoming = press.to_incoming()
+        if not self._delivery.enqueue(incoming):
             raise HttpError(409, "ERR_BUTTON_USED", "this button was pressed before; its address works once")
 
     def _log_invalid(self, bot: str) -> None:
@@ -95,6 +104,15 @@ class PressView:
         _log.info("refused a press with %s %s", error.status, error.code)
         body: dict[str, Any] = {"error": {"code": error.code, "message": error.message}}
         return RawResponse(error.status, orjson.dumps(body), {**error.headers, **_CORS})
+
+
+def read_form(environ: Mapping[str, Any], timeout: float) -> dict[str, str]:
+    """Return the values in the body of a form's request.
+
+    Raises :class:`PayloadError` for another body, and :class:`HttpError` for one that is too large or too slow.
+    """
+    payload, _ = raw_payloads.read_body(read_body(environ, limit=FORM_BODY_LIMIT, timeout=timeout))
+    return read_submission(payload)
 
 
 def discard_body(environ: Mapping[str, Any], timeout: float) -> None:

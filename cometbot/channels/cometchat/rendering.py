@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.cometchat import request_bodies
+from cometbot.channels.cometchat.forms import render_form
+from cometbot.channels.cometchat.press_urls import FORM_VALUE
 from cometbot.content_types import media_family
 from cometbot.errors import MessageError
 from cometbot.messages import (
@@ -20,6 +22,7 @@ from cometbot.messages import (
     Carousel,
     Choices,
     Custom,
+    Form,
     Media,
     Message,
     Operation,
@@ -45,10 +48,14 @@ _CARD_STYLE = {"background": {"light": "#FFFFFF", "dark": "#1C1C1E"}}
 
 
 @cache
-def capabilities(rich: RichMode) -> Capabilities:
-    """Return the capabilities of CometChat if rich messages are sent as ``rich``."""
+def capabilities(rich: RichMode, *, has_urls: bool = False) -> Capabilities:
+    """Return the capabilities of CometChat if rich messages are sent as ``rich``.
+
+    ``has_urls`` says if buttons can call addresses of this server, without which nobody could submit a form.
+    """
     return Capabilities(
-        native=_NATIVE[rich],
+        native=_NATIVE[rich] | ({Form} if rich == "interactive" and has_urls else set()),
+        group_forms=False,
         text_limit=_MAX_TEXT_BYTES,
         edit=True,
         delete=True,
@@ -57,16 +64,16 @@ def capabilities(rich: RichMode) -> Capabilities:
         history=True,
         look_up=True,
         stream_interval=1.0,
-        uneditable=frozenset({Card, Choices, Carousel}),
+        uneditable=frozenset({Card, Choices, Carousel, Form}),
     )
 
 
 def render(operation: Operation, rich: RichMode, make_url: MakeUrl | None = None) -> list[dict[str, Any]]:
     """Return the requests of ``operation`` in order: ``{"op": …, "body": …}`` with the parameters of the path.
 
-    ``make_url`` returns the address that a button of a card calls; if it is empty, or without ``make_url``, the button
-    sends a message. ``after`` is the id of the answered message, from which the search for a sent message starts.
-    Raises :class:`MessageError` if a message exceeds a limit and cannot be split.
+    ``make_url`` returns the address that a button of a card or a form calls; if it is empty, or without ``make_url``,
+    the button sends a message, and a form is a text. ``after`` is the id of the answered message, from which the search
+    for a sent message starts. Raises :class:`MessageError` if a message exceeds a limit and cannot be split.
     """
     if operation.kind == "delete":
         return [{"op": "delete", "message": operation.message_id}]
@@ -78,7 +85,8 @@ def render(operation: Operation, rich: RichMode, make_url: MakeUrl | None = None
     if operation.kind == "edit":
         return _render_edit(operation, operation.message)
     get_url = partial(make_url, operation) if make_url is not None else _no_url
-    parts = _render_bodies(fall_back_to_text(operation.message, capabilities(rich)), rich, get_url)
+    known = capabilities(rich, has_urls=make_url is not None)
+    parts = _render_bodies(fall_back_to_text(operation.message, known), rich, get_url)
     return [_render_send(operation, part) for part in parts]
 
 
@@ -117,8 +125,8 @@ def _render_bodies(message: Message, rich: RichMode, get_url: GetUrl = _no_url) 
     if isinstance(message, Custom):
         data = {"customData": dict(message.data), **({"text": message.text} if message.text else {})}
         return [_make_body(message, "custom", message.type, data)]
-    rich_body = _render_card(message, get_url) if rich == "card" else _render_interactive(message)
-    if len(request_bodies.encode(rich_body["data"])) <= request_bodies.MAX_DATA_BYTES:
+    rich_body = _render_card(message, get_url) if rich == "card" else _render_interactive(message, get_url)
+    if rich_body and len(request_bodies.encode(rich_body["data"])) <= request_bodies.MAX_DATA_BYTES:
         return [rich_body]
     return _render_bodies(Text(message.to_text(), metadata=message.metadata, tags=message.tags), "text")
 
@@ -176,18 +184,23 @@ def _render_media(message: Media) -> list[dict[str, Any]]:
     return [plain, *texts]
 
 
-def _render_interactive(message: Message) -> dict[str, Any]:
-    """Return an interactive card. Its links are buttons; its quick replies are a numbered list in the text.
+def _render_interactive(message: Message, get_url: GetUrl) -> dict[str, Any]:
+    """Return an interactive form, or a card whose links are buttons; its quick replies are a numbered list in the text.
 
-    CometChat does not report clicks to a bot, so a button for a quick reply would have no effect.
+    CometChat does not report clicks to a bot, so a button for a quick reply would have no effect. A form whose button
+    has no address is empty.
     """
+    goal = {"interactionGoal": {"type": "none"}, "allowSenderInteraction": False}
+    if isinstance(message, Form):
+        url = get_url(QuickReply(message.submit, message.action, FORM_VALUE))
+        data = {**goal, "interactiveData": render_form(message, url)}
+        return _make_body(message, "interactive", "form", data) if url else {}
     interactive_data: dict[str, Any] = {"text": message.to_text(), "cardActions": []}
     if isinstance(message, Card):
         buttons = enumerate(message.buttons, start=1)
         interactive_data["cardActions"] = [_link_button(number, button) for number, button in buttons if button.url]
         if message.image:
             interactive_data["imageUrl"] = message.image
-    goal = {"interactionGoal": {"type": "none"}, "allowSenderInteraction": False}
     return _make_body(message, "interactive", "card", {**goal, "interactiveData": interactive_data})
 
 

@@ -281,6 +281,15 @@ MEMBERSHIP = MembershipSchema()
 _USER_OR_NONE, _GROUP_OR_NONE = LenientField(USER.load, None), LenientField(GROUP.load, None)
 
 
+class FormSubmissionSchema(Schema):
+    """What a user's app sends for an interactive form: its values by element id, under the form's ``dataKey``."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    form = fields.Dict(keys=fields.String(), required=True)
+
+
 def load(schema: Schema, payload: object) -> dict[str, Any]:
     """Return ``payload`` loaded with ``schema``; a value that is not an object is loaded as an empty one."""
     loaded: dict[str, Any] = schema.load(payload if isinstance(payload, Mapping) else {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import orjson
@@ -16,11 +16,13 @@ from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, Come
 from cometbot.channels.cometchat.press_urls import PressSigner
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
-from cometbot.messages import Custom, Media, Message, Text
+from cometbot.fields import YES, FieldKind
+from cometbot.messages import Choice, Custom, Field, Form, Media, Message, Text
 from cometbot.models import Attachment
 from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
 from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackResponse, make_session, send
+from cometbot.simulator.page.buttons import button_request
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
 from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
@@ -77,6 +79,16 @@ class CometChatFake(Fake):
     @property
     def channel(self) -> CometChatChannel:
         return self._channel
+
+    def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
+        """Submit an interactive form as the user's app does: its button calls the address of the bot's server."""
+        data = self.simulator.message(said.id).data
+        kinds = {item["elementId"]: item["elementType"] for item in data["interactiveData"]["formFields"]}
+        sent = {name: text.split(", ") if kinds[name] == "checkbox" else text for name, text in values.items()}
+        submit = data["interactiveData"]["submitElement"]
+        request = button_request(self.simulator.message(said.id), submit["elementId"], sent)
+        response = self.call(request.url, request.method, orjson.dumps(request.body), **request.headers)
+        assert response.status_code == 200, f"the form was refused with {response.status}: {response.text}"
 
     def call(self, url: str, method: str = "POST", body: bytes = b"", **headers: str) -> TestResponse:
         """Send the request of a card's button, as a user's app does, and return the bot's response."""
@@ -268,5 +280,27 @@ def _to_message(stored: StoredMessage) -> Message:
         return Media(file["url"], kind, file.get("name", ""), file.get("mimeType", ""), caption=stored.text)
     if stored.category == "custom":
         return Custom(stored.type, stored.data.get("customData", {}), stored.text)
+    if stored.category == "interactive" and stored.type == "form":
+        return _to_form(stored.data["interactiveData"])
     preview = stored.text or str(stored.data.get("interactiveData", {}).get("text", ""))
     return Custom(stored.category, dict(stored.data), preview)
+
+
+def _to_form(shown: Mapping[str, Any]) -> Form:
+    """Return an interactive form as its users see it; only the address of its button knows its action."""
+    return Form(shown["title"], list(map(_to_field, shown["formFields"])), "form", shown["submitElement"]["buttonText"])
+
+
+def _to_field(element: Mapping[str, Any]) -> Field:
+    options = [Choice(option["label"], option["value"]) for option in element.get("options", ())]
+    is_box = element["elementType"] == "checkbox" and [option.value for option in options] == [YES]
+    kinds: dict[str, FieldKind] = {"dropdown": "select", "checkbox": "checkbox" if is_box else "multi_select"}
+    return Field(
+        element["elementId"],
+        element["label"],
+        kinds.get(element["elementType"], "text" if element.get("maxLines") == 1 else "long_text"),
+        [] if is_box else options,
+        element["defaultValue"],
+        element["optional"],
+        element.get("placeholder", {}).get("text", ""),
+    )

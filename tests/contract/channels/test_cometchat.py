@@ -18,6 +18,11 @@ class TestCometChatInteractive(ChannelContract):
         return CometChatFake(bot, rich="interactive")
 
 
+class TestCometChatForms(ChannelContract):
+    def make_fake(self, bot: Bot) -> Fake:
+        return CometChatFake(bot, rich="interactive", card_buttons="url")
+
+
 class TestCometChatCards(ChannelContract):
     def make_fake(self, bot: Bot) -> Fake:
         return CometChatFake(bot, rich="card")

@@ -12,7 +12,7 @@ from cometbot import Bot, Conversation
 from cometbot.channels.cometchat import CometChatChannel
 from cometbot.channels.cometchat.press_urls import InvalidPress, PressSigner
 from cometbot.errors import ConfigurationError
-from cometbot.messages import Operation, QuickReply
+from cometbot.messages import Form, Operation, QuickReply
 from cometbot.observer import Observer
 from cometbot.settings import Secret, Settings
 from cometbot.store.factory import database_from_url
@@ -88,3 +88,21 @@ def test_buttons_send_messages_by_default(tmp_path: Path) -> None:
     [channel] = channels_from_settings(settings, [Bot("helpdesk")], Observer())
     assert isinstance(channel, CometChatChannel)
     assert channel.press_signer is None
+
+
+@pytest.mark.parametrize(
+    ("rich", "url", "shows_forms"),
+    [
+        ("interactive", "https://bots.example.com", True),
+        ("interactive", "http://127.0.0.1:8000", True),
+        ("interactive", "http://bots.example.com", False),
+        ("interactive", "", False),
+        ("card", "https://bots.example.com", False),
+        ("text", "https://bots.example.com", False),
+    ],
+)
+def test_interactive_forms_need_a_public_url(tmp_path: Path, rich: Any, url: str, shows_forms: bool) -> None:
+    settings = make_settings(tmp_path, cometchat_rich=rich, cometchat_card_buttons="message", public_url=url)
+    [channel] = channels_from_settings(settings, [Bot("helpdesk")], Observer())
+    assert isinstance(channel, CometChatChannel)
+    assert (channel.press_signer is not None) == (Form in channel.capabilities.native) == shows_forms
