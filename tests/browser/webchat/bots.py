@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cometbot import Bot, Button, Card, Carousel, Choices, Context, Field, FieldError, Form, Location, Media, Text
+from cometbot import Bot, Button, Card, Carousel, Choices, Context, Field, FieldError, Form, Location, Media, Text, User
 
 MARKS_FOLDER = Path(os.environ.get("COMETBOT_TEST_MARKS", "."))
 
@@ -38,6 +38,17 @@ def track(ctx: Context, number: int) -> str:
 @helpdesk.command("remind", description="Says something later.")
 def remind(ctx: Context, minutes: int, *, what: str = "stretch") -> str:
     return f"In {minutes}: {what}"
+
+
+@helpdesk.command("whoami", hidden=True)
+def whoami(ctx: Context) -> str:
+    return f"You are {ctx.sender.uid}"
+
+
+@helpdesk.command("seat", hidden=True)
+def seat(ctx: Context, manager: str) -> str:
+    approval = ctx.approve("A free seat?", {"Row": 7}, to=User(manager), timeout="1h")
+    return f"Your seat was {approval.status} by {approval.by}."
 
 
 @helpdesk.message("hello")
