@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections.abc import Callable
@@ -97,6 +98,7 @@ def test_press_on_another_machine_after_a_kill_pays_once(
     second.close()
 
 
+@pytest.mark.skipif(os.environ.get("COMETBOT_TEST_FAULTS") != "full", reason="contract/dialogs kills more often")
 def test_kill_right_after_the_press_loses_no_decision(
     start_server: StartServer, platform: CometChatDriver, managers: Managers
 ) -> None:

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Connection, make_url
 from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.delivery import Delivery
-from cometbot.messages import Choices, Form
+from cometbot.messages import Card, Choices, Form
 from cometbot.store.clock import LEASE_TTL
 from cometbot.store.database import Database, PreparedStatement
 from cometbot.store.factory import database_from_url
@@ -159,7 +159,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Press:
-    """A user presses a button of the newest question that has some, or of the oldest one."""
+    """A user presses a button of the newest question or approval that has some, or of the oldest one."""
 
     option: int
     is_oldest: bool = False
@@ -319,7 +319,7 @@ class World:
         if isinstance(event, Redeliver):
             return known.get(str(event.index))
         if isinstance(event, Press):
-            asked = [said for said in channel.said if isinstance(said.message, Choices)]
+            asked = [said for said in channel.said if isinstance(said.message, Card | Choices)]
             if asked:
                 said = asked[0 if event.is_oldest else -1]
                 offer = said.offers[event.option % len(said.offers)]
@@ -394,7 +394,7 @@ class BotProcess:
 
 def _without_ids(text: str) -> str:
     """Return ``text`` without the numbers of rows and the times of timers, which a crash may change."""
-    return re.sub(r"m\d+(\.\d+)*|\b\d{10}\.\d+", "m", text)
+    return re.sub(r"m\d+(\.\d+)*|\b\d{10}\.\d+|(?<=\")\d+(?=\":\"[ADEW])", "m", text)
 
 
 _STATE = sa.select(state.c.scope, state.c.owner, state.c.name, state.c.value)

@@ -14,6 +14,7 @@ _LINES = {
     "choose": 'answers.append(ctx.ask("Which {n}?", choices=["S", "M"], timeout=2100, attempts=2, listen=True))',
     "count": 'answers.append(ctx.ask("How many {n}?", type=int, timeout=2100, attempts=2, listen=True, default=0))',
     "form": "answers.append(ctx.ask(make_form({n}), timeout=2100, attempts=2, listen=True))",
+    "approve": 'answers.append(ctx.approve("Approve {n}?", to=Group("team"), timeout=2100, own=True).status)',
     "reply": 'sent = ctx.reply(f"Reply {n} {{answers}}")',
     "edit": 'sent.edit(f"Edited {n} {{answers}}")',
     "once": 'answers.append(ctx.once(call, "call-{n}"))',
@@ -53,7 +54,7 @@ _FUNCTIONS = {
 """,
 }
 _REST = """
-from cometbot import AskEnded, Field, Form
+from cometbot import AskEnded, Field, Form, Group
 
 def make_form(number):
     return Form(f"Form {number}", [Field("size", kind="select", options=["S", "M"]), Field("count", kind="number")])

@@ -14,9 +14,11 @@ from tests.contract.dialogs.crashing import (
     Databases,
     Outcome,
     PostgreSQLDatabases,
+    Press,
     Say,
     Script,
     SQLiteDatabases,
+    Wait,
     World,
     shared_dialects,
 )
@@ -99,6 +101,24 @@ def test_crash_in_a_form_loses_no_field(databases: Databases, tmp_path: Path) ->
         world.play_in_child(point)
         world.play()
         assert world.outcome() == expected, f"after a crash at point {point} of {points}"
+
+
+def test_crash_around_an_approval_changes_nothing(databases: Databases, tmp_path: Path) -> None:
+    """A card goes out, is decided and edited once, wherever the process dies."""
+    if isinstance(databases, PostgreSQLDatabases) and not IS_FULL:
+        pytest.skip("takes a minute")
+    source = write_bot([("approve", 0), ("once", 1)])
+    check_all_crashes(Script([source], [Say("/order"), Press(0, user="tom")]), databases, tmp_path)
+
+
+@pytest.mark.skipif(not IS_FULL, reason="takes minutes")
+@pytest.mark.parametrize("group", ["", "team"], ids=["elsewhere", "here"])
+def test_crash_around_all_ends_of_approvals_changes_nothing(databases: Databases, tmp_path: Path, group: str) -> None:
+    parts = ["reply", "approve", "once", "choose", "approve", "edit"]
+    source = write_bot([(kind, number) for number, kind in enumerate(parts)])
+    decided = [Press(0, user="tom"), Say("S", group=group), Press(1, user="tom")]
+    for rest in (decided, [Say("/cancel", group=group)], [Wait()]):
+        check_all_crashes(Script([source], [Say("/order", group=group), *rest]), databases, tmp_path)
 
 
 def check_end(outcome: Outcome) -> None:
