@@ -11,7 +11,7 @@ from cometbot.action_values import decode_value
 from cometbot.context import Context, withdrawn_presses
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Message, Operation
-from cometbot.press_limits import keep_limited
+from cometbot.press_limits import find_presses, keep_limited, keep_stored
 from cometbot.presses import PRESS_SCOPE, WITHDRAWN_MARK, Press, Refusal, find_refusal, is_press, parse_press
 from cometbot.questions import ACTION_PREFIX
 from cometbot.quick_replies import (
@@ -132,9 +132,14 @@ class Buttons:
         changes: list[StateChange] = []
         for owner, messages in said.items():
             if offers := serialize_quick_replies(messages):
-                stored = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, offers)}
+                kept = self._find_kept(owner) if any(map(find_presses, messages)) else []
+                stored = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, [*kept, *offers])}
                 changes.append(StateChange("conversation", owner, stored))
         return [*changes, *self._marks()]
+
+    def _find_kept(self, owner: str) -> list[dict[str, Any]]:
+        """Return the quick replies of another conversation that stay valid beside new ones with limits."""
+        return keep_stored(self._sink.load_state("conversation", owner), self._sink.trigger.now)
 
     def _replace_quick_replies(self, said: Sequence[Message], *, asks: bool) -> None:
         """Store the quick replies of what was said here in the state, behind the older ones that stay valid."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from cometbot.messages import Card, Carousel, Choices, Form, Message
 from cometbot.presses import Press, parse_press
+from cometbot.quick_replies import QUICK_REPLIES_KEY
 
 _MAX_KEPT = 20
 """The messages of a conversation whose quick replies stay valid although the bot has said something else since."""
@@ -68,6 +70,12 @@ def keep_limited(stored: Iterable[Mapping[str, Any]], now: float) -> list[dict[s
     """
     kept = [{**item, "kept": True} for item in stored if "offers" in item and _is_recent(item, now)]
     return kept[-_MAX_KEPT:]
+
+
+def keep_stored(state: Mapping[str, str], now: float) -> list[dict[str, Any]]:
+    """Return what :func:`keep_limited` returns for the quick replies in the stored state of a conversation."""
+    text = state.get(QUICK_REPLIES_KEY)
+    return keep_limited(json.loads(text), now) if text else []
 
 
 def _is_recent(item: Mapping[str, Any], now: float) -> bool:

@@ -26,7 +26,7 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
 from cometbot.outgoing import filter_operation
-from cometbot.press_limits import apply_limits
+from cometbot.press_limits import apply_limits, find_presses, keep_stored
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.state import StateChange, to_json
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
@@ -219,21 +219,27 @@ class Delivery:
             return None
         outgoing = apply_limits(operation.message, f"{event}.0", self.database.clock())
         payloads = target_channel.render(replace(operation, message=outgoing))
-        quick_replies = serialize_quick_replies([outgoing])
 
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)
             self.store.outbox.add(connection, [Draft(event, 0, 0, target, payloads)])
-            if quick_replies:
-                change = StateChange(
-                    "conversation", conversation_key, {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, quick_replies)}
-                )
-                self.store.state.apply(connection, [change])
+            self._store_quick_replies(connection, conversation_key, outgoing)
             return is_leased
 
         if not self.database.group_commit(insert, is_idempotent=True):
             self.notify(conversation_key, to_send=True)
         return event
+
+    def _store_quick_replies(self, connection: Transaction, conversation_key: str, message: Message) -> None:
+        """Store the quick replies of a message, behind older ones that stay valid if both have limits."""
+        quick_replies = serialize_quick_replies([message])
+        if not quick_replies:
+            return
+        if find_presses(message):
+            stored = self.store.state.load(connection, "conversation", conversation_key)
+            quick_replies = [*keep_stored(stored, self.database.clock()), *quick_replies]
+        values = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, quick_replies)}
+        self.store.state.apply(connection, [StateChange("conversation", conversation_key, values)])
 
     def _find_conversation(self, channel: Channel, wanted: Conversation) -> Conversation:
         """Return the conversation under the name its platform has used for it, else under the name derived by rule."""

@@ -28,7 +28,7 @@ from cometbot import (
 from cometbot.delivery.dry_run import dry_run
 from cometbot.errors import RegistrationError
 from cometbot.presses import REFUSAL_TEXTS
-from cometbot.testing import BotClient
+from cometbot.testing import TEXT_ONLY, BotClient
 
 USED, FORBIDDEN = REFUSAL_TEXTS["used"], REFUSAL_TEXTS["forbidden"]
 
@@ -370,3 +370,31 @@ def test_dry_run_of_a_press_shows_no_mark() -> None:
     assert run.changes == ()
     client.press("No")
     assert dry_run(client._harness.delivery, "m3").stopped_by == "press"
+
+
+@pytest.mark.parametrize("sends_outside", [False, True])
+def test_messages_sent_from_elsewhere_keep_each_others_buttons(sends_outside: bool) -> None:
+    bot = Bot("shop")
+
+    @bot.command("ask")
+    def ask(ctx: Context, order: int) -> None:
+        ctx.send(make_card(order), to=ctx.conversation_with(group="team"))
+
+    def make_card(order: int) -> Card:
+        return Card(f"Refund {order}?", buttons=[Button(f"Approve {order}", "decide", order)], once=True)
+
+    bot.action("decide")(lambda ctx: f"approved {ctx.value}")
+    client = BotClient(bot, capabilities=TEXT_ONLY)
+    team = client.in_group("team")
+    team.send("hello")
+    for order in (1, 2, 3):
+        if sends_outside:
+            bot.send(group="team", message=make_card(order))
+        else:
+            client.send(f"/ask {order}")
+    assert [team.send(f"Approve {order}").text for order in (2, 1, 3, 2)] == [
+        "approved 2",
+        "approved 1",
+        "approved 3",
+        USED,
+    ]
