@@ -62,6 +62,17 @@ def card(ctx: Context) -> Card:
     return Card("Two seats", "Row **7**", buttons=buttons)
 
 
+@helpdesk.message("refund")
+def refund(ctx: Context) -> Card:
+    buttons = [Button("Approve", "decide", {"order": 17, "ok": True}), Button("Decline", "decide", {"order": 17})]
+    return Card("Refund order 17?", buttons=buttons, by=[ctx.sender], expires="1h", once=True)
+
+
+@helpdesk.action("decide")
+def decide(ctx: Context, order: int, ok: bool = False) -> str:
+    return f"Order {order}: {ok}"
+
+
 @helpdesk.message("cards")
 def cards(ctx: Context) -> Carousel:
     return Carousel(

@@ -82,6 +82,15 @@ def test_a_cards_buttons_act_and_lead(guest: Guest) -> None:
     expect(guest.own_messages.last.locator(".bubble")).to_have_text("Book them")
 
 
+def test_button_that_counts_once_says_so_the_second_time(guest: Guest) -> None:
+    guest.send_text("refund")
+    card = guest.page.locator(".card")
+    card.get_by_role("button", name="Approve").click()
+    guest.expect_text("Order 17: True")
+    card.get_by_role("button", name="Decline").click()
+    guest.expect_text("That has already been chosen.")
+
+
 def test_a_card_in_a_row_of_cards_is_chosen(guest: Guest) -> None:
     guest.send_text("cards")
     guest.page.get_by_role("button", name="Take Nepal").click()
