@@ -114,10 +114,13 @@ def test_form_as_text_shows_the_kinds_of_its_fields(visitor: Visitor) -> None:
         "Day": "2031-02-03",
         "Time": "18:30",
         "E-mail": "m@example.org",
-        "Plate": "B-1",
+        "Plate": "b",
     }.items():
         bubble.get_by_label(label).fill(text)
     bubble.get_by_label("Gift").check()
+    bubble.get_by_role("button", name="Send").click()
+    visitor.expect_text("Plate: please write a plate such as B-1, not “b”.")
+    bubble.get_by_label("Plate").fill("B-1")
     bubble.get_by_role("button", name="Send").click()
     visitor.expect_text("3 | 2031-02-03 | 18:30 | yes | m@example.org | | B-1")
 

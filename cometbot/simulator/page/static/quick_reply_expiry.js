@@ -36,8 +36,13 @@ export class QuickReplyExpiry {
       turns.set(name, { turn, message, hasQuickReplies: before?.hasQuickReplies || message.hasQuickReplies });
     }
     const valid = new Map();
+    const labels = new Map();
     for (const { turn, message, hasQuickReplies } of turns.values()) {
-      if (hasQuickReplies || isAnswer(message, conversations)) valid.set(conversationOf(message), turn);
+      const conversation = conversationOf(message);
+      if (isRefusal(message, labels.get(conversation))) continue;
+      if (!hasQuickReplies && !isAnswer(message, conversations)) continue;
+      valid.set(conversation, turn);
+      labels.set(conversation, labelsOf(message));
     }
     return valid;
   }
@@ -74,6 +79,17 @@ function isAnswer(message, conversations) {
   const [, event] = CLIENT_ID.exec(message.muid);
   const conversation = conversations.get(`${message.sender}/${event}`) ?? message.conversationId;
   return event.startsWith("m") && conversation === message.conversationId;
+}
+
+/** Return the labels of the fields of a form that is shown as text. */
+function labelsOf({ quickReplies }) {
+  const form = quickReplies?.find(({ kind }) => kind === "form");
+  return form?.fields.map(({ label }) => label) ?? [];
+}
+
+/** Return whether a message says what is wrong with a field of the form that is open, which stays open then. */
+function isRefusal({ data }, labels = []) {
+  return labels.some((label) => data?.text?.startsWith(`${label}: `));
 }
 
 /** Return the attributes of a quick reply: disabled for the bot itself, and once it is no longer asked. */
