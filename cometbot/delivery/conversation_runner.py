@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
-from cometbot.delivery.apologies import Apologies
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun, OutboxReplySink
 from cometbot.delivery.sending import ReplySender

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from cometbot import apologies
 from cometbot.context import Context
-from cometbot.delivery import apologies
 from cometbot.messages import Message, Text
 from cometbot.outgoing import Outgoing
 from cometbot.store.tables import outbox
