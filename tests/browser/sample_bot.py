@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from cometbot import AskTimeout, Bot, Button, Card, Choices, Context, Field, Form, Location, Media
+from cometbot import AskTimeout, Bot, Button, Card, Choices, Context, Field, Form, Group, Location, Media
 
 bot = Bot("helpdesk", description="Answers questions about orders.")
 
@@ -133,6 +133,11 @@ def tea(ctx: Context) -> str:
         return f"{ctx.ask('Which tea?', timeout='2h')} tea, then."
     except AskTimeout:
         return "No tea, then."
+
+
+@bot.message("refund")
+def refund(ctx: Context) -> str:
+    return f"The refund was {ctx.approve('Refund 30 €?', to=Group('ops-room'), timeout='2h').status}."
 
 
 @bot.fallback

@@ -177,6 +177,18 @@ def test_dialog_shows_whom_it_waits_for_and_expires(visitor: Visitor) -> None:
     expect(dialog).to_have_count(0)
 
 
+def test_dialog_shows_who_can_approve(visitor: Visitor) -> None:
+    visitor.send_text("refund")
+    visitor.open_tab("Dialogs")
+    dialog = visitor.page.locator(".letter", has_text=f"{visitor.uid}_user_")
+    expect(dialog.locator("header")).to_contain_text("Waits for an approval")
+    expect(dialog.locator(".question")).to_have_text("Refund 30 €?")
+    expect(dialog.locator("dl")).to_contain_text(re.compile(r"Approval\s*\d+.*Card in\s*cometchat: group_.*Decided by"))
+    dialog.get_by_role("button", name=re.compile("^Expire m")).click()
+    visitor.expect_text("The refund was expired.")
+    expect(dialog).to_have_count(0)
+
+
 def test_answered_dialog_leaves_the_list(visitor: Visitor) -> None:
     visitor.open_tab("Dialogs")
     visitor.send_text("tea")

@@ -130,3 +130,17 @@ class ApprovalContract(ContractBase):
         assert "yourself" in group_client.send(f"approve {number}").text
         tom.press("Decline")
         assert tom.said()[-1].text == "declined"
+
+    def test_users_of_a_conversation_are_its_members(self, bot: Bot, client: BotClient) -> None:
+        for user in ("maria", "tom"):
+            client.as_user(user).send("hello")
+        maria, tom = (User(client.fake.uid(User(user))) for user in ("maria", "tom"))
+
+        assert client.channel.has_member(client.conversation, maria)
+        assert not client.channel.has_member(client.conversation, tom)
+
+    def test_writers_in_a_group_are_its_members(self, bot: Bot, group_client: BotClient) -> None:
+        group_client.send("hello")
+        maria = User(group_client.fake.uid(group_client.user, "ops-room"))
+
+        assert group_client.channel.has_member(group_client.conversation, maria)
