@@ -151,10 +151,9 @@ class Buttons:
 
     def _marks(self) -> list[StateChange]:
         """Return the marks of the buttons that this run has used, and of those that it has withdrawn."""
-        changes = [
-            _mark_presses(conversation.key_text, press, self._sink.trigger.now)
-            for conversation, press in withdrawn_presses(self._ctx)
-        ]
+        changes = list[StateChange]()
+        for conversation, press in withdrawn_presses(self._ctx):
+            changes.append(_mark_presses(conversation.key_text, press, self._sink.trigger.now))
         if self._pressed is not None and self._pressed.rules.once:
             owner, now = self._event.conversation.key_text, self._sink.trigger.now
             changes.append(_mark_presses(owner, self._pressed, now, self._event.key))

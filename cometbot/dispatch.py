@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -334,7 +335,7 @@ class _Dispatch:
         operations = tuple(map(self._ctx.operation, to_messages(answer)))
         if self._bot.outgoing_middlewares:
             operations = tuple(filter_operation(item, self._bot, self._ctx.event) for item in operations)
-        return tuple(with_limits(self._ctx, item) for item in operations)
+        return tuple(map(partial(with_limits, self._ctx), operations))
 
     def _to_operations_or_error(self, text: str | None) -> tuple[tuple[Operation, ...], BaseException | None]:
         """Return the operations that send a text of the bot's own, or the error of its outgoing middleware."""

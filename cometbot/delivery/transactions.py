@@ -164,7 +164,8 @@ class Transactions:
         refused = set[str]()
         work = partial(self._save_and_start, lease=lease, results=results, limits=limits, refused=refused)
         started = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
-        self._notify_askers(refused)
+        if refused:
+            self._notify_askers(refused)
         return started
 
     def finish_message(self, lease: Lease, end: MessageEnd, limits: Limits, *, durable: bool) -> Work:
@@ -173,7 +174,8 @@ class Transactions:
         work = partial(self._finish, lease=lease, end=end, limits=limits, askers=askers)
         next_work = self._retry_while_busy(self._store.database.group_commit, work, durable=durable)
         self._notify_recipients(lease, end.replies.drafts)
-        self._notify_askers(askers)
+        if askers:
+            self._notify_askers(askers)
         return next_work
 
     def store_replies(self, lease: Lease, batch: ReplyBatch, *, durable: bool) -> Sequence[SendAttempt]:
@@ -443,6 +445,8 @@ class Transactions:
         if batch.steps is not None:
             self._store.dialogs.save_steps(connection, *batch.steps)
         for draft in batch.drafts:
+            if draft.approval is None:
+                continue
             if (change := self._store.approvals.stored(connection, draft)) is not None:
                 self._apply_changes(connection, draft.conversation, [change])
         if others:
@@ -466,11 +470,14 @@ class Transactions:
 
         The rows are locked in one order everywhere, so that no two runners deadlock.
         """
-        others: dict[str, Conversation | None] = {draft.conversation.key_text: draft.conversation for draft in drafts}
-        dead = [result.reply for result in results if result.state == DEAD]
-        refused = [found for reply in dead if (found := self._store.approvals.find_refused(connection, reply))]
-        for approval in (*refused, *([decision.approval] if decision is not None else [])):
-            others.setdefault(approval.asked_in, None)
+        others: dict[str, Conversation | None] = {}
+        for draft in drafts:
+            others[draft.conversation.key_text] = draft.conversation
+        for result in results:
+            if result.state == DEAD and (found := self._store.approvals.find_refused(connection, result.reply)):
+                others.setdefault(found.asked_in, None)
+        if decision is not None:
+            others.setdefault(decision.approval.asked_in, None)
         for conversation_key in sorted({lease.conversation_key, *others}):
             conversation = others.get(conversation_key)
             if conversation_key == lease.conversation_key:
