@@ -50,7 +50,10 @@ def instructions(dockerfile: str) -> Iterator[tuple[str, str]]:
 
 
 class Container:
-    """A folder and a fresh environment in place of a container; its paths and its port are others than in the file."""
+    """A folder and an environment without cometbot in place of a container; with other paths and another port.
+
+    What cometbot needs is there, so that pip installs the project's wheel alone, and needs no index.
+    """
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -62,8 +65,7 @@ class Container:
         for folder in (self.folder, data):
             folder.mkdir()
         self._own = {"0.0.0.0:8000": f"127.0.0.1:{self.port}", "8000": str(self.port), "/data": str(data)}
-        reader.terminal.folder = reader.folder
-        reader.terminal.run("python3 -m venv container")
+        reader.save_downloads(reader.folder / "container")
         reader.terminal.environ["PATH"] = f"{reader.folder}/container/bin:{reader.base.environ['PATH']}"
         reader.terminal.folder = self.folder
 
