@@ -141,7 +141,7 @@ class AskReplaced(AskEnded):
 
 
 class NotDelivered(CometbotError):
-    """The platform refused the question."""
+    """The platform refused the question, or the card of an approval."""
 
 
 class FieldError(CometbotError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import mimetypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,6 +80,9 @@ class BotClient:
     joining; call it before any other action, or after :meth:`leave`. The bot is in every group and receives no event of
     its own joining.
 
+    The platform also stands for the channels named in ``also``, for a bot that names another one
+    (``Group("managers", channel="cometchat")``): there, that is a group of the same platform.
+
     ``provide`` replaces what the bot provides (:meth:`Bot.provide`): an object by its class, or a function or class
     that makes the object.
 
@@ -103,6 +106,7 @@ class BotClient:
         now: float | None = None,
         provide: Mapping[Any, Any] | None = None,
         check_paths: bool = True,
+        also: Sequence[str] = (),
     ) -> None:
         providers = {kind: Provider.from_value(kind, value) for kind, value in (provide or {}).items()}
         self._harness = BotHarness(
@@ -112,6 +116,7 @@ class BotClient:
             raise_errors=raise_errors,
             providers=providers,
             check_paths=check_paths,
+            also=also,
         )
         self._actor = Actor(_to_user(user), group)
         self._last_id = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import weakref
-from collections.abc import Callable, Collection, Iterator, MutableMapping
+from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from typing import Any
 
 from cometbot.bot import Bot
@@ -27,6 +27,7 @@ class BotHarness:
     """Real delivery for one bot without threads: all work is done in :meth:`run_until_idle` and :meth:`advance`.
 
     If ``raise_errors`` is set, both raise the exception of a handler, and :class:`DeliveryError` for a rejected reply.
+    The fake stands for the channels named in ``also``, too.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class BotHarness:
         raise_errors: bool,
         providers: Providers,
         check_paths: bool,
+        also: Sequence[str] = (),
     ) -> None:
         self.bot = bot
         self.fake = make_fake(bot)
@@ -52,6 +54,7 @@ class BotHarness:
             self.delivery = Delivery(
                 [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._failures
             )
+        self.delivery.channels = {**self.delivery.channels, **dict.fromkeys(also, self.fake.channel)}
         self._path_checks = PathChecks(self.delivery, self._engine.reraise) if check_paths else None
         self.fake.attach(self.delivery)
         self.delivery.start()

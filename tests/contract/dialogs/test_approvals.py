@@ -568,3 +568,13 @@ def test_card_that_outgoing_middleware_drops_is_an_error(bot: Bot, client: BotCl
 
     with pytest.raises(BotError, match="outgoing middleware dropped"):
         client.send("/pay")
+
+
+def test_platform_of_a_test_stands_for_the_channel_of_the_approvers(bot: Bot) -> None:
+    client = BotClient(bot, also=["cometchat"])
+    add_pay(bot, to=Group("managers", channel="cometchat"))
+    client.send("/pay")
+    client.restart()
+    client.as_user("tom", group="managers").press("Approve")
+
+    assert client.said().texts == ["approved by Tom"]
