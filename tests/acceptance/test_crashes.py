@@ -84,7 +84,7 @@ def test_messages_beside_a_crashing_one_survive(start_server: StartServer, platf
 
 
 def test_rerun_after_a_crash_repeats_no_reply(start_server: StartServer, platform: CometChatDriver) -> None:
-    server = start_server()
+    server = start_server(COMETBOT_TEST_LEASES="8")
     _say(server, platform, "tilda", "/say-and-wait")
     server.wait_until(lambda: platform.replies("tilda") == ["first"] and server.count_marks("say-and-wait"))
     server.kill()

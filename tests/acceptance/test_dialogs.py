@@ -77,7 +77,7 @@ def write(server: Server, platform: CometChatDriver, user: str, text: str) -> No
 
 
 def test_killed_processes_of_a_machine_lose_no_answer(start_server: StartServer, platform: CometChatDriver) -> None:
-    server = start_server(COMETBOT_BOT=BOT)
+    server = start_server(COMETBOT_BOT=BOT, COMETBOT_TEST_LEASES="8")
     for number in range(DIALOGS):
         interview([server], platform, f"sqlite-{number}")
     assert server.dead_letters() == []
@@ -90,6 +90,7 @@ def test_killed_machine_leaves_its_dialogs_to_the_other(
     start_server: StartServer, platform: CometChatDriver, make_postgres_database: Callable[[], str]
 ) -> None:
     variables = {"COMETBOT_DATABASE_URL": make_postgres_database(), "COMETBOT_PROCESSES": "1", "COMETBOT_BOT": BOT}
+    variables["COMETBOT_TEST_LEASES"] = "8"
     first = start_server(kind=Machine, **variables)
     marks = str(first.marks_folder)
     second = start_server(kind=Machine, **variables, COMETBOT_TEST_MARKS=marks)

@@ -471,6 +471,7 @@ def test_a_thousand_messages_over_fifty_chats_survive_breaks(make_simplex_setup:
 
 def test_messages_survive_the_sudden_end_of_the_bot(make_simplex_setup: Callable[..., Harness]) -> None:
     harness = make_simplex_setup(keeps_state=False)
+    harness.bot = harness.process("simplex", BOT, COMETBOT_TEST_LEASES="8")
     harness.bot.start("Address: ")
     chats = [harness.people.connect(f"p{number}") for number in range(10)]
     for end in range(2):

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 from cometbot import Bot, Context, Field, Form
-from tests.acceptance.bots.short_leases import shorten_leases
+from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
 bot = Bot("trial")
-shorten_leases(8.0)
 
 
 def leave_mark(name: str) -> None:

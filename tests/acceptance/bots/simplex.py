@@ -21,6 +21,7 @@ from cometbot import (
     has_attachment,
 )
 from cometbot.channels.simplex import file
+from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
 bot = Bot("trial", description="Tries everything.")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from cometbot import Bot, Context
 from cometbot.store.connection_pool import ConnectionPool
+from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
 bot = Bot("trial")
 

@@ -116,7 +116,7 @@ def hanging(start_chat: StartChat) -> Iterator[Callable[[], ChatServer]]:
     made: list[ChatServer] = []
 
     def make() -> ChatServer:
-        made.append(start_chat(COMETBOT_PROCESSES="1"))
+        made.append(start_chat(COMETBOT_PROCESSES="1", COMETBOT_TEST_LEASES="8"))
         return made[-1]
 
     yield make
