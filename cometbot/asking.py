@@ -241,7 +241,7 @@ class Asking:
                 )
             )
         message, words = self._prepare(prompt, options)
-        timeout = to_seconds(options.timeout or ctx.bot.ask_timeout, "ask: timeout")
+        timeout = to_seconds(ctx.bot.ask_timeout if options.timeout is None else options.timeout, "ask: timeout")
         waiting = Waiting(
             step=call.number,
             kind=ASK,

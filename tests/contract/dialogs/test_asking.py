@@ -658,6 +658,7 @@ def misuse_in_stream(ctx: Context) -> None:
         (lambda ctx: ctx.once(object), "JSON"),
         (lambda ctx: ctx.ask("Which?", attempts=0), "attempts"),
         (lambda ctx: ctx.ask("Which?", timeout="soon"), "duration"),
+        (lambda ctx: ctx.ask("Which?", timeout=0), "duration"),
         (lambda ctx: ctx.ask(3), "expected a str"),
         (lambda ctx: ctx.ask("Which?", type=3), "type is a function"),
         (lambda ctx: [ctx.once(int, key=str(number)) for number in range(501)], "at most 500 steps"),
