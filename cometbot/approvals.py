@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -12,6 +12,7 @@ from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import APPROVAL_ACTION, Button, Card, QuickReply, Text
 from cometbot.models import Conversation, Group, User
+from cometbot.presses import user_ids
 from cometbot.state import RESERVED_PREFIX
 from cometbot.steps import CANCELLED, REFUSED, TIMEOUT, DialogId
 
@@ -52,7 +53,7 @@ class ApprovalRequest:
     text: str
     fields: Mapping[str, object] = field(default_factory=dict)
     to: Group | User | Conversation | None = None
-    by: Sequence[str] | None = None
+    by: Collection[str | User] | None = None
     timeout: Duration | None = None
     own: bool = False
     key: str = ""
@@ -67,10 +68,17 @@ class ApprovalRequest:
         self._check_by()
 
     def _check_by(self) -> None:
-        is_list = self.by is None or (isinstance(self.by, Iterable) and not isinstance(self.by, str | Mapping))
-        uids = list(self.by or ()) if is_list else []
-        if not is_list or not all(isinstance(uid, str) and uid for uid in uids) or (self.by is not None and not uids):
+        users = self.by if isinstance(self.by, Collection) and not isinstance(self.by, str | Mapping) else [None]
+        are_users = bool(users) and all(isinstance(item, User) or (isinstance(item, str) and item) for item in users)
+        if self.by is not None and not are_users:
             raise BotError(f'approve: by: expected uids such as ["tom", "maria"], or None for all, got {self.by!r}')
+
+    @property
+    def uids(self) -> tuple[str, ...] | None:
+        """The ids of the users who may decide, None for all members."""
+        if self.by is None:
+            return None
+        return tuple(user_ids(item)[0] if isinstance(item, User) else item for item in self.by)
 
     @property
     def identity(self) -> str:

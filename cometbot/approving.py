@@ -32,7 +32,7 @@ def make_waiting(
     capabilities = sink.capabilities_of(to)
     here = to == ctx.conversation
     asker = tuple(dict.fromkeys(filter(None, (ctx.sender_id, ctx.sender.uid))))
-    by = None if request.by is None else tuple(request.by)
+    by = request.uids
     _check_somebody_decides(to, asker, by, request)
     open_approval = OpenApproval(
         trigger.sequence, dialog, call.number, ctx.conversation.key_text, asker, by, request.own
@@ -53,7 +53,7 @@ def make_waiting(
     operation = replace(operation, message=shown)
     card = ApprovalCard(trigger.sequence, to, by, (), capabilities.can_edit(shown), thread_id)
     card = replace(card, withdrawal=sink.render(_change_card(card, Text(WITHDRAWN_TEXT))))
-    timeout = to_seconds(request.timeout or ctx.bot.ask_timeout, "approve: timeout")
+    timeout = to_seconds(ctx.bot.ask_timeout if request.timeout is None else request.timeout, "approve: timeout")
     waiting = Waiting(
         call.number,
         call.kind,

@@ -6,7 +6,7 @@ import logging
 import random
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -366,7 +366,7 @@ class Context:
         fields: Mapping[str, object] | None = None,
         *,
         to: Group | User | Conversation | None = None,
-        by: Sequence[str] | None = None,
+        by: Collection[str | User] | None = None,
         timeout: Duration | None = None,
         own: bool = False,
         key: str = "",
@@ -379,9 +379,10 @@ class Context:
                 ctx.once(shop.refund, 4711)
 
         A card with ``text``, ``fields`` and two buttons goes to ``to``, which may be on another channel; None: this
-        conversation. The run ends here, as in :meth:`ask`. ``by`` are the uids of those who may decide; None: the
-        members of ``to``. The user who asks may not, except with ``own``. Where buttons are text, users write
-        ``approve 17``. After ``timeout`` (default: the bot's ``ask_timeout``) the approval is expired, and false.
+        conversation. The run ends here, as in :meth:`ask`. ``by`` are the users who may decide, each a uid or a
+        :class:`User`; None: the members of ``to``. The user who asks may not, except with ``own``. Where buttons are
+        text, users write ``approve 17``. After ``timeout`` (default: the bot's ``ask_timeout``) the approval is
+        expired, and false.
 
         Raises :class:`AskCancelled` if the user or an operator cancels, :class:`NotDelivered` if the platform refuses
         the card, and :class:`BotError` if nobody could decide. ``key`` is that of :meth:`ask`.

@@ -69,7 +69,9 @@ async def order(ctx: Context, sizes: list[str], offered: list[Choice]) -> str:
     assert_type(ctx.ask(OrderForm), OrderForm)
     assert_type(ctx.ask(OrderForm, default=None, timeout=timedelta(hours=1)), OrderForm | None)
 
-    approval = ctx.approve("Refund?", {"Order": 4711}, to=Group("managers", channel="cometchat"), by=["tom"])
+    approval = ctx.approve(
+        "Refund?", {"Order": 4711}, to=Group("managers", channel="cometchat"), by=["tom", User("ann")]
+    )
     assert_type(approval, Approval)
     assert_type(approval.by, User | None)
 
