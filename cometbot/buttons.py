@@ -23,7 +23,7 @@ from cometbot.quick_replies import (
 )
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
-from cometbot.state import StateChange, to_json
+from cometbot.state import StateChange, pop_reserved, set_reserved, to_json
 
 _MARK_LIFETIME = 86400.0
 """Seconds for which a mark stays when its button has ended, so that users are told what became of it."""
@@ -144,10 +144,11 @@ class Buttons:
     def _replace_quick_replies(self, said: Sequence[Message], *, asks: bool) -> None:
         """Store the quick replies of what was said here in the state, behind the older ones that stay valid."""
         state = self._ctx.state
-        old, offers = state.pop(QUICK_REPLIES_KEY, None), serialize_quick_replies(said)
+        old, offers = pop_reserved(state, QUICK_REPLIES_KEY), serialize_quick_replies(said)
         kept = keep_limited(old, self._sink.trigger.now) if old else []
         if offers or kept:
-            state[QUICK_REPLIES_KEY] = [*kept, *offers, *([QUESTION_MARK] if asks and offers else [])]
+            found = [*kept, *offers, *([QUESTION_MARK] if asks and offers else [])]
+            set_reserved(state, QUICK_REPLIES_KEY, found)
 
     def _marks(self) -> list[StateChange]:
         """Return the marks of the buttons that this run has used, and of those that it has withdrawn."""

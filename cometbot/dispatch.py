@@ -31,7 +31,7 @@ from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
-from cometbot.state import RESERVED_PREFIX, State, StateChange
+from cometbot.state import RESERVED_PREFIX, State, StateChange, pop_reserved, set_reserved
 from cometbot.steps import (
     FAILED,
     Answer,
@@ -432,9 +432,9 @@ class _Dispatch:
         """
         state = self._ctx.state
         if self._sender_is_bot:
-            state[_BOT_COUNT_KEY] = self._bot_count
+            set_reserved(state, _BOT_COUNT_KEY, self._bot_count)
         elif self._bot.handle_bots:
-            state.pop(_BOT_COUNT_KEY, None)
+            pop_reserved(state, _BOT_COUNT_KEY)
         elsewhere = self._buttons.changes(operations, asks=self._dialog.is_suspended)
         changes = map(State.changes, used_states(self._ctx))
         return tuple(filter(None, (*changes, *elsewhere)))

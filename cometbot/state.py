@@ -66,6 +66,16 @@ def check_state_key(name: str) -> None:
         )
 
 
+def _check_own_key(name: str) -> None:
+    """Raise :class:`BotError` if handlers cannot store something under ``name``.
+
+    A bot may make keys of what users write: they must not change its dialogs, approvals and quick replies.
+    """
+    check_state_key(name)
+    if name.startswith(RESERVED_PREFIX):
+        raise BotError(f"state {name!r}: keys that begin with {RESERVED_PREFIX!r} are reserved; choose another key")
+
+
 class State(MutableMapping[str, Any]):
     """The state of a conversation or user: JSON values by key.
 
@@ -74,7 +84,7 @@ class State(MutableMapping[str, Any]):
     writer wins. If the handler raises, its changes are discarded. :meth:`set` stores a value that ends after a time; an
     assignment changes the value and keeps its end. A key has at most :data:`MAX_STATE_KEY_BYTES` bytes
     and no NUL; assigning to another key raises :class:`BotError`. Keys that begin with ``cometbot:`` are reserved for
-    cometbot; they are neither counted nor listed.
+    cometbot; they are neither counted nor listed, and changing one raises :class:`BotError`.
     """
 
     def __init__(self, scope: str, owner: str, load: Callable[[str, str], dict[str, str]]) -> None:
@@ -112,7 +122,7 @@ class State(MutableMapping[str, Any]):
         """
         if self.is_frozen:
             raise Suspended
-        check_state_key(name)
+        _check_own_key(name)
         values = self._load_values()
         value = values.get(name, 0)
         if not isinstance(value, int | float) or isinstance(value, bool):
@@ -161,7 +171,7 @@ class State(MutableMapping[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         if self.is_frozen:
             raise Suspended
-        check_state_key(name)
+        _check_own_key(name)
         to_json(name, value)
         self._increments.pop(name, None)
         self._load_values()[name] = value
@@ -169,16 +179,31 @@ class State(MutableMapping[str, Any]):
     def __delitem__(self, name: str) -> None:
         if self.is_frozen:
             raise Suspended
-        del self._load_values()[name]
+        if name in self._load_values():
+            _check_own_key(name)
+        del self._values[name]
         self._increments.pop(name, None)
-        if not name.startswith(RESERVED_PREFIX):
-            self._lifetimes[name] = None  # what is assigned later is a new entry
+        self._lifetimes[name] = None  # what is assigned later is a new entry
 
     def __iter__(self) -> Iterator[str]:
         return (name for name in self._load_values() if not name.startswith(RESERVED_PREFIX))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def set_reserved(state: State, name: str, value: Any) -> None:
+    """Store ``value`` under a key of cometbot's own."""
+    if state.is_frozen:
+        raise Suspended
+    state._load_values()[name] = value
+
+
+def pop_reserved(state: State, name: str) -> Any:
+    """Remove a key of cometbot's own, and return its value, None if there was none."""
+    if state.is_frozen:
+        raise Suspended
+    return state._load_values().pop(name, None)
 
 
 def checkpoint(state: State) -> dict[str, str] | None:

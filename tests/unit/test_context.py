@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -330,6 +330,22 @@ def test_reserved_keys_are_not_listed_counted_or_cleared() -> None:
     memory.clear()
     assert memory["cometbot:offers"] == [1]
     assert memory.changes() == StateChange(*OWNER, {}, frozenset({"mine"}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda memory: memory.update({"cometbot:offers": [2]}),
+        lambda memory: memory.set("cometbot:approvals", {}, expires="1d"),
+        lambda memory: memory.increment("cometbot:bots"),
+        lambda memory: memory.pop("cometbot:offers"),
+    ],
+)
+def test_reserved_keys_cannot_be_changed(change: Callable[[State], object]) -> None:
+    memory = state(**{"cometbot:offers": [1]})
+    with pytest.raises(BotError, match="keys that begin with 'cometbot:' are reserved"):
+        change(memory)
+    assert not memory.changes()
 
 
 @pytest.fixture
