@@ -580,13 +580,15 @@ def withdrawn_presses(ctx: Context) -> Sequence[tuple[Conversation, Press]]:
     return ctx._withdrawn
 
 
+def made_states(ctx: Context) -> list[State]:
+    """Return the states that exist in this run, whether they were accessed or not."""
+    user_state = ctx.__dict__.get("user_state")
+    return [ctx.state] if user_state is None else [ctx.state, user_state]
+
+
 def used_states(ctx: Context) -> list[State]:
     """Return the states that were accessed in this run."""
-    used = [ctx.state] if ctx.state.is_loaded else []
-    user_state = ctx.__dict__.get("user_state")
-    if user_state is not None and user_state.is_loaded:
-        used.append(user_state)
-    return used
+    return [state for state in made_states(ctx) if state.is_loaded]
 
 
 def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:

@@ -16,7 +16,7 @@ from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, count_said, used_states, with_limits
+from cometbot.context import Context, count_said, made_states, used_states, with_limits
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
@@ -422,7 +422,7 @@ class _Dispatch:
         return self._bot.error_text if isinstance(self._ctx.event, MessageEvent | ActionEvent) else None
 
     def _discard_changes(self) -> None:
-        for state in used_states(self._ctx):
+        for state in made_states(self._ctx):
             state.discard_changes()
 
     def _collect_changes(self, operations: tuple[Operation, ...]) -> tuple[StateChange, ...]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from cometbot import Bot, Context
+from collections.abc import Callable
+
+import pytest
+
+from cometbot import Bot, Choices, Context
 from cometbot.store.dialogs import GRACE_PERIOD
 from cometbot.testing import BotClient
 
@@ -92,3 +96,45 @@ def test_time_that_falls_due_after_the_start_needs_no_grace_period() -> None:
     started_at = database.now
     database.now += 10
     assert len(store.fire_timers(started_at)) == 1
+
+
+def approve_after(ctx: Context) -> str:
+    return ctx.approve("Pay?", own=True).status
+
+
+def ask_after(ctx: Context) -> str:
+    return ctx.ask("Did you drink?", choices=["yes", "no"])
+
+
+def sleep_after(ctx: Context) -> str:
+    ctx.reply("Drink.")
+    ctx.sleep("1m")
+    return "yes"
+
+
+@pytest.mark.parametrize(
+    ("step", "answer", "end"),
+    [(approve_after, "Approve", "approved"), (ask_after, "yes", "yes"), (sleep_after, "", "yes")],
+)
+def test_step_after_a_sleep_replaces_the_choices_on_offer(
+    step: Callable[[Context], str], answer: str, end: str
+) -> None:
+    bot = Bot("helpdesk")
+    bot.action("buy")(lambda ctx, what: f"Bought {what}.")
+    bot.command("shop")(lambda ctx: Choices("What?", ["tea", "cups"], action="buy"))
+
+    @bot.command("remind")
+    def remind(ctx: Context) -> str:
+        ctx.sleep("1m")
+        return step(ctx)
+
+    client = BotClient(bot)
+    client.send("/remind")
+    client.send("/shop")
+    assert len(client.advance(60)) == 1
+    if answer:
+        client.press(answer)
+    else:
+        client.advance(60)
+    assert client.said().texts[-1] == end
+    assert client.dead_letters == []
