@@ -586,11 +586,6 @@ def made_states(ctx: Context) -> list[State]:
     return [ctx.state] if user_state is None else [ctx.state, user_state]
 
 
-def used_states(ctx: Context) -> list[State]:
-    """Return the states that were accessed in this run."""
-    return [state for state in made_states(ctx) if state.is_loaded]
-
-
 def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:
     """Let the context continue a dialog: ``opening`` started the handler, and becomes ``ctx.event``."""
     ctx.event, ctx._sink, ctx._origin = opening, sink, str(dialog)

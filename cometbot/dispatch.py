@@ -16,7 +16,7 @@ from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, count_said, made_states, used_states, with_limits
+from cometbot.context import Context, count_said, made_states, with_limits
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
@@ -31,7 +31,7 @@ from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
-from cometbot.state import RESERVED_PREFIX, State, StateChange, pop_reserved, set_reserved
+from cometbot.state import RESERVED_PREFIX, StateChange, pop_reserved, set_reserved
 from cometbot.steps import (
     FAILED,
     Answer,
@@ -436,7 +436,7 @@ class _Dispatch:
         elif self._bot.handle_bots:
             pop_reserved(state, _BOT_COUNT_KEY)
         elsewhere = self._buttons.changes(operations, asks=self._dialog.is_suspended)
-        changes = map(State.changes, used_states(self._ctx))
+        changes = [state.changes() for state in made_states(self._ctx) if state.is_loaded]
         return tuple(filter(None, (*changes, *elsewhere)))
 
 
