@@ -139,7 +139,9 @@ class OutboxReplySink(ReplySink):
         return self._get_channel(conversation.channel).has_member(conversation, user)
 
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
-        return self._get_channel(operation.conversation.channel).render(operation)
+        name = operation.conversation.channel
+        channel = self._channel if name == self._channel.name else self._get_channel(name)
+        return channel.render(operation)
 
     def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
         return self._get_channel(channel).hears_only_mentions(bot)
