@@ -157,20 +157,19 @@ def test_dead_letters_are_shown_retried_and_discarded(installation: Installation
     assert run("list") == "No dead letters.\n"
 
 
-def test_dialogs_are_listed_shown_and_cancelled(installation: Installation, project: Path) -> None:
+def test_dialogs_and_approvals_are_listed_shown_and_cancelled(installation: Installation, project: Path) -> None:
     file = project / "dialogs.db"
     with closing(Delivery([], [], f"sqlite:///{file}")) as delivery:
         delivery.database.open()
     give_to_nobody(*project.glob("dialogs.db*"))
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return installation.run(
-            project, "cometbot", "dialogs", *words, **PLATFORM, COMETBOT_DATABASE_URL="sqlite:///dialogs.db"
-        )
+        return installation.run(project, "cometbot", *words, **PLATFORM, COMETBOT_DATABASE_URL="sqlite:///dialogs.db")
 
-    assert run("list").stdout == "No dialogs.\n"
+    assert run("dialogs", "list").stdout == "No dialogs.\n"
+    assert run("approvals", "list").stdout == "No approvals.\n"
     for verb in ("show", "cancel"):
-        assert "there is no dialog 'm1' (any more)" in run(verb, "m1").stdout
+        assert "there is no dialog 'm1' (any more)" in run("dialogs", verb, "m1").stdout
 
 
 _RUN_MIGRATIONS = """
@@ -216,6 +215,9 @@ TESTS = {
         f"deadletters {verb}": test_dead_letters_are_shown_retried_and_discarded
         for verb in ("discard", "list", "retry", "show")
     },
-    **dict.fromkeys(("dialogs cancel", "dialogs list", "dialogs show"), test_dialogs_are_listed_shown_and_cancelled),
+    **dict.fromkeys(
+        ("approvals list", "dialogs cancel", "dialogs list", "dialogs show"),
+        test_dialogs_and_approvals_are_listed_shown_and_cancelled,
+    ),
 }
 """The test, or fixture, that runs each command for real."""
