@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -354,15 +355,18 @@ class Dialogs:
 
     def list(self, connection: Transaction, bot: str = "", limit: int = 100, kind: str = "") -> list[DialogRow]:
         """Return the newest dialogs of one bot or of all, open and failed; with ``kind``, open ones at such a step."""
-        query = sa.select(dialogs).order_by(dialogs.c.updated_at.desc()).limit(limit)
+        query = sa.select(dialogs).order_by(dialogs.c.updated_at.desc())
         if kind:
-            at_step = dialogs.c.waiting.like(f'%"kind": "{kind}"%')
-            query = query.where(dialogs.c.status == OPEN, at_step)
+            # The text finds few others, such as a form with an answer like it.
+            query = query.where(dialogs.c.status == OPEN, dialogs.c.waiting.like(f'%"kind": "{kind}"%'))
+        else:
+            query = query.limit(limit)
         if bot:
             query = query.join(conversations, conversations.c.conversation_key == dialogs.c.conversation_key).where(
                 conversations.c.bot == bot
             )
-        return [_to_row(row) for row in connection.execute(query).mappings()]
+        rows = map(_to_row, connection.execute(query).mappings())
+        return list(islice((row for row in rows if kind in ("", row.waiting.kind)), limit))
 
     def count_open(self, connection: Transaction) -> dict[str, int]:
         """Return the number of open dialogs of each bot."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from cometbot import Bot, Context, Group
+from cometbot import Bot, Context, Field, Form, Group, Text
 from cometbot.cli import main
 from cometbot.delivery import Delivery
 from cometbot.testing.fake_channel import FakeChannel
@@ -86,3 +87,16 @@ def test_dialogs_name_the_approval_that_they_wait_for(shop: Shop) -> None:
     output = run_command("dialogs", "show", "m1").output
     assert "waits for     approve 2: Refund 300 €?\n" in output
     assert "decided by    tom, ann in fake: group_managers\n" in output
+
+
+def test_answer_that_looks_like_an_approval_is_none(shop: Shop) -> None:
+    @shop.bot.command
+    def plan(ctx: Context) -> str:
+        return str(ctx.ask(Form("Plan", [Field("kind"), Field("day")])))
+
+    shop.channel.capabilities = dataclasses.replace(shop.channel.capabilities, native=frozenset({Text}))
+    shop.send("/plan")
+    shop.send("approve")
+    assert read_json("approvals", "list") == []
+    [dialog] = read_json("dialogs", "list")
+    assert dialog["kind"] == "ask"
