@@ -12,7 +12,7 @@ from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import APPROVAL_ACTION, Button, Card, QuickReply, Text
 from cometbot.models import Conversation, Group, User
-from cometbot.presses import user_ids
+from cometbot.presses import may_press, to_uids
 from cometbot.state import RESERVED_PREFIX
 from cometbot.steps import CANCELLED, REFUSED, TIMEOUT, DialogId
 
@@ -32,7 +32,7 @@ _MAX_NUMBER_DIGITS = 18
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What ``ctx.approve`` returns; it is true if the request was approved.
+    """The decision that ``ctx.approve`` returns; it is true if the request was approved.
 
     ``status`` is ``approved``, ``declined`` or ``expired``. ``by`` is the user who decided, None if nobody did in time.
     ``at`` is when the decision arrived, in UTC.
@@ -76,9 +76,7 @@ class ApprovalRequest:
     @property
     def uids(self) -> tuple[str, ...] | None:
         """The ids of the users who may decide, None for all members."""
-        if self.by is None:
-            return None
-        return tuple(user_ids(item)[0] if isinstance(item, User) else item for item in self.by)
+        return None if self.by is None else to_uids(self.by)
 
     @property
     def identity(self) -> str:
@@ -192,16 +190,16 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
-    """What a user wants an approval to become: approved or declined."""
+class Vote:
+    """The wish of a user that an approval becomes ``status``: approved or declined."""
 
     number: int
     status: str
     is_button: bool
 
 
-def read_press(event: Event, text: str) -> Press | None:
-    """Return the approval that an event decides about, or None. ``text`` is the event's, without a mention.
+def read_vote(event: Event, text: str) -> Vote | None:
+    """Return the vote about an approval that an event is, or None. ``text`` is the event's, without a mention.
 
     A text counts if it is the word with the number: ``approve 17``.
     """
@@ -215,7 +213,7 @@ def read_press(event: Event, text: str) -> Press | None:
     number = words[1].removeprefix("#")
     if not (number.isascii() and number.isdecimal() and len(number) <= _MAX_NUMBER_DIGITS):
         return None
-    return Press(int(number), _DECISIONS[words[0]], is_button)
+    return Vote(int(number), _DECISIONS[words[0]], is_button)
 
 
 def find_open(stored: Any, number: int, sequence: int) -> OpenApproval | None:
@@ -233,12 +231,11 @@ def find_over_text(stored: Any, number: int) -> str:
     return str((stored or {}).get("over", {}).get(str(number), ""))
 
 
-def find_refusal(approval: OpenApproval, user: User) -> str:
+def find_objection(approval: OpenApproval, user: User) -> str:
     """Return why a user may not decide about an approval, for that user; empty if they may."""
-    ids = {uid.casefold() for uid in (user.lasting_id, user.uid) if uid}
-    if not approval.own and ids & {uid.casefold() for uid in approval.asker}:
+    if not approval.own and may_press(approval.asker, user):
         return f"You have asked for {approval.number} yourself, so somebody else decides."
-    if approval.by is not None and not ids & {uid.casefold() for uid in approval.by}:
+    if approval.by is not None and not may_press(approval.by, user):
         return f"You cannot decide about {approval.number}."
     return ""
 

@@ -1,15 +1,15 @@
-"""Decide about an approval: whose press counts, and what the others are answered."""
+"""Decide about an approval: whose vote counts, and what the others are answered."""
 
 from __future__ import annotations
 
 from cometbot.approvals import (
     APPROVALS_KEY,
     OpenApproval,
+    find_objection,
     find_open,
     find_over_text,
-    find_refusal,
     make_decision,
-    read_press,
+    read_vote,
 )
 from cometbot.backoff import Backoff
 from cometbot.context import Context
@@ -29,25 +29,25 @@ def decide(ctx: Context, sink: ReplySink, failures: int, *, sender_is_bot: bool)
     No handler and no middleware gets such an event. If the platform cannot say now who is a member, it is tried again.
     A text about a number that no approval here has had is an ordinary message.
     """
-    press = read_press(ctx.event, ctx.text)
-    if press is None:
+    vote = read_vote(ctx.event, ctx.text)
+    if vote is None:
         return None
     stored = ctx.state.get(APPROVALS_KEY)
-    approval = find_open(stored, press.number, sink.trigger.sequence)
+    approval = find_open(stored, vote.number, sink.trigger.sequence)
     if approval is None:
-        over = find_over_text(stored, press.number)
-        if not (over or press.is_button):
+        over = find_over_text(stored, vote.number)
+        if not (over or vote.is_button):
             return None
-        return _answer(ctx, f"{press.number} is closed. {over}".rstrip())
+        return _answer(ctx, f"{vote.number} is closed. {over}".rstrip())
     try:
-        refusal = find_refusal(approval, ctx.sender) or _find_stranger(ctx, sink, approval, is_bot=sender_is_bot)
+        objection = find_objection(approval, ctx.sender) or _find_stranger(ctx, sink, approval, is_bot=sender_is_bot)
     except ChannelError as error:
         if failures + 1 >= _MAX_ATTEMPTS:
             raise
         return Outcome(stopped_by="approval", error=error, retry_in=_RETRY_BACKOFF.delay(failures))
-    if refusal:
-        return _answer(ctx, refusal)
-    return Outcome(stopped_by="approval", decision=make_decision(approval, press.status, ctx.sender))
+    if objection:
+        return _answer(ctx, objection)
+    return Outcome(stopped_by="approval", decision=make_decision(approval, vote.status, ctx.sender))
 
 
 def _find_stranger(ctx: Context, sink: ReplySink, approval: OpenApproval, *, is_bot: bool) -> str:
@@ -58,6 +58,6 @@ def _find_stranger(ctx: Context, sink: ReplySink, approval: OpenApproval, *, is_
 
 
 def _answer(ctx: Context, text: str) -> Outcome:
-    """Return the outcome of a press that does not count."""
+    """Return the outcome of a vote that does not count."""
     operations = (filter_operation(ctx.operation(Text(text)), ctx.bot, ctx.event),)
     return Outcome(stopped_by="approval", operations=operations)

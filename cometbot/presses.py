@@ -68,8 +68,7 @@ class Limited:
     def make_rules(self, now: float) -> PressRules:
         """Return the limits as they apply to a message that is said ``now``."""
         seconds = DEFAULT_LIFETIME if self.expires is None else to_seconds(self.expires, "expires")
-        allowed = (user_ids(item)[0] if isinstance(item, User) else item for item in self.by or ())
-        return PressRules(tuple(allowed), round(now + seconds, 3), self.once)
+        return PressRules(to_uids(self.by or ()), round(now + seconds, 3), self.once)
 
     def check_limits(self, *, has_buttons: bool) -> None:
         """Raise :class:`MessageError` for limits that make no sense, and without anything to press."""
@@ -131,6 +130,11 @@ def parse_press(name: str) -> Press | None:
 def user_ids(user: User) -> tuple[str, ...]:
     """Return the ids by which rules may name ``user``."""
     return tuple(filter(None, (user.lasting_id, user.uid)))
+
+
+def to_uids(users: Iterable[str | User]) -> tuple[str, ...]:
+    """Return the id of each user by which rules name them."""
+    return tuple(user_ids(user)[0] if isinstance(user, User) else user for user in users)
 
 
 def may_press(by: Iterable[str], user: User) -> bool:

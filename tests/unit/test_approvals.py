@@ -9,9 +9,9 @@ from cometbot.approvals import (
     ApprovalCard,
     ApprovalRequest,
     OpenApproval,
+    find_objection,
     find_open,
-    find_refusal,
-    read_press,
+    read_vote,
 )
 from cometbot.events import ActionEvent
 from cometbot.messages import APPROVAL_ACTION
@@ -25,9 +25,9 @@ OPEN = OpenApproval(17, DialogId("m12"), 3, "test/app/helpdesk/r", ["maria"], ["
 
 @pytest.mark.parametrize("text", ["approve 17", "Approve 17", " APPROVE #17. ", "approve  17!"])
 def test_word_with_number_is_a_decision(text: str) -> None:
-    press = read_press(message(text), text)
-    assert press is not None
-    assert (press.number, press.status, press.is_button) == (17, "approved", False)
+    vote = read_vote(message(text), text)
+    assert vote is not None
+    assert (vote.number, vote.status, vote.is_button) == (17, "approved", False)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_word_with_number_is_a_decision(text: str) -> None:
     ["", "yes", "17", "1", "approve", "approve it 17", "approve 17 now", "approve ١٧", "approve -1", "approved 17"],
 )
 def test_any_other_text_is_no_decision(text: str) -> None:
-    assert read_press(message(text), text) is None
+    assert read_vote(message(text), text) is None
 
 
 @pytest.mark.parametrize(
@@ -48,8 +48,8 @@ def test_any_other_text_is_no_decision(text: str) -> None:
 )
 def test_button_is_a_decision_by_its_value(name: str, value: str, expected: tuple[int, str] | None) -> None:
     event = ActionEvent(key="press:1", conversation=DIRECT, sender=MARIA, name=name, value=value)
-    press = read_press(event, "")
-    assert (press and (press.number, press.status)) == expected
+    vote = read_vote(event, "")
+    assert (vote and (vote.number, vote.status)) == expected
 
 
 @pytest.mark.parametrize(("sequence", "is_found"), [(9, False), (10, True)])
@@ -71,7 +71,7 @@ def test_message_before_the_card_is_no_decision(sequence: int, is_found: bool) -
     ],
 )
 def test_only_named_users_but_the_asker_decide(user: User, may: bool) -> None:
-    assert (find_refusal(OPEN, user) == "") is may
+    assert (find_objection(OPEN, user) == "") is may
 
 
 def test_card_is_stored_as_json() -> None:
