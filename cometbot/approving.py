@@ -13,12 +13,10 @@ from cometbot.errors import BotError
 from cometbot.messages import Card, Message, Operation, Text
 from cometbot.models import Conversation, User, check_recipient
 from cometbot.outgoing import filter_operation, filter_question
+from cometbot.prompts import shorten
 from cometbot.questions import words_of
 from cometbot.sinks import ReplySink
 from cometbot.steps import Call, DialogId, Waiting
-
-_MAX_SHOWN_TEXT = 200
-"""The characters of a request that operators see."""
 
 
 def make_waiting(
@@ -63,7 +61,7 @@ def make_waiting(
         user=ctx.sender_id,
         thread=ctx.thread_id,
         expires_at=trigger.now + timeout,
-        question_text=" ".join(words.split())[:_MAX_SHOWN_TEXT],
+        question_text=shorten(words),
         approval=card.to_json(),
     )
     return waiting, operation

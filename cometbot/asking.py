@@ -32,7 +32,7 @@ from cometbot.field_values import InvalidValue
 from cometbot.form_questions import FormQuestion
 from cometbot.messages import Choices, Form, Message, Operation, Text
 from cometbot.outgoing import filter_question
-from cometbot.prompts import InvalidAnswer, Prompt
+from cometbot.prompts import InvalidAnswer, Prompt, shorten
 from cometbot.questions import Question, action_name, add_line, make_question, offers_of, to_json_value, words_of
 from cometbot.state import StateChange, checkpoint, take_changes
 from cometbot.steps import (
@@ -64,8 +64,6 @@ from cometbot.steps import (
 _TURN_INTERVAL = 20.0
 """Seconds after which a question tries again that waits until the user has no other open."""
 
-_MAX_SHOWN_TEXT = 200
-"""The characters of a question that operators see."""
 
 _ENDS: dict[str, type[AskEnded]] = {
     TIMEOUT: AskTimeout,
@@ -118,7 +116,7 @@ class Asking:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """What a suspended run says last: its question, or the card of its approval."""
+        """The last operation of a suspended run: its question, or the card of its approval."""
         if self.card is not None:
             return (self.card,)
         return (self._ctx.operation(self.question),) if self.question is not None else ()
@@ -254,7 +252,7 @@ class Asking:
             attempts=attempts,
             offers=offers_of(message),
             listen=options.listen,
-            question_text=" ".join(words.split())[:_MAX_SHOWN_TEXT],
+            question_text=shorten(words),
             fields=prompt.fields,
             asked_field=prompt.asked_field,
             skip=prompt.skip,

@@ -11,10 +11,12 @@ from cometbot.messages import Message
 
 INVALID_TEXT = "That does not fit. Please try again."
 
+_MAX_SHOWN_TEXT = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a question shows; ``text`` is for operators.
+    """The message of a question; ``text`` is for operators.
 
     ``fields`` are the names of a form's fields that are to be filled in. If they are asked one by one, ``asked_field``
     is the one that is asked, ``skip`` the word that leaves it out, and ``filled`` has the texts of those that are
@@ -43,6 +45,11 @@ class InvalidAnswer(Exception):
     def __init__(self, text: str, prompt: Prompt | None = None) -> None:
         super().__init__(text)
         self.prompt = prompt
+
+
+def shorten(text: str) -> str:
+    """Return the beginning of a question's words, in one line, as operators see it."""
+    return " ".join(text.split())[:_MAX_SHOWN_TEXT]
 
 
 def check_valid(validate: Callable[[Any], Any] | None, value: Any, invalid_text: str) -> None:
