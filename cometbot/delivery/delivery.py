@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, to_storable_key
+from cometbot.channels.base import Channel, IncomingEvent, get_channel, to_storable_key
 from cometbot.delivery.dead_letters import DeadLetters
 from cometbot.delivery.dialog_list import DialogList
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
@@ -20,7 +20,7 @@ from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.sending import SendPolicy
 from cometbot.delivery.stored_messages import StoredMessage, replay
 from cometbot.delivery.worker import Worker
-from cometbot.errors import BotError, ConfigurationError, StoreBusy
+from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.forking import PerProcess
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
@@ -251,9 +251,7 @@ class Delivery:
     def _get_channel(self, name: str) -> Channel:
         if not name and self.channels:
             return next(iter(self.channels.values()))
-        if name not in self.channels:
-            raise BotError(f"there is no channel {name!r} here; there is: {', '.join(self.channels) or 'none'}")
-        return self.channels[name]
+        return get_channel(self.channels, name)
 
     def has_conversation(self, key: ConversationKey) -> bool:
         """Return True if the bot received or sent something in this conversation, or was added to it.

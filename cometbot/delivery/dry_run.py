@@ -230,9 +230,8 @@ class DryRunSink(ReplySink):
         """Record a message of ``bot.send()``; there is no id."""
         channels = self._delivery.channels
         name = conversation.channel if conversation else channel or next(iter(channels))
-        if name not in channels:
-            raise BotError(f"there is no channel {name!r} here; there is: {', '.join(channels)}")
-        target = conversation or channels[name].conversation(bot, user=user or "", group=group or "")
+        named = get_channel(channels, name)
+        target = conversation or named.conversation(bot, user=user or "", group=group or "")
         operation = filter_operation(Operation(conversation=target, message=message), bot, None)
         if operation.is_dropped:
             return None

@@ -521,7 +521,7 @@ class Transactions:
             due_at = (reply.began_at or now) + self._send_timeout
             error = "sending was interrupted, so its outcome is unknown"
             result = SendResult(reply, UNKNOWN, error=error, due_at=due_at, counted_attempts=1)
-            self._save_results(connection, lease, [result], set())
+            self._save_results(connection, lease, [result], set())  # an unknown outcome ends no approval
         if due_at > now:
             return self._release(connection, lease, due_at, to_send=True)
         throttle = self._store.throttles.acquire(connection, lease.conversation.key, self._send_timeout)
