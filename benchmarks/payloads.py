@@ -175,4 +175,4 @@ MAKERS: dict[str, Callable[[str, int, int], bytes]] = {
     "slack": _slack_message,
     "telegram": _telegram_message,
 }
-"""What makes the request with message ``number`` of a user, by platform: ``MAKERS[platform](path, number, user)``."""
+"""The functions that make the request of a message, by platform: ``MAKERS[platform](path, number, user)``."""

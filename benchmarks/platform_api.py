@@ -36,7 +36,7 @@ _LIMIT = 120.0
 
 @dataclass(frozen=True)
 class Talk:
-    """What users do: each of ``users`` writes a message at once, and the next one when the reply has come.
+    """The task of the users: each of ``users`` writes a message at once, and the next one when the reply has come.
 
     They begin no other after ``seconds``; 0 means that each writes one message. The platform answers after ``delay``.
     """
@@ -52,7 +52,7 @@ class Talk:
 
 @dataclass
 class Result:
-    """What came of it: seconds from a message to its reply, and to its acknowledgement; replies out of order."""
+    """The result of a talk: seconds from each message to its reply and to its acknowledgement, and what went wrong."""
 
     sent: int = 0
     wall: float = 0.0
@@ -92,7 +92,7 @@ class Platform:
         return f"http://127.0.0.1:{self.port}"
 
     def run(self, talk: Talk) -> Result:
-        """Let users talk, and return what came of it."""
+        """Let users talk, and return the result."""
         self.pipe.send(talk)
         result: Result = self.pipe.recv()
         return result
@@ -172,7 +172,7 @@ class _Users:
 
     @property
     def talk(self) -> Talk:
-        """What is going on."""
+        """The talk that is going on."""
         return self._talk
 
 

@@ -47,7 +47,7 @@ class Mode:
 
 
 def modes(url: str, **environ: str) -> list[Mode]:
-    """What is compared; ``url`` is that of the platform."""
+    """Return the servers to compare; ``url`` is that of the platform."""
     api = {"BENCH_API_URL": url, **environ}
     bolt = partial(serve_peer, "benchmarks.peers.bolt_replies:app", environ=api)
     aiogram = partial(serve_script, "aiogram_replies.py", environ=api)

@@ -27,7 +27,7 @@ _PLAIN = (
 
 @dataclass(frozen=True)
 class Server:
-    """What listens on ``port`` of this machine; ``database`` is the file of a cometbot.
+    """A server that listens on ``port`` of this machine; ``database`` is the file of a cometbot.
 
     ``groups`` are the process groups of the server.
     """
@@ -96,7 +96,7 @@ def serve_script(
 
 
 def _listens(processes: Sequence[subprocess.Popen[bytes]], port: int) -> bool:
-    """Whether as many sockets listen on ``port`` as there are processes."""
+    """Return True if as many sockets listen on ``port`` as there are processes."""
     with open("/proc/net/tcp") as lines:
         listening = [line.split() for line in lines if f":{port:04X} 00000000:0000 0A" in line]
     return len(listening) >= len(processes)

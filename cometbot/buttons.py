@@ -30,7 +30,7 @@ _MARK_LIFETIME = 86400.0
 
 
 class Buttons:
-    """What one run does with buttons, choices and forms.
+    """The buttons, choices and forms of one run.
 
     ``refusal`` is why the press does not count that the event is, None if it does. With ``keeps_quick_replies``, those
     of the conversation stay valid although the bot says something.

@@ -58,7 +58,7 @@ def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
     The function is called in the thread that waits for the coroutine, anywhere else in this one.
     """
     loop, step = _loop.existing, getcurrent()
-    if loop is None or threading.get_ident() != loop.thread_id or not isinstance(step, _Step) or step.owner.is_over:
+    if loop is None or threading.get_ident() != loop.thread_id or not isinstance(step, _Greenlet) or step.owner.is_over:
         return function(*args, **kwargs)
     result: T = step.call(
         functools.partial(contextvars.copy_context().run, functools.partial(function, *args, **kwargs))
@@ -127,7 +127,7 @@ class _Call:
         return self._value
 
 
-class _Step(greenlet):  # type: ignore[misc]
+class _Greenlet(greenlet):  # type: ignore[misc]
     """A coroutine on its way to its next ``await``. Plain calls may suspend it."""
 
     def __init__(self, resume: Callable[[Any], Any], run: _Run) -> None:
@@ -154,7 +154,7 @@ class _Suspendable:
         resume: Callable[[Any], Any] = self._coroutine.send
         argument: Any = None
         while True:
-            step, cancelled = _Step(resume, self._run), None
+            step, cancelled = _Greenlet(resume, self._run), None
             try:
                 yielded = step.switch(argument)
                 while not step.dead:

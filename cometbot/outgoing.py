@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """Where a message goes: ``bot`` sends it to ``conversation``.
+    """The way of a message: ``bot`` sends it to ``conversation``.
 
     ``event`` is the event that a handler of the bot has got (``ctx.event``; in a dialog, the one that started it). It
     is None for :meth:`Bot.send` outside of handlers, inside ``ctx.once``, and in handlers of other bots.

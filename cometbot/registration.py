@@ -320,7 +320,7 @@ class HandlerGroup:
 
     @property
     def providers(self) -> Providers:
-        """What this group provides, by class, without that of included routers."""
+        """The providers of this group by class, without those of included routers."""
         return self._providers
 
     def include(self, router: Router, prefix: str = "") -> None:

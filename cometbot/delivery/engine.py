@@ -118,7 +118,7 @@ class Engine(ABC):
 
 
 class ProcessorShare:
-    """How much of one processor core this process has used lately."""
+    """Measures the share of a processor core that this process uses."""
 
     def __init__(self) -> None:
         self._last = time.monotonic(), time.process_time()
@@ -152,7 +152,7 @@ class ThreadEngine(Engine):
         self._most_busy = 0
         self._stuck_threads: set[threading.Thread] = set()
         self._is_started = False
-        self._is_stopping = False
+        self._shutdown = threading.Event()
         self._demand = threading.Event()
         self._process_conversation: Callable[[str], None] = lambda conversation_key: None
 
@@ -166,7 +166,7 @@ class ThreadEngine(Engine):
 
     def _start_threads(self) -> None:
         """Start the missing threads. Raises Python's own exception if no thread can be started."""
-        while self._is_started and not self._is_stopping and len(self._threads) < self._wanted:
+        while self._is_started and not self._shutdown.is_set() and len(self._threads) < self._wanted:
             thread = threading.Thread(target=self._run, name="cometbot-runner", daemon=True)
             thread.start()
             self._threads.add(thread)
@@ -201,11 +201,11 @@ class ThreadEngine(Engine):
     def _adapt_forever(self) -> None:
         """Start threads while there is demand, and end those that were idle for :data:`SHRINK_INTERVAL`."""
         processor, shrink_at = ProcessorShare(), time.monotonic() + SHRINK_INTERVAL
-        while not self._is_stopping:
+        while not self._shutdown.is_set():
             if self._demand.wait(max(0.0, shrink_at - time.monotonic())):
                 self._demand.clear()
                 processor.measure()
-                time.sleep(GROW_AFTER)
+                self._shutdown.wait(GROW_AFTER)
                 self._grow(processor.measure())
             if time.monotonic() >= shrink_at:
                 self._shrink()
@@ -249,7 +249,7 @@ class ThreadEngine(Engine):
             if conversation_key is None:
                 return
             self._begin(conversation_key)
-            if self._is_stopping:
+            if self._shutdown.is_set():
                 continue
             try:
                 self._process_conversation(conversation_key)
@@ -292,7 +292,7 @@ class ThreadEngine(Engine):
 
     def stop(self, timeout: float) -> bool:
         with self._guard:
-            self._is_stopping = True
+            self._shutdown.set()
             threads = list(self._threads)
         self._demand.set()
         for _ in threads:

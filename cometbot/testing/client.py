@@ -43,7 +43,7 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class WaitingStep:
-    """What a handler waits for: ``kind`` is ``ask``, ``approve`` or ``sleep``.
+    """A step that a handler waits at: ``kind`` is ``ask``, ``approve`` or ``sleep``.
 
     ``text`` and ``choices`` are those of a question, ``text`` that of an approval.
 

@@ -97,7 +97,7 @@ class Server:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and was not ended since."""
+        """True if it was started, and was not ended since."""
         return self._process is not None
 
     def _is_ready(self) -> bool:

@@ -30,7 +30,7 @@ class Managers:
         simulator.add_group("managers", members=["tom", "ann", platform.bot])
 
     def cards(self) -> list[str]:
-        """What the bot's messages in the group show now, oldest first."""
+        """Return the texts of the bot's messages in the group as they are now, oldest first."""
         messages = self._simulator.messages("group_managers")
         return [message.text for message in messages if message.sender == self._platform.bot]
 

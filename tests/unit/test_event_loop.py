@@ -193,7 +193,7 @@ async def _read() -> str:
 
 
 def run_until_cancelled(make: Callable[[threading.Event], Any]) -> BaseException | None:
-    """What a coroutine raises that is cancelled once it has set the event which it is given."""
+    """Return what a coroutine raises that is cancelled once it has set the event which it is given."""
     begun = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         thread_id = pool.submit(threading.get_ident).result(LIMIT)

@@ -48,7 +48,7 @@ class ExpiredPress(Exception):
 
 @dataclass(frozen=True, slots=True)
 class SignedPress:
-    """What an address stands for. ``id`` belongs to this address alone."""
+    """The press of a button that an address stands for. ``id`` belongs to this address alone."""
 
     conversation: Conversation
     thread_id: str

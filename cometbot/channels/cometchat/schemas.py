@@ -282,7 +282,7 @@ _USER_OR_NONE, _GROUP_OR_NONE = LenientField(USER.load, None), LenientField(GROU
 
 
 class FormSubmissionSchema(Schema):
-    """What a user's app sends for an interactive form: its values by element id, under the form's ``dataKey``."""
+    """The submission of an interactive form: its values by element id, under the form's ``dataKey``."""
 
     class Meta:
         unknown = EXCLUDE

@@ -359,7 +359,7 @@ def test_test_client_names_missing_and_unknown_fields(bot: Bot) -> None:
 
 
 class TestSubmissions:
-    """What a platform submits for a form, whatever it is."""
+    """Values that a platform submits for a form, of any kind and shape."""
 
     FORM = Form("Order", [Field("name"), Field("count", "Count", "number")])
     ACTION = "cometbot:ask:m1.0.0"
