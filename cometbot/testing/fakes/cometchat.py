@@ -16,6 +16,7 @@ from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, Come
 from cometbot.channels.cometchat.press_urls import PressSigner
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
+from cometbot.field_values import split_options
 from cometbot.fields import YES, FieldKind
 from cometbot.messages import Choice, Custom, Field, Form, Media, Message, Text
 from cometbot.models import Attachment
@@ -82,11 +83,10 @@ class CometChatFake(Fake):
 
     def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         """Submit an interactive form as the user's app does: its button calls the address of the bot's server."""
-        data = self.simulator.message(said.id).data
-        kinds = {item["elementId"]: item["elementType"] for item in data["interactiveData"]["formFields"]}
-        sent = {name: text.split(", ") if kinds[name] == "checkbox" else text for name, text in values.items()}
-        submit = data["interactiveData"]["submitElement"]
-        request = button_request(self.simulator.message(said.id), submit["elementId"], sent)
+        shown = self.simulator.message(said.id).data["interactiveData"]
+        elements = {element["elementId"]: element for element in shown["formFields"]}
+        sent = {name: _to_submitted(elements[name], text) for name, text in values.items()}
+        request = button_request(self.simulator.message(said.id), shown["submitElement"]["elementId"], sent)
         response = self.call(request.url, request.method, orjson.dumps(request.body), **request.headers)
         assert response.status_code == 200, f"the form was refused with {response.status}: {response.text}"
 
@@ -289,6 +289,13 @@ def _to_message(stored: StoredMessage) -> Message:
 def _to_form(shown: Mapping[str, Any]) -> Form:
     """Return an interactive form as its users see it; only the address of its button knows its action."""
     return Form(shown["title"], list(map(_to_field, shown["formFields"])), "form", shown["submitElement"]["buttonText"])
+
+
+def _to_submitted(element: Mapping[str, Any], text: str) -> str | list[str]:
+    """Return the value that an app submits for an element: a list of the ticked options for a checkbox."""
+    if element["elementType"] != "checkbox":
+        return text
+    return split_options(text, [option["value"] for option in element["options"]]) or []
 
 
 def _to_field(element: Mapping[str, Any]) -> Field:

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
+from werkzeug.test import TestResponse
 
 from cometbot import Bot, Context, Field, FieldError, Form
 from cometbot.testing import BotClient
@@ -78,6 +79,42 @@ def test_form_is_interactive_and_submitted(client: BotClient, fake: CometChatFak
     assert (stored.category, stored.type) == ("interactive", "form")
     replies = client.fill(name="Maria", guests="3", menus=["Fish, fresh"], terms=True)
     assert replies.texts == ["booked {'name': 'Maria', 'guests': 3, 'menus': ['Fish, fresh'], 'terms': True}"]
+
+
+@pytest.mark.parametrize(
+    ("menus", "terms", "submitted"),
+    [
+        (["Meat", "Fish, fresh"], True, {"menus": ["Meat", "Fish, fresh"], "terms": ["yes"]}),
+        ([], False, {"menus": [], "terms": []}),
+    ],
+    ids=["ticked", "unticked"],
+)
+def test_fake_submits_the_ticked_options(
+    bot: Bot,
+    client: BotClient,
+    fake: CometChatFake,
+    monkeypatch: pytest.MonkeyPatch,
+    menus: list[str],
+    terms: bool,
+    submitted: dict[str, list[str]],
+) -> None:
+    @bot.command
+    def order(ctx: Context) -> str:
+        menu = Field("menus", "Menus", "multi_select", ["Meat", "Fish, fresh"], optional=True)
+        return str(ctx.ask(Form("Order", [menu, Field("terms", "Terms", "checkbox", optional=True)])))
+
+    bodies: list[Any] = []
+    call = fake.call
+
+    def record(url: str, method: str = "POST", body: bytes = b"", **headers: str) -> TestResponse:
+        bodies.append(orjson.loads(body))
+        return call(url, method, body, **headers)
+
+    monkeypatch.setattr(fake, "call", record)
+    client.send("/order")
+
+    assert client.fill(menus=menus, terms=terms).texts == [str({"menus": menus, "terms": terms})]
+    assert bodies == [{"form": submitted}]
 
 
 def test_wrong_form_is_sent_again_with_what_was_right(client: BotClient) -> None:
