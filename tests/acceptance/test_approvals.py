@@ -71,6 +71,7 @@ def test_press_on_another_machine_after_a_kill_pays_once(
     make_postgres_database: Callable[[], str],
 ) -> None:
     variables = {"COMETBOT_DATABASE_URL": make_postgres_database(), "COMETBOT_PROCESSES": "1", "COMETBOT_BOT": BOT}
+    variables["COMETBOT_TEST_LEASES"] = "8"
     first = start_server(kind=Machine, **variables)
     second = start_server(kind=Machine, **variables, COMETBOT_TEST_MARKS=str(first.marks_folder))
     number = ask(first, platform, managers, "maria", 30)
@@ -102,7 +103,7 @@ def test_press_on_another_machine_after_a_kill_pays_once(
 def test_kill_right_after_the_press_loses_no_decision(
     start_server: StartServer, platform: CometChatDriver, managers: Managers
 ) -> None:
-    server = start_server(COMETBOT_BOT=BOT)
+    server = start_server(COMETBOT_BOT=BOT, COMETBOT_TEST_LEASES="8")
     number = ask(server, platform, managers, "eve", 40)
     server.kill()
     server.start()

@@ -238,7 +238,9 @@ def test_a_port_that_is_taken_gives_way_to_the_next_free_one(folder: Path) -> No
 
 def test_dev_survives_a_handler_that_kills_its_process(folder: Path) -> None:
     # The next process waits for the leases of the last one to end, five times.
-    (folder / "bot.py").write_text(f"{BOT}\nfrom tests.acceptance.bots.short_leases import *\nshorten_leases(4.0)\n")
+    (folder / "bot.py").write_text(
+        f"{BOT}\nfrom tests.acceptance.bots.short_leases import shorten_leases\nshorten_leases(4.0)\n"
+    )
     # CometChat tells once, and waits for 10 s: a busy machine may need longer to start the bot again.
     done = pipe(folder, "die", "hi", "hi", "hi", ":dead")
     assert "✗ the bot's process exited with status 3; restarting" in done.stdout

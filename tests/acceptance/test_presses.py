@@ -16,6 +16,7 @@ pytestmark = pytest.mark.process
 
 VARIABLES = {
     "COMETBOT_BOT": f"{BOTS}/pressing.py:bot",
+    "COMETBOT_TEST_LEASES": "8",
     "COMETCHAT_RICH": "card",
     "COMETCHAT_CARD_BUTTONS": "url",
     "COMETBOT_PUBLIC_URL": "https://bots.test",

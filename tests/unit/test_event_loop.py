@@ -61,7 +61,7 @@ def test_an_exception_of_any_class_ends_no_loop(error: type[BaseException]) -> N
     assert run_coroutine(answer()) == 42
 
 
-def test_a_task_that_raises_system_exit_ends_no_loop(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_task_that_raises_system_exit_ends_no_loop() -> None:
     async def leave() -> None:
         raise SystemExit(3)
 
@@ -75,11 +75,12 @@ def test_a_task_that_raises_system_exit_ends_no_loop(caplog: pytest.LogCaptureFi
 
 
 def test_a_plain_call_runs_in_the_waiting_thread_while_the_loop_goes_on() -> None:
-    may_end = threading.Event()
+    has_begun, may_end = threading.Event(), threading.Event()
     threads: list[int] = []
 
     def wait() -> str:
         threads.append(threading.get_ident())
+        has_begun.set()
         assert may_end.wait(LIMIT)
         return "done"
 
@@ -92,6 +93,7 @@ def test_a_plain_call_runs_in_the_waiting_thread_while_the_loop_goes_on() -> Non
 
     with ThreadPoolExecutor(1) as pool:
         called = pool.submit(run_coroutine, call())
+        assert has_begun.wait(LIMIT)
         run_coroutine(allow())  # blocked for ever if the plain call held the loop
         assert called.result(LIMIT) == "done TOO"
         assert threads == [pool.submit(threading.get_ident).result(LIMIT)]
@@ -127,12 +129,12 @@ def test_tasks_of_a_coroutine_make_their_plain_calls_one_at_a_time_and_in_order(
 
 
 def test_a_task_that_outlives_its_coroutine_calls_in_the_loop() -> None:
-    may_go, left = threading.Event(), list[str]()
+    may_go, left = threading.Event(), list[bool]()
 
     async def later() -> None:
         while not may_go.is_set():
             await asyncio.sleep(0.001)
-        left.append(run_in_thread(str, "called"))
+        left.append(run_in_thread(threading.get_ident) == threading.get_ident())
 
     async def start() -> asyncio.Task[None]:
         return asyncio.create_task(later())
@@ -143,7 +145,7 @@ def test_a_task_that_outlives_its_coroutine_calls_in_the_loop() -> None:
     task = run_coroutine(start())
     may_go.set()
     run_coroutine(join(task))
-    assert left == ["called"]
+    assert left == [True]
 
 
 def test_exception_of_a_plain_call_is_raised_in_the_coroutine() -> None:

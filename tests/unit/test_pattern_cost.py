@@ -1,3 +1,5 @@
+"""Patterns of form fields: those that could take long for some text are refused."""
+
 from __future__ import annotations
 
 import re
@@ -5,7 +7,7 @@ import time
 
 import pytest
 
-from cometbot.pattern_cost import MAX_WAYS, check_pattern
+from cometbot.pattern_cost import check_pattern
 
 
 @pytest.mark.parametrize(
@@ -60,4 +62,3 @@ def test_accepted_pattern_is_fast_for_any_text(pattern: str, text: str) -> None:
     begun = time.thread_time()
     re.fullmatch(pattern, text * (300 // len(text)) + "!")
     assert time.thread_time() - begun < 0.5
-    assert MAX_WAYS == 1_000_000

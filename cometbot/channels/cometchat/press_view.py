@@ -79,7 +79,9 @@ class PressView:
             self._log_invalid(bot)
             raise HttpError(403, "AUTH_ERR_NO_ACCESS", "this address of a button is not one of this server") from None
         except ExpiredPress:
-            raise HttpError(410, "ERR_BUTTON_EXPIRED", "this button has ended; write its label instead") from None
+            raise HttpError(
+                410, "ERR_BUTTON_EXPIRED", "the address of this button has ended; write to the bot instead"
+            ) from None
         if bot not in self._delivery.bots:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", "the bot of this button is not served here any more")
         if press.is_form:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from cometbot import Bot, Context, Field, Form, Group
+from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
 bot = Bot("trial")
 MANAGERS = Group("managers")

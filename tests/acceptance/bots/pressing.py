@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from cometbot import Bot, Button, Card, Context
+from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
 bot = Bot("trial")
 

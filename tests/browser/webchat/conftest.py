@@ -123,6 +123,10 @@ class Guest:
         page.on("console", self._on_console)
         page.on("pageerror", lambda error: self._add(str(error)))
         page.on("request", lambda request: request.method == "POST" and self.post_requests.append(request))
+        self._open_requests: set[Request] = set()
+        page.on("request", lambda request: self._open_requests.add(request))
+        page.on("requestfinished", lambda request: self._open_requests.discard(request))
+        page.on("requestfailed", lambda request: self._open_requests.discard(request))
 
     def goto(self, path: str = "/") -> Guest:
         self.page.goto(self.platform.url + path)
@@ -187,6 +191,10 @@ class Guest:
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Go on when this is true; what happens on the page meanwhile is heard."""
         wait_for(lambda: condition() or self.page.wait_for_timeout(20))
+
+    def wait_until_answered(self) -> None:
+        """Wait until the page has the answers to all its requests but the stream of events."""
+        self.wait_until(lambda: all(request.resource_type == "eventsource" for request in self._open_requests))
 
     def call_api(self, method: str, path: str, body: Any = None) -> Any:
         """What the platform answers to this person, beside the page."""

@@ -147,7 +147,7 @@ def growing() -> Iterator[ThreadEngine]:
 
 
 def let_all_meet(engine: ThreadEngine, count: int) -> None:
-    """Let conversations wait for each other, which takes a thread for each; return when all have ended."""
+    """Run conversations that wait for each other, which takes a thread for each; return when all have ended."""
     met = threading.Barrier(count)
     ended: list[str] = []
 
@@ -170,14 +170,22 @@ def test_threads_grow_with_what_waits(growing: ThreadEngine, monkeypatch: pytest
 
 
 def test_threads_do_not_grow_past_the_limit(growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ProcessorShare, "measure", lambda self: 0.0)
+    looks: list[float] = []
+
+    def measure(self: ProcessorShare) -> float:
+        looks.append(0.0)
+        return 0.0
+
+    monkeypatch.setattr(ProcessorShare, "measure", measure)
     release = threading.Event()
     growing.start(lambda conversation_key: release.wait(60))
     for number in range(30):
         growing.notify(str(number))
     wait_until(lambda: growing.load == Load(20, 10))
-    time.sleep(3 * engine_module.GROW_AFTER)
-    assert growing.load == Load(20, 10)
+    before = len(looks)
+    growing.notify("one more")
+    wait_until(lambda: len(looks) >= before + 2)  # it has looked once more
+    assert growing.load == Load(20, 11)
     release.set()
 
 
@@ -212,23 +220,22 @@ def test_idle_threads_end(growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch
     let_all_meet(growing, 3)
 
 
-def test_growth_ends_where_no_thread_can_be_started(
-    growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_growth_ends_where_no_thread_can_be_started(growing: ThreadEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProcessorShare, "measure", lambda self: 0.0)
     release = threading.Event()
     growing.start(lambda conversation_key: release.wait(60))
 
+    refused: list[threading.Thread] = []
+
     def refuse(thread: threading.Thread) -> None:
+        refused.append(thread)
         raise RuntimeError("can't start new thread")
 
-    refused = monkeypatch.context()
-    with refused as full:
+    with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", refuse)
         for number in range(4):
             growing.notify(str(number))
-        wait_until(lambda: growing.load == Load(2, 2))
-        time.sleep(2 * engine_module.GROW_AFTER)
+        wait_until(lambda: len(refused) > 1)
         assert growing.load == Load(2, 2)
     wait_until(lambda: growing.load == Load(4, 0))
     release.set()
