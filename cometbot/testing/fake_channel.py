@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from cometbot.action_values import decode_value, encode_value
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
+from cometbot.channels.base import MEMBER_TIMEOUT, Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
 from cometbot.content_types import media_family
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
@@ -62,8 +62,8 @@ class FakeChannel(Channel):
     ``said`` has the messages that arrived, in order. Each request consumes one of ``faults``: an exception is raised
     before any effect; a callable is called and may raise or wait; :meth:`lose_answer` makes one that takes effect
     first. ``requests`` has all requests. ``reactions`` has the bot's reactions by message id. ``files`` has the bytes
-    of URLs, for ``ctx.client.download(url)``. ``clock`` returns the Unix seconds at which the bot's own messages are
-    sent.
+    of URLs, for ``ctx.client.download(url)``. ``former_members`` has the users who left a group, as pairs of group and
+    uid; all others are members. ``clock`` returns the Unix seconds at which the bot's own messages are sent.
     """
 
     name = "fake"
@@ -81,6 +81,7 @@ class FakeChannel(Channel):
         self.reactions: dict[str, list[str]] = {}
         self.bot_uids: set[str] = set()
         self.files: dict[str, bytes] = {}
+        self.former_members: set[tuple[str, str]] = set()
         self.clock: Callable[[], float] = time.time
 
     @property
@@ -288,6 +289,10 @@ class FakeChannel(Channel):
         if url not in self.files:
             raise Rejected(f"there is no file at {url}", status=404)
         return self.files[url]
+
+    def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
+        has_left = conversation.is_group and (conversation.target, user.uid) in self.former_members
+        return not has_left and super().has_member(conversation, user, timeout=timeout)
 
     def is_bot(self, uid: str) -> bool:
         return uid in self.bot_uids

@@ -6,6 +6,7 @@ import pytest
 
 from cometbot.approvals import APPROVALS_KEY
 from cometbot.bot import Bot
+from cometbot.channels.base import Channel
 from cometbot.context import Context
 from cometbot.messages import Capabilities, Card
 from cometbot.models import User
@@ -130,6 +131,27 @@ class ApprovalContract(ContractBase):
         assert "yourself" in group_client.send(f"approve {number}").text
         tom.press("Decline")
         assert tom.said()[-1].text == "declined"
+
+    def test_member_who_left_cannot_decide(self, bot: Bot, client: BotClient, group_client: BotClient) -> None:
+        if type(client.channel).has_member is Channel.has_member:
+            pytest.skip("this channel cannot tell who has left a group")
+
+        @bot.command
+        def pay(ctx: Context) -> str:
+            return ctx.approve(_ASKED, to=ctx.conversation_with(group=client.fake.guid("ops-room"))).status
+
+        tom, ann = client.as_user("tom", group="ops-room"), client.as_user("ann", group="ops-room")
+        for member in (tom, ann):
+            member.send("hello")
+        client.send("/pay")
+        [number] = ann.state[APPROVALS_KEY]["open"]
+        client.fake.say(tom._actor, f"approve {number}")  # stored, not handled yet
+        client.fake.remove_member(tom._actor)
+
+        assert ann.said().texts[-1] == f"Only members can decide about {number}."
+        assert client.said().texts == []
+        ann.press("Approve")
+        assert client.said().texts == ["approved"]
 
     def test_users_of_a_conversation_are_its_members(self, bot: Bot, client: BotClient) -> None:
         for user in ("maria", "tom"):

@@ -167,8 +167,12 @@ class Fake(ABC):
         raise Unsupported
 
     def leave(self, actor: Actor) -> None:
-        """Remove the user from the actor's group."""
+        """Remove the user from the actor's group and send the bot the event."""
         raise Unsupported
+
+    def remove_member(self, actor: Actor) -> None:
+        """Remove the user from the actor's group. The bot gets an event only if the platform has one."""
+        self.leave(actor)
 
     def deliver(self, event: Event) -> None:
         """Deliver an event that was created outside the fake."""

@@ -71,6 +71,14 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
     def delete(self, actor: Actor, message_id: str) -> None:
         self._call("DELETE", f"/messages/{message_id}", {}, self._join_conversation(actor))
 
+    def remove_member(self, actor: Actor) -> None:
+        """Remove the user from the participants of the actor's group. The Chat API has no event for the bot.
+
+        The user becomes a participant again with the next action there.
+        """
+        host = self._key(_GROUP_OWNER, "")
+        self._call("DELETE", f"/conversations/{actor.group}/participants/{actor.user.uid}", {}, host)
+
     def _to_sent_message(self, message: ChatMessage, conversation: ChatConversation) -> SentMessage:
         shown = _to_message(message.payload)
         return SentMessage(

@@ -83,12 +83,19 @@ class MemoryFake(Fake):
         member = (actor.group, actor.user.uid)
         if member in self._members:
             raise already_member(actor)
+        self._add_member(actor)
         self.deliver(self._event(MembershipEvent, actor, action="joined", members=(actor.user,)))
-        self._members.add(member)
 
     def leave(self, actor: Actor) -> None:
+        member = (actor.group, actor.user.uid)
+        self._members.discard(member)
+        self._channel.former_members.add(member)
         self.deliver(self._event(MembershipEvent, actor, action="left", members=(actor.user,)))
-        self._members.discard((actor.group, actor.user.uid))
+
+    def _add_member(self, actor: Actor) -> None:
+        member = (actor.group, actor.user.uid)
+        self._members.add(member)
+        self._channel.former_members.discard(member)
 
     def deliver(self, event: Event) -> None:
         self._enqueue(self._channel.incoming_event(event))
@@ -111,7 +118,7 @@ class MemoryFake(Fake):
         return self._channel.said
 
     def _deliver(self, actor: Actor, text: str = "", **more: Any) -> None:
-        self._members.add((actor.group, actor.user.uid))
+        self._add_member(actor)
         name = {"name": actor.user.name} if actor.user.name else {}
         uid, sent_at = actor.user.uid, self._now()
         self._enqueue(

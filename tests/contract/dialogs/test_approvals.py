@@ -126,23 +126,6 @@ def test_own_lets_the_user_who_asks_decide(bot: Bot, client: BotClient) -> None:
     assert client.press("Approve").texts == ["approved by Maria"]
 
 
-def test_member_who_left_cannot_decide(bot: Bot) -> None:
-    client = BotClient(bot, channel="cometchat")
-    add_pay(bot)
-    tom, ann = client.as_user("tom", group="managers"), client.as_user("ann", group="managers")
-    for member in (tom, ann):
-        member.send("hello")
-    client.send("/pay")
-    [number] = tom.state[APPROVALS_KEY]["open"]
-    client.fake.say(tom._actor, f"approve {number}")  # stored, not handled yet
-    client.fake.leave(tom._actor)
-
-    assert tom.said().texts[-1] == f"Only members can decide about {number}."
-    assert client.said().texts == []
-    ann.press("Approve")
-    assert client.said().texts == ["approved by Ann"]
-
-
 def test_press_waits_while_the_platform_cannot_say_who_is_a_member(
     bot: Bot, client: BotClient, tom: BotClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
