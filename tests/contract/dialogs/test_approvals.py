@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from cometbot import Approval, AskCancelled, Bot, Card, Context, Group, Message, NotDelivered, Text, User
 from cometbot.approvals import APPROVALS_KEY
+from cometbot.channels.base import MEMBER_TIMEOUT
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError, Rejected, Unreachable
 from cometbot.models import Conversation
@@ -133,7 +134,7 @@ def test_press_waits_while_the_platform_cannot_say_who_is_a_member(
     client.send("/pay")
     answers: list[Exception | None] = [Unreachable("gone"), Unreachable("gone")]
 
-    def has_member(conversation: Conversation, user: User) -> bool:
+    def has_member(conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
         if answers and (error := answers.pop(0)) is not None:
             raise error
         return True
