@@ -41,6 +41,8 @@ _PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
 """The prefixes of the variables that the platform channel checks against its own configuration."""
 
 _CHAT_CHANNELS = frozenset({"chat_api", "platform"})
+_CALLABLE_URLS = ("https://", "http://localhost:", "http://127.0.0.1:")
+"""The beginnings of public URLs that apps may call: those of this machine are for the simulator."""
 """Channels that store users and chats in the database, and whose clients keep event streams open."""
 
 
@@ -471,6 +473,12 @@ class Settings:
     def has_chat_channel(self) -> bool:
         """True if a channel stores users and their chats in the database, as the platform does."""
         return not _CHAT_CHANNELS.isdisjoint(self.channels)
+
+    @property
+    def has_signed_addresses(self) -> bool:
+        """True if buttons or forms of CometChat call addresses of this server; forms do where users can reach it."""
+        has_forms = self.cometchat_rich == "interactive" and self.public_url.startswith(_CALLABLE_URLS)
+        return has_forms or self.cometchat_card_buttons == "url"
 
     @property
     def cometchat_base_url(self) -> str:

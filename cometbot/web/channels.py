@@ -85,10 +85,6 @@ def _explain_missing_package() -> Iterator[None]:
         ) from error
 
 
-_FORM_URLS = ("https://", "http://localhost:", "http://127.0.0.1:")
-"""The beginnings of public URLs that apps may call: those of this machine are for the simulator."""
-
-
 def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None) -> Channel:
     client = CometChatClient(
         settings.cometchat_base_url,
@@ -108,14 +104,14 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer,
 
 
 def _find_press_signer(settings: Settings, db: Database | None) -> PressSigner | None:
-    """Return what signs the addresses of buttons, or None if they call none.
+    """Return what signs the addresses of buttons and forms, or None if there are none."""
+    if settings.cometchat_card_buttons == "url":
+        _check_card_buttons(settings)
+    return _make_press_signer(settings, db) if settings.has_signed_addresses else None
 
-    Interactive forms call one wherever users can reach it.
-    """
-    is_reachable = settings.public_url.startswith(_FORM_URLS)
-    if settings.cometchat_card_buttons != "url":
-        has_forms = settings.cometchat_rich == "interactive" and is_reachable
-        return _make_press_signer(settings, db) if has_forms else None
+
+def _check_card_buttons(settings: Settings) -> None:
+    """Raise :class:`ConfigurationError` if no button could call an address of this server."""
     if settings.cometchat_rich != "card":
         raise ConfigurationError(
             f"COMETCHAT_CARD_BUTTONS=url is for cards; set COMETCHAT_RICH=card as well, which is "
@@ -126,7 +122,6 @@ def _find_press_signer(settings: Settings, db: Database | None) -> PressSigner |
             "COMETCHAT_CARD_BUTTONS=url needs the address that users' apps call; set COMETBOT_PUBLIC_URL to the https "
             f"URL of this server, which is {settings.public_url or 'not set'} now"
         )
-    return _make_press_signer(settings, db)
 
 
 def _make_press_signer(settings: Settings, db: Database | None) -> PressSigner:

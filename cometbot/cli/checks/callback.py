@@ -154,14 +154,14 @@ def _check_acceptance(callback: CallbackTarget, client: CheckClient) -> Iterable
 
 
 def _check_buttons(callback: CallbackTarget, client: CheckClient) -> CheckResult:
-    """Check that pages may call the addresses of buttons, and that one without a signature is refused."""
+    """Check that pages may call the addresses of buttons and forms, and that one without a signature is refused."""
     name, remedy = "buttons", "let the proxy forward /cometchat/ with all methods and headers unchanged, for everybody"
     try:
         reply = client.post(f"{callback.url}/press/{_UNSIGNED}", b"", None)
     except Unreachable as error:
         return failed(name, str(error), _SERVE_REMEDY)
     if reply.status == 404:
-        cause = "the service sends messages instead: COMETCHAT_CARD_BUTTONS is not url there"
+        cause = "the service has no addresses of buttons: COMETCHAT_RICH or COMETCHAT_CARD_BUTTONS is another there"
         return failed(name, cause, "restart the service with the settings of this folder")
     if (reply.status, reply.code) != (403, "AUTH_ERR_NO_ACCESS"):
         return failed(name, f"expected a refusal of cometbot, got status {reply.status} from another program", remedy)

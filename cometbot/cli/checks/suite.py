@@ -96,8 +96,10 @@ class CheckSuite:
                 lines += for_bot(bot.name, skip_all(callback.CHECK_NAMES, why))
             else:
                 uid, app_id = get_cometchat_uid(bot).lower(), settings.cometchat_app_id
-                has_buttons = settings.cometchat_card_buttons == "url"
-                targets.append(CallbackTarget(bot.name, uid, app_id, url, logins[bot.name], has_buttons))
+                target = CallbackTarget(
+                    bot.name, uid, app_id, url, logins[bot.name], has_buttons=settings.has_signed_addresses
+                )
+                targets.append(target)
         return [*lines, *check_callbacks(targets, self.client, _api_url(settings))]
 
 

@@ -19,6 +19,9 @@ URL_BUTTONS = {
 FORBIDDEN = '{"error":{"code":"AUTH_ERR_NO_ACCESS","message":"x"}}'
 
 
+URL_FORMS = {"COMETCHAT_RICH": "interactive", "COMETBOT_PUBLIC_URL": "https://bots.example.com"}
+
+
 @pytest.fixture
 def url_setup(bare_setup: Any) -> Any:
     bare_setup.set_variables(**URL_BUTTONS)
@@ -38,6 +41,13 @@ def test_served_addresses_pass(url_setup: Any) -> None:
     assert results["credentials accepted"].ok
 
 
+def test_served_addresses_of_forms_pass(bare_setup: Any) -> None:
+    bare_setup.set_variables(**URL_FORMS)
+    bare_setup.serve_bot()
+    bare_setup.register()
+    assert bare_setup.run_checks(url=bare_setup.url)["buttons"].ok
+
+
 def test_buttons_that_send_messages_are_not_checked(doctor_setup: Any) -> None:
     assert "buttons" not in doctor_setup.run_checks(url=doctor_setup.url)
 
@@ -47,7 +57,7 @@ def test_service_with_other_settings_is_named(url_setup: Any) -> None:
     url_setup.serve_bot()
     line = check_line(url_setup)
     assert line.ok is False
-    assert "COMETCHAT_CARD_BUTTONS is not url there" in line.cause
+    assert "COMETCHAT_CARD_BUTTONS is another there" in line.cause
 
 
 @pytest.mark.parametrize(
