@@ -1,12 +1,10 @@
-"""Who is a member of a conversation, as far as channels can tell."""
+"""Who is a member of a conversation, as the fake channel and the default of all channels say."""
 
 from __future__ import annotations
 
 import pytest
 
 from cometbot import Bot, User
-from cometbot.errors import AuthenticationFailed, NotFound, Rejected, Unreachable
-from cometbot.testing import BotClient
 from cometbot.testing.fake_channel import FakeChannel
 
 BOT = Bot("shop")
@@ -23,33 +21,10 @@ def test_whoever_writes_in_a_group_is_a_member_by_default() -> None:
     assert channel.has_member(channel.conversation(BOT, group="ops"), User("tom"))
 
 
-@pytest.mark.parametrize("error", [NotFound("no such group"), Rejected("not shown", code="ERR_GROUP_NOT_JOINED")])
-def test_cometchat_group_that_is_not_shown_has_no_such_member(
-    error: Exception, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert has_member(error, monkeypatch) is False
+def test_former_member_is_none_of_that_group_only() -> None:
+    channel = FakeChannel()
+    channel.former_members.add(("ops", "tom"))
 
-
-@pytest.mark.parametrize("error", [AuthenticationFailed("wrong key"), Unreachable("gone")])
-def test_cometchat_that_cannot_be_asked_raises(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(type(error)):
-        has_member(error, monkeypatch)
-
-
-def has_member(error: Exception, monkeypatch: pytest.MonkeyPatch) -> bool:
-    def raise_error(*values: object, **options: object) -> None:
-        raise error
-
-    with BotClient(BOT, channel="cometchat") as client:
-        channel = client.channel
-        monkeypatch.setattr(channel.client("shop"), "get_group", raise_error)
-        return channel.has_member(channel.conversation(BOT, group="ops"), User("tom"))
-
-
-def test_chat_api_member_who_was_removed_is_none() -> None:
-    with BotClient(BOT, channel="chat_api") as client:
-        tom = client.as_user("tom", group="ops")
-        tom.send("hello")
-        conversation, uid = tom.conversation, client.fake.uid(tom.user, "ops")
-        assert client.channel.has_member(conversation, User(uid))
-        assert not client.channel.has_member(conversation, User("stranger"))
+    assert not channel.has_member(channel.conversation(BOT, group="ops"), User("tom"))
+    assert channel.has_member(channel.conversation(BOT, group="ops"), User("maria"))
+    assert channel.has_member(channel.conversation(BOT, group="sales"), User("tom"))
