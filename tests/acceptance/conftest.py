@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 
 def wait_for(condition: Callable[[], T], seconds: float = WAIT_TIMEOUT, *, or_show: Callable[[], object] = str) -> T:
-    """The first true value of ``condition()``; ``or_show`` tells what to print if it does not come in time.
+    """Return the first true value of ``condition()``; ``or_show`` tells what to print if it does not come in time.
 
     A condition that takes much of a processor is tried less often: what it waits for needs the processor, too.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -134,6 +133,6 @@ class ActionContract(ContractBase):
                 else:
                     client.fake.say(client._actor, "Approve")
 
-        replies: Replies = client._act(partial(press_twice))
+        replies: Replies = client._act(press_twice)
         assert replies.texts[0].endswith("decided 17: True")
         assert replies.texts[1:] == [REFUSAL_TEXTS["used"]]

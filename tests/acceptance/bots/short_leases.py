@@ -6,7 +6,7 @@ import os
 
 
 def shorten_leases(seconds: float) -> None:
-    """Let the leases of this process last so long. They are renewed eight times meanwhile: a machine may be busy."""
+    """Set how long the leases of this process last. They are renewed eight times meanwhile: a machine may be busy."""
     from cometbot.delivery import worker
     from cometbot.store import leases, postgresql
 

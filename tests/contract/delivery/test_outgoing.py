@@ -28,7 +28,7 @@ def stored_rows(harness: Harness) -> list[str]:
 
 
 def test_dropped_reply_keeps_its_place_when_the_handler_runs_again(harness: Harness) -> None:
-    """Else the reply behind it would take its place, and be said twice or not at all."""
+    # Else the reply behind it would take its place, and be said twice or not at all.
     runs: list[int] = []
 
     @harness.bot.outgoing
@@ -122,7 +122,7 @@ def test_error_text_after_a_timeout_is_passed(harness: Harness) -> None:
 def test_error_text_that_cannot_be_passed_is_held_back(
     harness: Harness, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread that gives up handlers also renews the leases: middleware that hangs must not keep it."""
+    # The thread that gives up handlers also renews the leases: middleware that hangs must not keep it.
     monkeypatch.setattr(apologies, "OUTGOING_TIMEOUT", 0.1)
     release = threading.Event()
 

@@ -9,6 +9,7 @@ import pytest
 
 from cometbot.context import Context
 from cometbot.delivery.engine import Load
+from cometbot.observer import Observer
 
 from .conftest import TIMEOUT, Harness, wait_until
 
@@ -57,8 +58,8 @@ def test_async_handlers_wait_in_one_loop(harness: Harness) -> None:
     assert len(loops) == 1
 
 
-def test_a_reply_on_its_way_holds_no_other_handler(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The platform takes its time: the replies of async handlers are under way at once, and in order each."""
+def test_slow_send_does_not_delay_other_handlers(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The platform takes its time: the replies of async handlers are under way at once, and in order each.
     all_sent = threading.Barrier(MANY)
     send = harness.channel.send
 
@@ -140,9 +141,11 @@ def test_load_is_reported(harness: Harness) -> None:
         release.wait(TIMEOUT)
         return "done"
 
-    delivery = harness.start_process(start=False)
-    delivery.observer.load_measured = lambda running, waiting: measured.append(Load(running, waiting))  # type: ignore[method-assign]
-    delivery.start()
+    class LoadObserver(Observer):
+        def load_measured(self, running: int, waiting: int) -> None:
+            measured.append(Load(running, waiting))
+
+    delivery = harness.start_process(observer=LoadObserver())
     harness.enqueue(delivery, "hello")
     wait_until(lambda: Load(1, 0) in measured)
     release.set()

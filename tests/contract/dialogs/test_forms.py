@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any, Literal
@@ -40,7 +40,7 @@ def bot() -> Bot:
 
 
 def ask_always(bot: Bot, asked: Any, **options: Any) -> list[Any]:
-    """Let the command ``ask`` ask, and return the list of its answers."""
+    """Add the command ``ask``, and return the list of its answers."""
     answers: list[Any] = []
 
     @bot.command
@@ -433,8 +433,7 @@ def test_field_that_makes_the_answers_too_long_is_asked_again(bot: Bot) -> None:
 def test_old_button_of_another_field_is_ignored(bot: Bot) -> None:
     form = Form("Order", [Field("a", kind="select", options=["S", "M"]), Field("b", kind="select", options=["S", "M"])])
     answers = ask_always(bot, form)
-    shown_as = EVERYTHING.native - {Form}
-    capabilities = type(EVERYTHING)(native=shown_as)
+    capabilities = replace(EVERYTHING, native=EVERYTHING.native - {Form})
     client = BotClient(bot, capabilities=capabilities)
     [asked] = client.send("/ask")
     assert isinstance(asked.message, Choices)
@@ -444,7 +443,7 @@ def test_old_button_of_another_field_is_ignored(bot: Bot) -> None:
     assert answers == [{"a": "S", "b": "M"}]
 
 
-def make_version(form: Form, *, says: str = "", capabilities: Any = None) -> Bot:
+def make_version(form: Form) -> Bot:
     bot = Bot("helpdesk")
 
     @bot.command

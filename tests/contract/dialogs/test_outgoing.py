@@ -21,7 +21,7 @@ def bot() -> Bot:
 
 
 def record(bot: Bot) -> list[str]:
-    """Let the bot record what passes its outgoing middleware."""
+    """Return the list in which the bot records what passes its outgoing middleware."""
     seen: list[str] = []
     bot.outgoing(lambda message, outgoing: seen.append(message.to_text()) or message)
     return seen

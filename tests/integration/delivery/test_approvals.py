@@ -50,7 +50,7 @@ class Service:
         self.engine.run_until_idle()
 
     def number(self, actor: Actor) -> str:
-        """The number of the approval that waits in the conversation of ``actor`` there."""
+        """Return the number of the approval that waits in the conversation of ``actor`` there."""
         key = self.there.conversation(actor).key_text
         with self.database.read() as connection:
             stored = self.delivery.store.state.load(connection, "conversation", key)

@@ -35,7 +35,7 @@ def make_settings(path: Path, **options: Any) -> Settings:
 
 
 def make_signer(settings: Settings) -> PressSigner:
-    """The signer of a process of its own."""
+    """Return the signer of a process of its own."""
     database = database_from_url(settings.database_url)
     database.open()
     [channel] = channels_from_settings(settings, [Bot("helpdesk")], Observer(), database)

@@ -176,7 +176,7 @@ def test_an_event_of_the_bot_has_no_id_and_is_not_kept(ann: Person, here: str, l
 
 
 def is_streamed(stream: Any) -> bool:
-    """Both signals of the end have come; a stream that reads the database itself may have the message first."""
+    """Return True if both signals of the end have come, of which either may be the first."""
     types = {signal["type"] for signal in stream.signals}
     return "message_stream_complete" in types and any(signal["data"].get("isBot") for signal in stream.signals)
 

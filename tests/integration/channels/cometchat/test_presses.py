@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,7 +59,7 @@ def fake(client: BotClient) -> CometChatFake:
 
 
 def actions(client: BotClient) -> dict[str, dict[str, Any]]:
-    """The actions of the newest card's buttons by label."""
+    """Return the actions of the newest card's buttons by label."""
     data: Any = client.said()[-1].message
     return {item["label"]: item["action"] for item in data.data["card"]["body"] if item["type"] == "button"}
 
@@ -69,7 +69,7 @@ def url(client: BotClient, label: str) -> str:
 
 
 def press(client: BotClient, address: str) -> tuple[int, str, list[str]]:
-    """Call an address; the status, the code of an error, and what the bot says."""
+    """Call an address; return the status, the code of an error, and what the bot says."""
     before = len(client.said())
     assert isinstance(client.fake, CometChatFake)
     answer = client.fake.call(address)
@@ -209,8 +209,11 @@ def test_buttons_in_groups_and_by_default_send_a_message(bot: Bot, client: BotCl
 def test_choices_are_buttons_too(bot: Bot, client: BotClient) -> None:
     received: list[object] = []
     bot.command("colour")(lambda ctx: Choices("Which?", ["Red", "Blue"], "colour"))
-    add: Callable[[Any, str], None] = lambda ctx, colour: received.append(colour)  # noqa: E731
-    bot.action("colour")(add)
+
+    @bot.action("colour")
+    def add(ctx: Context, colour: str) -> None:
+        received.append(colour)
+
     client.send("/colour")
     press(client, url(client, "Blue"))
     assert received == ["Blue"]

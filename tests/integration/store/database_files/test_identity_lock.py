@@ -60,7 +60,7 @@ def test_second_process_opens_the_same_file(tmp_path: Path) -> None:
 
 
 def fork_without_hooks() -> int:
-    """As a child that has not come to Python's hooks yet."""
+    """Fork a child that does not come to Python's hooks."""
     return int(ctypes.PyDLL(None).fork())
 
 
