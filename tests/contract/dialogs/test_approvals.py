@@ -11,20 +11,15 @@ import sqlalchemy as sa
 from cometbot import Approval, AskCancelled, Bot, Card, Context, Group, Message, NotDelivered, Text, User
 from cometbot.approvals import APPROVALS_KEY
 from cometbot.channels.base import MEMBER_TIMEOUT
-from cometbot.delivery import Delivery
 from cometbot.errors import BotError, Rejected, Unreachable
 from cometbot.models import Conversation
 from cometbot.outgoing import Outgoing
 from cometbot.store.erasure import Erasure
-from cometbot.store.tables import dialogs, mailbox, steps, timers
+from cometbot.store.tables import mailbox
 from cometbot.testing import TEXT_ONLY, BotClient
+from tests.contract.dialogs.conftest import check_nothing_left, delivery_of
 
 ASKED = "Pay 30 €?"
-
-
-@pytest.fixture
-def bot() -> Bot:
-    return Bot("helpdesk")
 
 
 def add_pay(bot: Bot, **options: object) -> None:
@@ -35,22 +30,6 @@ def add_pay(bot: Bot, **options: object) -> None:
     def pay(ctx: Context) -> str:
         approval = ctx.approve(ASKED, {"Order": 4711}, **given)  # type: ignore[arg-type]
         return f"{approval.status} by {approval.by}"
-
-
-def delivery_of(client: BotClient) -> Delivery:
-    return client._harness.delivery
-
-
-def rows(client: BotClient, table: sa.Table) -> int:
-    with client._harness.database.read() as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
-
-
-def check_nothing_left(client: BotClient) -> None:
-    """Check that the tables of dialogs are empty, and that no approval waits in the group of managers."""
-    assert [rows(client, table) for table in (dialogs, steps, timers)] == [0, 0, 0]
-    managers = client.in_group("managers")
-    assert managers.state.get(APPROVALS_KEY, {}).get("open", {}) == {}
 
 
 @pytest.fixture

@@ -35,11 +35,6 @@ from cometbot.testing import BotClient
 from cometbot.testing.fake_channel import FakeChannel
 
 
-@pytest.fixture
-def bot() -> Bot:
-    return Bot("helpdesk")
-
-
 def texts(replies: Any) -> list[str]:
     return [reply.text.partition("\n")[0] for reply in replies]
 

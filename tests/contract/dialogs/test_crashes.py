@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,10 +17,8 @@ from tests.contract.dialogs.crashing import (
     Press,
     Say,
     Script,
-    SQLiteDatabases,
     Wait,
     World,
-    shared_dialects,
 )
 from tests.contract.dialogs.scripts import scripts, write_bot
 
@@ -28,13 +26,6 @@ IS_FULL = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
 EXAMPLES = 200 if IS_FULL else 2
 # The same scripts each time; a failing one is shown as it is, since the search for a shorter one takes many minutes.
 SETTINGS = settings(derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
-    is_file = request.param == "sqlite"
-    with shared_dialects():
-        yield SQLiteDatabases(tmp_path) if is_file else PostgreSQLDatabases(request.getfixturevalue("postgres_url"))
 
 
 @settings(SETTINGS, max_examples=10 * EXAMPLES)

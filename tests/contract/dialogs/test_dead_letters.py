@@ -6,29 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from cometbot import AskTimeout, Bot, Context, NotDelivered, OnceUncertain
-from cometbot.delivery import Delivery
 from cometbot.delivery.transactions import Transactions
 from cometbot.errors import DeliveryError, Rejected
-from cometbot.store.tables import dialogs, mailbox, steps, timers
+from cometbot.store.tables import dialogs, mailbox, steps
 from cometbot.testing import BotClient
+from tests.contract.dialogs.conftest import check_nothing_left, delivery_of, rows
 
 ERROR_TEXT = Bot("any").error_text
 
 
-@pytest.fixture
-def bot() -> Bot:
-    return Bot("helpdesk")
-
-
 def texts(replies: Any) -> list[str]:
     return [reply.text.partition("\n")[0] for reply in replies]
-
-
-def delivery_of(client: BotClient) -> Delivery:
-    return client._harness.delivery
 
 
 def retry(client: BotClient, letter: str) -> list[str]:
@@ -36,19 +26,6 @@ def retry(client: BotClient, letter: str) -> list[str]:
     before = len(client.said())
     assert delivery_of(client).retry(letter)
     return texts(client.said())[before:]
-
-
-def rows(client: BotClient, table: sa.Table) -> int:
-    with client._harness.database.read() as connection:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
-
-
-def check_nothing_left(client: BotClient) -> None:
-    """Check that the tables of dialogs are empty, and that no message is kept for one."""
-    assert [rows(client, table) for table in (dialogs, steps, timers)] == [0, 0, 0]
-    pinned = sa.select(mailbox.c.seq).where(mailbox.c.state == "done", mailbox.c.ended_at.is_(None))
-    with client._harness.database.read() as connection:
-        assert connection.execute(pinned).all() == []
 
 
 class Fails:

@@ -16,11 +16,6 @@ from cometbot.store.tables import RUNNING, mailbox, steps
 from cometbot.testing import BotClient
 
 
-@pytest.fixture
-def bot() -> Bot:
-    return Bot("helpdesk")
-
-
 class Broken(list[int]):
     """A fault that lasts until :meth:`mend` is called."""
 

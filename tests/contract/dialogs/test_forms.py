@@ -34,11 +34,6 @@ EVERY_KIND = Form(
 PLATFORMS = pytest.mark.parametrize("capabilities", [EVERYTHING, TEXT_ONLY], ids=["native", "text"])
 
 
-@pytest.fixture
-def bot() -> Bot:
-    return Bot("helpdesk")
-
-
 def ask_always(bot: Bot, asked: Any, **options: Any) -> list[Any]:
     """Add the command ``ask``, and return the list of its answers."""
     answers: list[Any] = []

@@ -14,9 +14,7 @@ from cometbot.store.tables import state
 from cometbot.testing.replies import SentMessage
 from tests.contract.delivery.conftest import wait_until
 from tests.contract.dialogs.crashing import Press, Say, Script, World
-from tests.contract.dialogs.test_concurrency import CALLS, Processes, at_once
-from tests.contract.dialogs.test_concurrency import processes as processes
-from tests.contract.dialogs.test_crashes import databases as databases
+from tests.contract.dialogs.processes import CALLS, Processes, at_once
 
 USED = REFUSAL_TEXTS["used"]
 

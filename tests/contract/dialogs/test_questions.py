@@ -13,11 +13,6 @@ from cometbot.delivery.dry_run import dry_run
 from cometbot.testing import BotClient
 
 
-@pytest.fixture
-def bot() -> Bot:
-    return Bot("helpdesk")
-
-
 def ask_for_a_drink(bot: Bot) -> None:
     @bot.command
     def order(ctx: Context) -> str:
