@@ -9,6 +9,7 @@ import pickle
 import re
 import shutil
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -464,3 +465,43 @@ class PostgreSQLDatabases:
 
 
 Databases = SQLiteDatabases | PostgreSQLDatabases
+
+
+def check_all_crashes(script: Script, databases: Databases, tmp_path: Path) -> Outcome:
+    """Check that a process may end at any point of the script without a change, and return the outcome.
+
+    The script is played without an end first, and once more for each point.
+    """
+    databases.clear()
+    world = World(script, tmp_path, databases.open)
+    points = world.play()
+    calls, expected = Counter(world.called()), world.outcome()
+    check_end(expected)
+    for point in range(1, points + 1):
+        databases.clear()
+        world = World(script, tmp_path, databases.open)
+        world.play_in_child(point)
+        world.play()
+        assert world.outcome() == expected, f"after a crash at point {point} of {points}"
+        assert count_calls(world.called()) == calls, f"after a crash at point {point} of {points}"
+    return expected
+
+
+def check_end(outcome: Outcome) -> None:
+    """Check that nothing is left of the dialogs."""
+    assert {name: rows for name, rows in outcome.rest.items() if rows} == {}
+
+
+def count_calls(words: Sequence[str]) -> Counter[str]:
+    """Count the calls.
+
+    One whose process died before it was stored counts once with its second time. So does one that failed, because an
+    exception is stored with the next step only.
+    """
+    crash = next(index for index, word in enumerate(words) if word.startswith("crash-"))
+    before, after = list(words[:crash]), list(words[crash + 1 :])
+    failed = {word for word in before if word.startswith("failing-")}
+    after = [word for word in after if word not in failed]
+    if words[crash] == "crash-before" and before and before[-1:] == after[:1]:
+        after.pop(0)
+    return Counter(before + after)

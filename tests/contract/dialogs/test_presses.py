@@ -13,7 +13,7 @@ from cometbot.presses import PRESS_SCOPE, REFUSAL_TEXTS
 from cometbot.store.tables import state
 from cometbot.testing.replies import SentMessage
 from tests.contract.delivery.conftest import wait_until
-from tests.contract.dialogs.crashing import Press, Say, Script, World
+from tests.contract.dialogs.crashing import Databases, Press, Say, Script, check_all_crashes
 from tests.contract.dialogs.processes import CALLS, Processes, at_once
 
 USED = REFUSAL_TEXTS["used"]
@@ -169,17 +169,6 @@ SCRIPT = Script([SOURCE], [Say("/offer"), Press(0), Press(1)])
 TRANSCRIPT = ["Tea?", "decided Yes", USED]
 
 
-def test_crash_at_any_commit_loses_and_repeats_no_press(databases: Any, tmp_path: Path) -> None:
-    databases.clear()
-    world = World(SCRIPT, tmp_path, databases.open)
-    points = world.play()
-    expected = world.outcome()
-    [transcript] = expected.transcript.values()
+def test_crash_at_any_commit_loses_and_repeats_no_press(databases: Databases, tmp_path: Path) -> None:
+    [transcript] = check_all_crashes(SCRIPT, databases, tmp_path).transcript.values()
     assert [text.partition("\n")[0] for text, _ in transcript] == TRANSCRIPT
-    assert [name for name, rows in expected.rest.items() if rows] == []
-    for point in range(1, points + 1):
-        databases.clear()
-        world = World(SCRIPT, tmp_path, databases.open)
-        world.play_in_child(point)
-        world.play()
-        assert world.outcome() == expected, f"after a crash at point {point} of {points}"
