@@ -166,6 +166,10 @@ def test_form_of_a_question_shows_every_kind_of_field(guest: Guest) -> None:
     for label, kind in kinds.items():
         expect(form.get_by_label(label)).to_have_attribute("type", kind)
     assert form.get_by_label("Wishes").evaluate("field => field.tagName") == "TEXTAREA"
+    looks = "field => [getComputedStyle(field).borderRadius, getComputedStyle(field).minHeight]"
+    assert {tuple(form.get_by_label(label).evaluate(looks)) for label in kinds} == {
+        tuple(form.get_by_label("Name").evaluate(looks))
+    }
     expect(form.get_by_label("Time")).to_have_value("19:30")
     form.get_by_label("Name").fill("Maria")
     form.get_by_label("Wishes").fill("A quiet\ntable")
