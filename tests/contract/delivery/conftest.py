@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
@@ -15,6 +16,7 @@ from cometbot.delivery import Backoff, Delivery, SendPolicy, ThreadEngine
 from cometbot.errors import StoreBusy
 from cometbot.store.database import Database
 from cometbot.store.leases import ProcessRegistration
+from cometbot.store.tables import dialogs, steps, timers
 from cometbot.testing.fake_channel import FakeChannel
 
 QUICK_POLICY = SendPolicy(
@@ -34,6 +36,12 @@ def wait_until(condition: Callable[[], Any], timeout: float = TIMEOUT) -> None:
     while not condition():
         assert time.monotonic() < end, "did not come about in time"
         time.sleep(0.005)
+
+
+def count_dialog_rows(connection: sa.Connection) -> tuple[int, ...]:
+    """Return the numbers of dialogs, steps and timers."""
+    tables = (dialogs, steps, timers)
+    return tuple(int(connection.execute(sa.select(sa.func.count()).select_from(each)).scalar_one()) for each in tables)
 
 
 class Harness:
@@ -65,9 +73,9 @@ class Harness:
             delivery.start()
         return delivery
 
-    def enqueue(self, delivery: Delivery, text: str, **more: Any) -> bool:
+    def enqueue(self, delivery: Delivery, text: str, *, channel: FakeChannel | None = None, **more: Any) -> bool:
         """Put a message; again, as a platform does, where the database of a busy machine has no time for it."""
-        incoming = self.channel.incoming(self.bot, text, **more)
+        incoming = (channel or self.channel).incoming(self.bot, text, **more)
         end = time.monotonic() + TIMEOUT
         while True:
             try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 import pytest
@@ -13,9 +12,10 @@ from cometbot.approvals import APPROVALS_KEY
 from cometbot.delivery import Delivery
 from cometbot.errors import Rejected
 from cometbot.store.erasure import Erasure
-from cometbot.store.tables import dialogs, mailbox, steps, timers
+from cometbot.store.tables import mailbox
 from cometbot.testing.fake_channel import FakeChannel
-from tests.contract.delivery.conftest import Harness, wait_until
+from tests.contract.delivery.conftest import Harness, count_dialog_rows, wait_until
+from tests.contract.dialogs.processes import at_once
 
 ASKED = "Pay 30 €?"
 
@@ -49,11 +49,7 @@ def add_pay(harness: Harness) -> None:
 
 
 def press(harness: Harness, office: OfficeChannel, delivery: Delivery, user: str, text: str) -> None:
-    delivery.enqueue(office.incoming(harness.bot, text, user=user, group="managers"))
-
-
-def texts(channel: FakeChannel) -> list[str]:
-    return [said.text for said in channel.said]
+    harness.enqueue(delivery, text, channel=office, user=user, group="managers")
 
 
 def is_idle(delivery: Delivery) -> bool:
@@ -64,13 +60,9 @@ def is_idle(delivery: Delivery) -> bool:
         return delivery.is_idle and not waiting.scalar_one()
 
 
-def count(delivery: Delivery) -> list[int]:
-    """Return the numbers of dialogs, steps and timers."""
+def check_no_dialogs(delivery: Delivery) -> None:
     with delivery.database.read() as connection:
-        return [
-            int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
-            for table in (dialogs, steps, timers)
-        ]
+        assert count_dialog_rows(connection) == (0, 0, 0)
 
 
 def test_asked_on_one_channel_and_approved_on_another(
@@ -78,14 +70,14 @@ def test_asked_on_one_channel_and_approved_on_another(
 ) -> None:
     first, second = processes
     harness.enqueue(first, "/pay")
-    wait_until(lambda: texts(office))
+    office.wait_for(lambda: office.texts() != [])
     press(harness, office, second, "tom", "approve 1")
 
-    wait_until(lambda: texts(harness.channel))
+    harness.channel.wait_for(lambda: harness.channel.texts() != [])
     wait_until(lambda: is_idle(first))
-    assert texts(harness.channel) == ["approved by Tom"]
-    assert texts(office) == [f"{ASKED}\n\nApproved by Tom."]
-    assert count(first) == [0, 0, 0]
+    assert harness.channel.texts() == ["approved by Tom"]
+    assert office.texts() == [f"{ASKED}\n\nApproved by Tom."]
+    check_no_dialogs(first)
 
 
 def test_two_who_press_at_once_decide_once(
@@ -93,21 +85,17 @@ def test_two_who_press_at_once_decide_once(
 ) -> None:
     first, second = processes
     harness.enqueue(first, "/pay")
-    wait_until(lambda: texts(office))
-    threads = [
-        threading.Thread(target=press, args=(harness, office, delivery, user, text))
-        for delivery, user, text in ((first, "tom", "approve 1"), (second, "ann", "decline 1"))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    office.wait_for(lambda: office.texts() != [])
+    at_once(
+        lambda: press(harness, office, first, "tom", "approve 1"),
+        lambda: press(harness, office, second, "ann", "decline 1"),
+    )
 
-    wait_until(lambda: texts(harness.channel))
-    wait_until(lambda: len(texts(office)) == 2 and is_idle(first))
-    [outcome] = texts(harness.channel)
+    harness.channel.wait_for(lambda: harness.channel.texts() != [])
+    wait_until(lambda: len(office.texts()) == 2 and is_idle(first))
+    [outcome] = harness.channel.texts()
     decided = {"approved by Tom": "Approved by Tom.", "declined by Ann": "Declined by Ann."}[outcome]
-    assert texts(office) == [f"{ASKED}\n\n{decided}", f"1 is closed. {decided}"]
+    assert office.texts() == [f"{ASKED}\n\n{decided}", f"1 is closed. {decided}"]
 
 
 def test_many_approvals_in_one_group_are_decided_each(
@@ -117,15 +105,15 @@ def test_many_approvals_in_one_group_are_decided_each(
     users = [f"user{number}" for number in range(12)]
     for user in users:
         harness.enqueue(first, "/pay", user=user)
-    wait_until(lambda: len(texts(office)) == len(users))
+    office.wait_for(lambda: len(office.texts()) == len(users))
     with first.database.read() as connection:
         numbers = connection.execute(sa.select(mailbox.c.seq).where(mailbox.c.sender.in_(users))).scalars().all()
     for number in numbers:
         press(harness, office, second, "tom", f"approve {number}")
 
-    wait_until(lambda: len(texts(harness.channel)) == len(users))
+    harness.channel.wait_for(lambda: len(harness.channel.texts()) == len(users))
     wait_until(lambda: is_idle(first))
-    assert texts(office) == [f"{ASKED}\n\nApproved by Tom."] * len(users)
+    assert office.texts() == [f"{ASKED}\n\nApproved by Tom."] * len(users)
     key = office.conversation(harness.bot, group="managers").key_text
     with first.database.read() as connection:
         stored = first.store.state.load(connection, "conversation", key)
@@ -138,9 +126,9 @@ def test_refused_card_is_reported_to_the_asking_conversation(
     office.faults.append(Rejected("no such group"))
     harness.enqueue(processes[0], "/pay")
 
-    wait_until(lambda: texts(harness.channel))
-    assert texts(harness.channel) == ["refused: Rejected: no such group"]
-    assert count(processes[0]) == [0, 0, 0]
+    harness.channel.wait_for(lambda: harness.channel.texts() != [])
+    assert harness.channel.texts() == ["refused: Rejected: no such group"]
+    check_no_dialogs(processes[0])
 
 
 def test_erasing_the_asking_conversation_withdraws_the_card(
@@ -148,14 +136,14 @@ def test_erasing_the_asking_conversation_withdraws_the_card(
 ) -> None:
     first, _ = processes
     harness.enqueue(first, "/pay")
-    wait_until(lambda: texts(office) and is_idle(first))
+    wait_until(lambda: office.texts() and is_idle(first))
     with first.database.write() as connection:
         Erasure(first.database).erase(connection, [harness.channel.conversation(harness.bot, user="maria").key_text])
 
-    wait_until(lambda: texts(office) == ["This request was withdrawn."])
-    assert count(first) == [0, 0, 0]
+    office.wait_for(lambda: office.texts() == ["This request was withdrawn."])
+    check_no_dialogs(first)
     press(harness, office, first, "tom", "approve 1")
-    wait_until(lambda: texts(office)[1:] == ["1 is closed. Withdrawn."])
+    office.wait_for(lambda: office.texts()[1:] == ["1 is closed. Withdrawn."])
 
 
 def test_cancelled_dialog_withdraws_its_card_and_a_late_press_is_told(
@@ -163,10 +151,10 @@ def test_cancelled_dialog_withdraws_its_card_and_a_late_press_is_told(
 ) -> None:
     first, second = processes
     harness.enqueue(first, "/pay")
-    wait_until(lambda: texts(office) and is_idle(first))
+    wait_until(lambda: office.texts() and is_idle(first))
     second.cancel_dialog("m1")
 
-    wait_until(lambda: texts(harness.channel) == [harness.bot.cancel_text] and is_idle(first))
+    wait_until(lambda: harness.channel.texts() == [harness.bot.cancel_text] and is_idle(first))
     press(harness, office, first, "tom", "approve 1")
-    wait_until(lambda: texts(office) == [f"{ASKED}\n\nWithdrawn.", "1 is closed. Withdrawn."])
-    assert texts(harness.channel) == [harness.bot.cancel_text]
+    office.wait_for(lambda: office.texts() == [f"{ASKED}\n\nWithdrawn.", "1 is closed. Withdrawn."])
+    assert harness.channel.texts() == [harness.bot.cancel_text]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from cometbot import Context
 from cometbot.store.erasure import Erasure
-from cometbot.store.tables import dialogs, steps, timers
-from tests.contract.delivery.conftest import Harness, wait_until
+from tests.contract.delivery.conftest import Harness, count_dialog_rows, wait_until
 
 
 def test_steps_and_dialogs_are_deleted_with_their_conversation(harness: Harness) -> None:
@@ -27,12 +24,6 @@ def test_steps_and_dialogs_are_deleted_with_their_conversation(harness: Harness)
     wait_until(lambda: delivery.dead_letters.list() and delivery.is_idle)
     database = delivery.store.database
     with database.write(durable=True) as connection:
-        assert count(connection) == (1, 2, 1)
+        assert count_dialog_rows(connection) == (1, 2, 1)
         Erasure(database).erase(connection, [harness.channel.conversation(harness.bot, user="maria").key_text])
-        assert count(connection) == (0, 0, 0)
-
-
-def count(connection: sa.Connection) -> tuple[int, ...]:
-    """Return the numbers of dialogs, steps and timers."""
-    tables = (dialogs, steps, timers)
-    return tuple(int(connection.execute(sa.select(sa.func.count()).select_from(each)).scalar_one()) for each in tables)
+        assert count_dialog_rows(connection) == (0, 0, 0)
