@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from cometbot.approvals import APPROVALS_KEY
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import Backoff, Delivery, SendPolicy, ThreadEngine
 from cometbot.errors import StoreBusy
 from cometbot.store.database import Database
 from cometbot.store.leases import ProcessRegistration
-from cometbot.store.tables import dialogs, steps, timers
+from cometbot.store.tables import dialogs, mailbox, state, steps, timers
 from cometbot.testing.fake_channel import FakeChannel
 
 QUICK_POLICY = SendPolicy(
@@ -42,6 +44,16 @@ def count_dialog_rows(connection: sa.Connection) -> tuple[int, ...]:
     """Return the numbers of dialogs, steps and timers."""
     tables = (dialogs, steps, timers)
     return tuple(int(connection.execute(sa.select(sa.func.count()).select_from(each)).scalar_one()) for each in tables)
+
+
+def check_no_dialogs(connection: sa.Connection) -> None:
+    """Check that the tables of dialogs are empty, that no message is kept for one, and that no approval waits."""
+    assert count_dialog_rows(connection) == (0, 0, 0)
+    kept = sa.select(mailbox.c.seq).where(mailbox.c.state == "done", mailbox.c.ended_at.is_(None))
+    assert connection.execute(kept).all() == []
+    approvals = sa.select(state.c.value).where(state.c.name == APPROVALS_KEY)
+    for value in connection.execute(approvals).scalars():
+        assert json.loads(value).get("open", {}) == {}
 
 
 class Harness:

@@ -14,7 +14,7 @@ from cometbot.errors import Rejected
 from cometbot.store.erasure import Erasure
 from cometbot.store.tables import mailbox
 from cometbot.testing.fake_channel import FakeChannel
-from tests.contract.delivery.conftest import Harness, count_dialog_rows, wait_until
+from tests.contract.delivery.conftest import Harness, check_no_dialogs, wait_until
 from tests.contract.dialogs.processes import at_once
 
 ASKED = "Pay 30 €?"
@@ -60,9 +60,9 @@ def is_idle(delivery: Delivery) -> bool:
         return delivery.is_idle and not waiting.scalar_one()
 
 
-def check_no_dialogs(delivery: Delivery) -> None:
+def check_nothing_left(delivery: Delivery) -> None:
     with delivery.database.read() as connection:
-        assert count_dialog_rows(connection) == (0, 0, 0)
+        check_no_dialogs(connection)
 
 
 def test_asked_on_one_channel_and_approved_on_another(
@@ -77,7 +77,7 @@ def test_asked_on_one_channel_and_approved_on_another(
     wait_until(lambda: is_idle(first))
     assert harness.channel.texts() == ["approved by Tom"]
     assert office.texts() == [f"{ASKED}\n\nApproved by Tom."]
-    check_no_dialogs(first)
+    check_nothing_left(first)
 
 
 def test_two_who_press_at_once_decide_once(
@@ -128,7 +128,7 @@ def test_refused_card_is_reported_to_the_asking_conversation(
 
     harness.channel.wait_for(lambda: harness.channel.texts() != [])
     assert harness.channel.texts() == ["refused: Rejected: no such group"]
-    check_no_dialogs(processes[0])
+    check_nothing_left(processes[0])
 
 
 def test_erasing_the_asking_conversation_withdraws_the_card(
@@ -141,9 +141,10 @@ def test_erasing_the_asking_conversation_withdraws_the_card(
         Erasure(first.database).erase(connection, [harness.channel.conversation(harness.bot, user="maria").key_text])
 
     office.wait_for(lambda: office.texts() == ["This request was withdrawn."])
-    check_no_dialogs(first)
+    check_nothing_left(first)
     press(harness, office, first, "tom", "approve 1")
     office.wait_for(lambda: office.texts()[1:] == ["1 is closed. Withdrawn."])
+    check_nothing_left(first)
 
 
 def test_cancelled_dialog_withdraws_its_card_and_a_late_press_is_told(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +9,12 @@ import pytest
 import sqlalchemy as sa
 
 from cometbot import Bot
-from cometbot.approvals import APPROVALS_KEY
 from cometbot.delivery import Delivery
-from cometbot.store.tables import dialogs, mailbox, state, steps, timers
 from cometbot.testing import BotClient
 
 pytest.register_assert_rewrite("tests.contract.dialogs.crashing", "tests.contract.dialogs.processes")
 
+from tests.contract.delivery.conftest import check_no_dialogs  # noqa: E402
 from tests.contract.dialogs.crashing import Databases, PostgreSQLDatabases, SQLiteDatabases, shared_dialects  # noqa: E402
 from tests.contract.dialogs.processes import Processes  # noqa: E402
 
@@ -52,10 +50,5 @@ def rows(client: BotClient, table: sa.Table) -> int:
 
 def check_nothing_left(client: BotClient) -> None:
     """Check that the tables of dialogs are empty, that no message is kept for one, and that no approval waits."""
-    assert [rows(client, table) for table in (dialogs, steps, timers)] == [0, 0, 0]
-    pinned = sa.select(mailbox.c.seq).where(mailbox.c.state == "done", mailbox.c.ended_at.is_(None))
-    approvals = sa.select(state.c.value).where(state.c.name == APPROVALS_KEY)
     with client._harness.database.read() as connection:
-        assert connection.execute(pinned).all() == []
-        for value in connection.execute(approvals).scalars():
-            assert json.loads(value).get("open", {}) == {}
+        check_no_dialogs(connection)

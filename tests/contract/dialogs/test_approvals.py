@@ -14,7 +14,6 @@ from cometbot.channels.base import MEMBER_TIMEOUT
 from cometbot.errors import BotError, Rejected, Unreachable
 from cometbot.models import Conversation
 from cometbot.outgoing import Outgoing
-from cometbot.store.erasure import Erasure
 from cometbot.store.tables import mailbox
 from cometbot.testing import TEXT_ONLY, BotClient
 from tests.contract.dialogs.conftest import check_nothing_left, delivery_of
@@ -452,19 +451,6 @@ def test_discarded_dead_letter_withdraws_the_card(bot: Bot) -> None:
     client.advance(1)
 
     assert tom.said().texts == ["This request was withdrawn."]
-    check_nothing_left(client)
-
-
-def test_erasing_the_asking_conversation_withdraws_the_card(bot: Bot, client: BotClient, tom: BotClient) -> None:
-    add_pay(bot)
-    client.send("/pay")
-    database = client._harness.database
-    with database.write() as connection:
-        Erasure(database).erase(connection, [client.conversation.key_text])
-    client.advance(1)
-
-    assert tom.said().texts == ["This request was withdrawn."]
-    assert tom.send("approve 1").texts == ["1 is closed. Withdrawn."]
     check_nothing_left(client)
 
 
