@@ -3,57 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from cometbot import Bot, Context, Field, Form, Group, Text
-from cometbot.cli import main
-from cometbot.delivery import Delivery
-from cometbot.testing.fake_channel import FakeChannel
-from cometbot.testing.immediate_engine import ImmediateEngine
+from cometbot import Context, Field, Form, Text
+from tests.integration.cli.conftest import Shop, on_both_databases, read_json, run_command
 
-
-class Shop:
-    """A bot that asks for approvals, beside the command line."""
-
-    def __init__(self, url: str) -> None:
-        self.bot, self.channel, self.engine = Bot("shop"), FakeChannel(), ImmediateEngine()
-        self.delivery = Delivery([self.bot], [self.channel], url, engine=self.engine)
-        self.delivery.start()
-
-        @self.bot.command
-        def refund(ctx: Context, euros: int) -> str:
-            ctx.ask("Are you sure?")
-            by = ["tom", "ann"] if euros > 100 else None
-            return ctx.approve(f"Refund {euros} €?", to=Group("managers"), by=by, timeout="24h").status
-
-    def send(self, text: str, user: str = "maria", group: str = "") -> None:
-        self.delivery.enqueue(self.channel.incoming(self.bot, text, user=user, group=group))
-        self.engine.run_until_idle()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.chdir(tmp_path)
-    is_server = request.param == "postgresql"
-    url = request.getfixturevalue("postgres_url") if is_server else f"sqlite:///{tmp_path / 'bot.db'}"
-    monkeypatch.setenv("COMETBOT_DATABASE_URL", url)
-    shop = Shop(url)
-    yield shop
-    shop.delivery.close()
-
-
-def run_command(*words: str) -> Result:
-    return CliRunner(env={"COLUMNS": "200"}).invoke(main, words)
-
-
-def read_json(*words: str) -> Any:
-    return json.loads(run_command(*words, "--json").output)
+pytestmark = on_both_databases
 
 
 def test_list_shows_what_waits_and_for_whom(shop: Shop) -> None:

@@ -2,89 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
-from click.testing import CliRunner, Result
 
-from cometbot import AskCancelled, Bot, Context
-from cometbot.cli import main
-from cometbot.delivery import Delivery
-from cometbot.testing.fake_channel import FakeChannel
-from cometbot.testing.immediate_engine import ImmediateEngine
-
-
-class Shop:
-    """A bot that asks, beside the command line."""
-
-    def __init__(self, url: str) -> None:
-        self.bot, self.channel, self.engine = Bot("shop"), FakeChannel(), ImmediateEngine()
-        self.delivery = Delivery([self.bot], [self.channel], url, engine=self.engine)
-        self.delivery.start()
-        add_handlers(self.bot)
-
-    def send(self, text: str, user: str = "maria") -> None:
-        self.delivery.enqueue(self.channel.incoming(self.bot, text, user=user))
-        self.engine.run_until_idle()
-
-    def run_pending(self) -> None:
-        """Do what the command left to the running bot."""
-        with self.delivery.database.read() as connection:
-            keys = self.delivery.store.leases.find_abandoned(connection, ["shop"], ["fake"])
-        for key in keys:
-            self.engine.notify(key)
-        self.engine.run_until_idle()
-
-
-def add_handlers(bot: Bot) -> None:
-    @bot.command("order")
-    def order(ctx: Context, what: str) -> str:
-        try:
-            size = ctx.ask("Which size?", choices=["S", "M"], timeout="1h")
-            order_id = ctx.once(lambda: "x" * 500)
-            return f"{ctx.ask('How many?', type=int)} × {size} {what} {order_id}"
-        except AskCancelled:
-            return "Then not."
-
-    @bot.command("crash")
-    def crash(ctx: Context) -> str:
-        raise ValueError(ctx.ask("Ready?"))
-
-    @bot.command("later")
-    def later(ctx: Context) -> str:
-        ctx.sleep("1h")
-        return "Now."
-
-
-on_both_databases = pytest.mark.parametrize("shop", ["sqlite", "postgresql"], indirect=True)
-
-
-@pytest.fixture
-def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
-    monkeypatch.chdir(tmp_path)
-    is_server = getattr(request, "param", "") == "postgresql"
-    url = request.getfixturevalue("postgres_url") if is_server else f"sqlite:///{tmp_path / 'bot.db'}"
-    monkeypatch.setenv("COMETBOT_DATABASE_URL", url)
-    shop = Shop(url)
-    yield shop
-    shop.delivery.close()
-
-
-def run_command(*words: str) -> Result:
-    return CliRunner().invoke(main, ["dialogs", *words])
-
-
-def read_json(*words: str) -> Any:
-    return json.loads(run_command(*words, "--json").output)
+from cometbot import Context
+from tests.integration.cli.conftest import Shop, on_both_databases, read_json, run_command
 
 
 def test_list_without_dialogs_says_so(shop: Shop) -> None:
-    assert (run_command("list").exit_code, run_command("list").output) == (0, "No dialogs.\n")
-    assert run_command("list", "--bot", "shop").output == "No dialogs of the bot shop.\n"
-    assert read_json("list") == []
+    result = run_command("dialogs", "list")
+    assert (result.exit_code, result.output) == (0, "No dialogs.\n")
+    assert run_command("dialogs", "list", "--bot", "shop").output == "No dialogs of the bot shop.\n"
+    assert read_json("dialogs", "list") == []
 
 
 @on_both_databases
@@ -92,31 +20,31 @@ def test_list_shows_what_each_waits_for(shop: Shop) -> None:
     shop.send("/order tea")
     shop.send("huge")
     shop.send("/later", user="tom")
-    lines = {line.split()[0]: line for line in run_command("list").output.splitlines() if line.strip()}
+    lines = {line.split()[0]: line for line in run_command("dialogs", "list").output.splitlines() if line.strip()}
     assert lines["m1"].split()[1:5] == ["open", "shop", "shop_user_maria", "maria"]
     assert "ask: Which size?" in lines["m1"]
     assert lines["m1"].rstrip().endswith("(1 wrong answer)")
     assert lines["m3"].rstrip().endswith("sleep")
-    by_id = {dialog["id"]: dialog for dialog in read_json("list", "--bot", "shop")}
+    by_id = {dialog["id"]: dialog for dialog in read_json("dialogs", "list", "--bot", "shop")}
     assert by_id["m1"]["expires_at"] == pytest.approx(by_id["m1"]["opened_at"] + 3600)
     assert (by_id["m1"]["kind"], by_id["m1"]["attempts"], by_id["m1"]["status"]) == ("ask", 1, "open")
     assert by_id["m1"]["handler"].endswith("order")
     assert by_id["m1"]["call"]["line"] == "tea"
-    assert read_json("list", "--bot", "news") == []
-    assert "There are more. Show them with --limit 10." in run_command("list", "--limit", "1").output
+    assert read_json("dialogs", "list", "--bot", "news") == []
+    assert "There are more. Show them with --limit 10." in run_command("dialogs", "list", "--limit", "1").output
 
 
 @on_both_databases
 def test_show_has_the_steps_with_short_results(shop: Shop) -> None:
     shop.send("/order tea")
-    assert "No steps have a result yet." in run_command("show", "m1").output
+    assert "No steps have a result yet." in run_command("dialogs", "show", "m1").output
     shop.send("M")
-    output = run_command("show", "m1").output
+    output = run_command("dialogs", "show", "m1").output
     assert "dialog        m1, open\n" in output
     assert "waits for     ask: How many?\n" in output
     assert "x" * 150 in output
     assert "x" * 500 not in output
-    steps = read_json("show", "m1")["steps"]
+    steps = read_json("dialogs", "show", "m1")["steps"]
     assert [(step["step"], step["kind"], step["message"]) for step in steps] == [(1, "ask", "m2"), (2, "once", "m2")]
     assert len(steps[1]["result"]) <= 201
 
@@ -125,9 +53,12 @@ def test_failed_dialog_names_its_dead_letter(shop: Shop) -> None:
     shop.send("/crash")
     shop.send("yes")
     [letter] = shop.delivery.dead_letters.list()
-    assert (read_json("show", "m1")["status"], read_json("show", "m1")["dead_letter"]) == ("failed", letter.id)
-    assert f"dead letter   {letter.id}\n" in run_command("show", "m1").output
-    result = run_command("cancel", "m1")
+    assert (read_json("dialogs", "show", "m1")["status"], read_json("dialogs", "show", "m1")["dead_letter"]) == (
+        "failed",
+        letter.id,
+    )
+    assert f"dead letter   {letter.id}\n" in run_command("dialogs", "show", "m1").output
+    result = run_command("dialogs", "cancel", "m1")
     assert result.exit_code == 2
     assert result.stderr == (
         f"cometbot: the dialog m1 has failed. Retry or discard its dead letter: cometbot deadletters show {letter.id}\n"
@@ -138,19 +69,19 @@ def test_failed_dialog_names_its_dead_letter(shop: Shop) -> None:
 @pytest.mark.parametrize("words", ["/order tea", "/later"])
 def test_cancel_ends_a_dialog_as_its_user_does(shop: Shop, words: str) -> None:
     shop.send(words)
-    result = run_command("cancel", "m1")
+    result = run_command("dialogs", "cancel", "m1")
     assert (result.exit_code, result.output) == (0, "Cancelled the dialog m1.\n")
-    again = run_command("cancel", "m1")
+    again = run_command("dialogs", "cancel", "m1")
     assert again.stderr == "cometbot: the dialog m1 is over: its handler runs for the last time\n"
     shop.run_pending()
     assert shop.channel.texts()[-1] == ("Then not." if "order" in words else shop.bot.cancel_text)
-    assert read_json("list") == []
+    assert read_json("dialogs", "list") == []
     assert shop.delivery.dead_letters.list() == []
 
 
 def test_answer_of_a_cancelled_dialog_is_an_ordinary_message(shop: Shop) -> None:
     shop.send("/order tea")
-    run_command("cancel", "m1")
+    run_command("dialogs", "cancel", "m1")
     shop.send("M")
     assert [text.partition("\n")[0] for text in shop.channel.texts()] == ["Which size?", "Then not."]
 
@@ -158,7 +89,7 @@ def test_answer_of_a_cancelled_dialog_is_an_ordinary_message(shop: Shop) -> None
 @pytest.mark.parametrize("command", ["show", "cancel"])
 @pytest.mark.parametrize("name", ["m99", "r1", "nonsense"])
 def test_dialog_that_does_not_exist_is_wrong_use_and_says_so(shop: Shop, command: str, name: str) -> None:
-    result = run_command(command, name)
+    result = run_command("dialogs", command, name)
     assert result.exit_code == 2
     assert result.stderr == (
         f"cometbot: there is no dialog {name!r} (any more). List them with: cometbot dialogs list\n"
@@ -171,6 +102,6 @@ def test_question_cannot_write_to_the_terminal_what_it_likes(shop: Shop) -> None
         return str(ctx.ask("\x1b[2J[red]Well?"))
 
     shop.send("/ask")
-    for result in (run_command("list"), run_command("show", "m1")):
+    for result in (run_command("dialogs", "list"), run_command("dialogs", "show", "m1")):
         assert "\x1b" not in result.output
         assert "[red]Well?" in result.output
