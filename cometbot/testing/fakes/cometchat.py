@@ -16,9 +16,23 @@ from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, Come
 from cometbot.channels.cometchat.press_urls import PressSigner
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
+from cometbot.errors import BotError
 from cometbot.field_values import split_options
 from cometbot.fields import YES, FieldKind
-from cometbot.messages import Choice, Custom, Field, Form, Media, Message, Text
+from cometbot.messages import (
+    Button,
+    Card,
+    Carousel,
+    Choice,
+    Choices,
+    Custom,
+    Field,
+    Form,
+    Media,
+    Message,
+    QuickReply,
+    Text,
+)
 from cometbot.models import Attachment
 from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
 from cometbot.simulator.callback_queue import Callback
@@ -42,8 +56,9 @@ class CometChatFake(Fake):
     """A simulated CometChat in this process, with the bot's callback, and a webhook for the events without callback.
 
     Requests and callbacks are those of production. ``rich`` and ``card_buttons`` are as the settings of these names;
-    :meth:`call` calls the address of a button. With ``sockets`` they are sent over HTTP on this machine; otherwise
-    the applications of both sides are called in the caller's thread. ``simulator`` may be used directly.
+    :meth:`call` calls an address of a button. Card messages are shown as cards with their buttons, whose actions are
+    the elements' ids, for :meth:`press`. With ``sockets``, requests and callbacks are sent over HTTP on this machine;
+    otherwise the applications of both sides are called in the caller's thread. ``simulator`` may be used directly.
     """
 
     def __init__(
@@ -80,6 +95,22 @@ class CometChatFake(Fake):
     @property
     def channel(self) -> CometChatChannel:
         return self._channel
+
+    def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
+        """Press a button of a card message as the user's app does: it calls an address, or sends a message.
+
+        Raises :class:`BotError` if the bot's server refuses the call.
+        """
+        stored = self.simulator.message(said.id)
+        action = next(item["action"] for item in stored.data["card"]["body"] if item["id"] == offer.name)
+        if action["type"] == "sendMessage":
+            self.say(actor, action["text"])
+            return
+        request = button_request(stored, offer.name, {})
+        body = b"" if request.body is None else orjson.dumps(request.body)
+        response = self.call(request.url, request.method, body, **request.headers)
+        if response.status_code != 200:
+            raise BotError(f"the button {offer.label!r} was refused with {response.status}: {response.text}")
 
     def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         """Submit an interactive form as the user's app does: its button calls the address of the bot's server."""
@@ -282,8 +313,44 @@ def _to_message(stored: StoredMessage) -> Message:
         return Custom(stored.type, stored.data.get("customData", {}), stored.text)
     if stored.category == "interactive" and stored.type == "form":
         return _to_form(stored.data["interactiveData"])
+    if stored.category == "card" and (shown := _to_shown_card(stored.data["card"]["body"])):
+        return shown
     preview = stored.text or str(stored.data.get("interactiveData", {}).get("text", ""))
     return Custom(stored.category, dict(stored.data), preview)
+
+
+def _to_shown_card(elements: Sequence[Mapping[str, Any]]) -> Message | None:
+    """Return a card message as its users see it, or None if it is not one of cometbot's. Buttons have element ids."""
+    ids = [str(item.get("id", "")) for item in elements]
+    if ids[:1] == ["text"] and all(id.startswith("button-") for id in ids[1:]):
+        return Choices(elements[0]["content"], [Choice(item["label"], item["id"]) for item in elements[1:]])
+    if not ids or not all(id.startswith(("card-", "divider-")) for id in ids):
+        return None
+    parts: list[list[Mapping[str, Any]]] = [[]]
+    for item in elements:
+        if item["type"] == "divider":
+            parts.append([])
+        else:
+            parts[-1].append(item)
+    cards = [_to_card(part) for part in parts]
+    return cards[0] if len(cards) == 1 else Carousel(cards)
+
+
+def _to_card(elements: Sequence[Mapping[str, Any]]) -> Card:
+    shown = {item["type"]: item for item in elements if item["type"] != "button"}
+    buttons = [_to_button(item) for item in elements if item["type"] == "button"]
+    title, text, image = (
+        str(shown.get(kind, {}).get(key, ""))
+        for kind, key in (("text", "content"), ("markdown", "content"), ("image", "url"))
+    )
+    return Card(title, text, image, buttons)
+
+
+def _to_button(element: Mapping[str, Any]) -> Button:
+    action = element["action"]
+    if action["type"] == "openUrl":
+        return Button(element["label"], url=action["url"])
+    return Button(element["label"], element["id"])
 
 
 def _to_form(shown: Mapping[str, Any]) -> Form:

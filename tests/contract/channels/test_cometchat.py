@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cometbot.bot import Bot
-from cometbot.testing import Fake
+from cometbot.errors import BotError
+from cometbot.presses import REFUSAL_TEXTS
+from cometbot.testing import BotClient, Fake
 from cometbot.testing.contract import ChannelContract
+from cometbot.testing.contract.actions import ActionContract, add_decision
+from cometbot.testing.contract.approvals import ApprovalContract
+from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.fakes.cometchat import CometChatFake
 
 
@@ -26,3 +33,52 @@ class TestCometChatForms(ChannelContract):
 class TestCometChatCards(ChannelContract):
     def make_fake(self, bot: Bot) -> Fake:
         return CometChatFake(bot, rich="card")
+
+
+class TestCometChatCardUrls(ActionContract, DialogContract, ApprovalContract):
+    """The parts of the contract in which buttons occur, with buttons that call signed addresses.
+
+    An address works once and ends with its button: the server refuses a call of it, and the bot does not answer.
+    """
+
+    def make_fake(self, bot: Bot) -> Fake:
+        return CometChatFake(bot, rich="card", card_buttons="url")
+
+    def test_button_that_counts_once_is_used_up(self, bot: Bot, client: BotClient) -> None:
+        add_decision(bot, once=True)
+        client.send("/refund")
+
+        assert client.press("Approve").texts == ["maria decided 17: True"]
+        before = client.said().texts
+        with pytest.raises(BotError, match="ERR_BUTTON_USED"):
+            client.press("Approve")
+        assert client.said().texts == before
+        assert client.press("Decline").texts == [REFUSAL_TEXTS["used"]]
+        assert client.send("Approve").texts == [REFUSAL_TEXTS["used"]]
+        assert client.send("hello").texts == ["echo hello"]
+
+    def test_button_with_an_end_counts_again_until_then(self, bot: Bot, client: BotClient) -> None:
+        add_decision(bot, expires="1h")
+        client.send("/refund")
+
+        client.advance("30m")
+        assert client.press("Approve").texts == ["maria decided 17: True"]
+        assert client.send("hello").texts == ["echo hello"]
+        assert client.press("Decline").texts == ["maria decided 17: False"]
+        client.advance("31m")
+        before = client.said().texts
+        with pytest.raises(BotError, match="ERR_BUTTON_EXPIRED"):
+            client.press("Approve")
+        assert client.said().texts == before
+        assert client.send("Approve").texts == [REFUSAL_TEXTS["expired"]]
+
+    def test_pressed_twice_at_once_counts_once(self, bot: Bot, client: BotClient) -> None:
+        add_decision(bot, once=True)
+        [asked] = client.send("/refund")
+
+        def press_twice() -> None:
+            client.fake.press(client._actor, asked, asked.offers[0])
+            with pytest.raises(BotError, match="ERR_BUTTON_USED"):
+                client.fake.press(client._actor, asked, asked.offers[0])
+
+        assert client._act(press_twice).texts == ["maria decided 17: True"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import requests
 
-from cometbot import Bot, Card, ContactEvent, Context, Custom, Field, Form, Media, Rejected
+from cometbot import Bot, Button, Card, Carousel, ContactEvent, Context, Custom, Field, Form, Media, Rejected
 from cometbot.errors import DeliveryError
 from cometbot.testing import Actor, BotClient, Unsupported
 from cometbot.testing.fakes.cometchat import CometChatFake
@@ -76,11 +76,69 @@ def test_cards_can_be_sent_as_cards(bot: Bot) -> None:
         return Card("Tea", "Green")
 
     client = BotClient(bot, channel=lambda bot: CometChatFake(bot, rich="card"))
-    message = client.send("card")[0].message
+    [said] = client.send("card")
 
+    assert said.message == Card("Tea", "Green")
+    stored = fake(client).simulator.message(said.id)
+    assert stored.category == "card"
+    assert "Tea" in stored.text
+
+
+def test_cards_are_shown_with_their_buttons(bot: Bot) -> None:
+    @bot.message("cards")
+    def cards(ctx: Context) -> Carousel:
+        see = Button("See", url="https://example.com/tea")
+        tea = Card("Tea", "Green", "https://example.com/tea.png", [see, Button("Buy tea", "buy", "tea")])
+        return Carousel([tea, Card("Cocoa", buttons=[Button("Buy cocoa", "buy", "cocoa")])])
+
+    @bot.action("buy")
+    def buy(ctx: Context, what: str) -> str:
+        return f"bought {what}"
+
+    client = BotClient(bot, channel=lambda bot: CometChatFake(bot, rich="card", card_buttons="url"))
+    [said] = client.send("cards")
+
+    assert isinstance(said.message, Carousel)
+    assert [(card.title, card.text, card.image) for card in said.message.cards] == [
+        ("Tea", "Green", "https://example.com/tea.png"),
+        ("Cocoa", "", ""),
+    ]
+    assert said.buttons == ["See", "Buy tea", "Buy cocoa"]
+    assert said.links == {"See": "https://example.com/tea"}
+    assert client.press("Buy cocoa").texts == ["bought cocoa"]
+    assert client.press(1).texts == ["bought tea"]
+
+
+def test_button_without_an_address_sends_its_text(bot: Bot) -> None:
+    bot.message("card")(lambda ctx: Card("Tea", buttons=[Button("Buy", "buy", "tea")]))
+    received: list[str] = []
+
+    @bot.action("buy")
+    def buy(ctx: Context, what: str) -> None:
+        received.append(what)
+
+    client = BotClient(bot, channel=lambda bot: CometChatFake(bot, rich="card", card_buttons="url"))
+    group = client.in_group("ops")
+    group.send("card")
+    group.press(1)
+
+    assert received == ["tea"]
+    assert [message.text for message in fake(client).simulator.messages() if message.sender == "maria"] == [
+        "card",
+        "Buy",
+    ]
+
+
+def test_card_of_another_shape_is_shown_as_it_is(client: BotClient) -> None:
+    client.send("hello")
+    elements = [{"id": "text", "type": "markdown", "content": "x"}, {"type": "spacer"}]
+    card = {"version": "1.0", "body": elements, "style": {"background": "#FFFFFF"}, "fallbackText": "x"}
+    body = {"receiver": "maria", "receiverType": "user", "category": "card", "type": "text"}
+    fake(client).simulator.user("helpdesk").write({**body, "data": {"text": "preview", "card": card}})
+
+    message = client.said()[-1].message
     assert isinstance(message, Custom)
-    assert message.type == "card"
-    assert "Tea" in message.text
+    assert (message.type, message.text, message.data["card"]) == ("card", "preview", card)
 
 
 def test_media_arrive_as_media(bot: Bot, client: BotClient) -> None:

@@ -60,8 +60,9 @@ def fake(client: BotClient) -> CometChatFake:
 
 def actions(client: BotClient) -> dict[str, dict[str, Any]]:
     """Return the actions of the newest card's buttons by label."""
-    data: Any = client.said()[-1].message
-    return {item["label"]: item["action"] for item in data.data["card"]["body"] if item["type"] == "button"}
+    assert isinstance(client.fake, CometChatFake)
+    card = client.fake.simulator.message(client.said()[-1].id).data["card"]
+    return {item["label"]: item["action"] for item in card["body"] if item["type"] == "button"}
 
 
 def url(client: BotClient, label: str) -> str:
