@@ -62,48 +62,72 @@ def press_value(value: Any, handler: Callable[..., Any]) -> Any:
     return received[-1]
 
 
-def test_parameter_gets_the_value_with_its_type() -> None:
-    assert press_value(5, lambda ctx, value: value) == 5
-    assert press_value([1, "a"], lambda ctx, value: value) == [1, "a"]
-    assert press_value({"id": 5}, lambda ctx, value: value) == {"id": 5}
-    assert press_value(False, lambda ctx, *, value: value) is False
-    assert press_value("a b", lambda ctx, value: value) == "a b"
+@pytest.mark.parametrize(
+    ("value", "handler", "expected"),
+    [
+        (5, lambda ctx, value: value, 5),
+        ([1, "a"], lambda ctx, value: value, [1, "a"]),
+        ({"id": 5}, lambda ctx, value: value, {"id": 5}),
+        (False, lambda ctx, *, value: value, False),
+        ("a b", lambda ctx, value: value, "a b"),
+    ],
+)
+def test_parameter_gets_the_value_with_its_type(value: Any, handler: Callable[..., Any], expected: Any) -> None:
+    received = press_value(value, handler)
+    assert (type(received), received) == (type(expected), expected)
 
 
-def test_parameter_gets_the_value_of_its_annotation() -> None:
-    def number(ctx: Context, value: int) -> int:
-        return value
+def take_int(ctx: Context, value: int) -> int:
+    return value
 
-    def text(ctx: Context, value: str) -> str:
-        return value
 
-    def real(ctx: Context, value: float) -> float:
-        return value
+def take_text(ctx: Context, value: str) -> str:
+    return value
 
-    def price(ctx: Context, value: Decimal) -> Decimal:
-        return value
 
-    def flag(ctx: Context, value: bool) -> bool:
-        return value
+def take_float(ctx: Context, value: float) -> float:
+    return value
 
-    def size(ctx: Context, value: Size) -> Size:
-        return value
 
-    def item(ctx: Context, value: dict[str, Any]) -> dict[str, Any]:
-        return value
+def take_decimal(ctx: Context, value: Decimal) -> Decimal:
+    return value
 
-    def several(ctx: Context, value: list[int] | None = None) -> Any:
-        return value
 
-    assert press_value(5, number) == press_value("5", number) == 5
-    assert press_value(5, text) == "5"
-    assert (press_value(5, real), type(press_value(5, real))) == (5.0, float)
-    assert press_value(Decimal("12.50"), price) == press_value("12.50", price) == Decimal("12.50")
-    assert press_value(12.5, price) == Decimal("12.5")
-    assert press_value(True, flag) is True
-    assert press_value(Size.SMALL, size) is Size.SMALL
-    assert press_value(Item(7, Decimal("1.5")), item) == {"id": 7, "price": "1.5"}
-    assert press_value([1, 2], several) == [1, 2]
+def take_bool(ctx: Context, value: bool) -> bool:
+    return value
+
+
+def take_size(ctx: Context, value: Size) -> Size:
+    return value
+
+
+def take_object(ctx: Context, value: dict[str, Any]) -> dict[str, Any]:
+    return value
+
+
+def take_list(ctx: Context, value: list[int] | None = None) -> Any:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "handler", "expected"),
+    [
+        (5, take_int, 5),
+        ("5", take_int, 5),
+        (5, take_text, "5"),
+        (5, take_float, 5.0),
+        (Decimal("12.50"), take_decimal, Decimal("12.50")),
+        ("12.50", take_decimal, Decimal("12.50")),
+        (12.5, take_decimal, Decimal("12.5")),
+        (True, take_bool, True),
+        (Size.SMALL, take_size, Size.SMALL),
+        (Item(7, Decimal("1.5")), take_object, {"id": 7, "price": "1.5"}),
+        ([1, 2], take_list, [1, 2]),
+    ],
+)
+def test_parameter_gets_the_value_of_its_annotation(value: Any, handler: Callable[..., Any], expected: Any) -> None:
+    received = press_value(value, handler)
+    assert (type(received), received) == (type(expected), expected)
 
 
 def test_members_of_an_object_fill_the_parameters_of_their_names() -> None:
