@@ -50,6 +50,9 @@ NEEDED_MEMORY = 4 * 1024**3
 
 _names = itertools.count(1)
 
+# Helpers of several folders' tests: whichever imports them first, their assertions say what they compared.
+pytest.register_assert_rewrite("tests.contract.dialogs.crashing", "tests.contract.dialogs.processes")
+
 
 def use_memory() -> None:
     """Put temporary files into memory, where a sync takes no time, unless ``TMPDIR`` names a folder.

@@ -175,7 +175,7 @@ class ProcrastinateEngine(Engine):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: asyncio.Task[None] | None = None
         self._thread: threading.Thread | None = None
-        self._is_stopping = False
+        self._shutdown = threading.Event()
         self._is_connected = False
         self._stuck_threads: set[threading.Thread] = set()
 
@@ -193,7 +193,7 @@ class ProcrastinateEngine(Engine):
 
     def _supervise_forever(self) -> None:
         """Supervise until stopped, and restart after an unexpected error."""
-        while not self._is_stopping:
+        while not self._shutdown.is_set():
             try:
                 asyncio.run(self._supervise())
             except BaseException:
@@ -205,7 +205,7 @@ class ProcrastinateEngine(Engine):
         """Run the worker until stopped, and restart it after the database was unavailable."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(log_unhandled_error)
-        while not self._is_stopping:
+        while not self._shutdown.is_set():
             self._worker = asyncio.create_task(self._run_worker())
             room = asyncio.create_task(self._make_room())
             try:
@@ -221,7 +221,7 @@ class ProcrastinateEngine(Engine):
             finally:
                 room.cancel()
             self._is_connected = False
-            if not self._is_stopping:
+            if not self._shutdown.is_set():
                 await asyncio.sleep(_RESTART_INTERVAL)
 
     async def _run_worker(self) -> None:
@@ -264,7 +264,7 @@ class ProcrastinateEngine(Engine):
 
     async def _run_job(self, conversation_key: str) -> None:
         """Process one conversation in its own thread, so that the job can end without it."""
-        if self._is_stopping:
+        if self._shutdown.is_set():
             return
         run = ConversationJob()
         run.thread = threading.Thread(
@@ -315,7 +315,7 @@ class ProcrastinateEngine(Engine):
             run.finish()
 
     def stop(self, timeout: float) -> bool:
-        self._is_stopping = True
+        self._shutdown.set()
         deadline = time.monotonic() + timeout
         loop, worker = self._loop, self._worker
         if loop is not None and worker is not None:

@@ -85,7 +85,10 @@ def test_outgoing_event_is_stored_once(harness: Harness) -> None:
 def test_outgoing_for_an_unknown_channel_raises(harness: Harness) -> None:
     delivery = harness.start_process(start=False)
     nowhere = Conversation("nowhere", "a", "helpdesk", "c", "c")
-    with pytest.raises(BotError, match="no channel 'nowhere'"), delivery.database.write() as transaction:
+    with (
+        pytest.raises(BotError, match="channel 'nowhere' is not configured here"),
+        delivery.database.write() as transaction,
+    ):
         delivery.enqueue_outgoing_in(transaction, nowhere, [{}])
 
 

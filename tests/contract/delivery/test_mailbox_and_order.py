@@ -384,7 +384,7 @@ def test_stop_waits_for_the_running_handler(harness: Harness) -> None:
     engine: Any = delivery._workers.existing._engine if delivery._workers.existing else None
     stopper = threading.Thread(target=delivery.stop, args=(10,))
     stopper.start()
-    wait_until(lambda: engine._is_stopping)
+    wait_until(lambda: engine._shutdown.is_set())
     release.set()
     stopper.join()
 

@@ -11,12 +11,9 @@ import sqlalchemy as sa
 from cometbot import Bot
 from cometbot.delivery import Delivery
 from cometbot.testing import BotClient
-
-pytest.register_assert_rewrite("tests.contract.dialogs.crashing", "tests.contract.dialogs.processes")
-
-from tests.contract.delivery.conftest import check_no_dialogs  # noqa: E402
-from tests.contract.dialogs.crashing import Databases, PostgreSQLDatabases, SQLiteDatabases, shared_dialects  # noqa: E402
-from tests.contract.dialogs.processes import Processes  # noqa: E402
+from tests.contract.delivery.conftest import check_no_dialogs
+from tests.contract.dialogs.crashing import Databases, PostgreSQLDatabases, SQLiteDatabases, shared_dialects
+from tests.contract.dialogs.processes import Processes
 
 
 @pytest.fixture
