@@ -38,7 +38,7 @@ from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
 from cometbot.steps import AskKeywords, AskOptions, DialogId
-from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates
+from cometbot.stream_sending import StreamSender
 
 _MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
@@ -205,8 +205,7 @@ class Context:
 
     def _post(self, operation: Operation) -> Sent:
         self._check_call("reply")
-        ordinal = self._carry_out(operation, self._sink)
-        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call, self._withdraw_buttons)
+        return self._sent(self._carry_out(operation, self._sink), operation)
 
     def _carry_out(self, operation: Operation, sink: ReplySink) -> int:
         """Post an operation after the outgoing middleware, unless an earlier run of the handler has said it."""
@@ -440,81 +439,26 @@ class Context:
         (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
         self._check_call("stream")
+        sender = StreamSender(
+            self._sink,
+            # The same in every run of the handler, so that clients recognise a stream that an earlier run began.
+            f"{self._message_id or self.event.key}-{len(self.said)}",
+            make_operation=lambda text: self.operation(Text(text)),
+            outgoing=lambda operation: filter_operation(operation, self.bot, self.event),
+            post=self._post_streamed,
+            make_sent=self._sent,
+        )
         if self._make_steps is None:
-            return run_in_thread(self._send_stream, parts, lambda text: None)
-        return self._steps.stream(partial(self._send_stream, parts), self._restore_stream, key, _calling_code())
+            return run_in_thread(sender.send, parts, lambda text: None)
+        return self._steps.stream(partial(sender.send, parts), sender.restore, key, _calling_code())
 
-    def _restore_stream(self, ordinal: int, text: str) -> Sent | None:
-        """Return a message that an earlier run has streamed."""
-        if not text:
-            return None
-        return Sent(self._sink, ordinal, self.operation(Text(text)), self._carry_out, self._check_call)
+    def _post_streamed(self, operation: Operation) -> Sent:
+        """Post an operation of a stream, which outgoing middleware has seen."""
+        self._check_call("reply")
+        return self._sent(self._post_filtered(operation, self._sink), operation)
 
-    def _send_stream(
-        self, parts: Iterable[str] | Callable[[], Iterable[str]], before_last: Callable[[str], None]
-    ) -> Sent | None:
-        """Send a stream. ``before_last`` gets the whole text before the last operation that stores it."""
-        interval, whole = self.capabilities.stream_interval, rejoin_surrogates(parts() if callable(parts) else parts)
-        if self.capabilities.deltas:
-            return self._stream_by_deltas(whole, interval or 0.0, before_last)
-        if interval is not None and self.capabilities.edit:
-            return self._stream_by_edits(whole, interval, before_last)
-        text = "".join(whole)
-        return self._send_whole(text, before_last) if text.strip() else None
-
-    def _send_whole(self, text: str, before_last: Callable[[str], None]) -> Sent | None:
-        """Send a complete text. Return None if outgoing middleware dropped it."""
-        operation = filter_operation(self.operation(Text(text)), self.bot, self.event)
-        if operation.message is not None:
-            before_last(operation.message.to_text())
-        ordinal = self._post_filtered(operation, self._sink)
-        if operation.is_dropped:
-            return None
-        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call)
-
-    def _stream_by_edits(
-        self, parts: Iterable[str], interval: float, before_last: Callable[[str], None]
-    ) -> Sent | None:
-        text, is_blank, sent, edits = "", True, None, PreviewThrottle(interval)
-        for part in parts:
-            text += part
-            is_blank = is_blank and not part.strip()
-            shown = "" if is_blank else edits.next_text(text)
-            if shown and sent is None:
-                sent = self._post(replace(self.operation(Text(shown)), is_growing=True))
-            elif shown and sent is not None:
-                sent.preview(shown)
-        if sent is not None:
-            before_last(text)
-            sent.edit(text)
-        return sent
-
-    def _stream_by_deltas(
-        self, parts: Iterable[str], interval: float, before_last: Callable[[str], None]
-    ) -> Sent | None:
-        # The id is the same in every run of the handler, so that clients recognise a stream that an earlier run began.
-        stream_id = f"{self._message_id or self.event.key}-{len(self.said)}"
-        text, sequence, pieces = "", 0, DeltaBuffer(interval)
-        try:
-            for part in parts:
-                text += part
-                sequence = self._send_deltas(stream_id, sequence, pieces.add(part))
-        except BaseException:
-            if sequence:
-                self._sink.stream_delta(stream_id, sequence, None)
-            raise
-        if not text.strip():
-            return None
-        self._send_deltas(stream_id, sequence, pieces.flush())
-        before_last(text)
-        return self._post(replace(self.operation(Text(text)), stream_id=stream_id))
-
-    def _send_deltas(self, stream_id: str, sequence: int, pieces: Iterable[str]) -> int:
-        """Send ``pieces``, the first one as number ``sequence``. Return the number of the next one."""
-        for piece in pieces:
-            self._sink.stream_delta(stream_id, sequence, piece)
-            sequence += 1
-        return sequence
+    def _sent(self, ordinal: int, operation: Operation) -> Sent:
+        return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call, self._withdraw_buttons)
 
     def history(self, limit: int = 20) -> list[MessageEvent]:
         """Return the newest ``limit`` messages of this conversation, oldest first, including the event's own.
