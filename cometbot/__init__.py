@@ -66,6 +66,7 @@ from cometbot.messages import (
 from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.outgoing import Outgoing
 from cometbot.registration import Router
+from cometbot.turns import ToolCall, Turn
 
 __all__ = [
     "ActionEvent",
@@ -112,6 +113,8 @@ __all__ = [
     "Rejected",
     "Router",
     "Text",
+    "ToolCall",
+    "Turn",
     "UnknownEvent",
     "UsageError",
     "User",

@@ -1,0 +1,149 @@
+"""Turns: a conversation as language models want it, and the formats of the two usual APIs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, Literal, get_args
+
+from cometbot.errors import BotError
+from cometbot.models import Attachment
+
+Role = Literal["system", "user", "assistant", "tool"]
+
+_OPENING = "(The assistant writes first.)"
+"""The user's turn before an assistant's that comes first: the Messages API wants a user's there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's call of a tool. ``id`` is the model's, by which the result names the call."""
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation with a model.
+
+    ``role`` is ``user``, ``assistant`` (the bot), ``tool`` (the result of a call) or ``system``. ``name`` is who wrote
+    a user's turn in a group; both formats put it before the text (``Maria: Hello``). ``images`` are those of a user's
+    turn. ``tool_calls`` are those of an assistant's turn, ``tool_call_id`` is the id of the call that a tool's turn
+    answers. Raises :class:`BotError` for another role.
+    """
+
+    role: Role
+    text: str = ""
+    name: str = ""
+    images: tuple[Attachment, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str = ""
+
+    def __post_init__(self) -> None:
+        if self.role not in get_args(Role):
+            raise BotError(f"a Turn's role: expected one of {', '.join(get_args(Role))}, got {self.role!r}")
+
+    def to_openai(self) -> dict[str, Any]:
+        """Return this turn as a message of OpenAI's Chat Completions API."""
+        return to_openai([self])[0]
+
+    def to_anthropic(self) -> dict[str, Any]:
+        """Return this turn as a message of Anthropic's Messages API. Raises :class:`BotError` for a system turn."""
+        return {"role": _anthropic_role(self), "content": _anthropic_blocks(self)}
+
+    @property
+    def _signed_text(self) -> str:
+        return f"{' '.join(self.name.split())}: {self.text}".rstrip() if self.name else self.text
+
+
+def to_openai(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+    """Return turns as messages of OpenAI's Chat Completions API, which many other servers understand.
+
+    ::
+
+        client.chat.completions.create(model=..., messages=to_openai(ctx.turns()))
+
+    Adjacent turns of a user or of the assistant become one message: many servers want the two to take turns. A text
+    alone is a str, which every server accepts; with pictures, the content is a list of parts.
+    """
+    return [
+        message
+        for role, group in groupby(turns, lambda turn: turn.role)
+        for message in (_merge_openai(role, [*group]) if role in ("user", "assistant") else map(_openai_message, group))
+    ]
+
+
+def to_anthropic(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+    """Return turns as messages of Anthropic's Messages API.
+
+    ::
+
+        client.messages.create(model=..., max_tokens=1000, system=PROMPT, messages=to_anthropic(ctx.turns()))
+
+    Adjacent turns of one role become one message, and results of tools are a user's, as the API wants it. If the
+    assistant comes first, a short user's turn stands before it. Raises :class:`BotError` for a system turn.
+    """
+    messages = [
+        {"role": role, "content": [block for turn in group for block in _anthropic_blocks(turn)]}
+        for role, group in groupby(turns, _anthropic_role)
+    ]
+    if messages and messages[0]["role"] == "assistant":
+        messages.insert(0, Turn("user", _OPENING).to_anthropic())
+    return messages
+
+
+def _merge_openai(role: str, turns: list[Turn]) -> list[dict[str, Any]]:
+    """Return one message for turns of one role."""
+    texts = [text for turn in turns if (text := turn._signed_text)]
+    if any(turn.images for turn in turns):
+        return [{"role": role, "content": [part for turn in turns for part in _openai_parts(turn)]}]
+    message: dict[str, Any] = {"role": role, "content": "\n\n".join(texts)}
+    if calls := [_openai_call(call) for turn in turns for call in turn.tool_calls]:
+        message |= {"content": message["content"] or None, "tool_calls": calls}
+    return [message]
+
+
+def _openai_message(turn: Turn) -> dict[str, Any]:
+    message = {"role": turn.role, "content": turn.text}
+    return {**message, "tool_call_id": turn.tool_call_id} if turn.role == "tool" else message
+
+
+def _openai_parts(turn: Turn) -> list[dict[str, Any]]:
+    text = turn._signed_text
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
+    return parts + [{"type": "image_url", "image_url": {"url": image.url}} for image in turn.images]
+
+
+def _openai_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False, sort_keys=True)}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _anthropic_role(turn: Turn) -> str:
+    if turn.role == "system":
+        raise BotError("the Messages API has no system turns; pass that text to the client as system=")
+    return "assistant" if turn.role == "assistant" else "user"
+
+
+def _anthropic_blocks(turn: Turn) -> list[dict[str, Any]]:
+    if turn.role == "tool":
+        return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": turn.text}]
+    text = turn._signed_text
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
+    blocks += [{"type": "image", "source": _anthropic_source(image.url)} for image in turn.images]
+    return blocks + [
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
+        for call in turn.tool_calls
+    ]
+
+
+def _anthropic_source(url: str) -> dict[str, str]:
+    """Return the source of a picture. An address with the picture's own data is one of base64 there."""
+    kind, comma, data = url.removeprefix("data:").partition(";base64,")
+    if url.startswith("data:") and comma:
+        return {"type": "base64", "media_type": kind, "data": data}
+    return {"type": "url", "url": url}
