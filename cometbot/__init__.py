@@ -21,6 +21,7 @@ from cometbot.errors import (
     NotFound,
     OnceUncertain,
     Rejected,
+    TokenBudgetExceeded,
 )
 from cometbot.events import (
     ActionEvent,
@@ -113,6 +114,7 @@ __all__ = [
     "Rejected",
     "Router",
     "Text",
+    "TokenBudgetExceeded",
     "ToolCall",
     "Turn",
     "UnknownEvent",

@@ -130,6 +130,11 @@ class Asking:
         return "" if end == ELAPSED else end
 
     @property
+    def is_in_handler(self) -> bool:
+        """True while the handler runs, not middleware around it."""
+        return self._thread is not None
+
+    @property
     def is_inside_once(self) -> bool:
         """True while ``ctx.once`` calls the author's function."""
         return self._inside == ONCE

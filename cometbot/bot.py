@@ -19,12 +19,14 @@ from cometbot.models import Conversation
 from cometbot.presses import check_refusal_texts
 from cometbot.registration import HandlerGroup
 from cometbot.routing import HandlerTable
+from cometbot.token_budget import TokenBudget
 
 G = TypeVar("G", bound=Callable[[Any, Any], Message | None])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
 MENTION_TEXT = "Mention me in your answer."
+TOKEN_BUDGET_TEXT = "You have reached your limit for now. Please try again {renewed}."
 RESTART_TEXT = "I have changed in the meantime, so please start again."
 _NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,50}")
 _UID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -76,6 +78,11 @@ class Bot(HandlerGroup):
 
     ``refusal_texts`` replace what users are told whose press does not count, by its reason: ``forbidden`` (it is not
     for them), ``used``, ``expired``, or ``withdrawn`` (the message is gone). None tells them nothing.
+
+    ``token_budget`` is how many tokens of models each user may use (``"200k/day"``, ``"1.5M/month"``, ``"5000/hour"``),
+    in periods of UTC; see :meth:`Context.usage`. A handler that would call a model without any left ends with
+    ``token_budget_text``, in which ``{renewed}`` becomes a time such as "in 5 hours", and ``{renewed_at}`` the date and
+    time in UTC.
     """
 
     def __init__(
@@ -98,6 +105,8 @@ class Bot(HandlerGroup):
         mention_text: str | None = MENTION_TEXT,
         dialogs: Literal["replace", "refuse"] = "replace",
         refusal_texts: Mapping[str, str | None] | None = None,
+        token_budget: str | None = None,
+        token_budget_text: str | None = TOKEN_BUDGET_TEXT,
     ) -> None:
         super().__init__()
         if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
@@ -131,6 +140,8 @@ class Bot(HandlerGroup):
         self.mention_text = mention_text
         self.dialogs = dialogs
         self.refusal_texts = check_refusal_texts({} if refusal_texts is None else refusal_texts)
+        self.token_budget = None if token_budget is None else TokenBudget.parse(token_budget)
+        self.token_budget_text = token_budget_text
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
         self.outgoing_middlewares: tuple[Middleware, ...] = ()

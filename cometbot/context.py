@@ -36,9 +36,11 @@ from cometbot.press_limits import apply_limits, find_presses, has_limits
 from cometbot.presses import Press
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
-from cometbot.state import State
-from cometbot.steps import AskKeywords, AskOptions, DialogId
+from cometbot.state import State, owner_of
+from cometbot.steps import AskKeywords, AskOptions, DialogId, Suspended
 from cometbot.stream_sending import StreamSender
+from cometbot.token_meter import TokenMeter
+from cometbot.token_usage import ModelUsage
 
 _MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
@@ -406,6 +408,36 @@ class Context:
         """Return a key for the call that :meth:`once` is making, the same in every run, such as for a payment."""
         return self._steps.idempotency_key()
 
+    def usage(
+        self, *, model: str, input: int | None = None, output: int | None = None, cached: int | None = None
+    ) -> None:
+        """Report the tokens of one call of a model, for metrics and the bot's ``token_budget``.
+
+        ::
+
+            ctx.usage(model="gpt-5", input=usage.prompt_tokens, output=usage.completion_tokens)
+
+        ``input`` are all tokens of the request, ``cached`` those of them that the provider had in its cache. None
+        counts as 0. What an earlier run of the handler has reported is not counted again. It may be called inside
+        :meth:`once` and by the source of a :meth:`stream`: there, it counts in the run that calls the model. It also
+        counts if the handler fails. Raises :class:`BotError` for anything but whole numbers from 0.
+        """
+        if self.state.is_frozen:
+            raise Suspended
+        usage = ModelUsage.from_author(model, input=input, output=output, cached=cached)
+        self._meter.add(usage)
+
+    @property
+    def tokens_left(self) -> int | None:
+        """The tokens that the sender may still use in this period, or None if the bot has no ``token_budget``."""
+        return self._meter.left
+
+    @property
+    def _meter(self) -> TokenMeter:
+        is_repeating = self._sink.is_past and self._steps.is_in_handler
+        owner = owner_of(self.user_state) if self.sender_id else ""
+        return TokenMeter(self.bot, self._sink, owner, is_repeating=is_repeating)
+
     @property
     def sender_id(self) -> str:
         """The id by which the sender is known for ever: the uid, unless the platform may reassign that."""
@@ -517,6 +549,19 @@ def with_limits(ctx: Context, operation: Operation) -> Operation:
     id = f"{ctx._origin or f'{trigger.event}.{trigger.generation}'}.{ctx._limited_count}"
     ctx._limited_count += 1
     return replace(operation, message=apply_limits(message, id, trigger.now))
+
+
+def check_token_budget(ctx: Context) -> None:
+    """Raise :class:`TokenBudgetExceeded` if the user has no tokens left. Call it before a model is called.
+
+    It passes while the handler repeats what an earlier run has done.
+    """
+    ctx._meter.check()
+
+
+def make_exceeded_text(ctx: Context) -> str | None:
+    """Return what the bot says to a user who has no tokens left, or None."""
+    return ctx._meter.exceeded_text
 
 
 def withdrawn_presses(ctx: Context) -> Sequence[tuple[Conversation, Press]]:

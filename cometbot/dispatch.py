@@ -16,11 +16,11 @@ from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, count_said, made_states, with_limits
+from cometbot.context import Context, count_said, made_states, make_exceeded_text, with_limits
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
-from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost
+from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost, TokenBudgetExceeded
 from cometbot.event_loop import run_coroutine, run_in_thread
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
@@ -42,6 +42,7 @@ from cometbot.steps import (
     StoredDialog,
     Suspended,
 )
+from cometbot.token_meter import find_exceeded
 
 logger = logging.getLogger(__name__)
 
@@ -353,6 +354,8 @@ class _Dispatch:
         self._buttons.release()
         if found is not None and (end := _find_end(error)) is not None:
             return self._end_dialog(name, end)
+        if (exceeded := find_exceeded(error)) is not None:
+            return self._end_dialog(name, exceeded)
         if found is not None and failures < found.handler.retries:
             return Outcome(name, error=error, retry_in=backoff(failures))
         self._dialog.abandon_past()
@@ -377,7 +380,10 @@ class _Dispatch:
         return Outcome(name, operations=operations, changes=changes, error=error, dialog=self._dialog.failed())
 
     def _end_dialog(self, name: str, error: BaseException) -> Outcome:
-        """Return the outcome of a dialog that ends without an answer, or that does not fit today's code."""
+        """Return the outcome of a dialog that ends without an answer, or that does not fit today's code.
+
+        So ends a handler, too, whose user has no tokens left.
+        """
         text: str | None = ""
         letter: BotError | None = None
         ended = ""
@@ -391,6 +397,9 @@ class _Dispatch:
             text = self._bot.cancel_text
         elif isinstance(error, AskGivenUp):
             text = str(error)
+        elif isinstance(error, TokenBudgetExceeded):
+            logger.info("ended %s: the user's token budget is used up", name or "an event", extra=self._ctx.log.extra)
+            text = make_exceeded_text(self._ctx) if self._expects_reply else None
         withdrawn = self._dialog.withdrawal
         self._dialog.abandon_past()
         self._dialog.go_live()
@@ -415,11 +424,12 @@ class _Dispatch:
         return (*(found.handler.error_handlers if found else ()), self._bot.error_handlers)
 
     def _default_error_text(self) -> str | None:
-        """Return the bot's error text for messages and actions, and for a time in a dialog that one of them started.
+        return self._bot.error_text if self._expects_reply else None
 
-        Users expect no reply to other events.
-        """
-        return self._bot.error_text if isinstance(self._ctx.event, MessageEvent | ActionEvent) else None
+    @property
+    def _expects_reply(self) -> bool:
+        """True for messages and actions, and for a time in a dialog that one of them started."""
+        return isinstance(self._ctx.event, MessageEvent | ActionEvent)
 
     def _discard_changes(self) -> None:
         for state in made_states(self._ctx):

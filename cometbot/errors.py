@@ -22,6 +22,7 @@
     ├── NotDelivered            the platform refused a question of ``ctx.ask``
     ├── FieldError              the ``validate`` of a form raises it for one of the fields
     ├── OnceUncertain           a call of ``ctx.once`` may have been made, and must not be made twice
+    ├── TokenBudgetExceeded     the user has used up the tokens that the bot gives each user
     ├── PayloadError            an incoming payload does not have the expected shape
     ├── ChatError               the chat server cannot carry out an operation
     │   ├── AlreadyExists           the id is already in use
@@ -37,6 +38,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 
 class CometbotError(Exception):
@@ -159,6 +161,19 @@ class FieldError(CometbotError, ValueError):
 
 class OnceUncertain(CometbotError):
     """The call began in a process that died, so it may have been made; it is not made again."""
+
+
+class TokenBudgetExceeded(CometbotError):
+    """The user has used up the bot's token budget.
+
+    It is renewed at ``renewed_at``, in UTC. If the handler does not catch it, the bot says its ``token_budget_text``.
+    """
+
+    renewed_at: datetime | None = None
+
+    def __init__(self, message: str = "", *, renewed_at: datetime | None = None) -> None:
+        super().__init__(message)
+        self.renewed_at = renewed_at
 
 
 class PayloadError(CometbotError):

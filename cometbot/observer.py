@@ -48,6 +48,12 @@ class Observer:
         its card).
         """
 
+    def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:
+        """Record the tokens of a call of a model that a handler has reported, once the database has stored them.
+
+        ``cached`` is the part of ``input`` that the provider had in its cache.
+        """
+
     def storage_full(self) -> None:
         """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 

@@ -16,6 +16,7 @@ from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.state import StateChange
 from cometbot.steps import AskOptions, DialogId, Step, StoredDialog
+from cometbot.token_usage import ReportedUsage
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -148,6 +149,15 @@ class ReplySink(Protocol):
         """Store steps and the changes made inside them in a durable commit."""
         ...
 
+    def record_usage(self, reported: ReportedUsage) -> None:
+        """Store and count a call of a model in the commit of the next steps, or in the one that ends the run."""
+        ...
+
+    @property
+    def pending_usage(self) -> Sequence[ReportedUsage]:
+        """The calls of models that are not stored yet."""
+        return ()
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
@@ -165,6 +175,11 @@ class Trigger:
 
 class StepCalls(Protocol):
     """The calls of a context whose results last (see :mod:`cometbot.asking`)."""
+
+    @property
+    def is_in_handler(self) -> bool:
+        """True while the handler runs, not middleware around it."""
+        ...
 
     def check_call(self, name: str) -> None:
         """Raise unless the context may do something now."""

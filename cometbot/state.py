@@ -192,6 +192,11 @@ class State(MutableMapping[str, Any]):
         return sum(1 for _ in self)
 
 
+def owner_of(state: State) -> str:
+    """Return the conversation or user whose state this is, as it is stored."""
+    return state._owner
+
+
 def set_reserved(state: State, name: str, value: Any) -> None:
     """Store ``value`` under a key of cometbot's own."""
     if state.is_frozen:

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
@@ -38,6 +39,7 @@ from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft
 from cometbot.store.tables import DEAD, WAITING
+from cometbot.token_usage import ReportedUsage, merge_changes
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +78,15 @@ class Run:
 class HandledMessage:
     """A message whose handler has ended: what is to be stored, and what is to be measured.
 
-    ``outcome``: see ``Observer.handled``, which is not called for an empty one.
+    ``outcome``: see ``Observer.handled``, which is not called for an empty one. ``usage`` are the calls of models that
+    its end stores.
     """
 
     end: MessageEnd
     started_at: float
     outcome: str = ""
     error: BaseException | None = None
+    usage: Sequence[ReportedUsage] = ()
 
 
 class ConversationRunner:
@@ -217,6 +221,11 @@ class ConversationRunner:
             self._observer.failed(bot, handled.end.message.key, handled.error)
         if handled.end.dialog is not None:
             self._report_dialog(bot, handled.end.dialog)
+        self._report_usage(handled.usage, bot=bot)
+
+    def _report_usage(self, reported: Sequence[ReportedUsage], *, bot: str) -> None:
+        for usage in [item.usage for item in reported]:
+            self._observer.model_called(bot, usage.model, input=usage.input, output=usage.output, cached=usage.cached)
 
     def _report_dialog(self, bot: str, change: DialogChange) -> None:
         if change.answer_seconds is not None:
@@ -240,6 +249,7 @@ class ConversationRunner:
             run.lease,
             message,
             send_all=self._sender.send_all,
+            count_usage=partial(self._report_usage, bot=run.bot.name),
         )
         if message.body:  # else it was erased since its last run: the conversation no longer exists
             try:
@@ -255,8 +265,10 @@ class ConversationRunner:
                 sink.event = event
                 outcome = self._dispatch(run, message, event, sink)
         drafts, outcome = self._render_replies(run, sink, outcome)
+        usage = sink.pending_usage
+        outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
         end = _make_end(message, outcome, sink.batch(drafts))
-        return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error)
+        return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
         log.error("gave up a message: %s", error_text, extra=run.log_extra(message))
@@ -342,8 +354,15 @@ class ConversationRunner:
         run.sink.close()
         drafts = self._error_reply(lease, run.sink)
         replies = ReplyBatch(drafts, run.sink.pending_results)
+        usage = run.sink.pending_usage
         end = MessageEnd(
-            run.message, run.handler, DEAD, run.timeout_text, replies=replies, dialog=run.sink.failed_dialog
+            run.message,
+            run.handler,
+            DEAD,
+            run.timeout_text,
+            changes=merge_changes(usage),
+            replies=replies,
+            dialog=run.sink.failed_dialog,
         )
         try:
             if not self._transactions.abandon_message(lease, end, durable=True):
@@ -355,6 +374,7 @@ class ConversationRunner:
         self._observer.handled(lease.conversation.bot, run.timeout, "dead")
         if end.dialog is not None:
             self._report_dialog(lease.conversation.bot, end.dialog)
+        self._report_usage(usage, bot=lease.conversation.bot)
         self._notify(lease.conversation_key, to_send=bool(drafts))
         return True
 

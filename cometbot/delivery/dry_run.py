@@ -25,6 +25,7 @@ from cometbot.presses import PRESS_SCOPE
 from cometbot.sinks import ReplySink, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
 from cometbot.steps import ONCE, DialogId, Step, StoredDialog
+from cometbot.token_usage import ReportedUsage
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,9 @@ class DryRunSink(ReplySink):
 
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         """Do nothing: a dry run stores no steps."""
+
+    def record_usage(self, reported: ReportedUsage) -> None:
+        """Do nothing: a dry run counts no tokens."""
 
     def plan(self, operation: Operation) -> PlannedOperation:
         """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""

@@ -22,6 +22,7 @@ from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import Draft, SendAttempt, SendResult
+from cometbot.token_usage import ReportedUsage, merge_changes
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -55,7 +56,7 @@ class OutboxReplySink(ReplySink):
 
     Operations are stored in the outbox, then sent to the platform. Ordinals are assigned in the order of the calls. If
     an earlier run of the same event stored a reply under an ordinal, that reply is kept and the new one dropped, so
-    that the replies of two runs never mix.
+    that the replies of two runs never mix. ``count_usage`` is called with what models cost once that is stored.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class OutboxReplySink(ReplySink):
         message: MailboxMessage,
         *,
         send_all: Callable[[Lease, Sequence[SendAttempt]], list[SendResult]],
+        count_usage: Callable[[Sequence[ReportedUsage]], None],
     ) -> None:
         self._transactions = transactions
         self._handlers = handlers
@@ -76,6 +78,8 @@ class OutboxReplySink(ReplySink):
         self._lease = lease
         self._message = message
         self._send_all = send_all
+        self._count_usage = count_usage
+        self._pending_usage: list[ReportedUsage] = []
         self._guard = threading.Lock()
         self._next_ordinal = 0
         self._pending_results: list[SendResult] = []
@@ -187,9 +191,13 @@ class OutboxReplySink(ReplySink):
         ordinal, draft = self._make_draft(operation)
         if draft is None:
             return ordinal
-        batch = self.batch([draft])
+        batch, usage = self.batch([draft]), tuple[ReportedUsage, ...]()
+        if batch.steps is not None:
+            usage = tuple(self.pending_usage)
+            batch = replace(batch, changes=merge_changes(usage))
         attempts = self._transactions.store_replies(self._lease, batch, durable=True)
         self._discard_saved(batch)
+        self._settle_usage(usage)
         if attempts:
             self._add_results(self._send_all(self._lease, attempts))
         return ordinal
@@ -256,7 +264,25 @@ class OutboxReplySink(ReplySink):
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:
             raise LeaseLost
+        usage = self.pending_usage
+        changes = (*changes, *merge_changes(usage))
         self._transactions.save_steps(self._lease, dialog, steps, changes, durable=True)
+        self._settle_usage(usage)
+
+    def record_usage(self, reported: ReportedUsage) -> None:
+        with self._guard:
+            self._pending_usage.append(reported)
+
+    @property
+    def pending_usage(self) -> Sequence[ReportedUsage]:
+        with self._guard:
+            return tuple(self._pending_usage)
+
+    def _settle_usage(self, stored: Sequence[ReportedUsage]) -> None:
+        """Count calls of models whose tokens a commit has stored."""
+        with self._guard:
+            self._pending_usage = [reported for reported in self._pending_usage if reported not in stored]
+        self._count_usage(stored)
 
     def _make_draft(self, operation: Operation) -> tuple[int, Draft | None]:
         with self._guard:

@@ -86,13 +86,15 @@ class Limits:
 class ReplyBatch:
     """Replies to store, and the results of earlier sends that are not saved yet.
 
-    ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` are stored in the same commit.
+    ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` are stored in the same commit, and with
+    them ``changes`` of the state, unless the steps are stored already.
     """
 
     drafts: Sequence[Draft] = ()
     results: Sequence[SendResult] = ()
     is_blocked: bool = False
     steps: tuple[DialogId, Sequence[Step]] | None = None
+    changes: Sequence[StateChange] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,8 @@ class Transactions:
                 return False
             self._save_results(connection, lease, end.replies.results, askers)
             self._store.outbox.add(connection, end.replies.drafts)
+            if end.changes:
+                self._apply_changes(connection, lease.conversation, end.changes)
             self._change_dialog(connection, lease, end)
             self._store.leases.release(connection, lease, has_more=True)
         self._notify_askers(askers)
@@ -443,7 +447,9 @@ class Transactions:
         if batch.results:
             self._save_results(connection, lease, batch.results, askers)
         if batch.steps is not None:
-            self._store.dialogs.save_steps(connection, *batch.steps)
+            is_new = self._store.dialogs.save_steps(connection, *batch.steps)
+            if batch.changes and is_new:
+                self._apply_changes(connection, lease.conversation, batch.changes)
         for draft in batch.drafts:
             if draft.approval is None:
                 continue

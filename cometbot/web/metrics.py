@@ -22,11 +22,18 @@ RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
 APPROVALS_ENDED = ("approved", "declined", "expired", "withdrawn", "refused")
 DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refused", "failed", "restarted")
+TOKENS = ("input", "output", "cached")
 SENT = ("sent", "held", "unknown", "dead")
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _ANSWER_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 259200.0, 604800.0)
 """Seconds in which people answer: up to a week."""
+
+MAX_MODELS = 50
+"""The models that a process counts by their names. Authors and providers name them, so there may be any number."""
+
+OTHER_MODELS = "other"
+"""The label of all further models."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,10 @@ class Metrics(Observer):
         self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
         self._approvals = self._counter("cometbot_approvals", "Approvals that ended, by how", APPROVALS_ENDED)
         counter = functools.partial(Counter, registry=self._registry)
+        self._tokens = counter(
+            "cometbot_model_tokens", "Tokens of models, as handlers report", ("bot", "model", "kind")
+        )
+        self._models: set[str] = set()
         self._recovered = counter(
             "cometbot_conversations_recovered", "Conversations taken over from processes that died", ("bot",)
         )
@@ -102,6 +113,16 @@ class Metrics(Observer):
     def approval_ended(self, bot: str, outcome: str) -> None:
         """Count an approval that ended."""
         self._approvals(self._labels.get(bot, ""), outcome).inc()
+
+    def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:
+        """Count the tokens of a call of a model."""
+        label = self._labels.get(bot, "")
+        if model not in self._models:
+            if len(self._models) >= MAX_MODELS:
+                model = OTHER_MODELS
+            self._models.add(model)
+        for kind, tokens in zip(TOKENS, (input, output, cached), strict=True):
+            self._tokens.labels(label, model, kind).inc(tokens)
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""

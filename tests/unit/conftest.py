@@ -18,6 +18,7 @@ from cometbot.outcomes import Outcome
 from cometbot.sinks import Trigger
 from cometbot.state import StateChange
 from cometbot.steps import DialogId, Step
+from cometbot.token_usage import ReportedUsage
 
 MARIA = User("maria", "Maria")
 DIRECT = Conversation("cometchat", "app", "helpdesk", "maria_user_helpdesk", "maria")
@@ -52,6 +53,7 @@ class FakeReplySink:
         self.before: list[MessageEvent] = []
         self.error: BaseException | None = None
         self.is_past = False
+        self.pending_usage: list[ReportedUsage] = []
 
     @property
     def texts(self) -> list[str]:
@@ -93,6 +95,9 @@ class FakeReplySink:
         return Trigger("m712", 0, 712, 1_700_000_000.0, 0.0)
 
     is_rerun = False
+
+    def record_usage(self, reported: ReportedUsage) -> None:
+        self.pending_usage.append(reported)
 
     def load_steps(self) -> list[Step]:
         return []

@@ -166,6 +166,7 @@ def test_monitoring_page_has_every_metric() -> None:
     metrics.sent("shop", 1.0, "sent")
     metrics.recovered("shop")
     metrics.question_answered("shop", 1.0)
+    metrics.model_called("shop", "gpt-5", input=1, output=1, cached=1)
     exported = metrics.to_text(lambda: {"shop": Backlog(0, 0.0, 0)}).decode()
     expected = {}
     for family in text_string_to_metric_families(exported):

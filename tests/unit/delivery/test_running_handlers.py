@@ -30,6 +30,7 @@ def make_sink(stored_ordinals: tuple[int, ...]) -> OutboxReplySink:
         Lease("fake/a/shop/1", "token", MARIA),
         RERUN,
         send_all=lambda lease, attempts: [],
+        count_usage=lambda reported: None,
     )
 
 

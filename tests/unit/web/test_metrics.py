@@ -10,7 +10,17 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
-from cometbot.web.metrics import APPROVALS_ENDED, DIALOGS_ENDED, HANDLED, RECEIVED, SENT, Metrics
+from cometbot.web.metrics import (
+    APPROVALS_ENDED,
+    DIALOGS_ENDED,
+    HANDLED,
+    MAX_MODELS,
+    OTHER_MODELS,
+    RECEIVED,
+    SENT,
+    TOKENS,
+    Metrics,
+)
 from cometbot.web.server import forget_gauges
 
 Samples = dict[tuple[str, str, str], float]
@@ -78,6 +88,37 @@ def test_ends_of_approvals_are_counted(outcome: str) -> None:
     assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 0
     metrics.approval_ended("shop", outcome)
     assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 1
+
+
+def read_tokens(text: bytes) -> dict[tuple[str, str, str], float]:
+    """The tokens by bot, model and kind."""
+    return {
+        (sample.labels["bot"], sample.labels["model"], sample.labels["kind"]): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+        if sample.name == "cometbot_model_tokens_total"
+    }
+
+
+def test_tokens_are_counted_by_bot_model_and_kind() -> None:
+    metrics = Metrics(["shop", "desk"])
+    metrics.model_called("shop", "gpt-5", input=100, output=20, cached=80)
+    metrics.model_called("shop", "gpt-5", input=1, output=2, cached=0)
+    metrics.model_called("desk", "local", input=0, output=0, cached=0)
+    expected = {("shop", "gpt-5", "input"): 101, ("shop", "gpt-5", "output"): 22, ("shop", "gpt-5", "cached"): 80}
+    expected |= {("desk", "local", kind): 0 for kind in TOKENS}
+    assert read_tokens(metrics.to_text(dict)) == expected
+
+
+def test_models_beyond_a_number_share_a_label() -> None:
+    metrics = Metrics(["shop", "desk"])
+    for number in range(3 * MAX_MODELS):
+        metrics.model_called(("shop", "desk")[number % 2], f"model-{number}", input=1, output=0, cached=0)
+    metrics.model_called("shop", "model-0", input=1, output=0, cached=0)
+    found = read_tokens(metrics.to_text(dict))
+    assert len({model for _, model, _ in found}) == MAX_MODELS + 1
+    assert found["shop", "model-0", "input"] == 2
+    assert found["shop", OTHER_MODELS, "input"] + found["desk", OTHER_MODELS, "input"] == 2 * MAX_MODELS
 
 
 def test_answers_are_timed() -> None:
@@ -181,6 +222,17 @@ def test_metrics_of_all_processes_are_merged(tmp_path: Path) -> None:
     numbers = read(shown.stdout)
     assert numbers["cometbot_sends_total", "shop", "sent"] == 3
     assert numbers["cometbot_send_seconds_sum", "shop", ""] == 1.5
+
+
+def test_tokens_of_all_processes_are_merged(tmp_path: Path) -> None:
+    environ = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    root = Path(__file__).parents[3]
+    count = "from cometbot.web.metrics import Metrics; m = Metrics(['shop'])"
+    count += "; m.model_called('shop', 'gpt-5', input=100, output=20, cached=80)"
+    subprocess.run([sys.executable, "-c", count], env=environ, cwd=root, check=True)
+    shown = subprocess.run([sys.executable, "-c", count + SHOW], env=environ, cwd=root, check=True, capture_output=True)
+    found = read_tokens(shown.stdout)
+    assert [found["shop", "gpt-5", kind] for kind in TOKENS] == [200, 40, 160]
 
 
 def test_load_of_processes_that_live_is_summed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
