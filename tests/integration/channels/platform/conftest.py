@@ -109,6 +109,7 @@ class Person(ApiClient):
     def __init__(self, client: FlaskClient, nickname: str) -> None:
         super().__init__(client)
         self.response = self.post("client-api/user", {"nickname": nickname})
+        assert self.response.status_code == 201, self.response.text
         self.id: str = self.response.json["id"]
 
     def create_chat(self, bot_id: str = "helpdesk") -> str:
