@@ -423,12 +423,19 @@ def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabiliti
         raise ConfigurationError("capabilities: only the fake platform accepts them; other channels have their own")
     if callable(channel):
         return channel
+    return load_fake_class(channel)
+
+
+def load_fake_class(channel: str) -> type[Fake]:
+    """Return the fake of a channel. Raises :class:`ConfigurationError` if its packages are not installed."""
+    if channel == "fake":
+        return MemoryFake
     if channel not in _FAKE_CLASSES:
         names = ", ".join(["fake", *_FAKE_CLASSES])
         raise ConfigurationError(f"channel: expected one of {names}, or a function that makes a Fake; got {channel!r}")
     module, name, extra = _FAKE_CLASSES[channel]
     try:
-        fake: Callable[[Bot], Fake] = getattr(importlib.import_module(module), name)
+        fake: type[Fake] = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"the channel {channel!r} needs packages that are not installed ({error.name}); "

@@ -142,6 +142,16 @@ class PressSigner:
         return hmac.digest(self._key, orjson.dumps([self._account, bot]) + payload, hashlib.sha256)
 
 
+def find_press(url: str) -> tuple[str, str] | None:
+    """Return the name and the value of the press that an address stands for, without any check; None for others."""
+    token = url.rpartition("/press/")[2].partition(".")[0]
+    try:
+        name, value = orjson.loads(_decode(token))[3:5]
+    except (InvalidPress, ValueError, TypeError):
+        return None
+    return str(name), str(value)
+
+
 def parse_press_event(incoming: IncomingEvent) -> ActionEvent:
     """Return the event of a stored press. Raises :class:`PayloadError` for a body of another shape."""
     try:

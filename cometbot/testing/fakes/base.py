@@ -5,14 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.events import Event
-from cometbot.messages import QuickReply
+from cometbot.messages import Message, QuickReply
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
 from cometbot.testing.replies import SentMessage
@@ -44,6 +44,19 @@ class UserMessage:
     quote_id: str = ""
     mention: bool = False
     attachments: Sequence[Attachment] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRequest:
+    """What users see of a stored request: its message, and the buttons and choices with their actions and values."""
+
+    message: Message
+    offers: tuple[QuickReply, ...] = ()
+
+    @classmethod
+    def of(cls, message: Message) -> ShownRequest:
+        """Return what users see of ``message``, whose own offers have their actions and values."""
+        return cls(message, message.offers())
 
 
 def already_member(actor: Actor) -> BotError:
@@ -109,6 +122,14 @@ class Fake(ABC):
     @abstractmethod
     def said(self) -> list[SentMessage]:
         """Return the bot's messages without deleted ones, in the platform's order."""
+
+    @classmethod
+    def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
+        """Return what users see of a request that the channel has rendered and delivery has stored.
+
+        None if it shows no message, or if only the platform knows what it shows.
+        """
+        return None
 
     def uid(self, user: User, group: str = "") -> str:
         """Return the platform's uid of ``user``, alone with the bot or in ``group``.

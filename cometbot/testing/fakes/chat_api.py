@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from cometbot.content_types import media_family
 from cometbot.messages import Media, Message, QuickReply, Text
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
-from cometbot.testing.fakes.base import Actor, UserMessage
+from cometbot.testing.fakes.base import Actor, ShownRequest, UserMessage
 from cometbot.testing.fakes.chat_fake import ChatFake
 from cometbot.testing.replies import SentMessage
 
@@ -63,6 +64,10 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
         key = self._join_conversation(actor)
         body = {"conversationId": _conversation_id(actor), "payload": payload}
         return str(self._post("/messages", body, key)["message"]["id"])
+
+    @classmethod
+    def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
+        return ShownRequest.of(_to_message(payload["payload"])) if payload.get("op") == "say" else None
 
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Send the value of a button or choice, as client applications of the Chat API do."""

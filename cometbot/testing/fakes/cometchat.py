@@ -13,7 +13,7 @@ from werkzeug.test import Client, TestResponse
 from cometbot import simulator
 from cometbot.bot import Bot
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
-from cometbot.channels.cometchat.press_urls import PressSigner
+from cometbot.channels.cometchat.press_urls import PressSigner, find_press
 from cometbot.channels.cometchat.rendering import RichMode
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
@@ -40,7 +40,7 @@ from cometbot.simulator.client import CallbackResponse, make_session, send
 from cometbot.simulator.page.buttons import button_request
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
-from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
+from cometbot.testing.fakes.base import Actor, Fake, Fault, ShownRequest, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
 from cometbot.testing.wsgi import make_channel_app, make_wsgi_session
 
@@ -95,6 +95,20 @@ class CometChatFake(Fake):
     @property
     def channel(self) -> CometChatChannel:
         return self._channel
+
+    @classmethod
+    def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
+        if "body" not in payload:
+            return None
+        body = {"category": "message", "type": "text", **payload["body"]}
+        data = body["data"]
+        if "customData" in data:  # an edit, which names no category
+            body |= {"category": "custom", "type": body.get("type", "custom")}
+        message = _to_message(body["category"], body["type"], data)
+        elements = data["card"]["body"] if body["category"] == "card" else ()
+        calls = [(item["label"], item["action"]) for item in elements if item["type"] == "button"]
+        pressed = [(label, find_press(action["url"])) for label, action in calls if action["type"] == "apiCall"]
+        return ShownRequest(message, tuple(QuickReply(label, *press) for label, press in pressed if press))
 
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Press a button of a card message as the user's app does: it calls an address, or sends a message.
@@ -276,7 +290,7 @@ class CometChatFake(Fake):
         return SentMessage(
             message.id,
             here,
-            _to_message(message),
+            _to_message(message.category, message.type, message.data),
             message.parent_id,
             message.quoted_message_id,
             message.muid,
@@ -302,21 +316,20 @@ def _to_json(item: Attachment) -> dict[str, Any]:
     return {"url": item.url, "name": item.name, "mimeType": item.mime_type, "extension": item.extension, **size}
 
 
-def _to_message(stored: StoredMessage) -> Message:
-    if stored.category == "message" and stored.type == "text":
-        return Text(stored.text)
-    if stored.category == "message" and stored.type in _MEDIA and stored.attachments:
-        file = stored.attachments[0]
-        kind: Any = stored.type
-        return Media(file["url"], kind, file.get("name", ""), file.get("mimeType", ""), caption=stored.text)
-    if stored.category == "custom":
-        return Custom(stored.type, stored.data.get("customData", {}), stored.text)
-    if stored.category == "interactive" and stored.type == "form":
-        return _to_form(stored.data["interactiveData"])
-    if stored.category == "card" and (shown := _to_shown_card(stored.data["card"]["body"])):
+def _to_message(category: str, kind: Any, data: Mapping[str, Any]) -> Message:
+    text, files = str(data.get("text", "")), data.get("attachments", ())
+    if category == "message" and kind == "text":
+        return Text(text)
+    if category == "message" and kind in _MEDIA and files:
+        file = files[0]
+        return Media(file["url"], kind, file.get("name", ""), file.get("mimeType", ""), caption=text)
+    if category == "custom":
+        return Custom(kind, data.get("customData", {}), text)
+    if category == "interactive" and kind == "form":
+        return _to_form(data["interactiveData"])
+    if category == "card" and (shown := _to_shown_card(data["card"]["body"])):
         return shown
-    preview = stored.text or str(stored.data.get("interactiveData", {}).get("text", ""))
-    return Custom(stored.category, dict(stored.data), preview)
+    return Custom(category, dict(data), text or str(data.get("interactiveData", {}).get("text", "")))
 
 
 def _to_shown_card(elements: Sequence[Mapping[str, Any]]) -> Message | None:

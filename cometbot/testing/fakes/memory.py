@@ -15,9 +15,9 @@ from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
 from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
 from cometbot.messages import Capabilities, Form, QuickReply
 from cometbot.models import Attachment, Group
-from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
+from cometbot.testing.fake_channel import EVERYTHING, FakeChannel, decode
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
-from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
+from cometbot.testing.fakes.base import Actor, Fake, Fault, ShownRequest, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
 
 
@@ -54,6 +54,10 @@ class MemoryFake(Fake):
             attachments=[asdict(item) for item in message.attachments],
         )
         return message_id
+
+    @classmethod
+    def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
+        return ShownRequest.of(decode(payload["message"])) if payload.get("message") else None
 
     def reactions(self, message_id: str) -> list[str]:
         return list(self._channel.reactions.get(message_id, ()))

@@ -33,7 +33,7 @@ from cometbot.messages import (
 from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.fakes.base import Actor, Fault, Unsupported, UserMessage
+from cometbot.testing.fakes.base import Actor, Fault, ShownRequest, Unsupported, UserMessage
 from cometbot.testing.fakes.chat_fake import ChatFake
 from cometbot.testing.replies import SentMessage
 
@@ -97,6 +97,12 @@ class PlatformFake(ChatFake[_FaultyChannel]):
         files = [self._upload(actor, item) for item in message.attachments if item.url in self.files]
         links = [item.url for item in message.attachments if item.url not in self.files]
         return self._send(actor, {"body": "\n".join([message.text, *links]), "attachmentIds": files})
+
+    @classmethod
+    def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
+        if "body" not in payload or payload["files"]:
+            return None
+        return ShownRequest.of(_to_message(payload["content"], payload["body"]))
 
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         action = {"name": offer.name, "value": offer.value, "messageId": said.id}

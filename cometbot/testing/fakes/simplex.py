@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from cometbot.messages import Custom, Media, MediaKind, Message, Text
 from cometbot.models import User
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.fakes.base import Actor, Fake, Fault, UserMessage, already_member
+from cometbot.testing.fakes.base import Actor, Fake, Fault, ShownRequest, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
 from cometbot.testing.simplex.cli import FakeSimplexCLI
 from cometbot.testing.simplex.people import FakeGroup, Line, Person
@@ -102,6 +102,12 @@ class SimplexFake(Fake):
             group, name = self.group(actor.group), _name(actor.user)
             return str(group.say(name, message.text, mention=message.mention, quote_id=quoted, file=file))
         return str(self.person(actor.user).say(message.text, quote_id=quoted, file=file))
+
+    @classmethod
+    def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
+        if "content" not in payload or "media" in payload or "file" in payload:
+            return None
+        return ShownRequest(Text(payload["content"]["text"]))
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         self.cli.do("edit", chat=self._chat(actor), item_id=int(message_id), text=text)
