@@ -71,6 +71,16 @@ def load_bots_or_explain(spec: str) -> list[Bot]:
         raise ConfigurationError(f"the bot {spec} cannot be loaded; {where}{text}") from error
 
 
+def locate_bot(spec: str, bot: Bot) -> tuple[str, str]:
+    """Return the module of ``bot`` and its name there. It is one of the bots that :func:`load_bots` loads."""
+    for name in filter(None, map(str.strip, spec.split(","))):
+        if _load_bot(name) is bot:
+            place, _, path = name.rpartition(":") if ":" in name else (name, "", "")
+            module = _import_module(place)
+            return module.__name__, path or next(key for key, value in vars(module).items() if value is bot)
+    raise ConfigurationError(f"{spec} does not name the bot {bot.name!r}; {_HINT}")
+
+
 def _load_bot(name: str) -> Bot:
     module, _, path = name.rpartition(":") if ":" in name else (name, "", "")
     if not module or (":" in name and not path):

@@ -85,7 +85,7 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
     :class:`BotError` if delivery does not have the message's bot or channel.
     """
     message = find_message(delivery.store, message_id)
-    bot, channel = _get_bot(delivery, message), _get_channel(delivery, message)
+    bot, channel = get_bot(delivery, message), _get_channel(delivery, message)
     sink = DryRunSink(delivery, channel, bot)
     incoming = IncomingEvent(
         message.conversation, message.event, message.body, message.sender, received_at=message.received_at
@@ -303,7 +303,8 @@ def _capture_sends(delivery: Delivery, sink: DryRunSink) -> Iterator[None]:
             bot.connect(delivery)
 
 
-def _get_bot(delivery: Delivery, message: StoredMessage) -> Bot:
+def get_bot(delivery: Delivery, message: StoredMessage) -> Bot:
+    """Return the bot that a message was written to. Raises :class:`BotError` if it is not one of ``delivery``."""
     name = message.conversation.bot
     if name not in delivery.bots:
         bot_names = ", ".join(delivery.bots) or "none"

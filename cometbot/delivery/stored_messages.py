@@ -73,6 +73,11 @@ _recent_columns = (
 )
 
 
+def is_message_id(text: str) -> bool:
+    """Return True for a text that is an id of a message, whether or not it exists."""
+    return _MESSAGE_ID.fullmatch(text) is not None
+
+
 def find_message(store: DeliveryStore, message_id: str) -> StoredMessage:
     """Return the message with the id ``message_id`` (``m12``).
 
@@ -93,7 +98,7 @@ def find_message(store: DeliveryStore, message_id: str) -> StoredMessage:
             f"there is no message {message_id} (any more): what is done is kept for COMETBOT_KEEP_DAYS days, "
             "by default 7"
         )
-    return _from_row(row)
+    return to_stored_message(row)
 
 
 def replay(store: DeliveryStore, message_id: str) -> StoredMessage:
@@ -157,7 +162,8 @@ def _describe_invalid_id(message_id: str) -> str:
     )
 
 
-def _from_row(row: sa.RowMapping) -> StoredMessage:
+def to_stored_message(row: sa.RowMapping) -> StoredMessage:
+    """Return the message of a row of the mailbox with its conversation."""
     return StoredMessage(
         id=f"m{row['seq']}",
         conversation=to_conversation([row[name] for name in CONVERSATION_COLUMNS]),
