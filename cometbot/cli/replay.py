@@ -6,12 +6,15 @@ import json
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from cometbot.cli import CommandError
 from cometbot.cli._database import open_delivery
 from cometbot.cli._output import format_time, print_json, sanitize
+from cometbot.cli._params import IntegerParam
 from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -30,7 +33,19 @@ _INDENT = 14
 @click.argument("bot", required=False, metavar="[BOT]")
 @click.option("--send", is_flag=True, help="Let the running bot handle the message again and send its replies.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
+@click.option("--as-test", is_flag=True, help="Write the conversation up to the message as a test for pytest.")
+@click.option(
+    "--last", type=IntegerParam(example=10), metavar="N", help="With --as-test: only the last N messages of it."
+)
+@click.option("--keep-users", is_flag=True, help="With --as-test: keep the uids and names of users.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="With --as-test: write the test to a new file.",
+)
+@click.option("--force", is_flag=True, help="With --output: replace the file.")
+def replay(id: str, bot: str | None, send: bool, as_json: bool, as_test: bool, **test_options: Any) -> None:
     """Run the current code on a stored message, by default as a dry run.
 
     ID is the id of the message, such as m12; handled messages are kept for COMETBOT_KEEP_DAYS. BOT is module:attribute.
@@ -39,7 +54,15 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
     Without --send nothing is stored or sent: the command shows which handler matches the message, what it would send,
     and what it would store, with the current state. ctx.client reads but changes nothing. Other effects of a handler,
     such as a write to your own database, do happen. The exit code is 1 if the handler fails.
+
+    With --as-test, no handler runs. The command prints a test that sends the bot what the users have sent, and asserts
+    what the bot has answered. ID may then also be the id of a conversation. Users are called user-1, user-2, …; texts
+    stay as they are.
     """
+    _check_options(send, as_json, as_test, **test_options)
+    if as_test:
+        _write_test(id, bot, **test_options)
+        return
     if send:
         _requeue(id, as_json)
         return
@@ -50,6 +73,55 @@ def replay(id: str, bot: str | None, send: bool, as_json: bool) -> None:
         _print(dry_run)
     if dry_run.error is not None:
         raise SystemExit(1)
+
+
+def _check_options(send: bool, as_json: bool, as_test: bool, *, output: Path | None, force: bool, **more: Any) -> None:
+    if as_test and (send or as_json):
+        raise CommandError(f"--as-test cannot be combined with {'--send' if send else '--json'}; leave out one of them")
+    given = [name for name, value in {"output": output, "force": force, **more}.items() if value]
+    if given and not as_test:
+        raise CommandError(f"--{given[0].replace('_', '-')} is an option of --as-test; add --as-test, or leave it out")
+    if force and output is None:
+        raise CommandError("--force is an option of --output; name the file with --output, or leave out --force")
+
+
+def _write_test(
+    id: str, bot: str | None, *, last: int | None, keep_users: bool, output: Path | None, force: bool
+) -> None:
+    """Print the conversation as a test, or write it to the file ``output``."""
+    from cometbot.cli.regression_test import Subject, write_test
+    from cometbot.delivery.dry_run import get_bot
+    from cometbot.delivery.stored_conversations import load_conversation
+    from cometbot.loading import load_bots_or_explain, locate_bot
+    from cometbot.settings import Settings
+
+    settings = Settings.from_environment()
+    spec = bot or settings.default_bot_spec
+    bots = load_bots_or_explain(spec)
+    with open_delivery(settings) as delivery:
+        conversation = load_conversation(delivery.store, id, last)
+    newest = conversation.newest
+    with open_delivery(settings, bots, lambda source: _channels_for(newest, bots, settings, source)) as delivery:
+        found = get_bot(delivery, newest)
+        subject = Subject(
+            found,
+            *locate_bot(spec, found),
+            delivery.channels[newest.conversation.channel],
+            settings.cometchat_rich,
+            settings.cometchat_card_buttons,
+        )
+        source = write_test(conversation, subject, keeps_users=keep_users)
+    if output is None:
+        click.echo(source, nl=False)
+        return
+    try:
+        with output.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(source)
+    except FileExistsError as error:
+        raise CommandError(f"{output} exists; name another file, or replace it with --force") from error
+    except OSError as error:
+        raise CommandError(f"cannot write {output}: {error.strerror}. Name another file with --output.") from error
+    click.echo(f"Wrote {output}. Run it with: pytest {output}")
 
 
 def _requeue(id: str, as_json: bool) -> None:

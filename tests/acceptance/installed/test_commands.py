@@ -114,6 +114,9 @@ def test_platform_lists_removes_and_replays(installation: Installation, project:
         return made.stdout
 
     assert "Hello Zoe!" in run("replay", "m1", "bot:bot")
+    run("replay", "m1", "bot:bot", "--as-test", "--output", "test_m1.py")
+    tested = installation.run(project, "python", "-c", "import test_m1; test_m1.test_conversation_of_m1()")
+    assert tested.returncode == 0, tested.stdout
     for what, id in (("files", file["id"]), ("chats", chat), ("users", user)):
         assert id in run("platform", what, "list")
         assert f"Removed the {what.removesuffix('s')} {id}." in run("platform", what, "remove", id)

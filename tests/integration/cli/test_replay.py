@@ -323,3 +323,69 @@ def test_another_bot_than_the_messages_is_refused(run: Run, simulator: Simulator
     result = run("replay", "m1", f"{other}:bot")
     assert result.exit_code == 2
     assert "'helpdesk'" in result.output
+
+
+@pytest.fixture
+def answered(run: Run, simulator: Simulator) -> None:
+    """The bot has answered "hi" (m1)."""
+    store(simulator, "hi")
+    bot = Bot("helpdesk")
+    bot.message("hi")(lambda ctx: "Hello!\x1b[31m")
+    with running(simulator, bot) as delivery:
+        simulator.wait_for(lambda found: found.messages())
+        simulator.wait_for(lambda found: delivery.is_idle)
+
+
+def test_as_test_writes_a_test_that_passes(run: Run, answered: None, tmp_path: Path) -> None:
+    result = run("replay", "m1", "--as-test")
+    assert result.exit_code == 0, result.output
+    assert r'assert replies.texts == ["Hello!\x1b[31m"]' in result.output
+    written = run("replay", "m1", "--as-test", "--output", "test_m1.py")
+    assert written.output == "Wrote test_m1.py. Run it with: pytest test_m1.py\n"
+    assert (tmp_path / "test_m1.py").read_text() == result.output
+    found: dict[str, Any] = {}
+    exec(result.output, found)
+    found["test_conversation_of_m1"]()
+
+
+def test_as_test_takes_the_id_of_a_conversation(run: Run, answered: None) -> None:
+    by_conversation = run("replay", "helpdesk_user_maria", "--as-test")
+    assert by_conversation.output == run("replay", "m1", "--as-test").output
+
+
+def test_as_test_replaces_a_file_only_by_force(run: Run, answered: None, tmp_path: Path) -> None:
+    file = tmp_path / "test_m1.py"
+    file.write_text("mine")
+    refused = run("replay", "m1", "--as-test", "--output", "test_m1.py")
+    assert (refused.exit_code, file.read_text()) == (2, "mine")
+    assert "test_m1.py exists; name another file, or replace it with --force" in refused.stderr
+    assert run("replay", "m1", "--as-test", "--output", "test_m1.py", "--force").exit_code == 0
+    assert "test_conversation_of_m1" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        ("m9 --as-test", "there is no message m9"),
+        ("nobody --as-test", "no conversation 'nobody'"),
+        ("m1 --as-test --send", "--as-test cannot be combined with --send"),
+        ("m1 --as-test --json", "--as-test cannot be combined with --json"),
+        ("m1 --last 3", "--last is an option of --as-test"),
+        ("m1 --keep-users", "--keep-users is an option of --as-test"),
+        ("m1 --output x.py", "--output is an option of --as-test"),
+        ("m1 --as-test --force", "--force is an option of --output"),
+        ("m1 --as-test --output missing/x.py", "cannot write missing/x.py"),
+        ("m1 --as-test --last 0", "--last: expected a whole number from 1 up"),
+    ],
+)
+def test_as_test_explains_what_it_cannot_do(run: Run, answered: None, words: str, error: str) -> None:
+    result = run("replay", *words.split())
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert error in result.stderr
+
+
+def test_as_test_of_a_pending_message_is_refused(run: Run, simulator: Simulator) -> None:
+    store(simulator, "hi")
+    result = run("replay", "m1", "--as-test")
+    assert result.exit_code == 2
+    assert "m1 is not done yet. Wait until it is handled." in result.stderr

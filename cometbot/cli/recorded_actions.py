@@ -1,0 +1,156 @@
+"""What users did in a stored conversation, as calls of ``BotClient``."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from cometbot.bot import Bot
+from cometbot.cli.pytest_source import to_list, to_literal
+from cometbot.cli.recorded_conversation import Recorded, Screen, Users, find_decision, strip_mention
+from cometbot.events import (
+    ActionEvent,
+    ContactEvent,
+    DeleteEvent,
+    EditEvent,
+    Event,
+    MembershipEvent,
+    MessageEvent,
+    ReactionEvent,
+)
+from cometbot.field_values import split_options
+from cometbot.models import Attachment
+
+_STAND_IN_NOTE = "The content of files is not stored. Replace the stand-in if the bot reads it."
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A method of the user's client with its arguments as source. ``notes`` are comments to stand before it.
+
+    An empty ``method`` means that there is nothing to call. With ``is_lost``, what the user did cannot be repeated.
+    """
+
+    method: str = ""
+    arguments: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    is_lost: bool = False
+
+
+@dataclass(slots=True)
+class ActionReader:
+    """Converts the events of a conversation to actions, in order.
+
+    ``variables`` has the expression for each id of a message that a later one refers to.
+    """
+
+    bot: Bot
+    users: Users
+    screen: Screen
+    variables: dict[str, str] = field(default_factory=dict)
+    _last_ids: dict[str, str] = field(default_factory=dict)
+
+    def read(self, recorded: Recorded) -> Action:
+        """Return what the user did."""
+        event = recorded.event
+        if event is None:
+            return Action(notes=(f"{recorded.message.id} cannot be repeated: {recorded.problem}.",), is_lost=True)
+        action = self._read(event)
+        if action is not None:
+            return action
+        what = f"{recorded.message.id} cannot be repeated: {_describe(event)}."
+        return Action(notes=(what,), is_lost=True)
+
+    def _read(self, event: Event) -> Action | None:
+        uid = event.sender.uid
+        if isinstance(event, MessageEvent):
+            self._last_ids[uid] = event.id
+            return self._read_message(event)
+        if isinstance(event, ActionEvent):
+            return self._read_press(event)
+        if isinstance(event, ContactEvent):
+            return Action() if event.action == "connected" else None
+        if isinstance(event, MembershipEvent):
+            method = {"joined": "join", "left": "leave"}.get(event.action)
+            return Action(method) if method else None
+        if isinstance(event, EditEvent) and event.message.id == self._last_ids.get(uid):
+            return Action("edit", (to_literal(self.users.replace_mentions(event.message.text)),))
+        if isinstance(event, DeleteEvent) and event.message_id == self._last_ids.get(uid):
+            return Action("delete")
+        if isinstance(event, ReactionEvent) and self.screen.is_last(event.message_id):
+            return Action("react", (to_literal(event.reaction), *([] if event.added else ["added=False"])))
+        return None
+
+    def _read_message(self, event: MessageEvent) -> Action | None:
+        text, is_mention = strip_mention(event.text, self.bot.ids)
+        text = self.users.replace_mentions(text)
+        if event.attachments:
+            return self._read_file(event, text)
+        if not text.strip() and not is_mention:
+            return None
+        if decision := find_decision(text):
+            return Action("press", (to_literal(decision),))
+        places = [("thread", event.thread_id), ("quote", event.quote.id if event.quote else "")]
+        found = [f"{name}={self.variables[id]}" for name, id in places if id in self.variables]
+        lost = [f"Its {name} began earlier, and is left out." for name, id in places if id and id not in self.variables]
+        mention = ["mention=True"] if is_mention else []
+        return Action("send", (to_literal(text), *found, *mention), tuple(lost))
+
+    def _read_file(self, event: MessageEvent, caption: str) -> Action:
+        file = event.attachments[0]
+        name = _file_name(file)
+        arguments = ['b"stand-in"', f"name={to_literal(name)}"]
+        if caption.strip():
+            arguments.append(f"caption={to_literal(caption)}")
+        others = len(event.attachments) - 1
+        notes = [_STAND_IN_NOTE, *([f"The message had {others} more files."] if others else [])]
+        return Action("send_image" if event.type == "image" else "send_file", tuple(arguments), tuple(notes))
+
+    def _read_press(self, event: ActionEvent) -> Action | None:
+        offer = self.screen.find_offer(event.name, event.value, event.message_id)
+        if offer is not None:
+            return Action("press", (to_literal(offer.label),))
+        fields = self.screen.find_fields()
+        if event.value or fields is None:
+            return None
+        values = {name: self._form_value(fields.get(name, ()), text) for name, text in event.values.items()}
+        return Action(
+            "fill",
+            tuple(f"{name}={value}" for name, value in values.items())
+            if _are_names(values)
+            else ("{" + ", ".join(f"{to_literal(name)}: {value}" for name, value in values.items()) + "}",),
+        )
+
+    @staticmethod
+    def _form_value(options: Iterable[str], text: str) -> str:
+        """Return the source of a field's value: a list if it is several of these options."""
+        chosen = split_options(text, list(options)) if options else None
+        return to_list(chosen) if chosen is not None else to_literal(text)
+
+
+def referenced_ids(event: Event | None) -> Iterator[str]:
+    """Yield the ids of the messages that an event's thread or quote refers to."""
+    if isinstance(event, MessageEvent):
+        yield from filter(None, (event.thread_id, event.quote.id if event.quote else ""))
+
+
+def _are_names(values: Mapping[str, str]) -> bool:
+    return all(name.isidentifier() for name in values)
+
+
+def _file_name(file: Attachment) -> str:
+    if file.name:
+        return file.name
+    return f"file{mimetypes.guess_extension(file.mime_type) or '.bin'}"
+
+
+def _describe(event: Event) -> str:
+    """Return what an event is that no method of the client causes."""
+    if isinstance(event, ActionEvent):
+        return f"the button {event.name!r} stands in no stored message"
+    if isinstance(event, EditEvent | DeleteEvent | ReactionEvent):
+        return f"{type(event).__name__} of a message that is not the last one"
+    action = f" {event.action}" if isinstance(event, MembershipEvent | ContactEvent) else ""
+    kind = f" of the type {event.type}" if isinstance(event, MessageEvent) else ""
+    return f"{type(event).__name__}{action}{kind}"

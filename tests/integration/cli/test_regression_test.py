@@ -1,0 +1,345 @@
+"""Stored conversations as tests: what is written runs against the same bot, and fails against another."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cometbot import (
+    Bot,
+    Button,
+    Card,
+    ContactEvent,
+    Context,
+    DeleteEvent,
+    EditEvent,
+    Field,
+    Form,
+    Media,
+    MembershipEvent,
+    ReactionEvent,
+    User,
+)
+from cometbot.cli.regression_test import Subject, write_test
+from cometbot.delivery.stored_conversations import load_conversation
+from cometbot.errors import DeliveryError
+from cometbot.testing import BotClient
+from cometbot.testing.fakes.cometchat import CometChatFake
+
+CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex"]
+
+
+def make_bot(**texts: str) -> Bot:
+    """Return a bot that uses most of what a conversation can have; ``texts`` replace its own."""
+    bot = Bot("shop")
+
+    @bot.event(ContactEvent)
+    def welcome(ctx: Context) -> str:
+        return "Welcome!"
+
+    @bot.message("hi")
+    def greet(ctx: Context) -> str:
+        ctx.reply("One moment.")
+        return texts.get("greet", f"Hello {ctx.sender.name}!")
+
+    @bot.command("tea")
+    def tea(ctx: Context) -> Card:
+        return Card("Earl Grey", "A **bold** tea.", buttons=[Button("Buy", "buy", "earl-grey")])
+
+    @bot.action("buy")
+    def buy(ctx: Context, what: str) -> str:
+        return f"{what} is yours."
+
+    @bot.command("order")
+    def order(ctx: Context) -> str:
+        kind = ctx.ask("Which tea?", choices=["green", "black"])
+        count = ctx.ask("How many?", type=int)
+        ctx.sleep("3m")
+        return texts.get("order", f'Your {count} "{kind}" teas are ready.\nIt\'s hot: \\o/')
+
+    @bot.command("form")
+    def form(ctx: Context) -> str:
+        several = Field("extras", kind="multi_select", options=["milk", "sugar"])
+        return str(ctx.ask(Form("Order", [Field("size"), several, Field("note", optional=True)])))
+
+    @bot.command("count")
+    def count(ctx: Context) -> None:
+        ctx.stream(f"{number} " for number in range(5))
+
+    @bot.command("edit")
+    def edit(ctx: Context) -> None:
+        if ctx.capabilities.edit:
+            ctx.reply("Working").edit(f"Done {'x' * 100}")
+
+    @bot.command("picture")
+    def picture(ctx: Context) -> Media:
+        return Media("https://example.com/cup.png", caption="A cup")
+
+    @bot.fallback
+    def look(ctx: Context) -> str | None:
+        return f"A file: {ctx.attachments[0].name}" if ctx.attachments else None
+
+    return bot
+
+
+def talk(client: BotClient) -> None:
+    """Do what the bot understands. The answers are sent so that every channel's own form of questions is used."""
+    for text in ("hi", "/tea"):
+        client.send(text)
+    client.press("Buy")
+    client.send("/order")
+    client.press("black")
+    client.send("many")
+    client.send("4")
+    client.advance("3m")
+    for text in ("/count", "/edit", "/picture", "nothing"):
+        client.send(text)
+    client.send_image(b"pixels", caption="Look")
+    client.send("/form")
+    client.fill(size="L", extras=["milk", "sugar"])
+
+
+def write(client: BotClient, last: int | None = None, *, keeps_users: bool = False, **settings: str) -> str:
+    """Return the test of the client's conversation."""
+    store = client._harness.delivery.store
+    conversation = load_conversation(store, client.conversation.id, last)
+    subject = Subject(client.bot, "shop_bot", "bot", client.channel, **settings)
+    return write_test(conversation, subject, keeps_users=keeps_users)
+
+
+def run(source: str, bot: Bot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the test in this process."""
+    module: Any = type(sys)("shop_bot")
+    module.bot = bot
+    monkeypatch.setitem(sys.modules, "shop_bot", module)
+    found: dict[str, Any] = {}
+    exec(compile(source, "test_stored.py", "exec"), found)
+    [function] = [value for name, value in found.items() if name.startswith("test_")]
+    function()
+
+
+@pytest.fixture
+def open_client() -> Iterator[Callable[..., BotClient]]:
+    clients: list[BotClient] = []
+
+    def open_(bot: Bot, **options: Any) -> BotClient:
+        clients.append(BotClient(bot, **options))
+        return clients[-1]
+
+    yield open_
+    for client in clients:
+        client.close()
+
+
+Open = Callable[..., BotClient]
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_a_conversation_passes_and_fails_with_another_reply(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, channel: str
+) -> None:
+    client = open_client(make_bot(), channel=channel)
+    talk(client)
+    source = write(client)
+    run(source, make_bot(), monkeypatch)
+    for changed in ("greet", "order"):
+        with pytest.raises(AssertionError):
+            run(source, make_bot(**{changed: "Else."}), monkeypatch)
+
+
+@pytest.mark.parametrize("rich", [{"rich": "interactive"}, {"rich": "card"}, {"rich": "card", "card_buttons": "url"}])
+def test_rich_messages_of_cometchat_are_pressed(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, rich: dict[str, Any]
+) -> None:
+    client = open_client(make_bot(), channel=partial(CometChatFake, **rich))
+    talk(client)
+    source = write(client, **rich)
+    run(source, make_bot(), monkeypatch)
+    assert ('client.press("Buy")' in source) == ("card_buttons" in rich)
+
+
+@pytest.mark.parametrize("channel", ["fake", "cometchat", "chat_api", "simplex"])
+def test_the_users_of_a_group_are_kept_apart(open_client: Open, monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.message()
+        def count(ctx: Context) -> str:
+            ctx.user_state["count"] = ctx.user_state.get("count", 0) + 1
+            return f"{ctx.sender.name}: {ctx.user_state['count']}"
+
+        return bot
+
+    maria = open_client(make(), channel=channel, user="maria", group="ops")
+    for client in (maria, maria.as_user("ben", group="ops"), maria):
+        client.send("tea", mention=True)
+    source = write(maria)
+    run(source, make(), monkeypatch)
+    assert 'user_2.send("tea", mention=True)' in source
+    assert "Maria" not in source
+    assert "ops" not in source
+
+
+def test_threads_quotes_and_reactions_refer_to_the_messages_of_the_test(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.message()
+        def repeat(ctx: Context) -> str:
+            ctx.react("👍")
+            quoted = ctx.event.quote.text if ctx.event.quote else "nothing"
+            return f"quoted {quoted}, thread {bool(ctx.event.thread_id)}"
+
+        return bot
+
+    client = open_client(make(), channel="cometchat")
+    [reply] = client.send("a")
+    client.send("b", quote=reply.id)
+    client.send("c", thread=client.message_id)
+    source = write(client)
+    run(source, make(), monkeypatch)
+    assert "quote=reply_1_0" in source
+    assert "thread=message_2" in source
+    assert 'client.fake.reactions(client.message_id) == ["👍"]' in source
+    assert "began earlier" in write(client, last=1)
+
+
+def test_other_events_are_repeated(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+        bot.message()(lambda ctx: "A message")
+        bot.event(EditEvent)(lambda ctx: f"Edited: {ctx.event.message.text}")
+        bot.event(DeleteEvent)(lambda ctx: "Deleted")
+        bot.event(ReactionEvent)(lambda ctx: f"Reaction {ctx.event.reaction}")
+        bot.event(MembershipEvent)(lambda ctx: f"Member {ctx.event.action}")
+        return bot
+
+    client = open_client(make(), channel="cometchat", group="ops")
+    client.join()
+    client.send("a", mention=True)
+    client.react("👍")
+    client.edit("b")
+    client.delete()
+    client.leave()
+    source = write(client)
+    run(source, make(), monkeypatch)
+    for call in ("join()", 'react("👍")', 'edit("b")', "delete()", "leave()"):
+        assert f"user_1.{call}" in source
+
+
+def test_a_failed_message_is_sent_without_an_assertion(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot, mended = Bot("shop"), Bot("shop")
+
+    @bot.message()
+    def fail(ctx: Context) -> None:
+        raise ValueError("no tea")
+
+    mended.message()(lambda ctx: "Tea!")
+    client = open_client(bot, raise_errors=False)
+    client.send("tea")
+    source = write(client)
+    assert "# m1 was not answered: ValueError: no tea." in source
+    run(source, mended, monkeypatch)
+    with pytest.raises(ValueError, match="no tea"):
+        run(source, bot, monkeypatch)
+
+
+def test_names_are_replaced_but_not_those_that_users_wrote(open_client: Open) -> None:
+    client = open_client(make_bot(), user=User("maria", "Maria Keller"))
+    client.send("hi")
+    assert '["One moment.", "Hello User-1!"]' in write(client)
+    assert "Maria" not in write(client)
+    kept = write(client, keeps_users=True)
+    assert 'user=User("maria", "Maria Keller")' in kept
+    assert '"Hello Maria Keller!"' in kept
+    client.send("I am Maria Keller.")
+    assert '"Hello Maria Keller!"' in write(client)
+
+
+def test_only_the_last_messages_are_written_on_request(open_client: Open) -> None:
+    client = open_client(make_bot())
+    for _ in range(3):
+        client.send("hi")
+    assert write(client).count("client.send(") == 3
+    assert "Earlier messages" not in write(client, last=3)
+    shorter = write(client, last=2)
+    assert shorter.count("client.send(") == 2
+    assert "Earlier messages are left out." in shorter
+
+
+def test_an_approval_is_decided_without_its_number(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.command("refund")
+        def refund(ctx: Context) -> str:
+            return "Refunded." if ctx.approve("Refund 5 €?", own=True) else "No."
+
+        bot.message("hi")(lambda ctx: "Hello!")
+        return bot
+
+    client = open_client(make(), channel="simplex")
+    for text in ("hi", "hi", "/refund"):
+        client.send(text)
+    client.press("Approve")
+    source = write(client)
+    assert 'client.press("Approve")' in source
+    run(source, make(), monkeypatch)
+    run(write(client, last=3), make(), monkeypatch)
+
+
+def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = open_client(make_bot())
+    client.send("hi")
+    client.send("/tea")
+    with client._harness.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailbox SET body = x'' WHERE seq = 1")
+        connection.exec_driver_sql("UPDATE outbox SET payload = '{}' WHERE event = 'm1'")
+    source = write(client)
+    assert "# m1 cannot be repeated: its content was erased." in source
+    run(source, make_bot(), monkeypatch)
+
+
+def test_what_is_not_stored_or_not_done_is_an_error(open_client: Open) -> None:
+    client = open_client(make_bot())
+    client.send("hi")
+    store = client._harness.delivery.store
+    for name, text in (("m9", "there is no message m9"), ("nobody", "no conversation 'nobody'")):
+        with pytest.raises(DeliveryError, match=text):
+            load_conversation(store, name)
+    with client._harness.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailbox SET state = 'waiting'")
+    with pytest.raises(DeliveryError, match="m1 is not done yet"):
+        load_conversation(store, "m1")
+
+
+@pytest.mark.parametrize("text", ['a\'b"c"', 'say "hi"', "it's", "\\ \t\r\n", "\x1b[31m\u202e\U000e0001", "ü😀" * 60])
+def test_every_text_is_written_as_ruff_would_write_it(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+) -> None:
+    bot = Bot("shop")
+    bot.message()(lambda ctx: f"{text}{text}")
+    client = open_client(bot)
+    client.send(f"x{text}x")
+    source = write(client)
+    run(source, bot, monkeypatch)
+    file = tmp_path / "test_stored.py"
+    file.write_text(source)
+    (tmp_path / "shop_bot.py").touch()
+    for command in ("check", "format --check", "format --check --line-length 120"):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command.split(), "--isolated", "--no-cache", file.name],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}{source}"
