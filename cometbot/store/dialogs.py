@@ -132,8 +132,10 @@ class Dialogs:
         self._approvals = approvals
         self._leases = leases
         self._state = state
-        self._insert_steps = database.insert(steps).on_conflict_do_nothing(
-            index_elements=["event", "generation", "number"]
+        self._insert_steps = (
+            database.insert(steps)
+            .on_conflict_do_nothing(index_elements=["event", "generation", "number"])
+            .returning(steps.c.number)
         )
         insert = database.insert(dialogs)
         changed = ("handler", "call", "code", "waiting", "asked_seq", "status", "failed_seq", "updated_at")
@@ -158,7 +160,8 @@ class Dialogs:
             }
             for step in added
         ]
-        return bool(rows) and connection.execute(self._insert_steps, rows).rowcount > 0
+        # PostgreSQL's driver knows no number of rows for several, so the new ones are returned.
+        return bool(rows) and bool(connection.execute(self._insert_steps, rows).all())
 
     def load_steps(self, connection: Transaction, dialog: DialogId) -> list[Step]:
         """Return the stored steps of a dialog, in order."""

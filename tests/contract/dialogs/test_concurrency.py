@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
+
+import pytest
 
 from cometbot import Context
+from cometbot.delivery.transactions import Transactions
 from cometbot.store.erasure import Erasure
 from cometbot.store.tables import conversations, dialogs, outbox, timers
 from tests.contract.delivery.conftest import wait_until
@@ -145,3 +149,27 @@ def test_running_handler_whose_conversation_is_erased_opens_no_dialog(processes:
     goes_on.set()
     processes.check_nothing_left()
     assert processes.count(outbox, outbox.c.state.in_(["ready", "sending", "held", "unknown"])) == 0
+
+
+def test_state_of_once_is_stored_once(processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commit is repeated, as after an unknown outcome, and the handler fails later."""
+
+    @processes.bot.command("order")
+    def order(ctx: Context) -> str:
+        for _ in range(2):
+            ctx.once(lambda: ctx.state.increment("orders"))
+        raise ValueError("broken")
+
+    save = Transactions.save_steps
+
+    def save_twice(*args: Any, **options: Any) -> None:
+        save(*args, **options)
+        save(*args, **options)
+
+    monkeypatch.setattr(Transactions, "save_steps", save_twice)
+    processes.start()
+    processes.write("/order")
+    wait_until(lambda: processes.delivery.dead_letters.list())
+    conversation_key = processes.channel.conversation(processes.bot, user="maria").key_text
+    with processes.database.read() as connection:
+        assert processes.delivery.store.state.load(connection, "conversation", conversation_key) == {"orders": "2"}
