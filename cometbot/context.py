@@ -40,7 +40,7 @@ from cometbot.state import State, owner_of
 from cometbot.steps import AskKeywords, AskOptions, DialogId, Suspended
 from cometbot.stream_sending import StreamSender
 from cometbot.token_meter import TokenMeter
-from cometbot.token_usage import ModelUsage
+from cometbot.token_usage import make_usage
 
 _MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
@@ -424,7 +424,7 @@ class Context:
         """
         if self.state.is_frozen:
             raise Suspended
-        usage = ModelUsage.from_author(model, input=input, output=output, cached=cached)
+        usage = make_usage(model, input=input, output=output, cached=cached)
         self._meter.add(usage)
 
     @property

@@ -27,16 +27,6 @@ class ModelUsage:
     output: int = 0
     cached: int = 0
 
-    @classmethod
-    def from_author(cls, model: object, *, input: object, output: object, cached: object) -> ModelUsage:
-        """Return the usage that an author reports; None counts as 0. Raises :class:`BotError` for anything else."""
-        return cls(
-            _check_model(model),
-            _check_tokens("input", input),
-            _check_tokens("output", output),
-            _check_tokens("cached", cached),
-        )
-
     @property
     def total(self) -> int:
         """The tokens that count towards a budget."""
@@ -49,6 +39,16 @@ class ReportedUsage:
 
     usage: ModelUsage
     change: StateChange | None = None
+
+
+def make_usage(model: object, *, input: object, output: object, cached: object) -> ModelUsage:
+    """Return the usage that an author reports; None counts as 0. Raises :class:`BotError` for what is no number."""
+    return ModelUsage(
+        _check_model(model),
+        _check_tokens("input", input),
+        _check_tokens("output", output),
+        _check_tokens("cached", cached),
+    )
 
 
 def merge_changes(reported: Sequence[ReportedUsage]) -> tuple[StateChange, ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
     from cometbot.testing.replies import Replies, SentMessage
     from cometbot.testing.simplex import FakeSimplexCLI, FakeSimplexControl
+    from cometbot.token_usage import ModelUsage
 
 _MODULES = {
     "EVERYTHING": "fake_channel",
@@ -30,6 +31,7 @@ _MODULES = {
     "ImmediateEngine": "immediate_engine",
     "MemoryDatabase": "immediate_engine",
     "MemoryFake": "fakes.memory",
+    "ModelUsage": "harness",
     "Replies": "replies",
     "SentMessage": "replies",
     "Unsupported": "fakes.base",
@@ -50,6 +52,7 @@ __all__ = [
     "ImmediateEngine",
     "MemoryDatabase",
     "MemoryFake",
+    "ModelUsage",
     "Replies",
     "SentMessage",
     "Unsupported",

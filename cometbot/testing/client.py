@@ -29,6 +29,7 @@ from cometbot.testing.fakes.memory import MemoryFake
 from cometbot.testing.forms import FormAnswer, answer_field, fill_form, find_quick_reply
 from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.replies import Replies, SentMessage
+from cometbot.token_usage import ModelUsage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex"]
 
@@ -185,6 +186,11 @@ class BotClient:
     def dead_letters(self) -> list[DeadLetter]:
         """The dead letters, newest first."""
         return self._harness.delivery.dead_letters.list()
+
+    @property
+    def usage(self) -> list[ModelUsage]:
+        """The calls of models that handlers have reported with ``ctx.usage``, of all users, in order."""
+        return self._harness.usage
 
     def as_user(self, user: str | User, *, group: str = "") -> BotClient:
         """Return a client for another user of the same platform, alone with the bot or in ``group``."""

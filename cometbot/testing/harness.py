@@ -21,6 +21,7 @@ from cometbot.store.tables import conversations
 from cometbot.testing.fakes.base import Fake
 from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
 from cometbot.testing.path_checks import PathChecks
+from cometbot.token_usage import ModelUsage
 
 
 class BotHarness:
@@ -47,12 +48,12 @@ class BotHarness:
         self.fake.use_database(self.database)
         self.numbers = itertools.count(1)
         self._engine = ImmediateEngine()
-        self._failures = _FailureRecorder()
+        self._recorder = _Recorder()
         self._raise_errors = raise_errors
         self._providers = providers
         with replace_providers(providers):
             self.delivery = Delivery(
-                [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._failures
+                [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._recorder
             )
         self.delivery.channels = {**self.delivery.channels, **dict.fromkeys(also, self.fake.channel)}
         self._path_checks = PathChecks(self.delivery, self._engine.reraise) if check_paths else None
@@ -61,13 +62,18 @@ class BotHarness:
         bot.connect(self.delivery)
         self._finalizer = weakref.finalize(self.delivery, self.database.close)
 
+    @property
+    def usage(self) -> list[ModelUsage]:
+        """The calls of models that handlers have reported, in order."""
+        return list(self._recorder.usage)
+
     def run_until_idle(self) -> None:
         """Do all work that is due now."""
         self.fake.wait_idle()
         with replace_providers(self._providers):
             self._engine.run_until_idle()
             if self._raise_errors:
-                self._failures.raise_first(self.delivery)
+                self._recorder.raise_first(self.delivery)
             if self._path_checks is not None:
                 self._path_checks.check_new()
 
@@ -133,10 +139,11 @@ class BotHarness:
             self.fake.close()
 
 
-class _FailureRecorder(Observer):
-    """Records permanent failures that have not been raised yet."""
+class _Recorder(Observer):
+    """Records calls of models, and permanent failures that have not been raised yet."""
 
     def __init__(self) -> None:
+        self.usage: list[ModelUsage] = []
         self._errors: list[BaseException] = []
         self._refused = False
 
@@ -145,6 +152,9 @@ class _FailureRecorder(Observer):
 
     def sent(self, bot: str, seconds: float, outcome: str) -> None:
         self._refused = self._refused or outcome == "dead"
+
+    def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:
+        self.usage.append(ModelUsage(model, input, output, cached))
 
     def raise_first(self, delivery: Delivery) -> None:
         errors, self._errors = self._errors, []

@@ -6,11 +6,11 @@ import pytest
 
 from cometbot.errors import BotError
 from cometbot.state import StateChange
-from cometbot.token_usage import MAX_MODEL_LENGTH, ModelUsage, ReportedUsage, merge_changes
+from cometbot.token_usage import MAX_MODEL_LENGTH, ModelUsage, ReportedUsage, make_usage, merge_changes
 
 
 def make(model: Any = "gpt-5", **tokens: Any) -> ModelUsage:
-    return ModelUsage.from_author(model, **{"input": 1, "output": 0, "cached": 0, **tokens})
+    return make_usage(model, **{"input": 1, "output": 0, "cached": 0, **tokens})
 
 
 def test_none_counts_as_nothing() -> None:

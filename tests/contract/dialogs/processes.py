@@ -46,8 +46,8 @@ class Processes:
     def database(self) -> Database:
         return self.delivery.database
 
-    def write(self, text: str, user: str = "maria", process: int = 0, message_id: str = "") -> None:
-        incoming = self.channel.incoming(self.bot, text, user=user, id=message_id or None)
+    def write(self, text: str, user: str = "maria", process: int = 0, message_id: str = "", *, group: str = "") -> None:
+        incoming = self.channel.incoming(self.bot, text, user=user, group=group, id=message_id or None)
         self._deliveries[process].enqueue(incoming)
 
     def texts(self, user: str = "maria") -> list[str]:
