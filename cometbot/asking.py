@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from cometbot.approvals import EXPIRED, Approval, ApprovalRequest, name_end, read_user
 from cometbot.approving import make_outcome, make_waiting, make_withdrawal
-from cometbot.context import Context, count_posted
+from cometbot.context import Context
+from cometbot.context_access import count_posted
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import (
     AskCancelled,
@@ -459,6 +460,12 @@ class Asking:
             self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": ""})
         return sent
 
+    def cancelled(self) -> bool:
+        """Return True if the user has stopped the run; where steps are allowed, each run reads the same."""
+        if self.run.is_cancelled or not self._may_step or self.run.is_suspended:
+            return self.run.is_cancelled or bool(self._sink.is_cancelled)
+        return self.run.read_cancelled(self._sink.is_cancelled)
+
     def now(self) -> datetime:
         """Return the time when the message arrived that made this part of the run."""
         return datetime.fromtimestamp(self.run.segment.at, timezone.utc)
@@ -494,8 +501,14 @@ class Asking:
                 f"ctx.{name} can be called in a handler only, not in middleware, a matcher, an error handler, or "
                 "after the handler has ended"
             )
-        if threading.get_ident() != self._thread or (self._task is not None and _current_task() is not self._task):
+        if not self._may_step:
             raise BotError(f"ctx.{name} must be called by the handler itself, not in another thread or task")
+
+    @property
+    def _may_step(self) -> bool:
+        """True in the handler itself, outside of ``ctx.once`` and streams."""
+        is_here = threading.get_ident() == self._thread and not self._inside
+        return is_here and (self._task is None or _current_task() is self._task)
 
     @contextmanager
     def _inside_stream(self) -> Iterator[None]:

@@ -25,6 +25,8 @@ G = TypeVar("G", bound=Callable[[Any, Any], Message | None])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
+STOP_TEXT = "All right, I have stopped."
+NOTHING_TO_STOP_TEXT = "There is nothing to stop."
 MENTION_TEXT = "Mention me in your answer."
 TOKEN_BUDGET_TEXT = "You have reached your limit for now. Please try again {renewed}."
 RESTART_TEXT = "I have changed in the meantime, so please start again."
@@ -76,6 +78,9 @@ class Bot(HandlerGroup):
     messages that mention it. If a user begins another dialog, it replaces the open one, or is ended
     itself with ``dialogs="refuse"``.
 
+    ``/stop`` ends what a handler is doing (see :attr:`Context.cancelled`) and is answered with ``stop_text``, or with
+    ``nothing_to_stop_text``. None answers nothing.
+
     ``refusal_texts`` replace what users are told whose press does not count, by its reason: ``forbidden`` (it is not
     for them), ``used``, ``expired``, or ``withdrawn`` (the message is gone). None tells them nothing.
 
@@ -103,6 +108,8 @@ class Bot(HandlerGroup):
         cancel_text: str | None = CANCEL_TEXT,
         restart_text: str | None = RESTART_TEXT,
         mention_text: str | None = MENTION_TEXT,
+        stop_text: str | None = STOP_TEXT,
+        nothing_to_stop_text: str | None = NOTHING_TO_STOP_TEXT,
         dialogs: Literal["replace", "refuse"] = "replace",
         refusal_texts: Mapping[str, str | None] | None = None,
         token_budget: str | None = None,
@@ -138,6 +145,8 @@ class Bot(HandlerGroup):
         self.cancel_text = cancel_text
         self.restart_text = restart_text
         self.mention_text = mention_text
+        self.stop_text = stop_text
+        self.nothing_to_stop_text = nothing_to_stop_text
         self.dialogs = dialogs
         self.refusal_texts = check_refusal_texts({} if refusal_texts is None else refusal_texts)
         self.token_budget = None if token_budget is None else TokenBudget.parse(token_budget)

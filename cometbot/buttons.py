@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from cometbot.action_values import decode_value
-from cometbot.context import Context, withdrawn_presses
+from cometbot.context import Context
+from cometbot.context_access import withdrawn_presses
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import Message, Operation
 from cometbot.press_limits import find_presses, keep_limited, keep_stored

@@ -37,10 +37,14 @@ from cometbot.presses import Press
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State, owner_of
-from cometbot.steps import AskKeywords, AskOptions, DialogId, Suspended
+from cometbot.steps import AskKeywords, AskOptions, Suspended
 from cometbot.stream_sending import StreamSender
+from cometbot.text import replace_surrogates
 from cometbot.token_meter import TokenMeter
 from cometbot.token_usage import make_usage
+
+MAX_STATUS_LENGTH = 200
+"""The characters of a status that are shown."""
 
 _MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
@@ -174,6 +178,25 @@ class Context:
     def client(self) -> Any:
         """The platform's API client, for requests that cometbot does not cover."""
         return self._sink.client
+
+    @property
+    def cancelled(self) -> bool:
+        """True once the user has stopped this run: with ``/stop``, or by a newer message with ``stop_on_new``.
+
+        A running :meth:`stream` ends by itself. What else the handler does goes on, so look between two pieces of work,
+        in any thread. Looking does no I/O. A run that repeats this one after a crash sees the same at the same point.
+        """
+        if self._made_steps is None and not self._sink.is_cancelled and not self._sink.is_past:
+            return False
+        return self._sink.is_cancelled if self._make_steps is None else self._steps.cancelled()
+
+    def status(self, text: str) -> None:
+        """Show for a moment what the handler is doing, such as ``"searching…"``, where ``capabilities.status`` is true.
+
+        It replaces the last one, and ends with the next message or with the handler. It is neither stored nor repeated.
+        """
+        if not self._sink.is_past:
+            self._sink.status(" ".join(replace_surrogates(text).split())[:MAX_STATUS_LENGTH])
 
     def reply(self, message: Message | str, *, quote: bool = False) -> Sent:
         """Reply in the event's conversation, and in its thread if it has one. Return the sent message.
@@ -524,21 +547,6 @@ class Context:
         return str(getattr(self.incoming, "id", getattr(self.incoming, "message_id", "")))
 
 
-def use_steps(ctx: Context, make: Callable[[], StepCalls]) -> None:
-    """Set what makes the steps of this run when the first one is called."""
-    ctx._make_steps = make
-
-
-def count_posted(ctx: Context) -> int:
-    """Return the number of ordinals that this run has used."""
-    return len(ctx._posted)
-
-
-def count_said(ctx: Context) -> int:
-    """Return the number of messages sent and edited in this run, with those that outgoing middleware dropped."""
-    return sum(item.kind in ("send", "edit") for item in ctx._posted)
-
-
 def with_limits(ctx: Context, operation: Operation) -> Operation:
     """Return an operation whose buttons carry their limits (``by``, ``expires``, ``once``)."""
     message = operation.message
@@ -562,24 +570,6 @@ def check_token_budget(ctx: Context) -> None:
 def make_exceeded_text(ctx: Context) -> str | None:
     """Return what the bot says to a user who has no tokens left, or None."""
     return ctx._meter.exceeded_text
-
-
-def withdrawn_presses(ctx: Context) -> Sequence[tuple[Conversation, Press]]:
-    """Return the buttons with limits whose messages were edited or deleted in this run."""
-    return ctx._withdrawn
-
-
-def made_states(ctx: Context) -> list[State]:
-    """Return the states that exist in this run, whether they were accessed or not."""
-    user_state = ctx.__dict__.get("user_state")
-    return [ctx.state] if user_state is None else [ctx.state, user_state]
-
-
-def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:
-    """Let the context continue a dialog: ``opening`` started the handler, and becomes ``ctx.event``."""
-    ctx.event, ctx._sink, ctx._origin = opening, sink, str(dialog)
-    for name in ("text", "user_state"):
-        ctx.__dict__.pop(name, None)
 
 
 def _calling_code() -> CodeType:

@@ -12,7 +12,8 @@ from typing import Any
 from cometbot.asking import Asking
 from cometbot.bot import Sender, handler_sender
 from cometbot.buttons import restore_action
-from cometbot.context import Context, resume, use_steps
+from cometbot.context import Context
+from cometbot.context_access import resume, use_steps
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent

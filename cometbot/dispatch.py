@@ -16,7 +16,8 @@ from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, count_said, made_states, make_exceeded_text, with_limits
+from cometbot.context import Context, make_exceeded_text, with_limits
+from cometbot.context_access import count_said, made_states
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
@@ -42,6 +43,7 @@ from cometbot.steps import (
     StoredDialog,
     Suspended,
 )
+from cometbot.stopping import STOP, is_for_nothing, is_stop, make_stop_text
 from cometbot.token_meter import find_exceeded
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,8 @@ class _Dispatch:
         try:
             if (decided := decide(self._ctx, self._sink, failures, sender_is_bot=self._sender_is_bot)) is not None:
                 return decided
+            if is_stop(self._ctx) and (self._sink.has_stopped or not is_for_nothing(self._ctx)):
+                return self._answer_stop()
             resume = self._find_resume()
             if resume is not None:
                 stored = self._load_dialog(resume)
@@ -186,6 +190,12 @@ class _Dispatch:
         operations = self._to_operations(self._bot.refusal_texts[refusal])
         return Outcome(stopped_by="press", operations=operations, changes=self._collect_changes(operations))
 
+    def _answer_stop(self) -> Outcome:
+        """Answer a ``/stop`` whose turn has come, so that nothing of its user runs. The quick replies stay valid."""
+        self._buttons.keeps_quick_replies = True
+        operations = self._to_operations(make_stop_text(self._ctx, has_stopped=self._sink.has_stopped))
+        return Outcome(stopped_by=STOP, operations=operations, changes=self._collect_changes(operations))
+
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
         middleware = self._bot.middlewares
         if found is None and not middleware:
@@ -197,7 +207,9 @@ class _Dispatch:
             self._ctx.match = found.match.regex
             middleware += found.handler.middleware
             name, timeout = found.handler.name, found.handler.timeout
-        self._sink.start_handler(name, self._bot.handler_timeout if timeout is None else timeout)
+        seconds = self._bot.handler_timeout if timeout is None else timeout
+        stops_on_new = found is not None and found.handler.stop_on_new
+        self._sink.start_handler(name, seconds, stops_on_new=stops_on_new)
         answer, stopped_by = self._call_until_suspended(middleware, found)
         asking = self._dialog.asking
         if found is not None and asking is not None and asking.run.is_suspended:

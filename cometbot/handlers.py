@@ -74,6 +74,7 @@ class Handler:
     signature: Signature = field(default_factory=Signature)
     retries: int = 0
     timeout: float | None = None
+    stop_on_new: bool = False
     command: Command | None = None
     actions: tuple[ActionName, ...] = ()
     classes: tuple[type[Event], ...] = ()
@@ -210,12 +211,14 @@ def check_callable(function: Any, name: str) -> None:
         )
 
 
-def check_options(name: str, retries: Any, timeout: Any) -> None:
-    """Raise :class:`RegistrationError` if ``retries`` or ``timeout`` is out of range."""
+def check_options(name: str, retries: Any, timeout: Any, stop_on_new: Any = False) -> None:
+    """Raise :class:`RegistrationError` if ``retries`` or ``timeout`` is out of range, or ``stop_on_new`` no bool."""
     if not isinstance(retries, int) or isinstance(retries, bool) or retries < 0:
         raise RegistrationError(f"retries of {name} is how often to try again, 0 or more, not {retries!r}")
     if timeout is not None and (not isinstance(timeout, int | float) or isinstance(timeout, bool) or not timeout > 0):
         raise RegistrationError(f"timeout of {name} is in seconds, more than 0, or None, not {timeout!r}")
+    if not isinstance(stop_on_new, bool):
+        raise RegistrationError(f"stop_on_new of {name} is True or False, not {stop_on_new!r}")
 
 
 def check_signature(function: Function, name: str, kind: HandlerKind, matcher: Matcher) -> Signature:

@@ -323,7 +323,8 @@ class Capabilities:
     message). With ``deltas``, the channel shows a stream piece by piece before the message exists, at that interval.
     With ``look_up``, it can find out afterwards if a message arrived. With ``groups``, a conversation can have several
     users; without ``group_forms``, forms are texts there, because nobody could tell who has submitted one. With
-    ``edit``, messages can be edited, except those of the native classes in ``uneditable``.
+    ``edit``, messages can be edited, except those of the native classes in ``uneditable``. With ``status``, it shows
+    for a moment what a handler is doing (``ctx.status``).
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -339,6 +340,7 @@ class Capabilities:
     groups: bool = True
     group_forms: bool = True
     uneditable: frozenset[type[Message]] = frozenset()
+    status: bool = False
 
     def can_edit(self, message: Message | None) -> bool:
         """Return True if ``message`` can be edited once it is sent."""
@@ -346,8 +348,8 @@ class Capabilities:
         return self.edit and not (kind in self.native and kind in self.uneditable)
 
     def without_streams(self) -> Capabilities:
-        """Return these capabilities with a stream sent as one message."""
-        return replace(self, stream_interval=None, deltas=False)
+        """Return these capabilities with a stream sent as one message, and without what is shown for a moment."""
+        return replace(self, stream_interval=None, deltas=False, status=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -82,6 +82,7 @@ class HandlerGroup:
         hidden: bool = False,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
@@ -95,6 +96,7 @@ class HandlerGroup:
         hidden: bool = False,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register a handler for the command ``/name``.
@@ -110,7 +112,8 @@ class HandlerGroup:
         ``name`` defaults to the name of the function, ``description`` to the first line of its docstring. Users write
         the name with its slash, or behind a mention of the bot, or plainly if ``slash_optional`` is true (None: the
         bot's setting). Case does not matter. ``/help`` leaves out ``hidden`` commands. A handler that raises is called
-        again, at most ``retries`` times. It may take ``timeout`` seconds (None: the bot's ``handler_timeout``).
+        again, at most ``retries`` times. It may take ``timeout`` seconds (None: the bot's ``handler_timeout``). With
+        ``stop_on_new``, a newer message of the same user stops it as ``/stop`` does (:attr:`Context.cancelled`).
         ``middleware`` surrounds this handler alone, inside that of its bot and routers, the first one outermost; see
         :meth:`middleware`.
         """
@@ -121,7 +124,7 @@ class HandlerGroup:
             text = description or (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
             names = tuple(normalize_command_name(item) for item in (called, *aliases))
             command = Command(names[0], names[1:], text, hidden=hidden, slash_optional=slash_optional)
-            self._register(function, "command", any_message, retries, timeout, middleware, command=command)
+            self._register(function, "command", any_message, retries, timeout, stop_on_new, middleware, command=command)
             return function
 
         if _is_function(name):
@@ -135,6 +138,7 @@ class HandlerGroup:
         *matchers: MatcherLike,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]:
         """Register a handler for messages that match one of ``matchers``, or for any message without matchers.
@@ -151,7 +155,7 @@ class HandlerGroup:
 
         def register(function: F) -> F:
             self._unapplied.pop(token, None)
-            self._register(function, "message", matcher, retries, timeout, middleware)
+            self._register(function, "message", matcher, retries, timeout, stop_on_new, middleware)
             return function
 
         return register
@@ -165,6 +169,7 @@ class HandlerGroup:
         *names: ActionName,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
@@ -173,6 +178,7 @@ class HandlerGroup:
         *names: Any,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register a handler for buttons, choices and forms with one of these names, or with any name.
@@ -185,7 +191,9 @@ class HandlerGroup:
         """
 
         def register(function: F, actions: Any) -> F:
-            self._register(function, "action", action_matcher(actions), retries, timeout, middleware, actions=actions)
+            self._register(
+                function, "action", action_matcher(actions), retries, timeout, stop_on_new, middleware, actions=actions
+            )
             return function
 
         expected = "@bot.action takes names (a class cannot be a handler)"
@@ -197,6 +205,7 @@ class HandlerGroup:
         *classes: type[Event],
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
@@ -208,6 +217,7 @@ class HandlerGroup:
         *classes: Any,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register a handler for events of these classes and their subclasses, or for all events.
@@ -218,7 +228,9 @@ class HandlerGroup:
 
         def register(function: F, wanted: Any) -> F:
             matcher = event_matcher(wanted)
-            self._register(function, "event", matcher, retries, timeout, middleware, classes=wanted or (Event,))
+            self._register(
+                function, "event", matcher, retries, timeout, stop_on_new, middleware, classes=wanted or (Event,)
+            )
             return function
 
         expected = "@bot.event takes classes of events such as MembershipEvent"
@@ -229,7 +241,12 @@ class HandlerGroup:
 
     @overload
     def fallback(
-        self, *, retries: int = 0, timeout: float | None = None, middleware: Sequence[MiddlewareFunction] = ()
+        self,
+        *,
+        retries: int = 0,
+        timeout: float | None = None,
+        stop_on_new: bool = False,
+        middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
     def fallback(
@@ -237,12 +254,13 @@ class HandlerGroup:
         *function: Any,
         retries: int = 0,
         timeout: float | None = None,
+        stop_on_new: bool = False,
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register the handler for messages and actions that no other handler matches. A bot has one."""
 
         def register(function: F) -> F:
-            self._register(function, "fallback", any_message, retries, timeout, middleware)
+            self._register(function, "fallback", any_message, retries, timeout, stop_on_new, middleware)
             return function
 
         return register(*function) if function else register
@@ -356,6 +374,7 @@ class HandlerGroup:
         matcher: Matcher,
         retries: int,
         timeout: float | None,
+        stop_on_new: bool,
         middleware: Sequence[MiddlewareFunction],
         *,
         command: Command | None = None,
@@ -363,7 +382,7 @@ class HandlerGroup:
     ) -> None:
         name = function_name(function)
         check_callable(function, name)
-        check_options(name, retries, timeout)
+        check_options(name, retries, timeout, stop_on_new)
         signature = check_signature(function, name, kind, matcher)
         handler = Handler(
             function=function,
@@ -373,6 +392,7 @@ class HandlerGroup:
             signature=signature,
             retries=retries,
             timeout=timeout,
+            stop_on_new=stop_on_new,
             middleware=to_middleware(middleware, name),
             command=command and with_usage(command, signature),
             **names,

@@ -51,6 +51,8 @@ class HandlerTable:
         self._slash_optional = slash_optional
         self._has_message_handlers = any(kind != "event" and found for kind, found in by_kind.items())
         self._handled_classes: dict[type[Event], bool] = {}
+        self.stops_on_new = any(handler.stop_on_new for found in by_kind.values() for handler in found)
+        """True if a newer message of the same user stops one of the handlers."""
 
     def can_handle(self, event: type[Event]) -> bool:
         """Return True if a handler could match an event of this class."""

@@ -93,11 +93,22 @@ class ReplySink(Protocol):
         """Return the stored state of an owner: JSON texts by key."""
         ...
 
-    def start_handler(self, handler: str, timeout: float | None) -> None:
+    def start_handler(self, handler: str, timeout: float | None, *, stops_on_new: bool = False) -> None:
         """Record that a handler of this name begins. ``timeout`` is its limit in seconds (None: the default).
 
-        An empty name means that the search for a handler begins, or the middleware around no handler.
+        An empty name means that the search for a handler begins, or the middleware around no handler. With
+        ``stops_on_new``, a newer message of the same user stops it.
         """
+        ...
+
+    is_cancelled: bool = False
+    """True once the user has stopped this run. Reading it does no I/O."""
+
+    has_stopped: bool = False
+    """True if the message of this run is a ``/stop`` that has stopped another run."""
+
+    def status(self, text: str) -> None:
+        """Show for a moment what the handler is doing, where the channel can. It is neither stored nor repeated."""
         ...
 
     def mark_failed(self) -> None:
@@ -208,6 +219,10 @@ class StepCalls(Protocol):
 
     def sleep(self, duration: Duration, key: str, code: CodeType) -> None:
         """Suspend the run for a time."""
+        ...
+
+    def cancelled(self) -> bool:
+        """Return True if the user has stopped the run, at this point of it."""
         ...
 
     def now(self) -> datetime:

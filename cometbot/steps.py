@@ -29,6 +29,9 @@ MAX_DIALOG_BYTES = 256 * 1024
 
 APPROVE, ASK, BEGUN, ONCE, SLEEP, STREAM = "approve", "ask", "begun", "once", "sleep", "stream"
 
+STOPPED = "cancelled"
+"""The kind of the step where a run has read ``ctx.cancelled`` and got True. Later runs get True there, too."""
+
 TIMEOUT, CANCELLED, GIVEN_UP, REPLACED, REFUSED = "timeout", "cancelled", "given_up", "replaced", "refused"
 """The ways in which a question ends without an answer, as they stand in its result under ``ended``."""
 
@@ -273,6 +276,8 @@ class StepRun:
     position: int = 0
     said: int = 0
     """The messages said since the last step of another message."""
+    is_cancelled: bool = False
+    """True behind the point where the run, or an earlier one of the same message, has read that it was stopped."""
 
     def __post_init__(self) -> None:
         self.random = random.Random()
@@ -295,6 +300,7 @@ class StepRun:
         Raises :class:`ChangedCode` or :class:`BotError` if an earlier run had another step here, and
         :class:`BotError` for too many steps.
         """
+        self._pass_stopped()  # the code may have changed, and not look any more
         number = self.position
         if number >= MAX_STEPS:
             raise BotError(
@@ -311,6 +317,23 @@ class StepRun:
             self._refuse(stored, call)
         self._pass(stored)
         return Call(number, kind, key, code, text, stored)
+
+    def read_cancelled(self, is_cancelled: bool) -> bool:
+        """Return True if the run is stopped at this point; ``is_cancelled`` says if it is by now.
+
+        What was read is part of the path, like a step: a run that repeats this point reads the same.
+        """
+        self._pass_stopped()
+        if is_cancelled and not self.is_cancelled and not self.is_past:
+            self.record(Call(self.position, STOPPED, "", "", ""), None)
+            self.is_cancelled = True
+        return self.is_cancelled
+
+    def _pass_stopped(self) -> None:
+        """Pass the step of an earlier run that was stopped here, if it is the next one."""
+        if self.position < len(self.steps) and self.steps[self.position].kind == STOPPED:
+            self._pass(self.steps[self.position])
+            self.is_cancelled = True
 
     def take_answer(self, call: Call) -> Answer | None:
         """Return what has come for this step, or None."""
@@ -352,6 +375,7 @@ class StepRun:
 
     def check_complete(self) -> None:
         """Raise unless the handler, which has ended, came past all stored steps."""
+        self._pass_stopped()
         if self.is_past:
             is_stored = self.position < len(self.steps)
             self._refuse(self.steps[self.position] if is_stored else self.waiting_for, None)
@@ -360,7 +384,7 @@ class StepRun:
         self.position = step.number + 1
         if step.trigger != self._segment.trigger:
             self._segment = Segment(step.trigger, step.at)
-            self.said = 0
+            self.said, self.is_cancelled = 0, False
         self._begin_segment()
 
     def _begin_segment(self) -> None:

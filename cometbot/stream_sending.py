@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from cometbot.messages import Operation
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink
-from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates
+from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates, take_until
 
 BeforeLast = Callable[[str], None]
 """Gets the whole text of a stream before the last operation, which stores it."""
@@ -35,6 +35,7 @@ class StreamSender:
     def send(self, parts: Iterable[str] | Callable[[], Iterable[str]], before_last: BeforeLast) -> Sent | None:
         """Send the message made of ``parts``. Return None if it is blank or outgoing middleware dropped it."""
         capabilities, whole = self.sink.capabilities, rejoin_surrogates(parts() if callable(parts) else parts)
+        whole = take_until(whole, lambda: self.sink.is_cancelled)
         interval = capabilities.stream_interval
         if capabilities.deltas:
             return self._send_deltas(whole, interval or 0.0, before_last)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cometbot.messages import check_length
 from cometbot.splitting import split_text, utf8_size
@@ -102,3 +102,11 @@ def rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:
         yield replace_surrogates(text.removesuffix(half) if half else text)
     if half:
         yield replace_surrogates(half)
+
+
+def take_until(parts: Iterable[str], has_ended: Callable[[], bool]) -> Iterator[str]:
+    """Yield ``parts`` until ``has_ended()`` is true; the part that arrives then is dropped."""
+    for part in parts:
+        if has_ended():
+            return
+        yield part

@@ -220,6 +220,12 @@ class Channel(ABC):
     def set_typing(self, conversation: Conversation, is_typing: bool) -> None:
         """Show that a handler began or ended its work on a message here, if that is possible now."""
 
+    def set_status(self, conversation: Conversation, text: str) -> None:
+        """Show for a moment what a handler is doing, if that is possible now; :meth:`set_typing` ends it.
+
+        Called only if ``capabilities.status`` is true.
+        """
+
     def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
         """Return the ``changes`` to store, without those of users or conversations removed since the handler began.
 

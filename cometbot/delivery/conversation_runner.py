@@ -217,6 +217,8 @@ class ConversationRunner:
         bot = run.lease.conversation.bot
         if handled.outcome:
             self._observer.handled(bot, time.monotonic() - handled.started_at, handled.outcome)
+        for _ in handled.end.replies.stops:
+            self._observer.handled(bot, 0.0, "stopped")
         if handled.outcome == "failed" and handled.error is not None:
             self._observer.failed(bot, handled.end.message.key, handled.error)
         if handled.end.dialog is not None:
@@ -267,7 +269,7 @@ class ConversationRunner:
         drafts, outcome = self._render_replies(run, sink, outcome)
         usage = sink.pending_usage
         outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
-        end = _make_end(message, outcome, sink.batch(drafts))
+        end = _make_end(message, outcome, sink.finish(drafts))
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
@@ -382,7 +384,8 @@ class ConversationRunner:
 def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) -> MessageEnd:
     if outcome.error is None:
         handler, dialog = outcome.handler or outcome.stopped_by, outcome.dialog
-        question = replies.drafts[-1].ordinal if dialog is not None and replies.drafts else None
+        own = [draft for draft in replies.drafts if draft.event == message.event_id] if dialog is not None else []
+        question = own[-1].ordinal if own else None
         return MessageEnd(
             message,
             handler,

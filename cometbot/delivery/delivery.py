@@ -29,12 +29,14 @@ from cometbot.outgoing import filter_operation
 from cometbot.press_limits import apply_limits, find_presses, keep_stored
 from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
 from cometbot.state import StateChange, to_json
+from cometbot.stopping import may_stop
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.delivery_store import DeliveryStore
-from cometbot.store.factory import database_from_url
+from cometbot.store.factory import create_pubsub, database_from_url
 from cometbot.store.leases import to_conversation
 from cometbot.store.local_notifier import LocalNotifier
 from cometbot.store.outbox import Draft, OldReplyPurge
+from cometbot.store.pubsub import PubSub
 from cometbot.store.purge import Purge
 from cometbot.store.shared_call import SharedCall
 from cometbot.store.tables import CONVERSATION_COLUMNS
@@ -113,6 +115,8 @@ class Delivery:
         self._stop_timeout = stop_timeout
         self._handles = handles
         self._workers = PerProcess(self._make_worker)
+        self._stop_signals = PerProcess(self._make_stop_signals)
+        self._uncommitted_stops: set[str] = set()
         self._start_lock = threading.Lock()
         self._notifier = self._make_notifier()
         self.database.failures.on_failure = self.observer.store_failed
@@ -148,16 +152,35 @@ class Delivery:
         self.database.group_commit(insert, timeout=ACK_TIMEOUT, is_idempotent=True)
         if needs_notify:
             self.notify(incoming.conversation.key_text)
+        elif is_new and self._may_stop(incoming):
+            self._check_stops(incoming.conversation.key_text)
         return is_new
 
     def enqueue_in(self, transaction: Transaction, incoming: IncomingEvent) -> bool:
         """Store the event in the caller's transaction.
 
         Return True if the caller must :meth:`notify` the conversation after the commit. False means that the event is
-        already known, or that a live process works on the conversation.
+        already known, or that a live process works on the conversation whose handler it does not stop.
         """
-        is_new = self.store.mailbox.add(transaction, incoming)
-        return is_new and not self.store.leases.mark_pending(transaction, incoming.conversation)
+        if not self.store.mailbox.add(transaction, incoming):
+            return False
+        if not self.store.leases.mark_pending(transaction, incoming.conversation):
+            return True
+        if not self._may_stop(incoming):
+            return False
+        self._uncommitted_stops.add(incoming.conversation.key_text)
+        return True
+
+    def _may_stop(self, incoming: IncomingEvent) -> bool:
+        """Return True if an event for a conversation that a process works on may stop its handler."""
+        bot = self.bots.get(incoming.conversation.bot)
+        return bot is not None and may_stop(bot, incoming.body)
+
+    def _check_stops(self, conversation_key: str) -> None:
+        """Let the process whose handler runs in a conversation look at once if its user has stopped it."""
+        worker = self._workers.existing
+        if worker is None or not worker.check_stops(conversation_key):
+            self._stop_signals.get().publish(conversation_key)
 
     def enqueue_outgoing_in(
         self,
@@ -181,6 +204,9 @@ class Delivery:
 
         With ``to_send`` the work is replies, which only one process can send in some channels.
         """
+        if conversation_key in self._uncommitted_stops:
+            self._uncommitted_stops.discard(conversation_key)
+            self._check_stops(conversation_key)
         if (worker := self._workers.existing) is not None:
             worker.notify(conversation_key, to_send=to_send)
         else:
@@ -318,6 +344,9 @@ class Delivery:
 
         return JobPublisher(self.database.server_url, owned_channels(self.channels))
 
+    def _make_stop_signals(self) -> PubSub:
+        return create_pubsub(self.database, "stops")
+
     def _make_engine(self) -> Engine:
         if isinstance(self._notifier, LocalNotifier):
             return ThreadEngine(*self._threads)
@@ -337,6 +366,7 @@ class Delivery:
             purge=self.purge,
             log_statistics=self.log_backlog,
             notify_others=self._notify_others,
+            stop_signals=self._stop_signals.get(),
             handles=self._handles,
         )
 
@@ -345,6 +375,8 @@ class Delivery:
         with self._start_lock:
             if (worker := self._workers.clear()) is not None:
                 worker.stop(self._stop_timeout if timeout is None else timeout)
+            if (signals := self._stop_signals.clear()) is not None:
+                signals.close()
 
     def close(self) -> None:
         """Stop, and close the channels and the connections."""

@@ -139,7 +139,7 @@ class DryRunSink(ReplySink):
     def client(self) -> Any:
         return self._client
 
-    def start_handler(self, handler: str, timeout: float | None) -> None:
+    def start_handler(self, handler: str, timeout: float | None, *, stops_on_new: bool = False) -> None:
         self.handler = handler
 
     def mark_failed(self) -> None:
@@ -178,6 +178,9 @@ class DryRunSink(ReplySink):
         """Do nothing: a dry run records only complete messages."""
 
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
+        """Do nothing, like :meth:`preview`."""
+
+    def status(self, text: str) -> None:
         """Do nothing, like :meth:`preview`."""
 
     @property

@@ -17,8 +17,9 @@ from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.sinks import ReplySink, Trigger
-from cometbot.state import StateChange
+from cometbot.state import StateChange, to_json
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
+from cometbot.stopping import STOPPED_KEY, STOPPED_LIFETIME
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import Draft, SendAttempt, SendResult
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FIRST_FAILURE_ORDINAL = 1_000_000
 """The first ordinal of replies that are sent because a handler failed."""
+
+_MAX_STOPS = 1000
 
 
 def make_stored_dialog(
@@ -49,6 +52,14 @@ def make_stored_dialog(
     return StoredDialog(
         row.id, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps, row.updated_at
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A ``/stop`` that has stopped a handler, and its rendered answer, None for none."""
+
+    message: MailboxMessage
+    answer: Draft | None
 
 
 class OutboxReplySink(ReplySink):
@@ -81,6 +92,7 @@ class OutboxReplySink(ReplySink):
         self._count_usage = count_usage
         self._pending_usage: list[ReportedUsage] = []
         self._guard = threading.Lock()
+        self._sending = threading.Lock()
         self._next_ordinal = 0
         self._pending_results: list[SendResult] = []
         self._platform_ids: dict[int, str | None] = {}
@@ -88,13 +100,20 @@ class OutboxReplySink(ReplySink):
         self._edited_ordinals: set[int | None] = set()
         self._is_blocked = False
         self._is_closed = False
+        self._has_ended = False
         self._resumed: DialogId | None = None
         self._attached: tuple[DialogId, Sequence[Step]] | None = None
         self.event: Event | None = None
         """The event of the message, or that of the opening if it continues a dialog; None until it is parsed."""
+        self.said_last = threading.Event()
+        """Set once the handler has said something after it was stopped, or has ended."""
+        self._stops: list[Stop] = []
+        self.is_cancelled = False
+        self.has_stopped = handlers.take_stop(message.seq)
         self.is_rerun = message.is_rerun
         if self.is_rerun:
             self._load_stored_replies()
+            self.is_cancelled = self.load_state("conversation", lease.conversation_key).get(STOPPED_KEY) == self._mark
 
     def _load_stored_replies(self) -> None:
         for reply in self._transactions.list_replies(self._message):
@@ -120,10 +139,22 @@ class OutboxReplySink(ReplySink):
     def client(self) -> Any:
         return self._channel.client(self._lease.conversation.bot)
 
-    def start_handler(self, handler: str, timeout: float | None) -> None:
+    def start_handler(self, handler: str, timeout: float | None, *, stops_on_new: bool = False) -> None:
         if self._is_closed:
             raise LeaseLost
-        self._handlers.register(self._lease, self._message, self, handler, timeout)
+        self._handlers.register(self._lease, self._message, self, handler, timeout, stops_on_new=stops_on_new)
+
+    @property
+    def _mark(self) -> str:
+        """The value under ``STOPPED_KEY`` if this run is stopped, as JSON."""
+        return to_json(STOPPED_KEY, str(DialogId(self._message.event_id, self._message.generation)))
+
+    def cancel(self, stop: Stop | None = None) -> None:
+        """Let the handler know that its user has stopped it, with ``stop`` by a message that is to be answered."""
+        if stop is not None:
+            with self._guard:
+                self._stops.append(stop)
+        self.is_cancelled = True
 
     def mark_failed(self) -> None:
         with self._guard:
@@ -186,21 +217,79 @@ class OutboxReplySink(ReplySink):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
 
     @in_thread
+    def status(self, text: str) -> None:
+        is_shown = self.capabilities.status and not self._is_closed
+        if is_shown and self._transactions.process.lease_time_left() > 0:
+            with suppress(Exception):
+                self._channel.set_status(self._lease.conversation, text)
+
+    @in_thread
     def post(self, operation: Operation) -> int:
         """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
         ordinal, draft = self._make_draft(operation)
         if draft is None:
             return ordinal
-        batch, usage = self.batch([draft]), tuple[ReportedUsage, ...]()
-        if batch.steps is not None:
-            usage = tuple(self.pending_usage)
-            batch = replace(batch, changes=merge_changes(usage))
-        attempts = self._transactions.store_replies(self._lease, batch, durable=True)
-        self._discard_saved(batch)
-        self._settle_usage(usage)
-        if attempts:
-            self._add_results(self._send_all(self._lease, attempts))
+        with self._sending:
+            batch, usage = self.batch([draft]), tuple[ReportedUsage, ...]()
+            if batch.steps is not None:
+                usage = tuple(self.pending_usage)
+                batch = replace(batch, changes=merge_changes(usage))
+            attempts = self._transactions.store_replies(self._lease, batch, durable=True)
+            self._discard_saved(batch)
+            self._settle_usage(usage)
+            if attempts:
+                self._add_results(self._send_all(self._lease, attempts))
+        if self.is_cancelled:
+            self.said_last.set()
         return ordinal
+
+    def finish(self, drafts: Sequence[Draft]) -> ReplyBatch:
+        """Return :meth:`batch` of a handler that has ended, with the answers to what has stopped it behind its own."""
+        with self._sending:
+            self._has_ended = True
+            self.said_last.set()
+            return self._add_stops(self.batch(drafts), self._take_stops())
+
+    def answer_stop(self, stop: Stop) -> bool:
+        """Answer what has stopped the handler while that runs on. Return False, with nothing done, if it has ended.
+
+        Raises :class:`LeaseLost`.
+        """
+        with self._sending:
+            if self._has_ended:
+                return False
+            batch = replace(self.batch(()), steps=None)  # those are stored with what the handler says next
+            batch = self._add_stops(batch, [stop])
+            attempts = self._transactions.store_replies(self._lease, batch, durable=True)
+            self._discard_saved(batch)
+            self._take_stops(stop)
+            if attempts:
+                self._add_results(self._send_all(self._lease, attempts))
+        return True
+
+    def _add_stops(self, batch: ReplyBatch, stops: Sequence[Stop]) -> ReplyBatch:
+        """Return ``batch`` with the answers to ``stops``, whose messages end in the same commit."""
+        if not stops:
+            return batch
+        mark = StateChange(
+            "conversation",
+            self._lease.conversation_key,
+            {STOPPED_KEY: self._mark},
+            lifetimes={STOPPED_KEY: STOPPED_LIFETIME},
+        )
+        answers = [stop.answer for stop in stops if stop.answer is not None]
+        return replace(
+            batch, drafts=[*batch.drafts, *answers], stops=tuple(stop.message for stop in stops), stopped=mark
+        )
+
+    def _take_stops(self, one: Stop | None = None) -> list[Stop]:
+        """Return and forget what has stopped the handler, all or ``one``, whose answer is stored now."""
+        with self._guard:
+            taken = [stop for stop in self._stops if one in (None, stop)]
+            self._stops = [stop for stop in self._stops if stop not in taken]
+        for stop in taken:
+            self._handlers.take_stop(stop.message.seq)
+        return taken
 
     def draft(self, operation: Operation) -> Draft | None:
         """Return the rendered operation under the next ordinal, or None if that ordinal is stored already."""
@@ -308,7 +397,7 @@ class OutboxReplySink(ReplySink):
             for result in results:
                 self._pending_results.append(result)
                 self._is_blocked = self._is_blocked or not result.is_final
-                if result.reply.part == 0:
+                if result.reply.part == 0 and result.reply.event == self._message.event_id:
                     self._platform_ids[result.reply.ordinal] = result.platform_id
 
     def _discard_saved(self, saved: ReplyBatch) -> None:
@@ -323,7 +412,8 @@ class OutboxReplySink(ReplySink):
 class HandlerRun:
     """A running handler, or without a name the search for one.
 
-    ``deadline`` is in ``time.monotonic()`` seconds. ``thread_id`` is the thread that the handler runs in.
+    ``deadline`` is in ``time.monotonic()`` seconds. ``thread_id`` is the thread that the handler runs in. With
+    ``stops_on_new``, a newer message of the same user stops it.
     """
 
     lease: Lease
@@ -332,7 +422,13 @@ class HandlerRun:
     handler: str
     timeout: float
     deadline: float
+    stops_on_new: bool = False
     thread_id: int = field(default_factory=threading.get_ident)
+
+    @property
+    def age(self) -> float:
+        """The seconds since it began."""
+        return time.monotonic() - self.deadline + self.timeout
 
     @property
     def timeout_text(self) -> str:
@@ -350,6 +446,7 @@ class HandlerRegistry:
         self._guard = threading.Lock()
         self._isolated = ""
         self._abandoned: set[str] = set()
+        self._stops: dict[int, None] = {}
 
     def isolate(self, lease: Lease) -> bool:
         """Return True if a message that was running when a process died may be handled under this lease now.
@@ -372,11 +469,18 @@ class HandlerRegistry:
                 self._isolated = ""
 
     def register(
-        self, lease: Lease, message: MailboxMessage, sink: OutboxReplySink, handler: str, timeout: float | None
+        self,
+        lease: Lease,
+        message: MailboxMessage,
+        sink: OutboxReplySink,
+        handler: str,
+        timeout: float | None,
+        *,
+        stops_on_new: bool = False,
     ) -> None:
         """Register a handler that begins, or the search for one; None as ``timeout`` means the default."""
         seconds = self._default_timeout if timeout is None else timeout
-        run = HandlerRun(lease, message, sink, handler, seconds, time.monotonic() + seconds)
+        run = HandlerRun(lease, message, sink, handler, seconds, time.monotonic() + seconds, stops_on_new)
         with self._guard:
             self._runs[lease.token] = run
 
@@ -384,6 +488,26 @@ class HandlerRegistry:
         """Remove the handler that ran under this lease."""
         with self._guard:
             self._runs.pop(lease.token, None)
+
+    def list_running(self) -> list[HandlerRun]:
+        """Return the handlers that run, without searches for one."""
+        with self._guard:
+            return [run for run in self._runs.values() if run.handler]
+
+    def use_stop(self, sequence: int) -> bool:
+        """Record that the ``/stop`` with this number in the mailbox stops a handler. Return False if it has before."""
+        with self._guard:
+            if sequence in self._stops:
+                return False
+            self._stops[sequence] = None
+            if len(self._stops) > _MAX_STOPS:  # such as of conversations that another process has taken over
+                del self._stops[next(iter(self._stops))]
+            return True
+
+    def take_stop(self, sequence: int) -> bool:
+        """Return True if this message is a ``/stop`` that has stopped a handler, and forget it."""
+        with self._guard:
+            return sequence in self._stops and self._stops.pop(sequence, True) is None
 
     def pop_overdue(self) -> list[HandlerRun]:
         """Return the handlers whose deadline has passed, and remove them."""

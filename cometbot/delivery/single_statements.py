@@ -85,6 +85,7 @@ class SingleStatementTransactions(Transactions):
             or end.message.crash_count
             or replies.results
             or replies.is_blocked
+            or replies.stops
         ):
             return False
         if not self._channels[lease.conversation.channel].can_send:

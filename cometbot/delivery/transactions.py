@@ -22,6 +22,7 @@ from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
 from cometbot.state import StateChange
 from cometbot.steps import FAILED, REFUSED, DialogChange, DialogId, Step
+from cometbot.stopping import STOP
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.dialogs import DialogRow, RunEnd
@@ -87,7 +88,8 @@ class ReplyBatch:
     """Replies to store, and the results of earlier sends that are not saved yet.
 
     ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` are stored in the same commit, and with
-    them ``changes`` of the state, unless the steps are stored already.
+    them ``changes`` of the state, unless the steps are stored already. It also ends the messages ``stops``, each a
+    waiting ``/stop`` that is answered here, and stores in the state that they have ``stopped`` the handler.
     """
 
     drafts: Sequence[Draft] = ()
@@ -95,6 +97,8 @@ class ReplyBatch:
     is_blocked: bool = False
     steps: tuple[DialogId, Sequence[Step]] | None = None
     changes: Sequence[StateChange] = ()
+    stops: Sequence[MailboxMessage] = ()
+    stopped: StateChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +454,10 @@ class Transactions:
             is_new = self._store.dialogs.save_steps(connection, *batch.steps)
             if batch.changes and is_new:
                 self._apply_changes(connection, lease.conversation, batch.changes)
+        for message in batch.stops:
+            self._store.mailbox.end_waiting(connection, message, STOP)
+        if batch.stopped is not None:
+            self._apply_changes(connection, lease.conversation, [batch.stopped])
         for draft in batch.drafts:
             if draft.approval is None:
                 continue

@@ -18,6 +18,7 @@ from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.running_handlers import HandlerRegistry
 from cometbot.delivery.sending import ReplySender, SendPolicy
 from cometbot.delivery.single_statements import SingleStatementTransactions
+from cometbot.delivery.stop_watcher import StopWatcher
 from cometbot.delivery.transactions import Transactions
 from cometbot.errors import StoreBusy, StoreUnavailable
 from cometbot.event_loop import cancel_coroutine
@@ -25,6 +26,7 @@ from cometbot.observer import Observer
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.leases import HEARTBEAT_INTERVAL, ProcessRegistration
 from cometbot.store.local_notifier import NotificationSocket
+from cometbot.store.pubsub import PubSub
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class Worker:
         purge: Callable[[], object],
         log_statistics: Callable[[], object],
         notify_others: Callable[..., None],
+        stop_signals: PubSub,
         handles: bool = True,
     ) -> None:
         self._database = store.database
@@ -83,6 +86,9 @@ class Worker:
             is_stopping=self._shutdown.is_set,
             reraise=engine.reraise,
         )
+        self._stops = StopWatcher(store, bots, channels, self._handlers, observer)
+        self._stop_signals = stop_signals
+        self._handles = handles
         self._observer = observer
         self._purge = purge
         self._log_statistics = log_statistics
@@ -108,9 +114,28 @@ class Worker:
         self._process.heartbeat()
         self._started_at = self._database.clock()
         self._engine.schedule(self._shared_tasks(), self._roles)
+        if not self._engine.needs_maintenance_thread:
+            self._engine.start(self._process_in_caller)
+            return
         self._engine.start(self._runner.process_conversation)
-        if self._engine.needs_maintenance_thread:
-            self._maintenance.start()
+        self._maintenance.start()
+        if self._handles:
+            self._stops.start()
+            self._stop_signals.subscribe(self._stops.check_soon)
+
+    def _process_in_caller(self, conversation_key: str) -> None:
+        """Process a conversation where no threads are; one whose handler runs has called this."""
+        self._stops.check(conversation_key)
+        self._runner.process_conversation(conversation_key)
+
+    def check_stops(self, conversation_key: str) -> bool:
+        """Look soon if a message has arrived that stops a handler. Return True if it runs in this process."""
+        is_here = any(run.lease.conversation_key == conversation_key for run in self._handlers.list_running())
+        if is_here and self._engine.needs_maintenance_thread:
+            self._stops.check_soon(conversation_key)
+        elif is_here:
+            self._engine.notify(conversation_key)
+        return is_here
 
     def notify(self, conversation_key: str, due_at: float | None = None, *, to_send: bool = False) -> None:
         """Request that ``conversation_key`` is processed now, or when the database's clock reaches ``due_at``.
@@ -154,6 +179,7 @@ class Worker:
             self._cond.notify()
         if not self._engine.stop(timeout):
             log.warning("stopped while handlers were running; the next process handles their messages again")
+        self._stops.stop()
         if self._maintenance.ident is not None:  # it was never started if the database was unavailable
             self._maintenance.join(5)
         for thread in (thread for threads in self._background for thread in threads):

@@ -17,6 +17,7 @@ from cometbot.store.state import StateTable
 from cometbot.store.tables import (
     DEAD,
     DISCARDED,
+    DONE,
     ENDED_MESSAGE,
     IS_DEAD,
     PENDING_MESSAGE,
@@ -84,6 +85,26 @@ _postpone = (
     .values(
         state=WAITING, due_at=bound("due"), failures=mailbox.c.failures + 1, handler=bound("by"), error=bound("why")
     )
+)
+_end_waiting = (
+    sa.update(mailbox)
+    .where(mailbox.c.seq == bound("row"), mailbox.c.state == WAITING)
+    .values(state=DONE, ended_at=bound("now"), handler=bound("by"), error=None, due_at=None)
+)
+_list_waiting = (
+    sa.select(mailbox.c.conversation_key, mailbox.c.seq)
+    .where(
+        mailbox.c.conversation_key.in_(bound("keys", expanding=True)),
+        in_state(mailbox, PENDING_MESSAGE),
+        mailbox.c.state == WAITING,
+    )
+    .order_by(mailbox.c.seq.desc())
+    .limit(bound("most", type_=sa.Integer))
+)
+_get_waiting = (
+    sa.select(*_columns)
+    .where(mailbox.c.seq.in_(bound("rows", expanding=True)), mailbox.c.state == WAITING)
+    .order_by(mailbox.c.seq)
 )
 _find_conversation = (
     sa.select(*conversation_columns)
@@ -191,6 +212,21 @@ class Mailbox:
             return None
         values = (*row, self._state.load(connection, "conversation", conversation_key))
         return MailboxMessage(*values)
+
+    def list_waiting(self, connection: Connection, conversation_keys: Sequence[str], limit: int) -> dict[str, set[int]]:
+        """Return the numbers of the messages that wait in these conversations, at most ``limit``, newest first."""
+        found: dict[str, set[int]] = {}
+        for key, seq in connection.execute(_list_waiting, {"keys": conversation_keys, "most": limit}):
+            found.setdefault(key, set()).add(seq)
+        return found
+
+    def get_waiting(self, connection: Connection, sequences: Sequence[int]) -> list[MailboxMessage]:
+        """Return the messages with these numbers that wait, oldest first."""
+        return [MailboxMessage(*row) for row in connection.execute(_get_waiting, {"rows": sequences})]
+
+    def end_waiting(self, connection: Connection, message: MailboxMessage, handler: str) -> None:
+        """Mark a message as done out of its turn, if it still waits."""
+        connection.execute(_end_waiting, {"row": message.seq, "now": self._database.clock(), "by": handler})
 
     def mark_running(self, connection: Connection, message: MailboxMessage) -> None:
         """Record, before it happens, that a handler is about to run."""

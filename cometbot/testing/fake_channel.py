@@ -49,6 +49,7 @@ EVERYTHING = Capabilities(
     history=True,
     look_up=True,
     stream_interval=0.0,
+    status=True,
 )
 
 TEXT_ONLY = Capabilities()
@@ -63,7 +64,8 @@ class FakeChannel(Channel):
     before any effect; a callable is called and may raise or wait; :meth:`lose_answer` makes one that takes effect
     first. ``requests`` has all requests. ``reactions`` has the bot's reactions by message id. ``files`` has the bytes
     of URLs, for ``ctx.client.download(url)``. ``former_members`` has the users who left a group, as pairs of group and
-    uid; all others are members. ``clock`` returns the Unix seconds at which the bot's own messages are sent.
+    uid; all others are members. ``statuses`` has what ``ctx.status`` has shown. ``clock`` returns the Unix seconds at
+    which the bot's own messages are sent.
     """
 
     name = "fake"
@@ -82,6 +84,7 @@ class FakeChannel(Channel):
         self.bot_uids: set[str] = set()
         self.files: dict[str, bytes] = {}
         self.former_members: set[tuple[str, str]] = set()
+        self.statuses: list[str] = []
         self.clock: Callable[[], float] = time.time
 
     @property
@@ -262,6 +265,11 @@ class FakeChannel(Channel):
         with self._changed:
             said = self._said[message_id]
             self._said[message_id] = replace(said, versions=(*said.versions, text))
+            self._changed.notify_all()
+
+    def set_status(self, conversation: Conversation, text: str) -> None:
+        with self._changed:
+            self.statuses.append(text)
             self._changed.notify_all()
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:

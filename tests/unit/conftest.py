@@ -54,6 +54,9 @@ class FakeReplySink:
         self.error: BaseException | None = None
         self.is_past = False
         self.pending_usage: list[ReportedUsage] = []
+        self.is_cancelled = False
+        self.has_stopped = False
+        self.statuses: list[str] = []
 
     @property
     def texts(self) -> list[str]:
@@ -74,6 +77,9 @@ class FakeReplySink:
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
         self.deltas.append((stream_id, sequence, text))
 
+    def status(self, text: str) -> None:
+        self.statuses.append(text)
+
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self.before[-limit:]
 
@@ -84,7 +90,7 @@ class FakeReplySink:
         self.loads.append(scope)
         return dict(self.stored.get((scope, owner), {}))
 
-    def start_handler(self, handler: str, timeout: float | None) -> None:
+    def start_handler(self, handler: str, timeout: float | None, *, stops_on_new: bool = False) -> None:
         self.started.append((handler, timeout))
 
     def mark_failed(self) -> None:

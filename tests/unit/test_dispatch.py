@@ -489,8 +489,8 @@ def test_lease_lost_during_matching_runs_no_handler(bot: Bot, harness: Any) -> N
     ran: list[str] = []
     start_handler = harness.sink.start_handler
 
-    def give_up(handler: str, timeout: float | None) -> None:
-        start_handler(handler, timeout)
+    def give_up(handler: str, timeout: float | None, **options: bool) -> None:
+        start_handler(handler, timeout, **options)
         if handler:
             raise LeaseLost
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from cometbot.delivery.running_handlers import OutboxReplySink
+from cometbot.delivery.running_handlers import HandlerRegistry, OutboxReplySink
 from cometbot.messages import Operation, Text
 from cometbot.models import Conversation
 from cometbot.store.leases import Lease
@@ -20,11 +20,11 @@ def make_sink(stored_ordinals: tuple[int, ...]) -> OutboxReplySink:
         SimpleNamespace(ordinal=ordinal, part=0, platform_id=f"p{ordinal}", target=None, target_event=None)
         for ordinal in stored_ordinals
     ]
-    transactions: Any = SimpleNamespace(list_replies=lambda message: replies)
+    transactions: Any = SimpleNamespace(list_replies=lambda message: replies, load_state=lambda scope, owner: {})
     unused: Any = None
     return OutboxReplySink(
         transactions,
-        unused,
+        HandlerRegistry(300.0),
         unused,
         unused,
         Lease("fake/a/shop/1", "token", MARIA),
@@ -50,3 +50,16 @@ def test_posts_at_the_same_time_return_their_own_stored_ordinals() -> None:
     sink._stored_ordinals = Interleaved({0, 1})
     assert (sink.post(operation), others) == (0, [1])
     assert (sink.platform_id(0), sink.platform_id(1)) == ("p0", "p1")
+
+
+def test_stop_that_has_stopped_a_handler_stops_no_other() -> None:
+    handlers = HandlerRegistry(300.0)
+    assert handlers.use_stop(7)
+    assert not handlers.use_stop(7)
+    assert [handlers.take_stop(7), handlers.take_stop(7), handlers.take_stop(8)] == [True, False, False]
+
+
+def test_only_the_newest_thousand_stops_are_remembered() -> None:
+    handlers = HandlerRegistry(300.0)
+    assert all(map(handlers.use_stop, range(1002)))
+    assert [handlers.take_stop(number) for number in (0, 1, 2, 1001)] == [False, False, True, True]

@@ -90,11 +90,12 @@ class FakeReplySink:
     """The sink of a handler's context where no handler replies."""
 
     is_rerun = False
+    has_stopped = False
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         return {}
 
-    def start_handler(self, handler: str, timeout: float | None) -> None: ...
+    def start_handler(self, handler: str, timeout: float | None, *, stops_on_new: bool = False) -> None: ...
 
     def mark_failed(self) -> None: ...
 

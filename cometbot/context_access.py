@@ -1,0 +1,46 @@
+"""What cometbot's own modules read and set in a context, beside the calls of the author."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cometbot.context import Context
+from cometbot.events import Event
+from cometbot.models import Conversation
+from cometbot.presses import Press
+from cometbot.sinks import ReplySink, StepCalls
+from cometbot.state import State
+from cometbot.steps import DialogId
+
+
+def use_steps(ctx: Context, make: Callable[[], StepCalls]) -> None:
+    """Set what makes the steps of this run when the first one is called."""
+    ctx._make_steps = make
+
+
+def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:
+    """Let the context continue a dialog: ``opening`` started the handler, and becomes ``ctx.event``."""
+    ctx.event, ctx._sink, ctx._origin = opening, sink, str(dialog)
+    for name in ("text", "user_state"):
+        ctx.__dict__.pop(name, None)
+
+
+def count_posted(ctx: Context) -> int:
+    """Return the number of ordinals that this run has used."""
+    return len(ctx._posted)
+
+
+def count_said(ctx: Context) -> int:
+    """Return the number of messages sent and edited in this run, with those that outgoing middleware dropped."""
+    return sum(item.kind in ("send", "edit") for item in ctx._posted)
+
+
+def withdrawn_presses(ctx: Context) -> Sequence[tuple[Conversation, Press]]:
+    """Return the buttons with limits whose messages were edited or deleted in this run."""
+    return ctx._withdrawn
+
+
+def made_states(ctx: Context) -> list[State]:
+    """Return the states that exist in this run, whether they were accessed or not."""
+    user_state = ctx.__dict__.get("user_state")
+    return [ctx.state] if user_state is None else [ctx.state, user_state]
