@@ -102,6 +102,7 @@ class Asking:
         self._before = before
         self._has_other_questions = has_other_questions
         self._inside = ""
+        self._is_checking = False
         self._thread: int | None = None
         self._task: object = None
         self._end: AskEnded | None = None
@@ -132,8 +133,8 @@ class Asking:
 
     @property
     def is_in_handler(self) -> bool:
-        """True while the handler runs, not middleware around it."""
-        return self._thread is not None
+        """True while the handler runs, not middleware around it, nor the check of an answer that has just come."""
+        return self._thread is not None and not self._is_checking
 
     @property
     def is_inside_once(self) -> bool:
@@ -186,6 +187,7 @@ class Asking:
         shown = (
             Prompt(Text("…"), "", before.asked_field, before.filled) if before else question.prompt(self._shows_forms)
         )
+        self._is_checking = True
         try:
             found = run_in_thread(question.answer, raw, shown, self._shows_forms)
         except InvalidAnswer as error:
@@ -198,6 +200,8 @@ class Asking:
             end = {"ended": GIVEN_UP}
             self.run.record(call, end)
             return self._finish_ask(question, end, options)
+        finally:
+            self._is_checking = False
         if isinstance(found, Prompt):
             self._suspend(call, found, options, before=before)
         self.run.record(call, dict(found.raw))

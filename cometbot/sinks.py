@@ -189,7 +189,7 @@ class StepCalls(Protocol):
 
     @property
     def is_in_handler(self) -> bool:
-        """True while the handler runs, not middleware around it."""
+        """True while the handler runs, not middleware around it, nor the check of an answer that has just come."""
         ...
 
     def check_call(self, name: str) -> None:

@@ -268,7 +268,8 @@ class ConversationRunner:
                 outcome = self._dispatch(run, message, event, sink)
         drafts, outcome = self._render_replies(run, sink, outcome)
         usage = sink.pending_usage
-        outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
+        if usage:
+            outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
         end = _make_end(message, outcome, sink.finish(drafts))
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 

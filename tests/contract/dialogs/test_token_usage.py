@@ -112,6 +112,22 @@ def test_async_handler_counts_its_calls(bot: Bot, client: BotClient) -> None:
     assert stored_tokens(client) == [100]
 
 
+def test_model_that_checks_an_answer_counts_once_for_each(bot: Bot, client: BotClient) -> None:
+    @bot.command("order")
+    def order(ctx: Context) -> str:
+        def check(text: str) -> bool:
+            ctx.usage(model="gpt-5", input=100)
+            return text == "tea"
+
+        return f"{ctx.ask('Which?', validate=check)}, {ctx.ask('Sure?')}"
+
+    client.send("/order")
+    for answer in ("rubbish", "tea", "yes"):
+        client.send(answer)
+    assert stored_tokens(client) == [200]
+    check_nothing_left(client)
+
+
 def test_middleware_counts_its_calls_in_each_run(bot: Bot, client: BotClient) -> None:
     @bot.middleware
     def moderate(ctx: Context, call_next: object) -> object:
