@@ -567,11 +567,6 @@ def check_token_budget(ctx: Context) -> None:
     ctx._meter.check()
 
 
-def make_exceeded_text(ctx: Context) -> str | None:
-    """Return what the bot says to a user who has no tokens left, or None."""
-    return ctx._meter.exceeded_text
-
-
 def _calling_code() -> CodeType:
     """Return the code of the author's function that called the context."""
     return sys._getframe(2).f_code

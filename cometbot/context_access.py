@@ -44,3 +44,8 @@ def made_states(ctx: Context) -> list[State]:
     """Return the states that exist in this run, whether they were accessed or not."""
     user_state = ctx.__dict__.get("user_state")
     return [ctx.state] if user_state is None else [ctx.state, user_state]
+
+
+def make_exceeded_text(ctx: Context) -> str | None:
+    """Return what the bot says to a user who has no tokens left, or None."""
+    return ctx._meter.exceeded_text

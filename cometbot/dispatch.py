@@ -16,8 +16,8 @@ from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
-from cometbot.context import Context, make_exceeded_text, with_limits
-from cometbot.context_access import count_said, made_states
+from cometbot.context import Context, with_limits
+from cometbot.context_access import count_said, made_states, make_exceeded_text
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
