@@ -17,11 +17,13 @@ from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
 from cometbot.presses import check_refusal_texts
+from cometbot.redaction import Redaction, check_redaction
 from cometbot.registration import HandlerGroup
 from cometbot.routing import HandlerTable
 from cometbot.token_budget import TokenBudget
 
 G = TypeVar("G", bound=Callable[[Any, Any], Message | None])
+R = TypeVar("R", bound=Callable[[str], str])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
@@ -89,6 +91,9 @@ class Bot(HandlerGroup):
     ``token_budget_text``, in which ``{renewed}`` becomes a time such as "in 5 hours", and ``{renewed_at}`` the date and
     time in UTC.
     """
+
+    redactions: tuple[Redaction, ...] = ()
+    """The functions of :meth:`redact`, in order of registration."""
 
     def __init__(
         self,
@@ -219,6 +224,32 @@ class Bot(HandlerGroup):
 
         def register(function: G) -> G:
             self.outgoing_middlewares = (*self.outgoing_middlewares, to_outgoing_middleware(function))
+            return function
+
+        return register(*function) if function else register
+
+    @overload
+    def redact(self, function: R, /) -> R: ...
+
+    @overload
+    def redact(self) -> Callable[[R], R]: ...
+
+    def redact(self, *function: Any) -> Any:
+        """Register a function that gets each text before a language model does, and returns what the model may read.
+
+        ::
+
+            @bot.redact
+            def hide_numbers(text):
+                return re.sub(r"[0-9]{6,}", "[number]", text)
+
+        It gets the texts and names of :meth:`Context.turns`, the bot's own too, and the results of tools. The first
+        registered is called first, and the next gets what it returned. If it raises, the model gets nothing and the
+        handler fails. It is a plain function.
+        """
+
+        def register(function: R) -> R:
+            self.redactions = (*self.redactions, check_redaction(function))
             return function
 
         return register(*function) if function else register

@@ -19,7 +19,7 @@ from cometbot.bot import Bot
 from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
-from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.events import ActionEvent, Event
 from cometbot.messages import (
     Capabilities,
     Choice,
@@ -27,13 +27,13 @@ from cometbot.messages import (
     Message,
     Operation,
     Text,
-    remove_answer_hint,
     to_messages,
 )
 from cometbot.models import Attachment, Conversation, Group, Mention, User, check_recipient
 from cometbot.outgoing import filter_operation
 from cometbot.press_limits import apply_limits, find_presses, has_limits
 from cometbot.presses import Press
+from cometbot.reading import ConversationReader
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State, owner_of
@@ -46,9 +46,6 @@ from cometbot.token_usage import make_usage
 MAX_STATUS_LENGTH = 200
 """The characters of a status that are shown."""
 
-_MAX_MESSAGES_SINCE = 100
-"""The messages of a conversation that may follow the one that started a dialog, for ``ctx.history``."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 if TYPE_CHECKING:  # what type checkers know of newer Pythons
@@ -60,7 +57,7 @@ else:
     D = TypeVar("D")
 
 
-class Context:
+class Context(ConversationReader):
     """The context of one event, passed to middleware and as first argument to the handler.
 
     A handler does everything through it: it reads the event, replies and changes state.
@@ -119,21 +116,9 @@ class Context:
         return self.message is not None and len(self.text) < len(self.message.text.strip())
 
     @property
-    def message(self) -> MessageEvent | None:
-        """The message that the event is or was written in, or None for other events."""
-        if isinstance(self.event, MessageEvent):
-            return self.event
-        return self.event.message if isinstance(self.event, ActionEvent) else None
-
-    @property
     def sender(self) -> User:
         """The user who caused the event."""
         return self.event.sender
-
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation of the event."""
-        return self.event.conversation
 
     @property
     def attachments(self) -> tuple[Attachment, ...]:
@@ -514,30 +499,6 @@ class Context:
 
     def _sent(self, ordinal: int, operation: Operation) -> Sent:
         return Sent(self._sink, ordinal, operation, self._carry_out, self._check_call, self._withdraw_buttons)
-
-    def history(self, limit: int = 20) -> list[MessageEvent]:
-        """Return the newest ``limit`` messages of this conversation, oldest first, including the event's own.
-
-        A handler that runs again gets the same: what was written after the message that started it is left out. The
-        line that explains how to answer quick replies is removed from the bot's own messages.
-        """
-        own = {uid.lower() for uid in self._bot_ids}
-        return [
-            replace(message, text=remove_answer_hint(message.text)) if message.sender.uid.lower() in own else message
-            for message in self._load_history(limit)
-        ]
-
-    def _load_history(self, limit: int) -> list[MessageEvent]:
-        if self.incoming is self.event or not self._message_id:
-            return self._sink.history(self.conversation, limit)
-        messages = self._sink.history(self.conversation, limit + _MAX_MESSAGES_SINCE)
-        opening = next((index for index, item in enumerate(messages) if item.id == self._message_id), None)
-        return [] if opening is None else messages[: opening + 1][-limit:]
-
-    @property
-    def _message_id(self) -> str:
-        message = self.message
-        return message.id if message is not None else str(getattr(self.event, "message_id", ""))
 
     @property
     def _answered_id(self) -> str:

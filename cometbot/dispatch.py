@@ -18,6 +18,7 @@ from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
 from cometbot.context import Context, with_limits
 from cometbot.context_access import count_said, made_states, make_exceeded_text
+from cometbot.conversation_turns import TURNS_KEY
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
@@ -30,6 +31,7 @@ from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
+from cometbot.reading import turn_moves
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX, StateChange, pop_reserved, set_reserved
@@ -457,6 +459,8 @@ class _Dispatch:
             set_reserved(state, _BOT_COUNT_KEY, self._bot_count)
         elif self._bot.handle_bots:
             pop_reserved(state, _BOT_COUNT_KEY)
+        if (moves := turn_moves(self._ctx)) is not None:
+            set_reserved(state, TURNS_KEY, moves)
         elsewhere = self._buttons.changes(operations, asks=self._dialog.is_suspended)
         changes = [state.changes() for state in made_states(self._ctx) if state.is_loaded]
         return tuple(filter(None, (*changes, *elsewhere)))

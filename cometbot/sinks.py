@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import CodeType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -64,6 +64,10 @@ class ReplySink(Protocol):
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """Return the newest messages of a conversation, oldest first."""
+        ...
+
+    def transcript(self, conversation: Conversation, limit: int) -> Transcript:
+        """Return the newest messages of a conversation as a model wants them."""
         ...
 
     def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
@@ -168,6 +172,18 @@ class ReplySink(Protocol):
     def pending_usage(self) -> Sequence[ReportedUsage]:
         """The calls of models that are not stored yet."""
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The newest messages of a conversation, oldest first, in the form of :meth:`Channel.transcript`.
+
+    ``answered`` are the keys of the events that the bot's own messages answer, by the ids of these messages, as far as
+    that is known.
+    """
+
+    messages: Sequence[MessageEvent]
+    answered: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

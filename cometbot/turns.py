@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal, get_args
 
+from cometbot.content_types import sniff
 from cometbot.errors import BotError
 from cometbot.models import Attachment
 
@@ -32,8 +34,9 @@ class Turn:
 
     ``role`` is ``user``, ``assistant`` (the bot), ``tool`` (the result of a call) or ``system``. ``name`` is who wrote
     a user's turn in a group; both formats put it before the text (``Maria: Hello``). ``images`` are those of a user's
-    turn. ``tool_calls`` are those of an assistant's turn, ``tool_call_id`` is the id of the call that a tool's turn
-    answers. Raises :class:`BotError` for another role.
+    turn; both formats name one whose address no server can load (see :func:`embed_images`). ``tool_calls`` are those of
+    an assistant's turn, ``tool_call_id`` is the id of the call that a tool's turn answers. Raises :class:`BotError` for
+    another role.
     """
 
     role: Role
@@ -56,7 +59,8 @@ class Turn:
         return {"role": _anthropic_role(self), "content": _anthropic_blocks(self)}
 
     @property
-    def _signed_text(self) -> str:
+    def signed_text(self) -> str:
+        """The text with the name before it, as both formats have it."""
         return f"{' '.join(self.name.split())}: {self.text}".rstrip() if self.name else self.text
 
 
@@ -96,9 +100,30 @@ def to_anthropic(turns: Iterable[Turn]) -> list[dict[str, Any]]:
     return messages
 
 
+def embed_images(turns: Iterable[Turn], load: Callable[[str], bytes]) -> list[Turn]:
+    """Return turns whose pictures are in their addresses, for a model that cannot load them from where they are.
+
+    ::
+
+        turns = embed_images(ctx.turns(), ctx.client.download)
+
+    ``load`` returns the bytes of an address. It is called for each picture in each run, and what it raises is raised.
+    """
+    return [replace(turn, images=tuple(_embed(image, load) for image in turn.images)) for turn in turns]
+
+
+def _embed(image: Attachment, load: Callable[[str], bytes]) -> Attachment:
+    if image.url.startswith("data:"):
+        return image
+    content = load(image.url)
+    mime_type = sniff(content, image.name)
+    url = f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
+    return replace(image, url=url, mime_type=mime_type, size=len(content))
+
+
 def _merge_openai(role: str, turns: list[Turn]) -> list[dict[str, Any]]:
     """Return one message for turns of one role."""
-    texts = [text for turn in turns if (text := turn._signed_text)]
+    texts = [text for turn in turns if (text := turn.signed_text)]
     if any(turn.images for turn in turns):
         return [{"role": role, "content": [part for turn in turns for part in _openai_parts(turn)]}]
     message: dict[str, Any] = {"role": role, "content": "\n\n".join(texts)}
@@ -113,9 +138,12 @@ def _openai_message(turn: Turn) -> dict[str, Any]:
 
 
 def _openai_parts(turn: Turn) -> list[dict[str, Any]]:
-    text = turn._signed_text
+    text = turn.signed_text
     parts: list[dict[str, Any]] = [{"type": "text", "text": text}] if text else []
-    return parts + [{"type": "image_url", "image_url": {"url": image.url}} for image in turn.images]
+    return parts + [
+        {"type": "image_url", "image_url": {"url": image.url}} if _has_address(image) else _name_image(image)
+        for image in turn.images
+    ]
 
 
 def _openai_call(call: ToolCall) -> dict[str, Any]:
@@ -132,13 +160,25 @@ def _anthropic_role(turn: Turn) -> str:
 def _anthropic_blocks(turn: Turn) -> list[dict[str, Any]]:
     if turn.role == "tool":
         return [{"type": "tool_result", "tool_use_id": turn.tool_call_id, "content": turn.text}]
-    text = turn._signed_text
+    text = turn.signed_text
     blocks: list[dict[str, Any]] = [{"type": "text", "text": text}] if text.strip() else []
-    blocks += [{"type": "image", "source": _anthropic_source(image.url)} for image in turn.images]
+    blocks += [
+        {"type": "image", "source": _anthropic_source(image.url)} if _has_address(image) else _name_image(image)
+        for image in turn.images
+    ]
     return blocks + [
         {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
         for call in turn.tool_calls
     ]
+
+
+def _has_address(image: Attachment) -> bool:
+    """Return True if a server can load a picture from its address, or find it there."""
+    return image.url.startswith(("https://", "http://", "data:"))
+
+
+def _name_image(image: Attachment) -> dict[str, Any]:
+    return {"type": "text", "text": f"[image: {image.name or 'without a name'}]"}
 
 
 def _anthropic_source(url: str) -> dict[str, str]:

@@ -237,6 +237,14 @@ class Channel(ABC):
         """Return the newest messages of a conversation, oldest first; empty if the platform has no history."""
         return []
 
+    def transcript(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        """Return what :meth:`history` does, for a reader who sees texts alone.
+
+        The bot's own cards, choices and forms have their content as text, and presses of buttons the button's label.
+        Channels override this whose history has neither.
+        """
+        return self.history(conversation, limit)
+
     def client(self, bot: str) -> Any:
         """Return the platform's API client for ``bot``, or None if there is none."""
         return None

@@ -22,7 +22,7 @@ from cometbot.models import Conversation, User
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.presses import PRESS_SCOPE
-from cometbot.sinks import ReplySink, Trigger
+from cometbot.sinks import ReplySink, Transcript, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
 from cometbot.steps import ONCE, DialogId, Step, StoredDialog
 from cometbot.token_usage import ReportedUsage
@@ -151,6 +151,11 @@ class DryRunSink(ReplySink):
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
+
+    def transcript(self, conversation: Conversation, limit: int) -> Transcript:
+        messages = self._channel.transcript(conversation, limit)
+        with self._store.database.read() as connection:
+            return Transcript(messages, self._store.outbox.find_answered(connection, conversation, messages))
 
     def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
         return self._find_channel(channel).conversation(bot, user=user, group=group)

@@ -16,7 +16,7 @@ from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
-from cometbot.sinks import ReplySink, Trigger
+from cometbot.sinks import ReplySink, Transcript, Trigger
 from cometbot.state import StateChange, to_json
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.stopping import STOPPED_KEY, STOPPED_LIFETIME
@@ -195,6 +195,10 @@ class OutboxReplySink(ReplySink):
     @in_thread
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)
+
+    @in_thread
+    def transcript(self, conversation: Conversation, limit: int) -> Transcript:
+        return self._transactions.load_transcript(self._channel, conversation, limit)
 
     def platform_id(self, ordinal: int) -> str | None:
         return self._platform_ids.get(ordinal)

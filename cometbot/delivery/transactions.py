@@ -20,6 +20,7 @@ from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel, get_channel
 from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
+from cometbot.sinks import Transcript
 from cometbot.state import StateChange
 from cometbot.steps import FAILED, REFUSED, DialogChange, DialogId, Step
 from cometbot.stopping import STOP
@@ -258,6 +259,12 @@ class Transactions:
     def get_platform_id(self, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
         return self._read(lambda connection: self._store.outbox.get_platform_id(connection, event, generation, ordinal))
+
+    def load_transcript(self, channel: Channel, conversation: Conversation, limit: int) -> Transcript:
+        """Return the newest messages of a conversation, and which messages the bot's own ones answer."""
+        messages = channel.transcript(conversation, limit)
+        answered = self._read(lambda connection: self._store.outbox.find_answered(connection, conversation, messages))
+        return Transcript(messages, answered)
 
     def load_steps(self, dialog: DialogId) -> list[Step]:
         """Return the stored steps of a dialog."""

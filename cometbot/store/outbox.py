@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
 from cometbot.error_text import storable_text
+from cometbot.events import MessageEvent
 from cometbot.models import Conversation
 from cometbot.steps import OPEN, DialogId
 from cometbot.store.database import Database
@@ -111,6 +113,14 @@ _get_target_id = sa.select(outbox.c.platform_id).where(
     outbox.c.part == 0,
 )
 _conversation_keys_of_sent = sa.select(outbox.c.conversation_key).where(outbox.c.platform_id == bound("named"))
+_events_of_sent = (
+    sa.select(outbox.c.platform_id, outbox.c.event)
+    .where(outbox.c.platform_id.in_(bound("named", expanding=True)), outbox.c.conversation_key == bound("key"))
+    .order_by(outbox.c.id)
+)
+_event_keys = sa.select(mailbox.c.seq, mailbox.c.event_key).where(
+    mailbox.c.seq.in_(bound("rows", expanding=True)), mailbox.c.conversation_key == bound("key")
+)
 _conversation_of_sent = sa.select(conversations).where(
     conversations.c.conversation_key == bound("key"),
     conversations.c.channel == bound("ch"),
@@ -300,6 +310,18 @@ class Outbox:
     def get_platform_id(self, connection: Connection, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
         return connection.execute(_get_target_id, {"ev": event, "gen": generation, "nth": ordinal}).scalar()
+
+    def find_answered(
+        self, connection: Connection, conversation: Conversation, messages: Sequence[MessageEvent]
+    ) -> dict[str, str]:
+        """Return the keys of the events of the same conversation that its bot's messages answer, by message id."""
+        key, ids = conversation.key_text, [message.id for message in messages]
+        found = connection.execute(_events_of_sent, {"key": key, "named": ids}).all() if ids else []
+        # A later row changes a message that an earlier one has sent.
+        events = {row.platform_id: row.event for row in reversed(found)}
+        rows = [int(event[1:]) for event in set(events.values()) if re.fullmatch("m[0-9]+", event)]
+        keys = {f"m{row.seq}": row.event_key for row in connection.execute(_event_keys, {"key": key, "rows": rows})}
+        return {id: keys[event] for id, event in events.items() if event in keys}
 
     def find_sent(self, connection: Connection, channel: str, account: str, platform_id: str) -> sa.RowMapping | None:
         """Return the conversation to which the bot message with this id was sent, or None if the id is unknown."""

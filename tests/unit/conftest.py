@@ -15,7 +15,7 @@ from cometbot.dispatch import dispatch
 from cometbot.events import Event
 from cometbot.messages import Capabilities, Operation
 from cometbot.outcomes import Outcome
-from cometbot.sinks import Trigger
+from cometbot.sinks import Transcript, Trigger
 from cometbot.state import StateChange
 from cometbot.steps import DialogId, Step
 from cometbot.token_usage import ReportedUsage
@@ -51,6 +51,7 @@ class FakeReplySink:
         self.loads: list[str] = []
         self.stored: dict[tuple[str, str], dict[str, str]] = {}
         self.before: list[MessageEvent] = []
+        self.answered: dict[str, str] = {}
         self.error: BaseException | None = None
         self.is_past = False
         self.pending_usage: list[ReportedUsage] = []
@@ -82,6 +83,9 @@ class FakeReplySink:
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self.before[-limit:]
+
+    def transcript(self, conversation: Conversation, limit: int) -> Transcript:
+        return Transcript(self.before[-limit:], self.answered)
 
     def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
         return Conversation("test", "app", bot.name, f"with_{user or group}", user or group, is_group=bool(group))

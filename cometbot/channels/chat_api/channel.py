@@ -17,6 +17,7 @@ from cometbot.channels.chat_api.parsing import stable_user_id
 from cometbot.channels.chat_api.publisher import Publisher
 from cometbot.channels.chat_api.removal import finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
+from cometbot.channels.chat_api.transcript import show_as_texts
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.errors import MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
@@ -173,6 +174,9 @@ class ChatApiChannel(Channel):
             api_message = schemas.load(_MESSAGE, shape)
             events.append(parsing.to_message_event(api_message, conversation, users[message.sender], shape))
         return events
+
+    def transcript(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        return [*show_as_texts(self.history(conversation, limit), conversation.bot)]
 
     def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
         return [change for change in changes if self._still_exists(transaction, change)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -206,6 +207,12 @@ class CometChatChannel(Channel):
             event for event in events if event.moderation != "disapproved" or self.callback_settings.answer_disapproved
         ]
         return sorted(shown, key=_age_sort_key)[-limit:]
+
+    def transcript(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
+        return [
+            replace(event, text=parsing.find_shown_text(event.data)) if event.category == "interactive" else event
+            for event in self.history(conversation, limit)
+        ]
 
     def client(self, bot: str) -> CometChatClient:
         return self._client

@@ -11,6 +11,7 @@ from cometbot.channels.cometchat import payloads, schemas
 from cometbot.channels.cometchat.payloads import ParsedPayload, find_entity
 from cometbot.channels.cometchat.raw_payloads import MESSAGE_CATEGORIES, find_id
 from cometbot.events import Event
+from cometbot.messages import paragraphs
 from cometbot.models import Attachment, Conversation, Group, Quote, User
 
 CHANNEL = "cometchat"
@@ -73,6 +74,14 @@ def make_message(message: Mapping[str, Any], context: _EventContext) -> events.M
         muid=message.get("muid", ""),
         **context.common_fields(message),
     )
+
+
+def find_shown_text(interactive_data: Mapping[str, Any]) -> str:
+    """Return the texts that an interactive message shows: that of a card, or the title and the fields of a form."""
+    fields = interactive_data.get("formFields")
+    labels = [item.get("label") for item in fields if isinstance(item, dict)] if isinstance(fields, list) else []
+    shown = (_as_text(interactive_data.get("title")), _as_text(interactive_data.get("text")))
+    return paragraphs(*shown, *(f"{label}:" for label in map(_as_text, labels) if label))
 
 
 def make_history_context(conversation: Conversation, message: Mapping[str, Any]) -> _EventContext:

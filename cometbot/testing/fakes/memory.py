@@ -63,13 +63,12 @@ class MemoryFake(Fake):
         return list(self._channel.reactions.get(message_id, ()))
 
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
-        self._deliver(actor, action=offer.name, value=offer.value, message_id=said.id, thread_id=said.thread_id)
+        self._act(actor, offer.label, said, action=offer.name, value=offer.value)
 
     def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         assert isinstance(said.message, Form)
-        self._deliver(
-            actor, action=said.message.action, values=dict(values), message_id=said.id, thread_id=said.thread_id
-        )
+        lines = "\n".join(f"{name}: {value}" for name, value in values.items())
+        self._act(actor, lines, said, action=said.message.action, values=dict(values))
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         message = self._event(MessageEvent, actor, key=f"message:{message_id}", id=message_id, text=text)
@@ -120,6 +119,13 @@ class MemoryFake(Fake):
 
     def said(self) -> list[SentMessage]:
         return self._channel.said
+
+    def _act(self, actor: Actor, shown: str, said: SentMessage, **action: Any) -> None:
+        """Deliver an action. In the history, it is the message ``shown``, as on most platforms."""
+        id, thread = self._channel.new_id(), said.thread_id
+        shown_as = self._event(MessageEvent, actor, key=f"action:{id}", id=id, text=shown, thread_id=thread)
+        self._channel.add_to_history(shown_as)
+        self._deliver(actor, id=id, message_id=said.id, thread_id=thread, **action)
 
     def _deliver(self, actor: Actor, text: str = "", **more: Any) -> None:
         self._add_member(actor)
