@@ -121,14 +121,7 @@ class Bot(HandlerGroup):
         token_budget_text: str | None = TOKEN_BUDGET_TEXT,
     ) -> None:
         super().__init__()
-        if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
-            raise RegistrationError(
-                f"a bot's name is 1 to 50 of a-z 0-9 - _, for its callback URL and as its UID; not {name!r}"
-            )
-        if cometchat_uid and not _UID_PATTERN.fullmatch(cometchat_uid):
-            raise RegistrationError(f"a CometChat UID is 1 to 100 letters, digits, - and _; not {cometchat_uid!r}")
-        if avatar and not avatar.startswith(("https://", "http://")):
-            raise RegistrationError(f"a bot's avatar is the http(s) URL of a picture, not {avatar!r}")
+        _check_profile(name, cometchat_uid, avatar)
         check_options(f"the bot {name}", 0, handler_timeout)
         to_seconds(ask_timeout, "ask_timeout")
         if isinstance(cancel_words, str):
@@ -301,3 +294,14 @@ class Bot(HandlerGroup):
         if self._sender is None:
             raise BotError(f"the bot {self.name} is not connected to anything that could send; start an app first")
         return self._sender
+
+
+def _check_profile(name: str, cometchat_uid: str, avatar: str) -> None:
+    if not isinstance(name, str) or not _NAME_PATTERN.fullmatch(name):
+        raise RegistrationError(
+            f"a bot's name is 1 to 50 of a-z 0-9 - _, for its callback URL and as its UID; not {name!r}"
+        )
+    if cometchat_uid and not _UID_PATTERN.fullmatch(cometchat_uid):
+        raise RegistrationError(f"a CometChat UID is 1 to 100 letters, digits, - and _; not {cometchat_uid!r}")
+    if avatar and not avatar.startswith(("https://", "http://")):
+        raise RegistrationError(f"a bot's avatar is the http(s) URL of a picture, not {avatar!r}")
