@@ -7,6 +7,7 @@ from cometbot.bot import Bot
 from cometbot.commands import UsageError
 from cometbot.context import Context
 from cometbot.errors import (
+    AgentLimit,
     AskCancelled,
     AskEnded,
     AskGivenUp,
@@ -67,10 +68,12 @@ from cometbot.messages import (
 from cometbot.models import Attachment, Conversation, Group, User
 from cometbot.outgoing import Outgoing
 from cometbot.registration import Router
+from cometbot.tools import Tool
 from cometbot.turns import ToolCall, Turn
 
 __all__ = [
     "ActionEvent",
+    "AgentLimit",
     "Approval",
     "AskCancelled",
     "AskEnded",
@@ -115,6 +118,7 @@ __all__ = [
     "Router",
     "Text",
     "TokenBudgetExceeded",
+    "Tool",
     "ToolCall",
     "Turn",
     "UnknownEvent",

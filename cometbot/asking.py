@@ -1,9 +1,8 @@
-"""The calls of a context whose results last: ``ask``, ``approve``, ``once``, ``sleep`` and ``stream``."""
+"""The calls of a context whose results last: ``ask``, ``approve``, ``once``, ``run_agent``, ``sleep``, ``stream``."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import random
 import threading
@@ -50,6 +49,7 @@ from cometbot.steps import (
     SLEEP,
     STREAM,
     TIMEOUT,
+    TOOL,
     TURN,
     AskOptions,
     Call,
@@ -61,6 +61,7 @@ from cometbot.steps import (
     hash_code,
     hash_text,
 )
+from cometbot.stored_errors import error_from_json, error_to_json
 
 _TURN_INTERVAL = 20.0
 """Seconds after which a question tries again that waits until the user has no other open."""
@@ -138,8 +139,8 @@ class Asking:
 
     @property
     def is_inside_once(self) -> bool:
-        """True while ``ctx.once`` calls the author's function."""
-        return self._inside == ONCE
+        """True while ``ctx.once`` or ``ctx.run_agent`` calls the author's function."""
+        return self._inside in (ONCE, TOOL)
 
     @property
     def is_repeating(self) -> bool:
@@ -152,7 +153,8 @@ class Asking:
         if self.run.is_suspended:
             raise Suspended
         if self.is_inside_once:
-            raise BotError(f"ctx.{name} cannot be called inside ctx.once, whose result alone is stored; call it after")
+            where = "ctx.once" if self._inside == ONCE else "a tool"
+            raise BotError(f"ctx.{name} cannot be called inside {where}, whose result alone is stored; call it after")
 
     def ask(self, asked: Any, options: AskOptions, code: CodeType) -> Any:
         """Return the answer to a question, or suspend the run until it has come."""
@@ -397,7 +399,8 @@ class Asking:
     def _check_once(self, call: Call, name: str) -> None:
         """End the run here if it is a dry run, which calls nothing."""
         if not self._sink.calls_once:
-            raise self._suspend_run(Waiting(call.number, ONCE, call.key, call.code, call.text, question_text=name))
+            kind = TOOL if call.kind == TOOL else ONCE
+            raise self._suspend_run(Waiting(call.number, kind, call.key, call.code, call.text, question_text=name))
 
     def _suspend_run(self, waiting: Waiting) -> Suspended:
         """Return what ends the run; from now on nothing can be stored in the state either."""
@@ -416,22 +419,32 @@ class Asking:
 
     @contextmanager
     def _inside_once(self, call: Call) -> Iterator[None]:
-        self._checkpoints = [checkpoint(state) for state in self._states()]
-        self._inside = ONCE
         try:
-            yield
+            with self._inside_call(ONCE):
+                yield
         except Exception as error:
             self._record_error(call, error)
             raise
+
+    @contextmanager
+    def _inside_call(self, kind: str) -> Iterator[None]:
+        """Allow nothing but changes of the state, which are stored with the result of the call."""
+        self._checkpoints = [checkpoint(state) for state in self._states()]
+        self._inside = kind
+        try:
+            yield
         finally:
             self._inside = ""
 
     def _save_result(self, call: Call, value: Any) -> Any:
         result = to_json_value(value, "ctx.once")
-        self.run.record(call, {"value": result})
+        self._record_and_save(call, {"value": result})
+        return result
+
+    def _record_and_save(self, call: Call, result: Any) -> None:
+        self.run.record(call, result)
         changes = [take_changes(state, before) for state, before in zip(self._states(), self._checkpoints, strict=True)]
         self._save(tuple(change for change in changes if change))
-        return result
 
     def _save(self, changes: Sequence[StateChange]) -> None:
         """Store the new steps in a durable commit of their own."""
@@ -450,18 +463,27 @@ class Asking:
         if call.stored is not None:
             result = call.stored.result
             return restore(self._sink.skip_past(result["ordinals"]), result["text"])
+        return self._send_stream(call, send, dict)
+
+    def _send_stream(
+        self,
+        call: Call,
+        send: Callable[[Callable[[str], None]], Any],
+        describe: Callable[[], Mapping[str, Any]],
+    ) -> Any:
         before = count_posted(self._ctx)
 
         def store(text: str) -> None:
             # With the commit of the last operation: a crash before it streams anew, one behind it does not.
-            self.run.record(call, {"ordinals": count_posted(self._ctx) - before + 1, "text": text})
+            ordinals = count_posted(self._ctx) - before + 1
+            self.run.record(call, {"ordinals": ordinals, "text": text, **describe()})
             self._sink.attach_steps(self.run.dialog, self.run.new_steps)
             self.run.new_steps, self.has_saved = [], True
 
         with self._inside_stream():
             sent = run_in_thread(send, store)
         if sent is None:
-            self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": ""})
+            self.run.record(call, {"ordinals": count_posted(self._ctx) - before, "text": "", **describe()})
         return sent
 
     def cancelled(self) -> bool:
@@ -484,14 +506,8 @@ class Asking:
             raise BotError("ctx.idempotency_key() can be called inside ctx.once only")
         return f"{self._ctx.bot.name}-{self.run.dialog}-{self.run.position}"
 
-    def _record_error(self, call: Call, error: Exception) -> None:
-        kind = type(error)
-        try:
-            arguments = to_json_value(list(error.args), "")
-        except BotError:
-            arguments = [str(error)]
-        described = {"module": kind.__module__, "class": kind.__qualname__, "args": arguments, "text": str(error)}
-        self.run.record(call, {"error": described})
+    def _record_error(self, call: Call, error: Exception, **more: Any) -> None:
+        self.run.record(call, {**more, "error": error_to_json(error)})
 
     def _states(self) -> tuple[Any, Any]:
         return self._ctx.state, self._ctx.user_state
@@ -528,21 +544,7 @@ def _result_of(step: Step) -> Any:
     """Return the stored result of a call, or raise its stored error."""
     if "error" not in step.result:
         return step.result["value"]
-    raise _restore_error(step.result["error"])
-
-
-def _restore_error(described: Mapping[str, Any]) -> Exception:
-    try:
-        kind: Any = importlib.import_module(described["module"])
-        for name in described["class"].split("."):
-            kind = getattr(kind, name)
-        if issubclass(kind, Exception):
-            error: Exception = kind.__new__(kind)
-            error.args = tuple(described["args"])
-            return error
-    except Exception:  # the class has moved, or cannot be made without its own arguments
-        pass
-    return BotError(f"{described['class']}: {described['text']}")
+    raise error_from_json(step.result["error"])
 
 
 def _check_options(options: AskOptions) -> None:

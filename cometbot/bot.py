@@ -190,9 +190,14 @@ class Bot(HandlerGroup):
         return help_text("" if wanted else self.description, wanted or self.commands)
 
     def check(self) -> None:
-        """Raise :class:`RegistrationError` for a handler with a parameter that nothing provides. Apps call this."""
+        """Raise :class:`RegistrationError` for a parameter of a handler or tool that nothing provides.
+
+        Apps call this.
+        """
         for handler in self.handlers:
             handler.find_providers(self.providers)
+        for tool in self.tools:
+            tool.find_providers()
 
     @overload
     def outgoing(self, function: G, /) -> G: ...

@@ -85,7 +85,7 @@ class Parameter:
         """
         if isinstance(value, str):
             return self.converted(value)
-        kinds = [get_origin(part) or part for part in _union_members(self.annotation)]
+        kinds = [get_origin(part) or part for part in union_members(self.annotation)]
         if any(kind in (None, Any, object, type(value)) for kind in kinds):
             return value
         return self.converted(json.dumps(value))
@@ -302,7 +302,7 @@ def inspect_signature(function: Callable[..., Any], name: str, *, has_values: bo
     Raises :class:`RegistrationError` if there is no context, an annotation cannot be resolved or converted, or there is
     a ``**parameter``, which nothing could fill.
     """
-    parameters = list(_get_python_signature(function, name).parameters.values())
+    parameters = list(get_python_signature(function, name).parameters.values())
     if not parameters or parameters[0].kind not in (_POSITIONAL_ONLY, _POSITIONAL):
         raise RegistrationError(
             f"{name} must take the context first: def {name.rpartition('.')[2]}(ctx, …). "
@@ -312,8 +312,8 @@ def inspect_signature(function: Callable[..., Any], name: str, *, has_values: bo
     for index, item in enumerate(parameters[1:]):
         if item.kind is item.VAR_KEYWORD:
             raise RegistrationError(f"nothing fills **{item.name} of {name}; name the parameters one by one")
-        annotation = _resolve_annotation(function, name, item)
-        if item.kind is not item.VAR_POSITIONAL and _can_be_provided(annotation):
+        annotation = resolve_annotation(function, name, item)
+        if item.kind is not item.VAR_POSITIONAL and can_be_provided(annotation):
             position = None if item.kind is item.KEYWORD_ONLY else index
             provided.append(ProvidedParameter(item.name, annotation, position))
             continue
@@ -327,7 +327,7 @@ def inspect_signature(function: Callable[..., Any], name: str, *, has_values: bo
     return Signature(tuple(words), many, tuple(named), tuple(provided))
 
 
-def _can_be_provided(annotation: Any) -> bool:
+def can_be_provided(annotation: Any) -> bool:
     """Return True for a class that no text is converted to."""
     if get_origin(annotation) is not None or not isinstance(annotation, type):
         return False
@@ -350,7 +350,8 @@ def _unquote(found: re.Match[str]) -> str:
     return found[2] if found[1] is None else found[1]
 
 
-def _get_python_signature(function: Callable[..., Any], name: str) -> inspect.Signature:
+def get_python_signature(function: Callable[..., Any], name: str) -> inspect.Signature:
+    """Return the signature of a function. Raises :class:`RegistrationError` if it has none."""
     try:
         return inspect.signature(function)
     except (ValueError, TypeError, NameError) as error:
@@ -359,8 +360,8 @@ def _get_python_signature(function: Callable[..., Any], name: str) -> inspect.Si
 
 def _make_parameter(name: str, item: inspect.Parameter, annotation: Any, *, has_values: bool) -> Parameter:
     default = item.default
-    optional = [part for part in _union_members(annotation) if part is not types.NoneType]
-    if default is _NO_DEFAULT and len(optional) < len(_union_members(annotation)):
+    optional = [part for part in union_members(annotation) if part is not types.NoneType]
+    if default is _NO_DEFAULT and len(optional) < len(union_members(annotation)):
         default = None
     try:
         converters = [
@@ -383,7 +384,14 @@ def _make_parameter(name: str, item: inspect.Parameter, annotation: Any, *, has_
     return Parameter(item.name, kind, convert, expects, default, options, given)
 
 
-def _resolve_annotation(function: Callable[..., Any], name: str, item: inspect.Parameter) -> Any:
+def resolve_annotation(
+    function: Callable[..., Any], name: str, item: inspect.Parameter, *, include_extras: bool = False
+) -> Any:
+    """Return the annotation of a parameter, ``str`` without one.
+
+    With ``include_extras``, an ``Annotated`` keeps its notes. Raises :class:`RegistrationError` for a name that cannot
+    be resolved.
+    """
     if item.annotation is _NO_DEFAULT:
         return str
     plain = inspect.unwrap(function)
@@ -391,7 +399,7 @@ def _resolve_annotation(function: Callable[..., Any], name: str, item: inspect.P
     names = getattr(getattr(plain, "__func__", plain), "__globals__", {})
     holder = types.SimpleNamespace(__annotations__={item.name: item.annotation})
     try:
-        return typing.get_type_hints(holder, globalns=names)[item.name]
+        return typing.get_type_hints(holder, globalns=names, include_extras=include_extras)[item.name]
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise RegistrationError(
             f"the annotation {item.annotation!r} of {item.name} in {name} cannot be resolved ({error}); "
@@ -399,9 +407,10 @@ def _resolve_annotation(function: Callable[..., Any], name: str, item: inspect.P
         ) from error
 
 
-def _union_members(annotation: Any) -> tuple[Any, ...]:
+def union_members(annotation: Any) -> tuple[Any, ...]:
+    """Return the parts of a union, or the annotation itself."""
     if get_origin(annotation) in (Union, types.UnionType):
-        return tuple(part for item in get_args(annotation) for part in _union_members(item))
+        return tuple(part for item in get_args(annotation) for part in union_members(item))
     return (annotation,)
 
 

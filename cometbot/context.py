@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
-import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
 from functools import cached_property, partial
-from types import CodeType
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
+from typing import Any
 
 from cometbot.action_values import decode_value
-from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.bot import Bot
-from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
 from cometbot.events import ActionEvent, Event
+from cometbot.lasting_calls import LastingCalls, calling_code
 from cometbot.messages import (
     Capabilities,
-    Choice,
-    Form,
     Message,
     Operation,
     Text,
     to_messages,
 )
-from cometbot.models import Attachment, Conversation, Group, Mention, User, check_recipient
+from cometbot.models import Attachment, Conversation, Mention, User, check_recipient
 from cometbot.outgoing import filter_operation
 from cometbot.press_limits import apply_limits, find_presses, has_limits
 from cometbot.presses import Press
@@ -37,7 +30,7 @@ from cometbot.reading import ConversationReader
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State, owner_of
-from cometbot.steps import AskKeywords, AskOptions, Suspended
+from cometbot.steps import Suspended
 from cometbot.stream_sending import StreamSender
 from cometbot.text import replace_surrogates
 from cometbot.token_meter import TokenMeter
@@ -46,18 +39,8 @@ from cometbot.token_usage import make_usage
 MAX_STATUS_LENGTH = 200
 """The characters of a status that are shown."""
 
-P = ParamSpec("P")
-T = TypeVar("T")
-if TYPE_CHECKING:  # what type checkers know of newer Pythons
-    from typing_extensions import TypeVar as TypeVarWithDefault
-    from typing_extensions import Unpack
 
-    D = TypeVarWithDefault("D", default=NoReturn)
-else:
-    D = TypeVar("D")
-
-
-class Context(ConversationReader):
+class Context(ConversationReader, LastingCalls):
     """The context of one event, passed to middleware and as first argument to the handler.
 
     A handler does everything through it: it reads the event, replies and changes state.
@@ -262,160 +245,6 @@ class Context(ConversationReader):
         )
         self._carry_out(operation, self._sink)
 
-    @overload
-    def ask(
-        self,
-        asked: Form,
-        *,
-        validate: Callable[[dict[str, Any]], object] | None = None,
-        default: D = ...,
-        **options: Unpack[AskKeywords],
-    ) -> dict[str, Any] | D: ...
-
-    @overload
-    def ask(
-        self,
-        asked: type[T],
-        *,
-        validate: Callable[[T], object] | None = None,
-        default: D = ...,
-        **options: Unpack[AskKeywords],
-    ) -> T | D: ...
-
-    @overload
-    def ask(
-        self,
-        asked: str | Message,
-        *,
-        choices: Sequence[Choice | str] | None = None,
-        validate: Callable[[str], object] | None = None,
-        default: D = ...,
-        **options: Unpack[AskKeywords],
-    ) -> str | D: ...
-
-    @overload
-    def ask(
-        self,
-        asked: str,
-        *,
-        choices: Sequence[Choice[T]],
-        validate: Callable[[T], object] | None = None,
-        default: D = ...,
-        **options: Unpack[AskKeywords],
-    ) -> T | D: ...
-
-    @overload
-    def ask(
-        self,
-        asked: str | Message,
-        *,
-        type: Callable[[str], T],
-        choices: Sequence[Choice | str] | None = None,
-        validate: Callable[[T], object] | None = None,
-        default: D = ...,
-        **options: Unpack[AskKeywords],
-    ) -> T | D: ...
-
-    def ask(self, asked: Any, **options: Any) -> Any:
-        """Ask the user, and return the answer when it has come.
-
-        ::
-
-            size = ctx.ask("Which size?", choices=["S", "M", "L"])
-            count = ctx.ask("How many?", type=int, validate=lambda number: 1 <= number <= 9)
-
-        The run of the handler ends here. When the user answers, after seconds or days, in this process or another, the
-        handler runs again from its top, and this call returns. Nothing that it said before is said twice; what it does
-        elsewhere belongs in :meth:`once`.
-
-        ``asked`` is a text, a message, a :class:`Form` (the answer is a dict), or a dataclass (its fields make the
-        form, and the answer is an object of it). The answer of a :class:`Choice` is its value: a text, other JSON, or
-        an Enum member. ``type`` converts the text; ``type=Attachment`` expects a file. ``validate`` gets the value; it
-        returns False or raises :class:`ValueError` if the value does not fit, or :class:`FieldError` for one field of a
-        form. Then the user gets ``invalid_text`` (default: the text of the error) and may answer again, ``attempts``
-        times at most.
-
-        ``timeout`` (``"2h"``, seconds, a ``timedelta``; default: the bot's ``ask_timeout``) counts from the first
-        asking. After it, the call returns ``default`` or raises :class:`AskTimeout`. It raises :class:`AskCancelled`,
-        :class:`AskGivenUp` or :class:`AskReplaced` if the user cancels, gives too many wrong answers, or begins
-        something else. An :class:`AskEnded` that the handler does not catch ends it without an error. Raises
-        :class:`NotDelivered` if the platform refuses the question.
-
-        In groups, an answer is a choice, or a text that mentions the bot, quotes it or stands in its thread; with
-        ``listen``, any text of the user. ``of`` is the uid of the user to ask if nobody caused the event. ``key``
-        identifies the question where the handler's code changes.
-        """
-        return self._steps.ask(asked, AskOptions(**options), _calling_code())
-
-    @overload
-    def once(self, function: Callable[[], T], *, again: bool = True, key: str = "") -> T: ...
-
-    @overload
-    def once(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
-
-    def once(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return the result of ``function(*args, **kwargs)``, which is called in one run of the handler only.
-
-        ::
-
-            order_id = ctx.once(shop.create_order, size, count)
-            price = await ctx.once(shop.get_price, order_id)  # a coroutine function
-
-        The result must be JSON. It is stored durably before this call returns it, and later runs get it from there.
-        A process that dies between the call and the commit calls again. With ``again=False``, it raises
-        :class:`OnceUncertain` instead; :meth:`idempotency_key` is the better way where the other side supports one.
-        Inside, only the state can be changed, which is stored with the result. An exception is a result, too.
-        """
-        again, key = kwargs.pop("again", True), kwargs.pop("key", "")
-        return self._steps.once(function, args, kwargs, key, _calling_code(), again=again)
-
-    def approve(
-        self,
-        text: str,
-        fields: Mapping[str, object] | None = None,
-        *,
-        to: Group | User | Conversation | None = None,
-        by: Collection[str | User] | None = None,
-        timeout: Duration | None = None,
-        own: bool = False,
-        key: str = "",
-    ) -> Approval:
-        """Ask others to approve something, and return their decision when it has come.
-
-        ::
-
-            if ctx.approve("Refund 30 €?", {"Order": 4711}, to=Group("managers", channel="cometchat")):
-                ctx.once(shop.refund, 4711)
-
-        A card with ``text``, ``fields`` and two buttons goes to ``to``, which may be on another channel; None: this
-        conversation. The run ends here, as in :meth:`ask`. ``by`` are the users who may decide, each a uid or a
-        :class:`User`; None: the members of ``to``. The user who asks may not, except with ``own``. Where buttons are
-        text, users write ``approve 17``. After ``timeout`` (default: the bot's ``ask_timeout``) the approval is
-        expired, and false.
-
-        Raises :class:`AskCancelled` if the user or an operator cancels, :class:`NotDelivered` if the platform refuses
-        the card, and :class:`BotError` if nobody could decide. ``key`` is that of :meth:`ask`.
-        """
-        request = ApprovalRequest(text, fields or {}, to, by, timeout, own, key)
-        return self._steps.approve(request, _calling_code())
-
-    def sleep(self, duration: Duration, *, key: str = "") -> None:
-        """Go on after ``duration`` (``"3d"``, seconds, a ``timedelta``), in a later run of the handler."""
-        self._steps.sleep(duration, key, _calling_code())
-
-    def now(self) -> datetime:
-        """Return the time of this run, in UTC: when its message arrived. Later runs return the same."""
-        return self._steps.now()
-
-    @property
-    def random(self) -> random.Random:
-        """Random numbers that are the same when the handler runs again."""
-        return self._steps.random()
-
-    def idempotency_key(self) -> str:
-        """Return a key for the call that :meth:`once` is making, the same in every run, such as for a payment."""
-        return self._steps.idempotency_key()
-
     def usage(
         self, *, model: str, input: int | None = None, output: int | None = None, cached: int | None = None
     ) -> None:
@@ -479,7 +308,13 @@ class Context(ConversationReader):
         (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
         self._check_call("stream")
-        sender = StreamSender(
+        sender = self._make_stream_sender()
+        if self._make_steps is None:
+            return run_in_thread(sender.send, parts, lambda text: None)
+        return self._steps.stream(partial(sender.send, parts), sender.restore, key, calling_code())
+
+    def _make_stream_sender(self) -> StreamSender:
+        return StreamSender(
             self._sink,
             # The same in every run of the handler, so that clients recognise a stream that an earlier run began.
             f"{self._message_id or self.event.key}-{len(self.said)}",
@@ -488,9 +323,6 @@ class Context(ConversationReader):
             post=self._post_streamed,
             make_sent=self._sent,
         )
-        if self._make_steps is None:
-            return run_in_thread(sender.send, parts, lambda text: None)
-        return self._steps.stream(partial(sender.send, parts), sender.restore, key, _calling_code())
 
     def _post_streamed(self, operation: Operation) -> Sent:
         """Post an operation of a stream, which outgoing middleware has seen."""
@@ -526,8 +358,3 @@ def check_token_budget(ctx: Context) -> None:
     It passes while the handler repeats what an earlier run has done.
     """
     ctx._meter.check()
-
-
-def _calling_code() -> CodeType:
-    """Return the code of the author's function that called the context."""
-    return sys._getframe(2).f_code

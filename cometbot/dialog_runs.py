@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from cometbot.asking import Asking
+from cometbot.agent_steps import AgentSteps
 from cometbot.bot import Sender, handler_sender
 from cometbot.buttons import restore_action
 from cometbot.context import Context
@@ -32,6 +32,7 @@ from cometbot.steps import (
     ONCE,
     OPEN,
     OVER,
+    TOOL,
     Answer,
     DialogChange,
     DialogEvent,
@@ -51,7 +52,7 @@ class DialogRun:
     """
 
     def __init__(self, ctx: Context, sink: ReplySink) -> None:
-        self.asking: Asking | None = None
+        self.asking: AgentSteps | None = None
         self.is_resumed = False
         self._ctx = ctx
         self._sink = sink
@@ -94,13 +95,13 @@ class DialogRun:
     def _begin(self, run: StepRun, stored: StoredDialog | None = None) -> None:
         self._replaying = ReplayingSink(self._sink, run)
         before = stored.waiting if stored else None
-        self.asking = asking = Asking(self._ctx, self._replaying, run, before, self._has_other_questions)
+        self.asking = asking = AgentSteps(self._ctx, self._replaying, run, before, self._has_other_questions)
         use_steps(self._ctx, lambda: asking)
 
-    def _make(self) -> Asking:
+    def _make(self) -> AgentSteps:
         """Begin the steps of a run that continues none."""
         trigger = self._sink.trigger
-        asking = Asking(self._ctx, self._sink, self._new_run(trigger.event, trigger.received_at))
+        asking = AgentSteps(self._ctx, self._sink, self._new_run(trigger.event, trigger.received_at))
         self._allow(asking)
         self.asking = asking
         return asking
@@ -151,7 +152,7 @@ class DialogRun:
         if self.asking is not None:
             self.asking.forbid()
 
-    def _allow(self, asking: Asking) -> None:
+    def _allow(self, asking: AgentSteps) -> None:
         if self._thread:
             asking.allow(self._thread, self._task)
 
@@ -253,11 +254,11 @@ class DialogRun:
 
     @property
     def lasting_results(self) -> list[str]:
-        """The calls of ``once`` and the approvals of this dialog that have a result, described."""
+        """The calls of ``once`` and of tools and the approvals of this dialog that have a result, described."""
         if self.asking is None:
             return []
         run = self.asking.run
-        found = [(step.number, step.result) for step in run.steps if step.kind in (APPROVE, ONCE)]
+        found = [(step.number, step.result) for step in run.steps if step.kind in (APPROVE, ONCE, TOOL)]
         if run.answer is not None and "status" in run.answer.raw:  # an approval's, which has just arrived
             found.append((run.answer.step, run.answer.raw))
         return [f"step {number + 1}: {result}" for number, result in found]

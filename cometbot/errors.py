@@ -19,6 +19,7 @@
     │   ├── AskCancelled            the user cancelled
     │   ├── AskGivenUp              too many answers did not fit
     │   └── AskReplaced             the user began something else
+    ├── AgentLimit              the model of ``ctx.run_agent`` did not come to an end within the limits
     ├── NotDelivered            the platform refused a question of ``ctx.ask``
     ├── FieldError              the ``validate`` of a form raises it for one of the fields
     ├── OnceUncertain           a call of ``ctx.once`` may have been made, and must not be made twice
@@ -140,6 +141,10 @@ class AskGivenUp(AskEnded):
 
 class AskReplaced(AskEnded):
     """The user began something else instead of answering the question."""
+
+
+class AgentLimit(CometbotError):
+    """The model did not come to an end within the limits of ``ctx.run_agent``."""
 
 
 class NotDelivered(CometbotError):

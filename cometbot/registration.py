@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, overload
 
 from cometbot.commands import Command, normalize_command_name
@@ -27,6 +27,7 @@ from cometbot.handlers import (
 )
 from cometbot.matchers import Matcher, MatcherLike, any_message, any_of
 from cometbot.providers import Provided, Provider, Providers
+from cometbot.tools import Approvers, FunctionTool
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class HandlerGroup:
         self._middleware: list[Middleware] = []
         self._error_handlers: list[ErrorHandler] = []
         self._providers: dict[type, Provider] = {}
+        self._tools: dict[str, FunctionTool] = {}
         self._names_in_use: dict[tuple[HandlerKind, str], str] = {}
         self._included: list[Router] = []
         self._unapplied: dict[object, str] = {}
@@ -341,6 +343,52 @@ class HandlerGroup:
         """The providers of this group by class, without those of included routers."""
         return self._providers
 
+    @overload
+    def tool(self, function: F, /) -> F: ...
+
+    @overload
+    def tool(
+        self, *, requires_approval: Approvers = False, name: str = "", description: str = ""
+    ) -> Callable[[F], F]: ...
+
+    def tool(self, *function: Any, requires_approval: Approvers = False, name: str = "", description: str = "") -> Any:
+        """Register a function that a language model may call in :meth:`Context.run_agent`.
+
+        ::
+
+            @bot.tool(requires_approval=Group("managers"))
+            def refund(order: int, reason: str = "") -> str:
+                \"\"\"Refund an order.\"\"\"
+
+        ``name`` defaults to the name of the function, ``description`` to its docstring, which (in the style of Google,
+        NumPy or Sphinx) describes the parameters, too. The model fills them by their annotations; a first one named
+        ``ctx`` gets the context, and what the bot provides (:meth:`provide`) is filled as in handlers. With
+        ``requires_approval``, each call waits until the user (True), or another user or a member of a group confirms
+        it. The function returns JSON; it may be async. Raises :class:`RegistrationError` for a parameter that no JSON
+        is converted to, and for a second tool of the name.
+        """
+
+        def register(function: F) -> F:
+            tool = FunctionTool.from_function(
+                function, name=name, description=description, requires_approval=requires_approval
+            )
+            self._check_open()
+            self._add_tools([tool])
+            return function
+
+        return register(*function) if function else register
+
+    @property
+    def tools(self) -> tuple[FunctionTool, ...]:
+        """The tools in order of registration, with those of included routers."""
+        return tuple(tool.with_providers(self.providers) for tool in self._tools.values())
+
+    def _add_tools(self, tools: Iterable[FunctionTool]) -> None:
+        for tool in tools:
+            if tool.name in self._tools:
+                raise RegistrationError(f"there is a tool {tool.name} already; give one of them another name")
+            self._tools[tool.name] = tool
+
     def include(self, router: Router, prefix: str = "") -> None:
         """Add all handlers of ``router`` at this position, with ``prefix`` before its command and action names.
 
@@ -361,6 +409,7 @@ class HandlerGroup:
             item.included(prefix, router.middlewares, router.error_handlers, router.providers)
             for item in router.handlers
         ]
+        self._add_tools(router.tools)
         self._reserve_names(included_handlers)
         self._handlers += included_handlers
         self._included.append(router)

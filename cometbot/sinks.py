@@ -258,3 +258,20 @@ class StepCalls(Protocol):
     ) -> T:
         """Return the message that ``send`` makes, or ``restore(ordinal, text)`` if an earlier run has sent it."""
         ...
+
+    def model(
+        self,
+        send: Callable[[Callable[[str], None]], T],
+        restore: Callable[[int, str], T],
+        describe: Callable[[], Mapping[str, Any]],
+        key: str,
+        code: CodeType,
+    ) -> tuple[T, Mapping[str, Any]]:
+        """Return the message of a model's answer and what is stored of it."""
+        ...
+
+    def tool(
+        self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
+    ) -> Mapping[str, Any]:
+        """Return the result of a call of a tool that is made once."""
+        ...

@@ -2,7 +2,8 @@
 
 A handler that asks is *suspended*: its run ends, and the handler runs again from its top when the answer has come. Each
 call that needs a result that lasts is a step (``ctx.ask``, ``ctx.approve``, ``ctx.once``, ``ctx.sleep``,
-``ctx.stream``). The first run that reaches a step stores its result; each later run gets the stored result at once.
+``ctx.stream``), or several (``ctx.run_agent``). The first run that reaches a step stores its result; each later run
+gets the stored result at once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ MAX_DIALOG_BYTES = 256 * 1024
 """The bytes of JSON that the results of one dialog's steps may have together."""
 
 APPROVE, ASK, BEGUN, ONCE, SLEEP, STREAM = "approve", "ask", "begun", "once", "sleep", "stream"
+MODEL, TOOL = "model", "tool"
+"""The steps of ``ctx.run_agent``: an answer of the model, and a call of a tool."""
 
 STOPPED = "cancelled"
 """The kind of the step where a run has read ``ctx.cancelled`` and got True. Later runs get True there, too."""
@@ -281,6 +284,7 @@ class StepRun:
 
     def __post_init__(self) -> None:
         self.random = random.Random()
+        self._used_bytes = sum(step.size for step in self.steps)
         self._segment = Segment(self.dialog.event, self.opened_at)
         self._begin_segment()
 
@@ -304,8 +308,8 @@ class StepRun:
         number = self.position
         if number >= MAX_STEPS:
             raise BotError(
-                f"a dialog has at most {MAX_STEPS} steps (ask, approve, once, sleep, stream); for what goes on for "
-                "ever use bot.every or ctx.later"
+                f"a dialog has at most {MAX_STEPS} steps (ask, approve, once, run_agent, sleep, stream); for what "
+                "goes on for ever use bot.every or ctx.later"
             )
         call = Call(number, kind, key, code, text)
         if number >= len(self.steps):
@@ -344,16 +348,22 @@ class StepRun:
     def record(self, call: Call, result: Any) -> Step:
         """Add the result of a step. It is stored with the next commit."""
         step = Step(call.number, call.kind, call.key, call.code, call.text, self.trigger, self.at, result)
-        used = sum(item.size for item in (*self.steps, *self.new_steps, step))
+        used = self._used_bytes + step.size
         if used > MAX_DIALOG_BYTES:
             raise BotError(
                 f"the results of a dialog's steps have at most {MAX_DIALOG_BYTES} bytes together, with this one "
                 f"{used}; return an id from ctx.once and keep the rest in your database"
             )
+        self._used_bytes = used
         self.new_steps.append(step)
         self.answer = None
         self._pass(step)
         return step
+
+    @property
+    def free_bytes(self) -> int:
+        """The bytes that further results may have."""
+        return MAX_DIALOG_BYTES - self._used_bytes
 
     def suspend(self, waiting: Waiting) -> Suspended:
         """Return the exception that ends this run, which continues when what it waits for has come."""
@@ -367,9 +377,9 @@ class StepRun:
 
     @property
     def kept_steps(self) -> list[Step]:
-        """The new steps that a failed run keeps, without the error of ``ctx.once`` that ended it."""
+        """The new steps that a failed run keeps, without the error of ``ctx.once`` or of a model that ended it."""
         kept = list(self.new_steps)
-        while kept and kept[-1].kind == ONCE and "error" in kept[-1].result:
+        while kept and kept[-1].kind in (MODEL, ONCE) and "error" in kept[-1].result:
             kept.pop()
         return kept
 
@@ -407,7 +417,14 @@ class StepRun:
 def _describe(step: Step | Waiting | Call | None) -> str:
     if step is None:
         return "the end"
-    return "ctx.once(…, again=False)" if step.kind == BEGUN else f"ctx.{step.kind}"
+    return _DESCRIPTIONS.get(step.kind, f"ctx.{step.kind}")
+
+
+_DESCRIPTIONS = {
+    BEGUN: "ctx.once(…, again=False)",
+    MODEL: "an answer of the model of ctx.run_agent",
+    TOOL: "a call of a tool of ctx.run_agent",
+}
 
 
 def _is_same(stored: Step | Waiting, call: Call) -> bool:

@@ -24,7 +24,7 @@ from cometbot.outgoing import filter_operation
 from cometbot.presses import PRESS_SCOPE
 from cometbot.sinks import ReplySink, Transcript, Trigger
 from cometbot.state import RESERVED_PREFIX, StateChange
-from cometbot.steps import ONCE, DialogId, Step, StoredDialog
+from cometbot.steps import ONCE, TOOL, DialogId, Step, StoredDialog
 from cometbot.token_usage import ReportedUsage
 
 
@@ -99,8 +99,10 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
     channel.refresh()
     with _capture_sends(delivery, sink):
         outcome = dispatch(bot, event, sink, sender_is_bot=channel.is_bot(event.sender.uid))
-    if outcome.dialog is not None and outcome.dialog.waiting is not None and outcome.dialog.waiting.kind == ONCE:
-        sink.blocked_calls.append(f"ctx.once({outcome.dialog.waiting.question_text})")
+    waiting = outcome.dialog.waiting if outcome.dialog is not None else None
+    if waiting is not None and waiting.kind in (ONCE, TOOL):
+        name = waiting.question_text
+        sink.blocked_calls.append(f"ctx.once({name})" if waiting.kind == ONCE else f"the tool {name}")
     outcome = _plan_replies(sink, outcome, bot, event)
     return DryRun(
         message,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cometbot.testing.client import BotClient, WaitingStep
     from cometbot.testing.fake_channel import EVERYTHING, TEXT_ONLY, FakeChannel
+    from cometbot.testing.fake_model import FakeModel, ModelRequest
     from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported, UserMessage
     from cometbot.testing.fakes.memory import MemoryFake
     from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
@@ -25,12 +26,14 @@ _MODULES = {
     "BotClient": "client",
     "Fake": "fakes.base",
     "FakeChannel": "fake_channel",
+    "FakeModel": "fake_model",
     "FakeSimplexCLI": "simplex",
     "FakeSimplexControl": "simplex",
     "Fault": "fakes.base",
     "ImmediateEngine": "immediate_engine",
     "MemoryDatabase": "immediate_engine",
     "MemoryFake": "fakes.memory",
+    "ModelRequest": "fake_model",
     "ModelUsage": "harness",
     "Replies": "replies",
     "SentMessage": "replies",
@@ -46,12 +49,14 @@ __all__ = [
     "BotClient",
     "Fake",
     "FakeChannel",
+    "FakeModel",
     "FakeSimplexCLI",
     "FakeSimplexControl",
     "Fault",
     "ImmediateEngine",
     "MemoryDatabase",
     "MemoryFake",
+    "ModelRequest",
     "ModelUsage",
     "Replies",
     "SentMessage",

@@ -20,8 +20,18 @@ def test_every_event_class_is_public() -> None:
 def test_public_errors_are_those_that_handlers_catch() -> None:
     public = {name for name in cometbot.__all__ if getattr(cometbot, name) is getattr(errors, name, None)}
     ends = {"AskCancelled", "AskEnded", "AskGivenUp", "AskReplaced", "AskTimeout", "NotDelivered", "OnceUncertain"}
-    others = {"BotError", "ChannelError", "CometbotError", "ConfigurationError", "FieldError", "NotFound", "Rejected"}
-    assert public == ends | others | {"TokenBudgetExceeded"}
+    others = {
+        "AgentLimit",
+        "BotError",
+        "ChannelError",
+        "CometbotError",
+        "ConfigurationError",
+        "FieldError",
+        "NotFound",
+        "Rejected",
+        "TokenBudgetExceeded",
+    }
+    assert public == ends | others
 
 
 def test_core_imports_no_web_client_or_database_library() -> None:

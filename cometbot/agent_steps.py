@@ -1,0 +1,77 @@
+"""The steps of ``ctx.run_agent``: an answer of the model is one, and each call of a tool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from types import CodeType
+from typing import Any
+
+from cometbot.asking import Asking
+from cometbot.context import check_token_budget
+from cometbot.context_access import count_posted
+from cometbot.event_loop import run_in_thread
+from cometbot.steps import MODEL, TOOL, hash_code, hash_text
+from cometbot.stored_errors import error_from_json
+
+MAX_TOOL_RESULT_BYTES = 64 * 1024
+"""The bytes of JSON that the result of a tool may have; of a longer one, the model gets an error."""
+
+_RESERVED_BYTES = 4096
+"""What results of tools leave free for later steps of the dialog."""
+
+
+class AgentSteps(Asking):
+    """The steps of a context, with those of ``ctx.run_agent``."""
+
+    def model(
+        self,
+        send: Callable[[Callable[[str], None]], Any],
+        restore: Callable[[int, str], Any],
+        describe: Callable[[], Mapping[str, Any]],
+        key: str,
+        code: CodeType,
+    ) -> tuple[Any, Mapping[str, Any]]:
+        """Return the message of a model's answer and what is stored of it; one run asks the model.
+
+        ``describe`` returns what is stored beside the text, ``calls`` among it. An error of the model is a result, too.
+        """
+        self._check_step("run_agent")
+        call = self.run.enter(MODEL, key, hash_code(code), "")
+        if call.stored is not None:
+            result: Mapping[str, Any] = call.stored.result
+            sent = restore(self._sink.skip_past(result["ordinals"]), result["text"])
+            if "error" in result:
+                raise error_from_json(result["error"])
+            return sent, result
+        before = count_posted(self._ctx)
+        try:
+            check_token_budget(self._ctx)
+            sent = self._send_stream(call, send, describe)
+        except Exception as error:
+            if self.run.position == call.number:  # else the answer is stored
+                self._record_error(call, error, ordinals=count_posted(self._ctx) - before, text="")
+            raise
+        described = describe()
+        if described["calls"] and self.run.new_steps:
+            self._save(())
+        return sent, described
+
+    def tool(
+        self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
+    ) -> Mapping[str, Any]:
+        """Return the result of a call of a tool, which one run makes: a JSON object with ``value`` or ``error``."""
+        self._check_step("run_agent")
+        call = self.run.enter(TOOL, key, hash_code(code), hash_text(identity))
+        if call.stored is not None:
+            stored: Mapping[str, Any] = call.stored.result
+            return stored
+        self._check_once(call, name)
+        with self._inside_call(TOOL):
+            result = run_in_thread(function)
+        size, limit = len(json.dumps(result)), min(MAX_TOOL_RESULT_BYTES, self.run.free_bytes - _RESERVED_BYTES)
+        if size > limit:
+            self._ctx.log.warning("the result of the tool %s has %d bytes; its model gets an error", name, size)
+            result = {"error": f"the result has {size} bytes, more than the {max(limit, 0)} allowed; ask for less"}
+        self._record_and_save(call, result)
+        return result

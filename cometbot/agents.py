@@ -1,0 +1,275 @@
+"""Agents: a model that answers, calls tools, and answers again, as steps of a handler.
+
+Each answer of the model is a step, and each call of a tool is one: a later run gets what is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from types import CodeType
+from typing import Any, TypeAlias
+
+from cometbot.approvals import EXPIRED, Approval, ApprovalRequest
+from cometbot.durations import Duration, to_seconds
+from cometbot.errors import AgentLimit, BotError, DeliveryError, NotDelivered
+from cometbot.models import User
+from cometbot.questions import to_json_value
+from cometbot.redaction import redact
+from cometbot.sent import Sent
+from cometbot.sinks import StepCalls
+from cometbot.stream_sending import StreamSender
+from cometbot.tool_schemas import InvalidArgument
+from cometbot.tools import FunctionTool, Tool, find_tool
+from cometbot.turns import ToolCall, Turn
+
+Model: TypeAlias = Callable[[list[Turn], Sequence[Tool]], Any]
+"""What answers: gets the turns so far and the tools, and returns an iterable of texts and :class:`ToolCall` objects."""
+
+MAX_CALLS_AT_ONCE = 32
+"""The calls of one answer that are made; the model is asked to repeat the others."""
+
+MAX_ERROR_LENGTH = 500
+"""The characters of an error that the model gets."""
+
+MAX_APPROVAL_LENGTH = 3000
+"""The characters of all arguments on the card of an approval."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """The arguments of one call of ``ctx.run_agent``."""
+
+    model: Model
+    tools: Iterable[Any] | None = None
+    turns: Sequence[Turn] | None = None
+    instructions: str = ""
+    limit: int = 10
+    timeout: Duration | None = None
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not callable(self.model):
+            raise BotError(f"run_agent: expected a function model(turns, tools), got {self.model!r}")
+        if isinstance(self.limit, bool) or not isinstance(self.limit, int) or self.limit < 1:
+            raise BotError(f"run_agent: limit: expected 1 or more, got {self.limit!r}")
+
+
+class ModelAnswer:
+    """The answer of a model while it arrives: ``open`` asks the model, ``read`` returns the text of a piece.
+
+    At the end, ``calls`` and ``text`` are complete.
+    """
+
+    def __init__(self, open: Callable[[], Any], check_time: Callable[[], None]) -> None:
+        self.text = ""
+        self.calls: list[dict[str, Any]] = []
+        self._open = open
+        self._check_time = check_time
+
+    def open(self) -> Any:
+        """Ask the model, and return the pieces of its answer."""
+        self._check_time()
+        return self._open()
+
+    def read(self, piece: Any) -> str:
+        """Return the text of a piece, empty for a call."""
+        self._check_time()
+        if isinstance(piece, ToolCall):
+            self.calls.append(_call_to_json(piece))
+        elif isinstance(piece, str):
+            self.text += piece
+            return piece
+        elif piece is not None:
+            raise BotError(f"run_agent: the model: expected texts and ToolCall objects, got {piece!r}")
+        return ""
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.read, self.open())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what its step stores, beside the text that users see."""
+        return {"answer": self.text, "calls": self.calls}
+
+
+class Agent:
+    """One call of ``ctx.run_agent``. ``code`` is that of the function that made it."""
+
+    def __init__(
+        self, ctx: Any, steps: StepCalls, make_sender: Callable[[], StreamSender], options: AgentOptions, code: CodeType
+    ) -> None:
+        self._ctx = ctx
+        self._steps = steps
+        self._make_sender = make_sender
+        self._options = options
+        self._code = code
+        self._tools = _choose_tools(ctx.bot.tools, options.tools)
+        self._added: list[Turn] = []
+        self._first_turns: list[Turn] | None = None
+        timeout = options.timeout
+        self._end = None if timeout is None else time.monotonic() + to_seconds(timeout, "run_agent: timeout")
+
+    def run(self) -> Sent | None:
+        """Return the message of the last answer. Raises :class:`AgentLimit` if it does not come within the limits."""
+        for number in range(1, self._options.limit + 1):
+            sent, result = self._request()
+            if not result["calls"] or self._steps.cancelled():
+                return sent
+            if number < self._options.limit and not self._make_calls(result):
+                return sent
+        raise AgentLimit(f"the model wanted to call tools in each of {self._options.limit} answers (run_agent: limit)")
+
+    def _request(self) -> tuple[Sent | None, Mapping[str, Any]]:
+        """Return the next answer of the model: its message, if it has a text, and what is stored of it."""
+        sender = self._make_sender()
+        answer = ModelAnswer(self._call_model, self._check_time)
+        return self._steps.model(
+            partial(sender.send, answer), sender.restore, answer.to_json, self._options.key, self._code
+        )
+
+    def _call_model(self) -> Any:
+        if self._first_turns is None:
+            instructions = self._options.instructions
+            turns = self._ctx.turns() if self._options.turns is None else self._options.turns
+            self._first_turns = [*([Turn("system", instructions)] if instructions else ()), *turns]
+        return self._options.model([*self._first_turns, *self._added], tuple(self._tools.values()))
+
+    def _check_time(self) -> None:
+        if self._end is not None and time.monotonic() >= self._end:
+            raise AgentLimit(f"the model did not come to an end within {self._options.timeout} (run_agent: timeout)")
+
+    def _make_calls(self, result: Mapping[str, Any]) -> bool:
+        """Make the calls of an answer, one after the other, and add both to the turns of the next request.
+
+        Return False if the user has stopped the run meanwhile.
+        """
+        number = len(self._added)
+        calls = [
+            (item["arguments"], ToolCall(item["name"], _to_mapping(item["arguments"]), item["id"] or f"{number}-{n}"))
+            for n, item in enumerate(result["calls"])
+        ]
+        self._added.append(Turn("assistant", result["answer"], tool_calls=tuple(call for _, call in calls)))
+        for index, (arguments, call) in enumerate(calls):
+            if index < MAX_CALLS_AT_ONCE:
+                text = self._make_call(call.name, arguments)
+            else:
+                text = f"error: not called; call at most {MAX_CALLS_AT_ONCE} tools at once"
+            self._added.append(Turn("tool", redact(self._ctx.bot, text), tool_call_id=call.id))
+            if self._steps.cancelled():
+                return False
+        return True
+
+    def _make_call(self, name: str, arguments: Any) -> str:
+        """Return the result of a call for the model."""
+        tool = self._tools.get(name)
+        converted: Mapping[str, Any] = {}
+        error = ""
+        if tool is None:
+            error = f"there is no tool {name[:100]!r}; the tools are: {', '.join(self._tools) or 'none'}"
+        else:
+            try:
+                converted = tool.convert(arguments)
+            except InvalidArgument as problem:
+                error = f"the arguments do not fit: {problem}"
+            if not error and tool.requires_approval is not False:
+                error = self._get_approval(tool, _to_mapping(arguments))
+        call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
+        identity = f"{name}\n{json.dumps(arguments, sort_keys=True)}"
+        result = self._steps.tool(call, name, identity, self._options.key, self._code)
+        return _describe_result(result)
+
+    def _call_tool(self, tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the result of a call, or the error that the author's function raised, as JSON."""
+        try:
+            value = tool.call(self._ctx, arguments)
+        except (BotError, DeliveryError):
+            raise
+        except Exception as error:
+            self._ctx.log.warning("the tool %s raised an error, which its model gets", tool.name, exc_info=True)
+            return {"error": f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]}
+        return {"value": to_json_value(value, f"the tool {tool.name}")}
+
+    def _get_approval(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
+        """Wait until a call is approved. Return why it is not, empty if it is."""
+        fields = {name.replace("_", " ").capitalize(): _show(value) for name, value in arguments.items()}
+        if sum(len(name) + len(value) for name, value in fields.items()) > MAX_APPROVAL_LENGTH:
+            return f"the arguments are too long for an approval; use at most {MAX_APPROVAL_LENGTH} characters"
+        asker, to = self._ctx.sender, tool.requires_approval
+        own = to is True or (isinstance(to, User) and to.uid.casefold() == asker.uid.casefold())
+        request = ApprovalRequest(
+            f"Run {tool.name}?",
+            fields,
+            None if isinstance(to, bool) else to,
+            [asker] if to is True and asker.uid else None,
+            own=own,
+            key=self._options.key,
+        )
+        try:
+            return _describe_refusal(self._steps.approve(request, self._code))
+        except NotDelivered:
+            self._ctx.log.warning("the card that asks to approve the tool %s was not delivered", tool.name)
+            return "not called: nobody could be asked to approve it"
+
+
+def _choose_tools(of_bot: Sequence[FunctionTool], given: Iterable[Any] | None) -> dict[str, Tool]:
+    registered: dict[str, Tool] = {tool.name: tool for tool in of_bot}
+    if given is None:
+        return registered
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BotError(f"run_agent: tools: expected a list of functions, got {given!r}")
+    chosen: dict[str, Tool] = {}
+    for item in given:
+        tool = find_tool("run_agent", registered, item)
+        if tool.name in chosen:
+            raise BotError(f"run_agent: tools: two of them are named {tool.name}")
+        chosen[tool.name] = tool
+    return chosen
+
+
+def _call_to_json(call: ToolCall) -> dict[str, Any]:
+    arguments: Any = call.arguments
+    if isinstance(arguments, str):  # as providers send them
+        with suppress(ValueError, RecursionError):
+            arguments = json.loads(arguments) if arguments.strip() else {}
+    try:
+        arguments = to_json_value(dict(arguments) if isinstance(arguments, Mapping) else arguments, "")
+    except BotError:  # NaN, and the like
+        arguments = str(arguments)[:MAX_ERROR_LENGTH]
+    return {"name": str(call.name), "arguments": arguments, "id": str(call.id or "")}
+
+
+def _to_mapping(arguments: Any) -> Mapping[str, Any]:
+    return arguments if isinstance(arguments, Mapping) else {}
+
+
+def _refuse(error: str) -> Mapping[str, Any]:
+    return {"error": error}
+
+
+def _describe_result(result: Mapping[str, Any]) -> str:
+    """Return a stored result for the model."""
+    if "error" in result:
+        return f"error: {result['error']}"
+    value = result["value"]
+    if value is None:
+        return "done"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _describe_refusal(approval: Approval) -> str:
+    if approval:
+        return ""
+    if approval.status == EXPIRED:
+        return "not called: nobody has approved it in time"
+    return f"not called: declined by {approval.by}"
+
+
+def _show(value: Any) -> str:
+    """Return an argument in one line, so that its text cannot look like another argument."""
+    if isinstance(value, str) and value.isprintable() and value.strip():
+        return value
+    return json.dumps(value, ensure_ascii=not isinstance(value, dict | list))
