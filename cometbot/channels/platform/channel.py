@@ -59,6 +59,7 @@ class PlatformChannel(Channel):
             stream_interval=0.1,
             deltas=not self._merges_replies,
             groups=False,
+            status=True,
         )
         self._typing_indicator = TypingIndicator(self._chat.feed)
 
@@ -93,9 +94,11 @@ class PlatformChannel(Channel):
         try:
             # No fsync: the outbox still holds the reply. If a power cut undoes this commit, it also undoes the later
             # one that marks the reply as sent, so the reply is verified and sent again.
-            return self._chat.commit(
+            message_id = self._chat.commit(
                 lambda connection: self._carry_out(connection, sending), durable=False, timeout=None
             )
+            self._typing_indicator.set_status(chat_topic(sending.conversation), "")
+            return message_id
         except StoreBusy as error:
             raise Unreachable(f"cannot store the message: {error}") from error
         except ChatError as error:
@@ -112,6 +115,7 @@ class PlatformChannel(Channel):
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
         topic, delta = chat_topic(conversation), {"stream": stream_id, "sequence": sequence}
+        self._typing_indicator.set_status(topic, "")
         cleaned = None if text is None else rendering.clean_text(text)
         starts = range(0, len(cleaned), _DELTA_PART_SIZE) if cleaned is not None else [0]
         for part, start in enumerate(starts):
@@ -121,6 +125,9 @@ class PlatformChannel(Channel):
 
     def set_typing(self, conversation: Conversation, is_typing: bool) -> None:
         self._typing_indicator.update(chat_topic(conversation), is_typing)
+
+    def set_status(self, conversation: Conversation, text: str) -> None:
+        self._typing_indicator.set_status(chat_topic(conversation), text)
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         with self.platform.database.read() as connection:

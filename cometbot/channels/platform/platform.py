@@ -21,7 +21,7 @@ CHAT_CREATED = "chat_made"
 """A signal to all of a user's pages: the user created a chat. Its data is ``{"id"}``."""
 
 TYPING = "typing"
-"""A signal in a chat: the bot is working, or has stopped. Its data is ``{"on"}``."""
+"""A signal in a chat: the bot is working, or has stopped. Its data is ``{"on", "text"}``; the text says on what."""
 
 STREAM_DELTA = "piece"
 """A signal in a chat: a part of a delta of a message that the bot is still writing.

@@ -24,6 +24,7 @@ class TypingIndicator:
         self._interval = interval
         self._lock = threading.Lock()
         self._active: Counter[Topic] = Counter()
+        self._statuses: dict[Topic, str] = {}
         self._closing = threading.Event()
         self._thread = PerProcess(self._start)
 
@@ -35,15 +36,29 @@ class TypingIndicator:
             has_stopped = self._active[topic] <= 0
             if has_stopped:
                 del self._active[topic]
+                self._statuses.pop(topic, None)
         if is_typing or has_stopped:
-            self._feed.publish_ephemeral(topic, TYPING, {"on": is_typing})
+            self._publish(topic, is_on=is_typing)
+
+    def set_status(self, topic: Topic, text: str) -> None:
+        """Show what the work on ``topic`` is, until that ends or this is called again; an empty text ends it, too."""
+        if not text and not self._statuses.get(topic):
+            return
+        with self._lock:
+            if topic not in self._active:
+                return
+            self._statuses[topic] = text
+        self._publish(topic, is_on=True)
+
+    def _publish(self, topic: Topic, *, is_on: bool) -> None:
+        self._feed.publish_ephemeral(topic, TYPING, {"on": is_on, "text": self._statuses.get(topic, "")})
 
     def close(self) -> None:
         """Stop repeating signals."""
         self._closing.set()
 
     def _start(self) -> threading.Thread:
-        self._active = Counter()
+        self._active, self._statuses = Counter(), {}
         self._closing = threading.Event()
         thread = threading.Thread(target=self._run, args=(self._closing,), name="cometbot-typing", daemon=True)
         thread.start()
@@ -54,4 +69,4 @@ class TypingIndicator:
             with self._lock:
                 topics = list(self._active)
             for topic in topics:
-                self._feed.publish_ephemeral(topic, TYPING, {"on": True})
+                self._publish(topic, is_on=True)

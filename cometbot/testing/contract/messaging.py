@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ import pytest
 
 from cometbot import streaming
 from cometbot.bot import Bot
+from cometbot.channels.base import Channel
 from cometbot.context import Context
 from cometbot.errors import BotError, MessageError
 from cometbot.events import ActionEvent, DeleteEvent, EditEvent, Event, MembershipEvent, ReactionEvent
@@ -32,7 +33,7 @@ from cometbot.messages import (
     Message,
     Text,
 )
-from cometbot.models import User
+from cometbot.models import Conversation, User
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with
 from cometbot.testing.fakes.base import Unsupported
@@ -260,6 +261,50 @@ class MessagingContract(ContractBase):
         assert len(replies) == 1
         if capabilities.stream_interval:
             assert len(replies[0].versions) <= 3, "200 words in no time: the first, the last, and one between at most"
+
+    def test_status_is_shown_for_a_moment_or_not_at_all(
+        self, bot: Bot, client: BotClient, capabilities: Capabilities, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shown: list[str] = []
+        kind = type(client.channel)
+        show = kind.set_status
+
+        def set_status(channel: Channel, conversation: Conversation, text: str) -> None:
+            shown.append(text)
+            show(channel, conversation, text)
+
+        monkeypatch.setattr(kind, "set_status", set_status)
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            for text in ("searching…", "half \ud83d", "two\nlines", "", "long " * 1000):
+                ctx.status(text)
+            return "found"
+
+        replies = client.send("search")
+
+        assert replies.texts == ["found"]
+        assert client.said().texts == ["found"]
+        expected = ["searching…", "half \ufffd", "two lines", "", ("long " * 1000)[:200]]
+        assert shown == (expected if capabilities.status else [])
+
+    def test_stop_keeps_what_a_stream_has_said(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        said_beside: list[str] = []
+
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            def parts() -> Iterator[str]:
+                yield "one "
+                said_beside.extend(client.send("/stop").texts)
+                yield "two"
+
+            ctx.stream(parts())
+
+        replies = client.send("tell me")
+
+        assert said_beside == [bot.stop_text]
+        assert sorted(text.strip() for text in replies.texts) == sorted(["one", bot.stop_text or ""])
+        assert client.send("/stop").texts == [bot.nothing_to_stop_text]
 
     def test_streamed_text_is_sent_at_most_twice(
         self, bot: Bot, client: BotClient, monkeypatch: pytest.MonkeyPatch

@@ -46,7 +46,7 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_CLASSES}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
     rows["edit"] = "yes" if capabilities.edit else "sends it again"
-    for name in ("delete", "react", "threads", "history", "groups"):
+    for name in ("delete", "react", "threads", "history", "groups", "status"):
         rows[name] = "yes" if getattr(capabilities, name) else "no"
     rows["finds sent messages"] = "yes" if capabilities.look_up else "no"
     is_live = (capabilities.edit or capabilities.deltas) and capabilities.stream_interval is not None

@@ -175,6 +175,13 @@ def think(ctx: Context) -> str:
     return "That took a while."
 
 
+@helpdesk.message("search")
+def search(ctx: Context) -> str:
+    ctx.status("looking it up…")
+    wait_for("found")
+    return "It was in the attic."
+
+
 @helpdesk.message("later")
 def later(ctx: Context) -> str:
     def say() -> None:

@@ -261,6 +261,14 @@ def test_one_sees_that_the_bot_is_at_work_for_as_long_as_it_is(guest: Guest, pla
     expect(guest.page.locator(".working")).to_have_count(0)
 
 
+def test_one_sees_what_the_bot_is_working_on(guest: Guest, platform: Platform) -> None:
+    guest.send_text("search")
+    expect(guest.page.locator(".working")).to_have_text("looking it up…")
+    platform.mark("found")
+    guest.expect_text("It was in the attic.")
+    expect(guest.page.locator(".working")).to_have_count(0)
+
+
 def test_what_a_bot_says_unasked_appears_by_itself(guest: Guest, platform: Platform) -> None:
     guest.send_text("later")
     guest.expect_text("I will tell you.")

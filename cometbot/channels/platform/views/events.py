@@ -91,7 +91,7 @@ class _EventStream:
         elif signal.kind == MESSAGE_DELETED:
             yield _frame("removed", {"chatId": signal.topic.id, "id": signal.data["id"]})
         elif signal.kind == TYPING:
-            yield _frame("typing", {"chatId": signal.topic.id, "on": bool(signal.data["on"])})
+            yield _frame("typing", {"chatId": signal.topic.id, "on": bool(signal.data["on"]), "text": _status(signal)})
         elif signal.kind == STREAM_DELTA:
             yield from self._delta_frames(signal)
         elif signal.kind == CHAT_CREATED:
@@ -127,6 +127,11 @@ class _EventStream:
         yield _frame("chat", serializers.page_chat_json(chat, last.get(chat.id)))
         for message in backlog:
             yield _frame("message", serializers.page_message_json(message))
+
+
+def _status(signal: Signal) -> str:
+    """Return what the bot is working on, which a process of an older version does not say."""
+    return str(signal.data.get("text", ""))
 
 
 def _frame(event: str, value: Any) -> bytes:

@@ -77,6 +77,25 @@ def test_typing_is_shown_while_a_handler_works(maria: Person) -> None:
     assert all(data["chatId"] == chat for _, data in seen)
 
 
+def test_status_is_shown_until_the_bot_says_something(make_site: Callable[..., Site]) -> None:
+    bot = Bot("helpdesk")
+
+    @bot.fallback
+    def search(ctx: Context) -> None:
+        ctx.status("searching…")
+        ctx.reply("found")
+
+    maria = make_site(bot).sign_up()
+    chat = maria.create_chat()
+    with open_stream(maria) as stream:
+        maria.send_message(chat, "hi")
+        seen = []
+        while not seen or seen[-1]["on"]:
+            seen.append(stream.next("typing")[1])
+
+    assert [data["text"] for data in seen] == ["", "searching…", "", ""]
+
+
 def test_chats_made_renamed_and_deleted_in_another_tab_show_here(maria: Person) -> None:
     with open_stream(maria) as stream:
         chat = maria.create_chat()

@@ -17,11 +17,13 @@ HERE, THERE = Topic("platform", "helpdesk", "c1"), Topic("platform", "helpdesk",
 class FakeFeed:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bool]] = []
+        self.texts: list[str] = []
         self.changed = threading.Condition()
 
     def publish_ephemeral(self, topic: Topic, kind: str, data: dict[str, Any]) -> None:
         with self.changed:
             self.sent.append((topic.id, data["on"]))
+            self.texts.append(data["text"])
             self.changed.notify_all()
 
 
@@ -56,6 +58,21 @@ def test_it_is_said_again_while_it_lasts_and_no_more_after_that(feed: FakeFeed, 
         assert feed.changed.wait_for(lambda: feed.sent.count(("c2", True)) >= 3, 5)
 
     assert feed.sent[before + 1 :].count(("c1", True)) <= 1, "one repetition may have been on its way"
+
+
+def test_status_lasts_until_another_or_the_end_of_the_work(feed: FakeFeed, typing: TypingIndicator) -> None:
+    typing.set_status(HERE, "too early")
+    typing.update(HERE, True)
+    for text in ("searching…", "reading…", "", ""):
+        typing.set_status(HERE, text)
+    typing.set_status(HERE, "writing…")
+    with feed.changed:
+        assert feed.changed.wait_for(lambda: feed.texts.count("writing…") >= 3, 5)  # it is repeated
+    typing.update(HERE, False)
+    typing.update(HERE, True)
+    shown = [text for index, text in enumerate(feed.texts) if index == 0 or text != feed.texts[index - 1]]
+    assert shown == ["", "searching…", "reading…", "", "writing…", ""]
+    assert feed.texts[-2:] == ["", ""]
 
 
 def test_nothing_is_said_any_more_once_it_is_closed(feed: FakeFeed, typing: TypingIndicator) -> None:

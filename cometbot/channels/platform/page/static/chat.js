@@ -105,7 +105,8 @@ export class Chat {
     if (!isTalk) return this.transcript.show([]);
     const known = store.known.get(place.id);
     const messages = store.messagesHere().map((message) => ({ ...message, storedAs: message.id, id: message.key }));
-    const typing = store.typing.has(place.id) ? [this.#typing(store.bot?.name ?? "")] : [];
+    const work = store.typing.get(place.id);
+    const typing = work ? [this.#typing(work.text || t("typing", { name: store.bot?.name ?? "" }))] : [];
     this.transcript.show(messages, typing, messages.length ? [this.#edge(known)] : []);
     if (this.transcript.isAtTop) this.#earlier();
     return undefined;
@@ -118,8 +119,8 @@ export class Chat {
     return this.#made.get(name).element;
   }
 
-  #typing(name) {
-    return this.#once("typing", name, () => typingIndicator(t("typing", { name })));
+  #typing(text) {
+    return this.#once("typing", text, () => typingIndicator(text));
   }
 
   /** Return what is above the oldest message: a button that loads earlier ones, or that there are none. */

@@ -101,7 +101,7 @@ export class ChatFeed extends Feed {
   receive(name, value) {
     const { store } = this;
     if (name === "message") this.#addMessage(value);
-    else if (name === "typing") store.setTyping(value.chatId, value.on, TYPING_TIMEOUT);
+    else if (name === "typing") store.setTyping(value.chatId, value.on, TYPING_TIMEOUT, value.text);
     else if (name === "delta") store.applyDelta(value);
     else if (name === "removed") store.removeMessage(value.chatId, value.id);
     else if (name === "chat") this.#addChat(value);

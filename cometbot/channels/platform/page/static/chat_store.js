@@ -19,7 +19,7 @@ export class ChatStore extends Store {
     this.unsent = []; // what outbox.js holds, oldest first
     this.commands = new Map(); // by bot
     this.unread = new Map(); // by chat
-    this.typing = new Map(); // by chat: a timer
+    this.typing = new Map(); // by chat: a timer, and the text that says what the bot is working on
     this.place = { kind: "home", id: "" }; // home, bot (a chat that does not exist yet) or chat
   }
 
@@ -156,15 +156,12 @@ export class ChatStore extends Store {
     return Math.max(0, ...stored.map((message) => message.timestamp));
   }
 
-  setTyping(chat, on, after = 0) {
-    clearTimeout(this.typing.get(chat));
-    const was = this.typing.delete(chat);
-    if (on)
-      this.typing.set(
-        chat,
-        setTimeout(() => this.setTyping(chat, false), after),
-      );
-    if (was !== on) this.emit("typing");
+  setTyping(chat, on, after = 0, text = "") {
+    const before = this.typing.get(chat);
+    clearTimeout(before?.timer);
+    this.typing.delete(chat);
+    if (on) this.typing.set(chat, { text, timer: setTimeout(() => this.setTyping(chat, false), after) });
+    if (before?.text !== this.typing.get(chat)?.text) this.emit("typing");
   }
 
   /** Count the messages of a chat as read. */
