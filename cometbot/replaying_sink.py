@@ -54,6 +54,12 @@ class ReplayingSink:
             self._run.said += 1
         return -first - 1
 
+    @property
+    def has_said_next(self) -> bool:
+        """True if an earlier run of the same message has said what is posted next, without a step that says so."""
+        self.go_live()
+        return bool(self._sink.has_said_next)
+
     def platform_id(self, ordinal: int) -> str | None:
         """Return the platform's id of a message, also of one that an earlier run said."""
         if ordinal >= 0:

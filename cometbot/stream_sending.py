@@ -34,6 +34,9 @@ class StreamSender:
 
     def send(self, parts: Iterable[str] | Callable[[], Iterable[str]], before_last: BeforeLast) -> Sent | None:
         """Send the message made of ``parts``. Return None if it is blank or outgoing middleware dropped it."""
+        if self.sink.is_cancelled:
+            self._leave()
+            return None
         capabilities, whole = self.sink.capabilities, rejoin_surrogates(parts() if callable(parts) else parts)
         whole = take_until(whole, lambda: self.sink.is_cancelled)
         interval = capabilities.stream_interval
@@ -43,6 +46,11 @@ class StreamSender:
             return self._send_edits(whole, interval, before_last)
         text = "".join(whole)
         return self._send_whole(text, before_last) if text.strip() else None
+
+    def _leave(self) -> None:
+        """Send nothing in a run that is stopped already. A message that an earlier run has begun keeps its place."""
+        if self.sink.has_said_next:
+            self.post(self.make_operation("…"))
 
     def _send_whole(self, text: str, before_last: BeforeLast) -> Sent | None:
         """Send a complete text. Return None if outgoing middleware dropped it."""

@@ -214,11 +214,15 @@ class OutboxReplySink(ReplySink):
 
     @in_thread
     def stream_delta(self, stream_id: str, sequence: int, text: str | None) -> None:
-        if self._next_ordinal in self._stored_ordinals or self._bot.outgoing_middlewares:
+        if self.has_said_next or self._bot.outgoing_middlewares:
             return  # an earlier run has stored the whole text, or middleware must see it first
         if not self._is_closed and self._transactions.process.lease_time_left() > 0:
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
+
+    @property
+    def has_said_next(self) -> bool:
+        return self._next_ordinal in self._stored_ordinals
 
     @in_thread
     def status(self, text: str) -> None:

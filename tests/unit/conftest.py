@@ -57,6 +57,7 @@ class FakeReplySink:
         self.pending_usage: list[ReportedUsage] = []
         self.is_cancelled = False
         self.has_stopped = False
+        self.has_said_next = False
         self.statuses: list[str] = []
 
     @property

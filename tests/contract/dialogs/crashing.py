@@ -422,7 +422,15 @@ def make_bot(world: World, source: str) -> Bot:
             raise LookupError(name)
         return f"result of {name}"
 
-    exec(source, {"bot": bot, "call": call})
+    def write(text: str) -> None:
+        """Let Maria write while a handler runs; only once, if the handler runs again."""
+        process = world._running
+        incoming = process.channel.incoming(bot, text, id=f"beside-{text}")
+        process.delivery.enqueue(incoming)
+        process._engine.notify(incoming.conversation.key_text)
+        process._engine.run_until_idle()
+
+    exec(source, {"bot": bot, "call": call, "write": write})
     return bot
 
 

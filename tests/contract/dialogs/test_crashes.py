@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from cometbot.bot import STOP_TEXT
 from tests.contract.dialogs.crashing import (
     Databases,
     PostgreSQLDatabases,
@@ -66,6 +67,33 @@ def test_crash_in_a_form_loses_no_field(databases: Databases, tmp_path: Path) ->
     outcome = check_all_crashes(Script([bot], [Say(word) for word in words]), databases, tmp_path)
     answers = "[{'size': 'M', 'count': 2}]"
     assert [text for texts in outcome.transcript.values() for text, _ in texts][-1] == f"done {answers}"
+
+
+def test_crash_around_a_stop_answers_it_once_and_keeps_the_path(databases: Databases, tmp_path: Path) -> None:
+    if isinstance(databases, PostgreSQLDatabases) and not IS_FULL:
+        pytest.skip("takes a minute")
+    outcome = check_all_crashes(Script([STOPPED], [Say("/tell"), Say("yes")]), databases, tmp_path)
+    [texts] = outcome.transcript.values()
+    assert [text for text, _ in texts] == ["one ", STOP_TEXT, "Is that enough?", "cancelled: False", "You said yes."]
+
+
+STOPPED = """
+@bot.command("tell")
+def tell(ctx):
+    def parts():
+        yield "one "
+        write("/stop")
+        yield "two"
+
+    ctx.once(call, "begin")
+    ctx.stream(parts)
+    if not ctx.cancelled:
+        return "That was all."
+    ctx.once(call, "tidy")
+    answer = ctx.ask("Is that enough?")
+    ctx.reply(f"cancelled: {ctx.cancelled}")
+    return f"You said {answer}."
+"""
 
 
 def test_crash_around_an_approval_changes_nothing(databases: Databases, tmp_path: Path) -> None:
