@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.snapshot import answers, code, served, statements
+from tests.snapshot import answers, code, served, statements, turns
 
 FOLDER = Path(__file__).parent / "recorded"
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -27,6 +27,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "answers.txt": answers.answers,
     "statements.txt": statements.statements,
     "faults.txt": code.faults,
+    "turns.json": turns.turns,
 }
 
 
