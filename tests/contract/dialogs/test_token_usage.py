@@ -14,6 +14,7 @@ from cometbot import Bot, Context, TokenBudgetExceeded
 from cometbot.context import check_token_budget
 from cometbot.observer import Observer
 from cometbot.testing import BotClient, ModelUsage
+from cometbot.testing.client import ChannelName
 from cometbot.token_budget import TokenBudget
 from tests.contract.delivery.conftest import wait_until
 from tests.contract.dialogs.conftest import check_nothing_left
@@ -319,3 +320,17 @@ def test_handler_past_its_deadline_counts(processes: Processes, monkeypatch: pyt
     with processes.database.read() as connection:
         found = processes.delivery.store.state.load(connection, "user", "fake/test/helpdesk/maria")
     assert (list(found.values()), counted) == (["7"], [("gpt-5", 7)])
+
+
+@pytest.mark.parametrize("channel", ["cometchat", "chat_api", "platform", "simplex"])
+def test_budget_bounds_users_of_every_channel(bot: Bot, channel: ChannelName) -> None:
+    @bot.fallback
+    def answer(ctx: Context) -> str:
+        check_token_budget(ctx)
+        ctx.usage(model="gpt-5", input=600)
+        return f"{ctx.tokens_left} left"
+
+    with BotClient(bot, channel=channel, now=START) as client:
+        assert [client.send("hi").text for _ in range(3)] == ["400 left", "0 left", EXCEEDED]
+        assert client.as_user("tom").send("hi").text == "400 left"
+        assert stored_tokens(client) == [1200]
