@@ -204,6 +204,43 @@ def test_exceeded_budget_is_said_once_for_each_message(bot: Bot, client: BotClie
     assert (client.dead_letters, stored_tokens(client)) == ([], [1200])
 
 
+def test_turns_are_refused_to_a_user_without_tokens(bot: Bot, client: BotClient) -> None:
+    @bot.command("order")
+    def order(ctx: Context) -> str:
+        turns = ctx.turns()
+        ctx.usage(model="gpt-5", input=1000)
+        answer = ctx.ask("Which?")
+        assert [turn.text for turn in ctx.turns()] == []
+        return f"{answer}, {len(turns)}"
+
+    client.send("/order")
+    assert client.send("tea").texts == [EXCEEDED]
+    assert client.dead_letters == []
+
+
+def test_stream_of_a_user_without_tokens_says_only_that(bot: Bot, client: BotClient) -> None:
+    def speak(ctx: Context) -> Iterator[str]:
+        ctx.turns()
+        yield "Hello "
+        ctx.usage(model="gpt-5", input=1000)
+        yield "there."
+
+    bot.fallback(lambda ctx: (ctx.stream(lambda: speak(ctx)), None)[1])
+    assert [client.send("hi").texts for _ in range(2)] == [["Hello there."], [EXCEEDED]]
+    assert (client.dead_letters, stored_tokens(client)) == ([], [1000])
+
+
+def test_broken_stream_counts_what_it_has_reported(bot: Bot, client: BotClient) -> None:
+    def speak(ctx: Context) -> Iterator[str]:
+        yield "Hello "
+        ctx.usage(model="gpt-5", input=1000)
+        raise ConnectionError("gone")
+
+    bot.fallback(lambda ctx: (ctx.stream(lambda: speak(ctx)), None)[1])
+    client.send("hi")
+    assert (len(client.dead_letters), stored_tokens(client)) == (1, [1000])
+
+
 def test_budget_is_renewed_in_the_next_period(bot: Bot, client: BotClient) -> None:
     @bot.command("order")
     def order(ctx: Context) -> str:
