@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from cometbot import Bot, Context, direct, mentioned
+from cometbot.turns import to_openai
 
-Turn = dict[str, str]
-Model = Callable[[list[Turn]], Iterable[str]]
-"""Gets turns as ``{"role": "user" or "assistant", "content": …}``, the oldest first; gives the answer's pieces."""
+Model = Callable[[list[dict[str, Any]]], Iterable[str]]
+"""Gets messages as OpenAI's API and many others want them, the oldest first; gives the answer's pieces."""
 
 
 def make_bot(model: Model, name: str = "assistant") -> Bot:
@@ -22,22 +23,12 @@ def make_bot(model: Model, name: str = "assistant") -> Bot:
 
     @bot.message(direct | mentioned)
     def answer(ctx: Context) -> None:
-        ctx.stream(model(turns(ctx)))
+        ctx.stream(lambda: model(to_openai(ctx.turns(8000, since=ctx.state.get("since", 0)))))
 
     return bot
 
 
-def turns(ctx: Context, limit: int = 20) -> list[Turn]:
-    """What was said here, as models want it."""
-    since = ctx.state.get("since", 0)
-    return [
-        {"role": "assistant" if message.sender.uid in ctx.bot.ids else "user", "content": message.text}
-        for message in ctx.history(limit)
-        if message.text and message.sent_at > since
-    ] or [{"role": "user", "content": ctx.text}]
-
-
-def parrot(conversation: list[Turn]) -> Iterator[str]:
+def parrot(conversation: list[dict[str, Any]]) -> Iterator[str]:
     """Stands in for a model: says the last turn word by word."""
     for word in f"You said: {conversation[-1]['content']}".split(" "):
         yield f"{word} "

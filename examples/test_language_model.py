@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
 from cometbot.testing import TEXT_ONLY, BotClient
-from examples.language_model import Turn, bot, make_bot
+from examples.language_model import bot, make_bot
 
 
 class Model:
     """Answers ``one two``, and notes what it was asked."""
 
     def __init__(self) -> None:
-        self.asked: list[list[Turn]] = []
+        self.asked: list[list[dict[str, Any]]] = []
 
-    def __call__(self, conversation: list[Turn]) -> Iterable[str]:
+    def __call__(self, conversation: list[dict[str, Any]]) -> Iterable[str]:
         self.asked.append(conversation)
         return iter(["one ", "two"])
 

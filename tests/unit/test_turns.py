@@ -8,7 +8,7 @@ import pytest
 
 from cometbot.errors import BotError
 from cometbot.models import Attachment
-from cometbot.turns import Role, ToolCall, Turn, to_anthropic, to_openai
+from cometbot.turns import Role, ToolCall, Turn, embed_images, to_anthropic, to_openai
 
 CAT = Attachment("https://files.example/cat.png", "cat.png", "image/png")
 CALL = ToolCall("weather", {"place": "Köln", "days": 2}, "call_1")
@@ -145,3 +145,30 @@ def test_another_role_is_refused() -> None:
     role: Role = "bot"  # type: ignore[assignment]
     with pytest.raises(BotError, match="expected one of system, user, assistant, tool, got 'bot'"):
         Turn(role)
+
+
+def test_a_picture_that_no_server_can_load_is_named() -> None:
+    turn = Turn("user", images=(Attachment("simplex-file:7", "cat.png"), Attachment("simplex-file:8")))
+    named = [{"type": "text", "text": "[image: cat.png]"}, {"type": "text", "text": "[image: without a name]"}]
+    assert turn.to_openai()["content"] == named
+    assert turn.to_anthropic()["content"] == named
+
+
+def test_embedded_pictures_are_in_their_addresses() -> None:
+    loaded: list[str] = []
+
+    def load(url: str) -> bytes:
+        loaded.append(url)
+        return b"\xff\xd8\xff\xe0"
+
+    embedded = Attachment("data:image/png;base64,iVBORw0=", "dog.png")
+    turns = [Turn("user", "Look", "Maria", (CAT, embedded)), Turn("assistant", "Nice")]
+    [turn, other] = embed_images(turns, load)
+    assert loaded == [CAT.url]
+    assert turn == Turn(
+        "user",
+        "Look",
+        "Maria",
+        (Attachment("data:image/jpeg;base64,/9j/4A==", "cat.png", "image/jpeg", size=4), embedded),
+    )
+    assert other == turns[1]
