@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from cometbot.observer import Observer
 from cometbot.testing import BotClient, ModelUsage
 from cometbot.testing.client import ChannelName
 from cometbot.token_budget import TokenBudget
+from cometbot.turns import ToolCall
 from tests.contract.delivery.conftest import wait_until
 from tests.contract.dialogs.conftest import check_nothing_left
-from tests.contract.dialogs.crashing import Databases, Say, Script, check_all_crashes
+from tests.contract.dialogs.crashing import Databases, PostgreSQLDatabases, Say, Script, check_all_crashes
 from tests.contract.dialogs.processes import CALLS, Processes, at_once
 
 EXCEEDED = "You have reached your limit for now. Please try again in 16 hours."
@@ -79,6 +81,70 @@ def test_crash_at_any_commit_counts_each_call_once(databases: Databases, tmp_pat
         ("user", "fake/test/helpdesk/maria", "cometbot:tokens:month:2027-01-01T00", "111111")
     ]
     assert [text for said in outcome.transcript.values() for text, _ in said][-1] == "tea, 888889 left"
+
+
+AGENT = """
+from cometbot import Context
+from cometbot.token_budget import TokenBudget
+from cometbot.turns import ToolCall
+
+bot.token_budget = TokenBudget.parse("1M/month")
+
+@bot.tool
+def look_up(ctx: Context, item: str) -> str:
+    ctx.usage(model="embedding", input=10)
+    return call(item)
+
+@bot.command("order")
+def order(ctx):
+    def make_model(item):
+        def model(turns, tools):
+            if any(turn.role == "tool" for turn in turns):
+                yield "It is there."
+                ctx.usage(model="m", input=100)
+            else:
+                yield "One moment."
+                yield ToolCall("look_up", {"item": item})
+                ctx.usage(model="m", input=1)
+        return model
+
+    ctx.run_agent(make_model("tea"))
+    ctx.ask("More?", listen=True)
+    ctx.run_agent(make_model("milk"))
+    return f"{ctx.tokens_left} left"
+"""
+
+
+def test_crash_at_any_commit_counts_each_answer_of_an_agent_once(databases: Databases, tmp_path: Path) -> None:
+    if isinstance(databases, PostgreSQLDatabases) and os.environ.get("COMETBOT_TEST_FAULTS") != "full":
+        pytest.skip("takes half a minute")
+    outcome = check_all_crashes(Script([AGENT], [Say("/order"), Say("yes")]), databases, tmp_path)
+    assert [row[3] for row in outcome.state if row[2].startswith("cometbot:tokens")] == ["222"]
+    assert [text for said in outcome.transcript.values() for text, _ in said][-1] == "999778 left"
+
+
+def test_agent_ends_between_two_answers_without_tokens(bot: Bot, client: BotClient) -> None:
+    called = list[str]()
+
+    def look_up(item: str) -> str:
+        """Look an item up."""
+        called.append(item)
+        return "there"
+
+    @bot.command("order")
+    def order(ctx: Context) -> None:
+        def model(turns: object, tools: object) -> Iterator[str | ToolCall]:
+            yield "One moment."
+            yield ToolCall("look_up", {"item": "tea"})
+            ctx.usage(model="gpt-5", input=1000)
+
+        ctx.run_agent(model)
+
+    bot.tool(look_up)
+    assert client.send("/order").texts == ["One moment.", EXCEEDED]
+    assert client.send("/order").texts == [EXCEEDED]
+    assert (called, client.dead_letters, stored_tokens(client)) == (["tea"], [], [1000])
+    check_nothing_left(client)
 
 
 def test_calls_before_and_after_a_question_count_once(bot: Bot, client: BotClient) -> None:
