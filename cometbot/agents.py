@@ -62,14 +62,16 @@ class AgentOptions:
 class ModelAnswer:
     """The answer of a model while it arrives: ``open`` asks the model, ``read`` returns the text of a piece.
 
-    At the end, ``calls`` and ``text`` are complete.
+    ``is_stopped`` says if the user has stopped the run, so that the calls of the answer are not made.
     """
 
-    def __init__(self, open: Callable[[], Any], check_time: Callable[[], None]) -> None:
-        self.text = ""
-        self.calls: list[dict[str, Any]] = []
+    def __init__(self, open: Callable[[], Any], check_time: Callable[[], None], is_stopped: Callable[[], bool]) -> None:
+        self._text = ""
+        self._calls: list[dict[str, Any]] = []
         self._open = open
         self._check_time = check_time
+        self._is_stopped = is_stopped
+        self._stored: dict[str, Any] | None = None
 
     def open(self) -> Any:
         """Ask the model, and return the pieces of its answer."""
@@ -80,9 +82,9 @@ class ModelAnswer:
         """Return the text of a piece, empty for a call."""
         self._check_time()
         if isinstance(piece, ToolCall):
-            self.calls.append(_call_to_json(piece))
+            self._calls.append(_call_to_json(piece))
         elif isinstance(piece, str):
-            self.text += piece
+            self._text += piece
             return piece
         elif piece is not None:
             raise BotError(f"run_agent: the model: expected texts and ToolCall objects, got {piece!r}")
@@ -92,8 +94,10 @@ class ModelAnswer:
         return map(self.read, self.open())
 
     def to_json(self) -> dict[str, Any]:
-        """Return what its step stores, beside the text that users see."""
-        return {"answer": self.text, "calls": self.calls}
+        """Return what its step stores, beside the text that users see: the same each time, once it is complete."""
+        if self._stored is None:
+            self._stored = {"answer": self._text, "calls": [] if self._is_stopped() else self._calls}
+        return self._stored
 
 
 class Agent:
@@ -126,7 +130,7 @@ class Agent:
     def _request(self) -> tuple[Sent | None, Mapping[str, Any]]:
         """Return the next answer of the model: its message, if it has a text, and what is stored of it."""
         sender = self._make_sender()
-        answer = ModelAnswer(self._call_model, self._check_time)
+        answer = ModelAnswer(self._call_model, self._check_time, lambda: self._ctx.cancelled)
         return self._steps.model(
             partial(sender.send, answer), sender.restore, answer.to_json, self._options.key, self._code
         )

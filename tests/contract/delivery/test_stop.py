@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from cometbot import Tool, ToolCall, Turn
 from cometbot.bot import NOTHING_TO_STOP_TEXT, STOP_TEXT
 from cometbot.context import Context
 from cometbot.delivery import stop_watcher
@@ -73,6 +74,42 @@ def test_stop_ends_a_stream_that_keeps_what_it_has_said(harness: Harness, task: 
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
     assert sorted(harness.channel.texts()) == sorted(["one ", STOP_TEXT, "said True, stopped True"])
     assert harness.channel.texts()[0] == "one "
+    wait_until(lambda: delivery.is_idle)
+    assert not delivery.dead_letters.list()
+
+
+@pytest.mark.parametrize("stopped_in", ["tool", "answer"])
+def test_stop_ends_an_agent(harness: Harness, task: Task, stopped_in: str) -> None:
+    calls: list[str] = []
+
+    @harness.bot.tool
+    def look(ctx: Context) -> None:
+        calls.append("look")
+        task.work(ctx)
+
+    def model(turns: list[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
+        calls.append("request")
+        yield "one moment"
+        yield ToolCall("look")
+        if stopped_in == "answer":
+            task.work(ctx_of[0])
+        yield ToolCall("look")
+
+    ctx_of = []
+
+    @harness.bot.message("work")
+    def work(ctx: Context) -> str:
+        ctx_of.append(ctx)
+        sent = ctx.run_agent(model, turns=[])
+        return f"said {sent is not None}, stopped {ctx.cancelled}"
+
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "work")
+    task.wait()
+    harness.enqueue(delivery, "/stop")
+    harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
+    assert sorted(harness.channel.texts()) == sorted(["one moment", STOP_TEXT, "said True, stopped True"])
+    assert calls == (["request", "look"] if stopped_in == "tool" else ["request"])
     wait_until(lambda: delivery.is_idle)
     assert not delivery.dead_letters.list()
 

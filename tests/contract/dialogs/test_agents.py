@@ -56,9 +56,10 @@ def order(ctx):
 '''
 
 FIND, REFUND = ("find_order", {"number": 1}), ("refund", {"number": 2})
+FIND_OTHER = ("find_order", {"number": 3})
 UNKNOWN, WRONG = ("delete_all", {}), ("find_order", {"number": "x"})
 
-ALL_AT_ONCE = [["Let me ", "see. ", FIND, REFUND, ("find_order", {"number": 3})], ["Done: "]]
+ALL_AT_ONCE = [["Let me ", "see. ", FIND, REFUND, FIND_OTHER], ["Done: "]]
 ONE_BY_ONE = [["Let me see. ", FIND], [REFUND], ["Done: "]]
 APPROVED, DECLINED = Press(0, user="tom"), Press(1, user="tom")
 
@@ -77,10 +78,10 @@ def texts_of(outcome: Outcome) -> list[str]:
 
 
 def test_crash_around_calls_calls_no_tool_again(databases: Databases, tmp_path: Path) -> None:
-    outcome = play_all_crashes([[UNKNOWN, WRONG, FIND], [FIND], ["Done: "]], [], databases, tmp_path)
+    outcome = play_all_crashes([[UNKNOWN, WRONG, FIND], [FIND_OTHER], ["Done: "]], [], databases, tmp_path)
     [done, end] = texts_of(outcome)
     assert done.startswith("Done: error: there is no tool")
-    assert done.endswith("result of find-1 result of find-1")
+    assert done.endswith("result of find-1 result of find-3")
     assert end == "The end."
 
 
