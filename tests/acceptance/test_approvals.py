@@ -51,7 +51,12 @@ def ask(server: Server, platform: CometChatDriver, managers: Managers, user: str
     platform.wait_replies(user, 1, server)
     write(server, platform, user, str(euros))
     server.wait_until(lambda: len(managers.cards()) > before)
-    found = re.search(r"approve (\d+)", managers.cards()[-1])
+    return find_number(managers.cards()[-1])
+
+
+def find_number(card: str) -> int:
+    """Return the number of an approval from the text of its card."""
+    found = re.search(r"approve (\d+)", card)
     assert found is not None
     return int(found[1])
 
