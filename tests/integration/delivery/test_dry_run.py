@@ -50,6 +50,19 @@ def test_dry_run_shows_messages_to_other_conversations(harness: Any) -> None:
     assert (planned.text, planned.operation.conversation.target) == ("Fire!", "team")
 
 
+def test_dry_run_has_the_turns_of_the_conversation(harness: Any) -> None:
+    @harness.bot.fallback
+    def answer(ctx: Context) -> str:
+        return " | ".join(turn.text for turn in ctx.turns(limit=2))
+
+    for text in ("one", "two"):
+        harness.enqueue(text)
+        harness.run_until_idle()
+    result = dry_run(harness.delivery, "m2")
+    assert [planned.text for planned in result.planned] == ["two"]
+    assert result.changes == ()
+
+
 def test_dry_run_shows_a_removed_key(harness: Any) -> None:
     @harness.bot.message("forget")
     def forget(ctx: Context) -> None:
