@@ -52,16 +52,16 @@ at growing intervals, and notice late that the database is available again. An i
 """
 
 WORKER_POOL_SIZE = 3
-"""Connections of Procrastinate's own pool in a worker, which has one more to listen."""
+"""Connections of Procrastinate's own pool in a worker."""
 
 
 def max_connections(web_processes: int) -> int:
     """Return the maximum number of connections that one ``cometbot serve`` with its worker opens.
 
     Each process has the pool, one connection that publishes jobs and one that listens for a chat channel. The worker
-    has Procrastinate's pool, and one more to listen.
+    has Procrastinate's pool, one that listens for jobs, and one that listens for what stops a handler.
     """
-    return (web_processes + 1) * (POOL_SIZE + 2) + WORKER_POOL_SIZE + 1
+    return (web_processes + 1) * (POOL_SIZE + 2) + WORKER_POOL_SIZE + 2
 
 
 class JobPublisher:
