@@ -276,7 +276,7 @@ def test_unreachable_postgresql_hides_the_password() -> None:
 def test_free_connections_are_compared_with_the_need(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     line = check(Settings(database_url=postgres_url, processes=2))["connections"]
     assert line.ok
-    assert "one cometbot serve opens up to 40" in line.cause
+    assert "one cometbot serve opens up to 41" in line.cause
     line = check(Settings(database_url=postgres_url, processes=20))["connections"]
     assert line.ok is False
     assert "of 197 are in use" in line.cause
