@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import inspect
 import logging
 import os
 import queue
@@ -17,7 +18,8 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import AsyncIterable, Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -36,6 +38,15 @@ BLOCKED_AFTER = 0.1
 _REPORT_INTERVAL = 60.0
 """Seconds in which a place that blocks the loop is logged once."""
 
+_MAX_ITEMS_AHEAD = 1000
+"""The items that an async iterable may be ahead of the thread that gets them."""
+
+_MAX_LENGTH_AHEAD = 1_000_000
+"""The characters that texts may be ahead."""
+
+_BATCH_INTERVAL = 0.01
+_EMPTY_BATCH_INTERVAL = 0.5
+
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _OWN = f"{Path(__file__).parent}{os.sep}"
 
@@ -50,6 +61,17 @@ def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """
     result: T = _loop.get().run(coroutine)
     return result
+
+
+def iterate(source: AsyncIterable[T]) -> Generator[list[T], None, None]:
+    """Yield the items of ``source`` in batches: what has come since the batch before.
+
+    The source is consumed as a task of this process's loop, in a copy of the context, and runs ahead by a bounded
+    number of items. While nothing comes, an empty batch is yielded each half second, so that the caller may end it. If
+    this generator is closed before the source has ended, the task is cancelled and the source is closed. Raises what
+    the source raises, after the items before that, and :class:`LeaseLost` if :func:`cancel_coroutine` cancels it.
+    """
+    return _loop.get().iterate(_Feed(source))
 
 
 def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -177,7 +199,7 @@ class _Run:
     """A coroutine that runs as a task, and the thread that waits for it. ``calls`` are those of the thread to make."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
-        self.calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self.calls: queue.SimpleQueue[_Call | _Feed | None] = queue.SimpleQueue()
         self.is_over = False
         self._coroutine = coroutine
         self._task: asyncio.Task[None] | None = None
@@ -211,9 +233,17 @@ class _Run:
 
     def wait(self) -> Any:
         """Make the coroutine's calls until it has ended; return its result, or raise its exception."""
+        self.make_calls()
+        return self.result()
+
+    def make_calls(self) -> None:
+        """Make the coroutine's calls until it has ended."""
         while (call := self.calls.get()) is not None:
             call.make()
             del call
+
+    def result(self) -> Any:
+        """Return the result of the coroutine, which has ended, or raise its exception."""
         if self._error is None:
             return self._value
         try:
@@ -222,6 +252,89 @@ class _Run:
             raise self._error
         finally:
             self._error = None
+
+
+class _Feed:
+    """The items of an async iterable on their way to a thread. Many of them cross with one notification."""
+
+    def __init__(self, source: AsyncIterable[Any]) -> None:
+        self.is_closed = False
+        self._source = source
+        self._guard = threading.Lock()
+        self._items: list[Any] = []
+        self._length = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._room: asyncio.Event | None = None
+        self._notified_at = 0.0
+
+    async def fill(self, notify: Callable[[], None]) -> None:
+        """Consume the source, and close it unless it ends by itself. ``notify`` is called when there is a batch."""
+        self._loop, self._room = asyncio.get_running_loop(), asyncio.Event()
+        has_ended = False
+        try:
+            async for item in self._source:
+                if self._add(item):
+                    self._notify_soon(notify, self._loop)
+                if self._is_full:
+                    await self._wait_for_room(notify, self._room)
+                if self.is_closed:
+                    break
+            else:
+                has_ended = True
+        finally:
+            if not has_ended:
+                await self._close_source()
+
+    async def _wait_for_room(self, notify: Callable[[], None], room: asyncio.Event) -> None:
+        notify()
+        while self._is_full and not self.is_closed:
+            room.clear()
+            if self._is_full:
+                await room.wait()
+
+    def _notify_soon(self, notify: Callable[[], None], loop: asyncio.AbstractEventLoop) -> None:
+        """Call ``notify``, at once if the last call was long enough ago: what comes until then crosses with it."""
+        now = loop.time()
+        due_at = max(now, self._notified_at + _BATCH_INTERVAL)
+        self._notified_at = due_at
+        if due_at == now:
+            notify()
+        else:
+            loop.call_at(due_at, notify)
+
+    def make(self) -> None:
+        """Do nothing, among the calls that a thread makes: there is a batch to take."""
+
+    def take(self) -> list[Any]:
+        """Return the items that have come since the last call."""
+        with self._guard:
+            was_full, items = self._is_full, self._items
+            self._items, self._length = [], 0
+        if was_full and self._loop is not None and self._room is not None:
+            self._loop.call_soon_threadsafe(self._room.set)
+        return items
+
+    def _add(self, item: Any) -> bool:
+        """Add an item, and return True if it is the first one of its batch."""
+        with self._guard:
+            self._items.append(item)
+            self._length += len(item) if isinstance(item, str) else 0
+            return len(self._items) == 1
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= _MAX_ITEMS_AHEAD or self._length >= _MAX_LENGTH_AHEAD
+
+    async def _close_source(self) -> None:
+        close = getattr(self._source, "aclose", None) or getattr(self._source, "close", None)
+        if not callable(close):
+            return
+        try:
+            closed = close()
+            if inspect.isawaitable(closed):
+                await closed
+        except Exception:
+            _log.warning("cannot close an async iterable that has ended early", exc_info=True)
 
 
 class _EventLoop:
@@ -248,13 +361,44 @@ class _EventLoop:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine, and wait for it in this thread."""
-        run, thread_id = _Run(coroutine), threading.get_ident()
+        run = _Run(coroutine)
+        with self._started(run):
+            return run.wait()
+
+    def iterate(self, feed: _Feed) -> Generator[list[Any], None, None]:
+        """Run the task that fills ``feed``, and yield what it is filled with (see :func:`iterate`)."""
+        run = _Run(feed.fill(lambda: run.calls.put(feed)))
+        with self._started(run):
+            try:
+                while (call := self._get_call(run, feed)) is not None:
+                    call.make()
+                    yield feed.take()
+                if items := feed.take():
+                    yield items
+                run.result()
+            finally:
+                if not run.is_over:
+                    feed.is_closed = True
+                    self._loop.call_soon_threadsafe(run.cancel)
+                    run.make_calls()
+
+    @staticmethod
+    def _get_call(run: _Run, feed: _Feed) -> _Call | _Feed | None:
+        try:
+            return run.calls.get(timeout=_EMPTY_BATCH_INTERVAL)
+        except queue.Empty:
+            return feed
+
+    @contextmanager
+    def _started(self, run: _Run) -> Iterator[None]:
+        """Start a run that this thread then waits for."""
+        thread_id = threading.get_ident()
         outer = self._runs.get(thread_id)
         self._runs[thread_id] = run
         self._has_runs.set()
         try:
             self._loop.call_soon_threadsafe(run.start, self._loop, context=contextvars.copy_context())
-            return run.wait()
+            yield
         finally:
             if outer is None:
                 del self._runs[thread_id]
