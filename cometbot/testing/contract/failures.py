@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,7 +16,7 @@ from cometbot.messages import Capabilities
 from cometbot.models import User
 from cometbot.store.factory import database_from_url
 from cometbot.testing.client import BotClient
-from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with
+from cometbot.testing.contract.base import ContractBase, add_echo_handler, reply_with, wait_until
 from cometbot.testing.fakes.base import Actor, Fake, Unsupported
 
 TRANSIENT_FAULTS: tuple[Literal["rate_limited", "failed", "unreachable"], ...] = (
@@ -147,7 +145,7 @@ class FailureContract(ContractBase):
                 for actor in actors:
                     fake.say(actor, f"message {number}")
             fake.wait_idle()
-            _wait_until(lambda: len(fake.said()) >= 20)
+            wait_until(lambda: len(fake.said()) >= 20)
             assert [_texts(fake, actor) for actor in actors] == [[f"echo message {n}" for n in range(4)]] * 5
         finally:
             delivery.close()
@@ -183,10 +181,3 @@ def _misbehave(client: BotClient, *faults: Any) -> None:
 def _texts(fake: Fake, actor: Actor) -> list[str]:
     here = fake.conversation(actor).id
     return [said.text for said in fake.said() if said.conversation.id == here]
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "the condition was not met in time"
-        time.sleep(0.01)
