@@ -24,6 +24,7 @@ from cometbot.errors import (
     AskReplaced,
     AskTimeout,
     BotError,
+    DeliveryError,
     NotDelivered,
     OnceUncertain,
 )
@@ -462,8 +463,19 @@ class Asking:
         call = self.run.enter(STREAM, key, hash_code(code), "")
         if call.stored is not None:
             result = call.stored.result
-            return restore(self._sink.skip_past(result["ordinals"]), result["text"])
-        return self._send_stream(call, send, dict)
+            ordinal = self._sink.skip_past(result["ordinals"])
+            if "error" in result:
+                raise error_from_json(result["error"])
+            return restore(ordinal, result["text"])
+        before = count_posted(self._ctx)
+        try:
+            return self._send_stream(call, send, dict)
+        except DeliveryError:
+            raise
+        except Exception as error:  # a result like any other, if the handler goes on
+            if self.run.position == call.number:
+                self._record_error(call, error, ordinals=count_posted(self._ctx) - before)
+            raise
 
     def _send_stream(
         self,

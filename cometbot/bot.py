@@ -27,6 +27,7 @@ R = TypeVar("R", bound=Callable[[str], str])
 
 ERROR_TEXT = "Sorry, something went wrong here. Please try again later."
 CANCEL_TEXT = "All right, cancelled."
+BROKEN_OFF_TEXT = "… (broken off)"
 STOP_TEXT = "All right, I have stopped."
 NOTHING_TO_STOP_TEXT = "There is nothing to stop."
 MENTION_TEXT = "Mention me in your answer."
@@ -70,7 +71,8 @@ class Bot(HandlerGroup):
 
     ``name`` is part of the path of the callback URL. It is also the bot's CometChat UID unless ``cometchat_uid`` is
     set. ``avatar`` is the URL of the bot's picture, for the platforms on which cometbot sets it. ``error_text`` is the
-    reply if a handler raised and no error handler replied (None: no reply). With ``handle_bots``, the bot also handles
+    reply if a handler raised and no error handler replied (None: no reply). ``broken_off_text`` follows what came of a
+    stream that was not completed (None: nothing). With ``handle_bots``, the bot also handles
     messages of other bots, up to ten in a row. ``handler_timeout`` is the time limit in seconds of handlers without a
     ``timeout`` of their own.
 
@@ -105,6 +107,7 @@ class Bot(HandlerGroup):
         callback_username: str = "",
         callback_password: str = "",
         error_text: str | None = ERROR_TEXT,
+        broken_off_text: str | None = BROKEN_OFF_TEXT,
         slash_optional: bool = False,
         handle_bots: bool = False,
         handler_timeout: float | None = None,
@@ -135,6 +138,7 @@ class Bot(HandlerGroup):
         self.callback_username = callback_username
         self.callback_password = callback_password
         self.error_text = error_text
+        self.broken_off_text = broken_off_text
         self.slash_optional = slash_optional
         self.handle_bots = handle_bots
         self.handler_timeout = handler_timeout

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from cometbot.action_values import decode_value
 from cometbot.bot import Bot
@@ -32,9 +32,12 @@ from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State, owner_of
 from cometbot.steps import Suspended
 from cometbot.stream_sending import StreamSender
+from cometbot.stream_sources import StreamSource
 from cometbot.text import replace_surrogates
 from cometbot.token_meter import TokenMeter
 from cometbot.token_usage import make_usage
+
+T = TypeVar("T")
 
 MAX_STATUS_LENGTH = 200
 """The characters of a status that are shown."""
@@ -292,26 +295,39 @@ class Context(ConversationReader, LastingCalls):
         if self._made_steps is not None:
             self._made_steps.check_call(name)
 
-    def stream(self, parts: Iterable[str] | Callable[[], Iterable[str]], *, key: str = "") -> Sent | None:
-        """Send the message made of ``parts``, which may arrive slowly. Return it, or None if all parts are blank.
+    @overload
+    def stream(self, source: StreamSource[str | None], text: None = None, *, key: str = "") -> Sent | None: ...
 
-        It returns None, too, if outgoing middleware dropped the message.
+    @overload
+    def stream(self, source: StreamSource[T], text: Callable[[T], str | None], *, key: str = "") -> Sent | None: ...
 
-        ``parts`` may be a function that returns them; a later run of the handler then does not call it, and opens no
-        request.
+    def stream(self, source: Any, text: Any = None, *, key: str = "") -> Sent | None:
+        """Send the message made of the pieces of ``source``, which may arrive slowly. Return it, None if it is blank.
+
+        ::
+
+            ctx.stream(lambda: client.create(messages, stream=True), text=lambda chunk: chunk.choices[0].delta.content)
+
+        ``source`` is an iterable or async iterable of texts, or a function or coroutine function that returns one; a
+        later run of the handler does not call it. ``text`` returns the text of a piece that is none. A piece or a text
+        may be None. An async iterable is consumed on the event loop of the process. A source that does not come to its
+        end is closed. It returns None, too, if outgoing middleware dropped the message.
 
         On platforms that can edit messages or show deltas, the message appears with the first words and grows at the
         platform's pace, in updates that become larger with the text. On other platforms, and if the bot has outgoing
-        middleware, it is sent once it is complete.
-        Only the complete text is guaranteed to arrive. The updates have at most as many bytes as the text. Raises
-        :class:`MessageError` as soon as there are more characters than one message may have
-        (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
+        middleware, it is sent once it is complete. The updates have at most as many bytes as the text.
+
+        If the source raises, what has come stays or is sent, with the bot's ``broken_off_text``, as soon as the handler
+        says something else or has ended. If the handler runs again, the next run may complete the message instead.
+        Raises what the source raises, :class:`BotError` for pieces of another type, and :class:`MessageError` as soon
+        as there are more characters than one message may have (:data:`~cometbot.messages.MAX_MESSAGE_LENGTH`).
         """
         self._check_call("stream")
         sender = self._make_stream_sender()
+        send = partial(sender.send, source, text=text)
         if self._make_steps is None:
-            return run_in_thread(sender.send, parts, lambda text: None)
-        return self._steps.stream(partial(sender.send, parts), sender.restore, key, calling_code())
+            return run_in_thread(send, lambda text: None)
+        return self._steps.stream(send, sender.restore, key, calling_code())
 
     def _make_stream_sender(self) -> StreamSender:
         return StreamSender(
@@ -322,6 +338,7 @@ class Context(ConversationReader, LastingCalls):
             outgoing=lambda operation: filter_operation(operation, self.bot, self.event),
             post=self._post_streamed,
             make_sent=self._sent,
+            broken_off_text=self.bot.broken_off_text or "",
         )
 
     def _post_streamed(self, operation: Operation) -> Sent:

@@ -360,8 +360,9 @@ class Operation:
     ``target_event`` names the event (``m12.0``) if it was said for an earlier one of the same dialog.
     ``message_id`` is the platform's id of any other message. ``reply_to`` is the id of the message that this one
     answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
-    ``is_growing`` announces that edits which continue the text follow soon. ``approval`` is what storing the operation
-    changes among the approvals that wait in its conversation (:mod:`cometbot.approvals`).
+    ``is_growing`` announces that edits which continue the text follow soon, and ``mark`` is what the message becomes if
+    none follows. ``approval`` is what storing the operation changes among the approvals that wait in its conversation
+    (:mod:`cometbot.approvals`).
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.
@@ -379,6 +380,7 @@ class Operation:
     reaction: str = ""
     stream_id: str = ""
     is_growing: bool = False
+    mark: Message | None = None
     approval: Mapping[str, Any] | None = None
 
     @property

@@ -74,6 +74,14 @@ class ReplayingSink:
         dialog = self._run.dialog
         return dialog if event == dialog.event else DialogId(event)
 
+    def stream_key(self) -> int | None:
+        """Return the key of a stream that begins now, or None if an earlier run has sent it."""
+        if self._run.is_past:
+            return None
+        self.go_live()
+        key: int | None = self._sink.stream_key()
+        return key
+
     def preview(self, ordinal: int, text: str) -> None:
         """Show an unfinished text, but not in a message of an earlier run."""
         if ordinal >= 0:

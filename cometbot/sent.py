@@ -28,6 +28,12 @@ class Sent:
         self._operation = operation
         self._post = post
         self._withdraw = withdraw
+        self._text = operation.message.to_text() if operation.message is not None else ""
+
+    @property
+    def text(self) -> str:
+        """The text of the message as it was sent or edited last; of a streamed message, its whole text."""
+        return self._text
 
     @property
     def id(self) -> str | None:
@@ -41,6 +47,7 @@ class Sent:
         self._withdraw(self._ordinal)
         can_edit = self._sink.capabilities.can_edit(self._operation.message)
         self._post(self._follow_up("edit" if can_edit else "send", changed), self._sink)
+        self._text = changed.to_text()
 
     def delete(self) -> None:
         """Delete the message. Raises :class:`BotError` on a platform that cannot."""
@@ -65,3 +72,13 @@ class Sent:
             reply_to=before.reply_to,
             target=None if kind == "send" else self._ordinal,
         )
+
+
+def prepare_mark(sent: Sent, mark: str) -> None:
+    """Store what a growing message becomes if nothing completes it."""
+    sent._sink.prepare_mark(sent._ordinal, sent._follow_up("edit", Text(mark)))
+
+
+def break_off(sent: Sent, mark: str) -> None:
+    """Let a growing message, whose stream has raised, become ``mark``, unless the handler runs again."""
+    sent._sink.break_off(sent._ordinal, sent._follow_up("edit", Text(mark)))

@@ -62,6 +62,26 @@ class ReplySink(Protocol):
         """Show the next piece of a message that is not sent yet. None abandons the message."""
         ...
 
+    def check_open(self) -> None:
+        """Raise :class:`LeaseLost` if the message has been given up while its handler runs."""
+        return
+
+    def stream_key(self) -> int | None:
+        """Return the key of a stream that begins now, the same in all runs; None if its outcome is not stored."""
+        return None
+
+    def prepare_mark(self, key: int, mark: Operation) -> None:
+        """Store the operation that marks a stream as broken off, which is carried out if nothing completes it."""
+        return
+
+    def break_off(self, key: int, mark: Operation) -> None:
+        """Carry out ``mark`` before the next operation, or when the message ends, unless its handler runs again."""
+        return
+
+    def sent_mark(self, key: int) -> int | None:
+        """Return the ordinal of the message by which an earlier run has marked a stream as broken off, or None."""
+        return None
+
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         """Return the newest messages of a conversation, oldest first."""
         ...

@@ -26,7 +26,10 @@ MAX_STEPS = 500
 """The steps that one dialog may have."""
 
 MAX_DIALOG_BYTES = 256 * 1024
-"""The bytes of JSON that the results of one dialog's steps may have together."""
+"""The bytes of JSON that the results of one dialog's steps may have together, without its streams."""
+
+MAX_STREAMED_BYTES = 16 * 1024 * 1024
+"""The bytes of JSON that the texts of one dialog's streams may have together."""
 
 APPROVE, ASK, BEGUN, ONCE, SLEEP, STREAM = "approve", "ask", "begun", "once", "sleep", "stream"
 MODEL, TOOL = "model", "tool"
@@ -284,7 +287,8 @@ class StepRun:
 
     def __post_init__(self) -> None:
         self.random = random.Random()
-        self._used_bytes = sum(step.size for step in self.steps)
+        self._used_bytes = sum(step.size for step in self.steps if step.kind != STREAM)
+        self._streamed_bytes = sum(step.size for step in self.steps if step.kind == STREAM)
         self._segment = Segment(self.dialog.event, self.opened_at)
         self._begin_segment()
 
@@ -348,13 +352,7 @@ class StepRun:
     def record(self, call: Call, result: Any) -> Step:
         """Add the result of a step. It is stored with the next commit."""
         step = Step(call.number, call.kind, call.key, call.code, call.text, self.trigger, self.at, result)
-        used = self._used_bytes + step.size
-        if used > MAX_DIALOG_BYTES:
-            raise BotError(
-                f"the results of a dialog's steps have at most {MAX_DIALOG_BYTES} bytes together, with this one "
-                f"{used}; return an id from ctx.once and keep the rest in your database"
-            )
-        self._used_bytes = used
+        self._check_size(step)
         self.new_steps.append(step)
         self.answer = None
         self._pass(step)
@@ -364,6 +362,24 @@ class StepRun:
     def free_bytes(self) -> int:
         """The bytes that further results may have."""
         return MAX_DIALOG_BYTES - self._used_bytes
+
+    def _check_size(self, step: Step) -> None:
+        """Count the bytes of a step. Raises :class:`BotError` if they are too many together."""
+        if step.kind == STREAM:
+            self._streamed_bytes += step.size
+            if self._streamed_bytes > MAX_STREAMED_BYTES:
+                raise BotError(
+                    f"the streams of a dialog have at most {MAX_STREAMED_BYTES} bytes together, with this one "
+                    f"{self._streamed_bytes}"
+                )
+            return
+        used = self._used_bytes + step.size
+        if used > MAX_DIALOG_BYTES:
+            raise BotError(
+                f"the results of a dialog's steps have at most {MAX_DIALOG_BYTES} bytes together, with this one "
+                f"{used}; return an id from ctx.once and keep the rest in your database"
+            )
+        self._used_bytes = used
 
     def suspend(self, waiting: Waiting) -> Suspended:
         """Return the exception that ends this run, which continues when what it waits for has come."""
@@ -377,9 +393,9 @@ class StepRun:
 
     @property
     def kept_steps(self) -> list[Step]:
-        """The new steps that a failed run keeps, without the error of ``ctx.once`` or of a model that ended it."""
+        """The new steps that a failed run keeps, without the error of ``once``, a stream or a model that ended it."""
         kept = list(self.new_steps)
-        while kept and kept[-1].kind in (MODEL, ONCE) and "error" in kept[-1].result:
+        while kept and kept[-1].kind in (MODEL, ONCE, STREAM) and "error" in kept[-1].result:
             kept.pop()
         return kept
 

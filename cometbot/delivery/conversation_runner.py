@@ -37,7 +37,7 @@ from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
-from cometbot.store.outbox import Draft
+from cometbot.store.outbox import FIRST_MARK_ORDINAL, Draft, MarkChanges
 from cometbot.store.tables import DEAD, WAITING
 from cometbot.token_usage import ReportedUsage, merge_changes
 
@@ -267,6 +267,8 @@ class ConversationRunner:
                 sink.event = event
                 outcome = self._dispatch(run, message, event, sink)
         drafts, outcome = self._render_replies(run, sink, outcome)
+        if outcome.retry_in is None:  # else the next run may complete what this one has streamed
+            drafts = [*sink.finish_streams(), *drafts]
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
@@ -275,7 +277,16 @@ class ConversationRunner:
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
         log.error("gave up a message: %s", error_text, extra=run.log_extra(message))
-        end = MessageEnd(message, "", DEAD, error_text, dialog=_find_failed_dialog(run, message))
+        # A process that died may have shown a part of a stream.
+        marks = MarkChanges(message.event_id, message.generation, releases=True)
+        end = MessageEnd(
+            message,
+            "",
+            DEAD,
+            error_text,
+            replies=ReplyBatch(marks=marks),
+            dialog=_find_failed_dialog(run, message),
+        )
         return HandledMessage(end, time.monotonic(), "dead")
 
     def _end_unfetched(self, run: Run, message: MailboxMessage, error: Exception) -> HandledMessage:
@@ -355,8 +366,8 @@ class ConversationRunner:
         lease = run.lease
         self._handlers.mark_abandoned(lease)
         run.sink.close()
-        drafts = self._error_reply(lease, run.sink)
-        replies = ReplyBatch(drafts, run.sink.pending_results)
+        drafts = [*run.sink.finish_streams(), *self._error_reply(lease, run.sink)]
+        replies = replace(run.sink.last_batch, drafts=drafts)
         usage = run.sink.pending_usage
         end = MessageEnd(
             run.message,
@@ -385,8 +396,12 @@ class ConversationRunner:
 def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) -> MessageEnd:
     if outcome.error is None:
         handler, dialog = outcome.handler or outcome.stopped_by, outcome.dialog
-        own = [draft for draft in replies.drafts if draft.event == message.event_id] if dialog is not None else []
-        question = own[-1].ordinal if own else None
+        own = [
+            draft.ordinal
+            for draft in replies.drafts
+            if draft.event == message.event_id and draft.ordinal < FIRST_MARK_ORDINAL
+        ]
+        question = own[-1] if dialog is not None and own else None
         return MessageEnd(
             message,
             handler,

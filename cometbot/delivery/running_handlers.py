@@ -9,7 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from cometbot.channels.base import Channel, IncomingEvent
+from cometbot.channels.base import Channel
+from cometbot.delivery.stored_dialogs import make_stored_dialog
+from cometbot.delivery.stream_marks import StreamMarks
 from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
 from cometbot.event_loop import in_thread
@@ -22,36 +24,16 @@ from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.stopping import STOPPED_KEY, STOPPED_LIFETIME
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
-from cometbot.store.outbox import Draft, SendAttempt, SendResult
+from cometbot.store.outbox import FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
 from cometbot.token_usage import ReportedUsage, merge_changes
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from cometbot.bot import Bot
-    from cometbot.store.dialogs import DialogRow
 
 FIRST_FAILURE_ORDINAL = 1_000_000
 """The first ordinal of replies that are sent because a handler failed."""
 
 _MAX_STOPS = 1000
-
-
-def make_stored_dialog(
-    channel: Channel, conversation: Conversation, row: DialogRow, steps: Sequence[Step], opening: sa.RowMapping
-) -> StoredDialog:
-    """Return a dialog of this conversation, from its rows and that of the message that started it."""
-    incoming = IncomingEvent(
-        conversation,
-        opening["event_key"],
-        bytes(opening["body"]),
-        opening["sender"],
-        received_at=opening["received_at"],
-    )
-    event = channel.parse(incoming)
-    return StoredDialog(
-        row.id, event, row.opened_at, row.handler, row.call, row.code, row.waiting, steps, row.updated_at
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +83,10 @@ class OutboxReplySink(ReplySink):
         self._is_blocked = False
         self._is_closed = False
         self._has_ended = False
+        self._is_given_up = False
         self._resumed: DialogId | None = None
         self._attached: tuple[DialogId, Sequence[Step]] | None = None
+        self._marks = StreamMarks(message.event_id, message.generation)
         self.event: Event | None = None
         """The event of the message, or that of the opening if it continues a dialog; None until it is parsed."""
         self.said_last = threading.Event()
@@ -117,6 +101,10 @@ class OutboxReplySink(ReplySink):
 
     def _load_stored_replies(self) -> None:
         for reply in self._transactions.list_replies(self._message):
+            if reply.ordinal >= FIRST_MARK_ORDINAL:
+                self._marks.load(reply)
+                if self._marks.get_sent(reply.ordinal - FIRST_MARK_ORDINAL) is None:
+                    continue
             self._stored_ordinals.add(reply.ordinal)
             if reply.target_event is None:
                 self._edited_ordinals.add(reply.target)
@@ -233,23 +221,65 @@ class OutboxReplySink(ReplySink):
 
     @in_thread
     def post(self, operation: Operation) -> int:
-        """Store an operation in a durable commit, send it if its turn has come, and return its ordinal."""
+        """Store an operation in a durable commit, send it if its turn has come, and return its ordinal.
+
+        The marks of streams that have been broken off are stored and sent before it.
+        """
+        if marks := self._marks.take_broken():
+            self._edited_ordinals.update(draft.target for draft in marks)
+            self._store(marks, durable=True)
         ordinal, draft = self._make_draft(operation)
         if draft is None:
             return ordinal
+        self._store([draft], durable=True)
+        if self.is_cancelled:
+            self.said_last.set()
+        return ordinal
+
+    def _store(self, drafts: Sequence[Draft], *, durable: bool) -> None:
+        """Store replies with everything else that a commit must store, and send them if their turn has come."""
         with self._sending:
-            batch, usage = self.batch([draft]), tuple[ReportedUsage, ...]()
+            batch, usage = self.batch(drafts), tuple[ReportedUsage, ...]()
             if batch.steps is not None:
                 usage = tuple(self.pending_usage)
                 batch = replace(batch, changes=merge_changes(usage))
-            attempts = self._transactions.store_replies(self._lease, batch, durable=True)
+            attempts = self._transactions.store_replies(self._lease, batch, durable=durable)
             self._discard_saved(batch)
             self._settle_usage(usage)
             if attempts:
                 self._add_results(self._send_all(self._lease, attempts))
-        if self.is_cancelled:
-            self.said_last.set()
-        return ordinal
+
+    def check_open(self) -> None:
+        if self._is_given_up:
+            raise LeaseLost
+
+    def stream_key(self) -> int | None:
+        with self._guard:
+            return self._next_ordinal
+
+    @in_thread
+    def prepare_mark(self, key: int, mark: Operation) -> None:
+        if (draft := self._make_mark(key, mark)) is not None:
+            self._marks.prepare(key, draft, mark.stream_id)
+            self._store((), durable=False)
+
+    @in_thread
+    def break_off(self, key: int, mark: Operation) -> None:
+        if (draft := self._make_mark(key, mark)) is not None:
+            self._marks.break_off(key, draft)
+
+    def sent_mark(self, key: int) -> int | None:
+        return self._marks.get_sent(key)
+
+    def finish_streams(self) -> list[Draft]:
+        """Return the marks of the streams that are not complete, to be stored with the end of the message."""
+        return self._marks.finish()
+
+    def _make_mark(self, key: int, mark: Operation) -> Draft | None:
+        """Return the rendered mark of a stream, or None if an earlier run has stored the whole text."""
+        if key < 0 or key in (self._edited_ordinals if mark.kind == "edit" else self._stored_ordinals):
+            return None
+        return self._render(mark, FIRST_MARK_ORDINAL + key)
 
     def finish(self, drafts: Sequence[Draft]) -> ReplyBatch:
         """Return :meth:`batch` of a handler that has ended, with the answers to what has stopped it behind its own."""
@@ -266,7 +296,8 @@ class OutboxReplySink(ReplySink):
         with self._sending:
             if self._has_ended:
                 return False
-            batch = replace(self.batch(()), steps=None)  # those are stored with what the handler says next
+            # Steps and the marks of streams are stored with what the handler says next.
+            batch = replace(self.batch(()), steps=None, marks=None)
             batch = self._add_stops(batch, [stop])
             attempts = self._transactions.store_replies(self._lease, batch, durable=True)
             self._discard_saved(batch)
@@ -308,17 +339,22 @@ class OutboxReplySink(ReplySink):
         if self._is_closed:
             raise LeaseLost
         with self._guard:
-            return ReplyBatch(drafts, tuple(self._pending_results), self._is_blocked, self._attached)
+            results = tuple(self._pending_results)
+            return ReplyBatch(drafts, results, self._is_blocked, self._attached, marks=self._marks.get_changes())
 
     @property
-    def pending_results(self) -> Sequence[SendResult]:
-        """The results of sends that are not in the database yet."""
+    def last_batch(self) -> ReplyBatch:
+        """What the commit that gives up the message must store, besides its replies."""
         with self._guard:
-            return tuple(self._pending_results)
+            return ReplyBatch(results=tuple(self._pending_results), marks=self._marks.get_changes())
 
     def close(self) -> None:
         """Refuse further operations: the conversation continues without this handler."""
         self._is_closed = True
+
+    def give_up(self) -> None:
+        """Let the streams of a plain handler end, whose message is a dead letter and whose thread is replaced."""
+        self._is_given_up = True
 
     @property
     def trigger(self) -> Trigger:
@@ -386,8 +422,23 @@ class OutboxReplySink(ReplySink):
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal in self._stored_ordinals or (operation.message is None and operation.is_dropped):
             return ordinal, None
+        draft = self._render(operation, ordinal)
+        self._marks.complete(operation, ordinal)
+        if operation.mark is not None:
+            mark = Operation(
+                conversation=operation.conversation,
+                kind="edit",
+                message=operation.mark,
+                thread_id=operation.thread_id,
+                reply_to=operation.reply_to,
+                target=ordinal,
+            )
+            self._marks.prepare(ordinal, self._render(mark, FIRST_MARK_ORDINAL + ordinal))
+        return ordinal, draft
+
+    def _render(self, operation: Operation, ordinal: int) -> Draft:
         message, payloads = self._message, self.render(operation)
-        draft = Draft(
+        return Draft(
             message.event_id,
             message.generation,
             ordinal,
@@ -397,7 +448,6 @@ class OutboxReplySink(ReplySink):
             operation.target_event,
             operation.approval,
         )
-        return ordinal, draft
 
     def _add_results(self, results: Iterable[SendResult]) -> None:
         """Hold the results of sends until the next commit saves them."""
@@ -414,6 +464,8 @@ class OutboxReplySink(ReplySink):
             self._pending_results = [result for result in self._pending_results if result not in saved.results]
             if self._attached is saved.steps:
                 self._attached = None
+        if saved.marks is not None:
+            self._marks.discard_saved(saved.marks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ class SingleStatementTransactions(Transactions):
             or end.dialog
             or end.decision
             or replies.steps
+            or replies.marks
             or end.message.crash_count
             or replies.results
             or replies.is_blocked

@@ -29,7 +29,7 @@ from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.dialogs import DialogRow, RunEnd
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
-from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
+from cometbot.store.outbox import Draft, MarkChanges, OutboxMessage, SendAttempt, SendResult
 from cometbot.store.tables import DEAD, DONE, READY, SENDING, UNKNOWN, WAITING
 
 P = ParamSpec("P")
@@ -88,9 +88,10 @@ class Limits:
 class ReplyBatch:
     """Replies to store, and the results of earlier sends that are not saved yet.
 
-    ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` are stored in the same commit, and with
-    them ``changes`` of the state, unless the steps are stored already. It also ends the messages ``stops``, each a
-    waiting ``/stop`` that is answered here, and stores in the state that they have ``stopped`` the handler.
+    ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` and ``marks`` are stored in the same
+    commit, and with the steps ``changes`` of the state, unless the steps are stored already. It also ends the messages
+    ``stops``, each a waiting ``/stop`` that is answered here, and stores in the state that they have ``stopped`` the
+    handler.
     """
 
     drafts: Sequence[Draft] = ()
@@ -100,6 +101,7 @@ class ReplyBatch:
     changes: Sequence[StateChange] = ()
     stops: Sequence[MailboxMessage] = ()
     stopped: StateChange | None = None
+    marks: MarkChanges | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +215,8 @@ class Transactions:
             if not self._end_message(connection, end):
                 return False
             self._save_results(connection, lease, end.replies.results, askers)
+            if end.replies.marks is not None:
+                self._store.outbox.change_marks(connection, end.replies.marks)
             self._store.outbox.add(connection, end.replies.drafts)
             if end.changes:
                 self._apply_changes(connection, lease.conversation, end.changes)
@@ -461,6 +465,8 @@ class Transactions:
             is_new = self._store.dialogs.save_steps(connection, *batch.steps)
             if batch.changes and is_new:
                 self._apply_changes(connection, lease.conversation, batch.changes)
+        if batch.marks is not None:
+            self._store.outbox.change_marks(connection, batch.marks)
         for message in batch.stops:
             self._store.mailbox.end_waiting(connection, message, STOP)
         if batch.stopped is not None:

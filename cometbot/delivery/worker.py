@@ -289,6 +289,7 @@ class Worker:
             run = overdue.pop(0)
             if is_abandoned:
                 self._engine.replace_thread(run.thread_id)
+                run.sink.give_up()
                 cancel_coroutine(run.thread_id)
 
     def _report_load(self) -> None:

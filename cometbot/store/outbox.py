@@ -25,6 +25,7 @@ from cometbot.store.tables import (
     DONE,
     ENDED_REPLY,
     IS_DEAD,
+    IS_PREPARED,
     PENDING_REPLY,
     READY,
     SENDING,
@@ -36,6 +37,9 @@ from cometbot.store.tables import (
     outbox,
     steps,
 )
+
+FIRST_MARK_ORDINAL = 2_000_000
+"""The first ordinal of marks: that of the stream whose first ordinal is 0."""
 
 _STORED_COLUMNS = (
     "event",
@@ -126,6 +130,18 @@ _conversation_of_sent = sa.select(conversations).where(
     conversations.c.channel == bound("ch"),
     conversations.c.account == bound("acc"),
 )
+_is_mark = (
+    outbox.c.event == bound("ev"),
+    outbox.c.generation == bound("gen"),
+    outbox.c.ordinal >= FIRST_MARK_ORDINAL,
+    in_state(outbox, IS_PREPARED),
+)
+_delete_mark = sa.delete(outbox).where(*_is_mark, outbox.c.ordinal == bound("nth"))
+_release_marks = (
+    sa.update(outbox)
+    .where(*_is_mark, outbox.c.payload != "{}")  # else its conversation has been erased
+    .values(state=READY, created_at=bound("now", type_=sa.Double))
+)
 _count_dead = (
     sa.select(outbox.c.conversation_key, sa.func.count())
     .where(in_state(outbox, IS_DEAD))
@@ -166,6 +182,21 @@ class Draft:
     target: int | None = None
     target_event: str = ""
     approval: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MarkChanges:
+    """What a commit changes among the marks of one message's streams, which say that a stream has been broken off.
+
+    ``prepared`` are stored, each instead of the one before it, and sent only when a later commit ``releases`` them.
+    Those with an ordinal in ``dropped`` are deleted.
+    """
+
+    event: str
+    generation: int
+    prepared: Sequence[Draft] = ()
+    dropped: Sequence[int] = ()
+    releases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +274,15 @@ class Outbox:
                 if row is not None:
                     stored.append(OutboxMessage(*row))
         return stored
+
+    def change_marks(self, connection: Connection, changes: MarkChanges) -> None:
+        """Store, delete or release the marks of streams."""
+        values = {"ev": changes.event, "gen": changes.generation}
+        for ordinal in {*changes.dropped, *(draft.ordinal for draft in changes.prepared)}:
+            connection.execute(_delete_mark, {**values, "nth": ordinal})
+        self.add(connection, changes.prepared, DISCARDED)
+        if changes.releases:
+            connection.execute(_release_marks, {**values, "now": self._database.clock()})
 
     @staticmethod
     def make_row(draft: Draft, part: int, payload: Mapping[str, Any], state: str, now: float) -> dict[str, Any]:

@@ -42,6 +42,8 @@ PENDING_REPLY = f"state IN ('{READY}', '{SENDING}', '{HELD}', '{UNKNOWN}')"
 ENDED_REPLY = f"state IN ('{SENT}', '{DISCARDED}')"
 KEPT_REPLY = f"state IN ('{SENT}', '{DISCARDED}', '{DEAD}')"
 IS_DEAD = f"state = '{DEAD}'"
+IS_PREPARED = f"state = '{DISCARDED}' AND outbox.ended_at IS NULL"
+"""The condition of a mark of a stream that is sent only if nothing completes the stream."""
 
 
 def _key(*names: str) -> Iterator[Column[str]]:

@@ -8,7 +8,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import Delivery
 from cometbot.delivery.dry_run import DryRunSink
-from cometbot.delivery.running_handlers import make_stored_dialog
+from cometbot.delivery.stored_dialogs import make_stored_dialog
 from cometbot.dispatch import ErrorClasses, dispatch
 from cometbot.errors import BotError
 from cometbot.models import Conversation, User

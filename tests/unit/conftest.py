@@ -12,6 +12,7 @@ import pytest
 
 from cometbot import Bot, Context, Conversation, MessageEvent, User
 from cometbot.dispatch import dispatch
+from cometbot.errors import LeaseLost
 from cometbot.events import Event
 from cometbot.messages import Capabilities, Operation
 from cometbot.outcomes import Outcome
@@ -59,6 +60,10 @@ class FakeReplySink:
         self.has_stopped = False
         self.has_said_next = False
         self.statuses: list[str] = []
+        self.is_closed = False
+        self.prepared: list[tuple[int, Operation]] = []
+        self.broken: list[tuple[int, Operation]] = []
+        self.sent_marks: dict[int, int] = {}
 
     @property
     def texts(self) -> list[str]:
@@ -81,6 +86,22 @@ class FakeReplySink:
 
     def status(self, text: str) -> None:
         self.statuses.append(text)
+
+    def check_open(self) -> None:
+        if self.is_closed:
+            raise LeaseLost
+
+    def stream_key(self) -> int | None:
+        return len(self.posted)
+
+    def prepare_mark(self, key: int, mark: Operation) -> None:
+        self.prepared.append((key, mark))
+
+    def break_off(self, key: int, mark: Operation) -> None:
+        self.broken.append((key, mark))
+
+    def sent_mark(self, key: int) -> int | None:
+        return self.sent_marks.get(key)
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self.before[-limit:]

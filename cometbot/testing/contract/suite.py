@@ -13,12 +13,20 @@ from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.messaging import MessagingContract
 from cometbot.testing.contract.outgoing import OutgoingContract
+from cometbot.testing.contract.streams import StreamContract
 from cometbot.testing.contract.turns import TurnContract
 from cometbot.testing.plugin import CAPABILITIES_PROPERTY, format_table
 
 
 class ChannelContract(
-    MessagingContract, ActionContract, DialogContract, ApprovalContract, OutgoingContract, TurnContract, FailureContract
+    MessagingContract,
+    ActionContract,
+    DialogContract,
+    ApprovalContract,
+    OutgoingContract,
+    StreamContract,
+    TurnContract,
+    FailureContract,
 ):
     """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.
 
