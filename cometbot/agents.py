@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -90,9 +90,6 @@ class ModelAnswer:
             raise BotError(f"run_agent: the model: expected texts and ToolCall objects, got {piece!r}")
         return ""
 
-    def __iter__(self) -> Iterator[str]:
-        return map(self.read, self.open())
-
     def to_json(self) -> dict[str, Any]:
         """Return what its step stores, beside the text that users see: the same each time, once it is complete."""
         if self._stored is None:
@@ -132,7 +129,11 @@ class Agent:
         sender = self._make_sender()
         answer = ModelAnswer(self._call_model, self._check_time, lambda: self._ctx.cancelled)
         return self._steps.model(
-            partial(sender.send, answer), sender.restore, answer.to_json, self._options.key, self._code
+            partial(sender.send, answer.open, text=answer.read),
+            sender.restore,
+            answer.to_json,
+            self._options.key,
+            self._code,
         )
 
     def _call_model(self) -> Any:
