@@ -52,7 +52,7 @@ def _open(source: Any) -> Iterable[Any] | AsyncIterable[Any]:
     opened, subject = source, ""
     if callable(source) and not _is_iterable(source):
         opened, subject = source(), "the function returned "
-        if inspect.isawaitable(opened) and not _is_iterable(opened):
+        if inspect.isawaitable(opened) and not isinstance(opened, AsyncIterable):  # a Future is an Iterable as well
             opened = run_coroutine(_await(opened))
     if isinstance(opened, str):
         return (opened,)

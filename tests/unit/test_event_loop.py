@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 
 from cometbot import event_loop
 from cometbot.errors import LeaseLost
-from cometbot.event_loop import cancel_coroutine, in_thread, run_coroutine, run_in_thread
+from cometbot.event_loop import cancel_coroutine, in_thread, iterate, run_coroutine, run_in_thread
 
 LIMIT = 60.0
 
@@ -282,3 +283,84 @@ def test_a_forked_child_has_a_loop_of_its_own() -> None:
             os._exit(1)
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
+
+
+async def count_up(end: int, given: list[int] | None = None) -> AsyncIterator[int]:
+    for number in range(end):
+        if given is not None:
+            given.append(number)
+        yield number
+
+
+def test_items_of_an_async_iterable_come_in_order_and_few_batches() -> None:
+    batches = list(iterate(count_up(100_000)))
+    assert [number for batch in batches for number in batch] == list(range(100_000))
+    assert len(batches) < 5000
+
+
+def test_endless_async_iterable_waits_for_the_thread() -> None:
+    given: list[int] = []
+    batches = iterate(count_up(10**9, given))
+    first = next(batches)
+    run_coroutine(asyncio.sleep(0.05))
+    ahead = len(given) - len(first)
+    run_coroutine(asyncio.sleep(0.05))
+    assert len(given) - len(first) == ahead <= 2 * 1000
+    batches.close()
+    assert len(given) < 10_000
+
+
+def test_error_of_an_async_iterable_comes_after_its_items() -> None:
+    async def fail() -> AsyncIterator[int]:
+        yield 1
+        yield 2
+        raise KeyError("x")
+
+    found: list[int] = []
+    with pytest.raises(KeyError):
+        found.extend(itertools.chain.from_iterable(iterate(fail())))
+    assert found == [1, 2]
+
+
+def test_async_iterable_that_hangs_is_cancelled_and_closed_by_close() -> None:
+    ended: list[str] = []
+
+    class Source:
+        async def __aiter__(self) -> AsyncIterator[int]:
+            yield 1
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                ended.append("cancelled")
+                raise
+
+        async def aclose(self) -> None:
+            await asyncio.sleep(0)
+            ended.append("closed")
+
+    batches = iterate(Source())
+    assert next(batches) == [1]
+    assert next(batches) == []  # while nothing comes
+    batches.close()
+    assert ended == ["cancelled", "closed"]
+
+
+def test_async_iterable_is_cancelled_with_the_handler_that_waits() -> None:
+    async def hang() -> AsyncIterator[int]:
+        yield threading.get_ident()
+        await asyncio.sleep(3600)
+
+    waiting = threading.get_ident()
+    batches = iterate(hang())
+    next(batches)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(cancel_coroutine, waiting).result()
+    with pytest.raises(LeaseLost):
+        list(batches)
+
+
+def test_plain_calls_of_an_async_iterable_run_in_the_waiting_thread() -> None:
+    async def call() -> AsyncIterator[int]:
+        yield run_in_thread(threading.get_ident)
+
+    assert [item for batch in iterate(call()) for item in batch] == [threading.get_ident()]
