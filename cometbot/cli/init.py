@@ -19,19 +19,28 @@ import click
 import cometbot
 from cometbot.cli import CommandError
 
-TEMPLATES = {
-    "bot.py": "bot.py.txt",
-    "test_bot.py": "test_bot.py.txt",
-    "wsgi.py": "wsgi.py.txt",
-    "gunicorn.conf.py": "gunicorn.conf.py.txt",
-    "requirements.txt": "requirements.txt.txt",
-    ".env.example": "env.example.txt",
-    ".gitignore": "gitignore.txt",
-    ".dockerignore": "dockerignore.txt",
-    "Dockerfile": "Dockerfile.txt",
-    "README.md": "README.md.txt",
+_BASIC = {
+    "bot.py": ["bot.py.txt"],
+    "test_bot.py": ["test_bot.py.txt"],
+    "wsgi.py": ["wsgi.py.txt"],
+    "gunicorn.conf.py": ["gunicorn.conf.py.txt"],
+    "requirements.txt": ["requirements.txt.txt"],
+    ".env.example": ["env.example.txt"],
+    ".gitignore": ["gitignore.txt"],
+    ".dockerignore": ["dockerignore.txt"],
+    "Dockerfile": ["Dockerfile.txt"],
+    "README.md": ["README.md.txt"],
 }
-"""The files to write, with the template of each."""
+_ASSISTANT = {
+    "bot.py": ["assistant.bot.py.txt"],
+    "model.py": ["assistant.model.py.txt"],
+    "test_bot.py": ["assistant.test_bot.py.txt"],
+    "requirements.txt": ["requirements.txt.txt", "assistant.requirements.txt.txt"],
+    ".env.example": ["env.example.txt", "assistant.env.example.txt"],
+    "README.md": ["README.md.txt", "assistant.README.md.txt"],
+}
+TEMPLATES: dict[str, dict[str, list[str]]] = {"basic": _BASIC, "assistant": {**_BASIC, **_ASSISTANT}}
+"""The files that each template writes. A file is the texts of these templates, one behind the other."""
 
 _IGNORED_ENTRIES = {".git", ".hg", ".venv", "venv"}
 _WHEEL_FOLDER = "wheels"
@@ -44,7 +53,14 @@ _FIXED_TIMESTAMP = (2020, 1, 1, 0, 0, 0)
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--name", default="", metavar="NAME", help="Name and UID of the bot. Default: the name of the folder.")
-def init(folder: Path, name: str) -> None:
+@click.option(
+    "--template",
+    type=click.Choice(list(TEMPLATES)),
+    default="basic",
+    show_default=True,
+    help="The bot to begin with; assistant is a language model with tools.",
+)
+def init(folder: Path, name: str, template: str) -> None:
     """Create a project in the folder DIR: a bot, its test, and the files to serve it.
 
     DIR is new or empty; "." is the current folder.
@@ -57,7 +73,7 @@ def init(folder: Path, name: str) -> None:
     try:
         check_is_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_project(folder, name)
+        write_project(folder, name, template)
     except OSError as error:
         raise CommandError(
             f"cannot write {error.filename or folder}: {error.strerror}. Choose another folder, for example "
@@ -92,13 +108,13 @@ def check_is_empty(folder: Path) -> None:
         raise CommandError(f"the folder {folder.resolve()} is not empty ({listed}); empty it, or {suggestion}")
 
 
-def write_project(folder: Path, name: str) -> None:
+def write_project(folder: Path, name: str, template: str) -> None:
     """Write all files without overwriting any. If one cannot be written, remove those that were."""
     values = {"name": name, "requirement": f"./{_WHEEL_FOLDER}/{wheel_name()}"}
     templates = resources.files("cometbot.cli") / "templates"
     texts = {
-        file: Template((templates / template).read_text("utf-8")).substitute(values)
-        for file, template in TEMPLATES.items()
+        file: Template("".join((templates / part).read_text("utf-8") for part in parts)).substitute(values)
+        for file, parts in TEMPLATES[template].items()
     }
     written: list[Path] = []
     try:

@@ -145,9 +145,9 @@ class Reader:
         """The address of the server that the reader starts."""
         return f"http://{self.address}"
 
-    def begin_project(self) -> None:
+    def begin_project(self, template: str = "basic") -> None:
         """Make a project with the command that quickstart names, and go there."""
-        self.terminal.run(f"cometbot init --name helpdesk {self.project}")
+        self.terminal.run(f"cometbot init --name helpdesk --template {template} {self.project}")
         self.terminal.folder = self.project
 
     def save_downloads(self, environment: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from cometbot.cli.init import TEMPLATES
 from tests.ports import free_port
 
 from .blocks import ROOT, blocks_of
@@ -27,8 +28,9 @@ SETTINGS = {
 }
 
 
-def test_commands_of_a_new_readme_run(reader: Reader) -> None:
-    reader.begin_project()
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_commands_of_a_new_readme_run(reader: Reader, template: str) -> None:
+    reader.begin_project(template)
     reader.save_downloads(reader.project / ".venv")
     blocks = [block for block in blocks_of(reader.project / "README.md") if block.language == "sh"]
     printed = [reader.terminal.run(line) for block in blocks if not is_docker(block.text) for line in block.lines]

@@ -34,19 +34,23 @@ def run(folder: Path, *command: str, said: str = "") -> subprocess.CompletedProc
     )  # fmt: skip
 
 
-def test_init_writes_all_files_for_a_bot_with_the_folders_name(init: Callable[..., Result], folder: Path) -> None:
-    result = init("Größe Shop")
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_init_writes_all_files_for_a_bot_with_the_folders_name(
+    init: Callable[..., Result], folder: Path, template: str
+) -> None:
+    result = init("Größe Shop", "--template", template)
     assert result.exit_code == 0
     assert "cd 'Größe Shop' && cometbot dev" in result.stdout
     made = folder / "Größe Shop"
-    assert {path.name for path in made.iterdir()} == {*TEMPLATES, "wheels"}
+    assert {path.name for path in made.iterdir()} == {*TEMPLATES[template], "wheels"}
     assert 'Bot("grosse-shop"' in (made / "bot.py").read_text()
-    assert "${" not in "".join((made / name).read_text() for name in TEMPLATES)
+    assert "${" not in "".join((made / name).read_text() for name in TEMPLATES[template])
 
 
 @pytest.mark.process
-def test_init_what_it_writes_passes_its_own_test(init: Callable[..., Result], folder: Path) -> None:
-    init("shop")
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_init_what_it_writes_passes_its_own_test(init: Callable[..., Result], folder: Path, template: str) -> None:
+    init("shop", "--template", template)
     done = run(folder / "shop", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "5 passed" in done.stdout
@@ -63,6 +67,17 @@ def test_init_what_it_writes_runs_with_dev_at_once(init: Callable[..., Result], 
 
 
 @pytest.mark.process
+def test_init_assistant_runs_with_dev_without_a_key(init: Callable[..., Result], folder: Path) -> None:
+    init("shop", "--template", "assistant")
+    command = "from cometbot.cli import main; main()"
+    said = "hi\nWhere is order 4711?\nRefund order 4711.\napprove 3\n"
+    done = run(folder / "shop", "-c", command, "dev", "--port", "0", said=said)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for answer in ("I stand in for a language model", "sent on Monday", "Run refund?", "Refunded 12.50 euros"):
+        assert answer in done.stdout
+
+
+@pytest.mark.process
 def test_init_its_wsgi_and_gunicorn_files_load(init: Callable[..., Result], folder: Path) -> None:
     init("shop")
     made = folder / "shop"
@@ -73,8 +88,11 @@ def test_init_its_wsgi_and_gunicorn_files_load(init: Callable[..., Result], fold
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_init_its_example_of_settings_names_only_what_there_is(init: Callable[..., Result], folder: Path) -> None:
-    init("shop")
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_init_its_example_of_settings_names_only_what_there_is(
+    init: Callable[..., Result], folder: Path, template: str
+) -> None:
+    init("shop", "--template", template)
     text = (folder / "shop" / ".env.example").read_text()
     (folder / "all").write_text("\n".join(line.removeprefix("# ") for line in text.splitlines() if "=" in line))
     settings = Settings.from_environment({}, folder / "all")
@@ -177,7 +195,7 @@ def test_init_ignores_the_files_that_cometbot_makes(init: Callable[..., Result],
         cwd=folder / "shop", capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     files = {line.removeprefix("?? ") for line in listed.splitlines()}
-    assert files == {*TEMPLATES, f"wheels/cometbot-{metadata.version('cometbot')}-py3-none-any.whl"}
+    assert files == {*TEMPLATES["basic"], f"wheels/cometbot-{metadata.version('cometbot')}-py3-none-any.whl"}
 
 
 @pytest.mark.process
