@@ -39,7 +39,9 @@ CUT_MARK = " … (the rest is cut off)"
 MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog."""
 
-_MAX_MOVES = 40
+_MAX_MOVES = 20
+_END = "end"
+"""The window of a move that is none: ``first`` is the last message before the event, which is no message itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +125,24 @@ class TurnBuilder:
         self, messages: Sequence[MessageEvent], answered: Mapping[str, str]
     ) -> tuple[Sequence[MessageEvent], Sequence[MessageEvent], frozenset[str]]:
         """Return the messages before the event, the one that it is (none or one), and the keys of later ones."""
-        key, at = self.event.key, self.event.sent_at
+        key = self.event.key
         found = next((number for number, item in enumerate(messages) if item.key == key), None)
         if found is not None:
             return messages[:found], messages[found : found + 1], frozenset(item.key for item in messages[found + 1 :])
+        at = self.event.sent_at if isinstance(self.event, MessageEvent) else 0
         before = [item for item in messages if (not at or item.sent_at <= at) and answered.get(item.id) != key]
+        before = before[: self._find_end(before)] if messages else []
         later = frozenset(item.key for item in messages) - {item.key for item in before}
         return before, _to_messages(self.event), later
+
+    def _find_end(self, before: Sequence[MessageEvent]) -> int:
+        """Return how many messages stood before the event when it was first handled. Clocks do not tell exactly."""
+        key = self.event.key
+        last = next((move.first for move in map(_Move._make, self.moves) if move[::2] == (_END, key)), None)
+        if last is None:
+            self._add_move(_END, before[-1].key if before else "")
+            return len(before)
+        return next((number for number, item in enumerate(before, 1) if item.key == last), len(before) if last else 0)
 
     def _is_in_thread(self, message: MessageEvent) -> bool:
         thread = str(getattr(self.event, "thread_id", ""))
@@ -175,9 +188,14 @@ class TurnBuilder:
             begin = 0 if is_whole else len(entries) // 2
         kept = _cut(entries[begin:], limits)
         if kept and kept[0].key != current and (current or not is_whole or len(kept) < len(entries)):
-            self.moves = [*self.moves, _Move(limits.window, kept[0].key, self.event.key)][-_MAX_MOVES:]
-            self.has_moved = True
+            self._add_move(limits.window, kept[0].key)
         return kept
+
+    def _add_move(self, window: str, key: str) -> None:
+        others = [move for move in self.moves if (move[0] == _END) != (window == _END)]
+        same = [move for move in self.moves if (move[0] == _END) == (window == _END)]
+        self.moves = [*others, *same[1 - _MAX_MOVES :], _Move(window, key, self.event.key)]
+        self.has_moved = True
 
     def _find_first(self, window: str, later: frozenset[str]) -> str:
         """Return the key of the first message. What handlers of later messages have moved does not count."""

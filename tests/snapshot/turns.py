@@ -19,6 +19,8 @@ CHANNELS: Mapping[str, Any] = {
     "cometchat": "cometchat",
     "cometchat interactive": partial(CometChatFake, rich="interactive"),
     "cometchat card": partial(CometChatFake, rich="card"),
+    "cometchat card with addresses": partial(CometChatFake, rich="card", card_buttons="url"),
+    "cometchat form": partial(CometChatFake, rich="interactive", card_buttons="url"),
     "chat_api": "chat_api",
     "platform": "platform",
     "simplex": "simplex",

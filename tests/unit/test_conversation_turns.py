@@ -137,6 +137,27 @@ def test_a_press_without_a_message_is_the_last_turn() -> None:
     assert talk.texts(ActionEvent(**common, name="more"))[-1] == "more"
 
 
+def test_a_press_has_the_same_turns_in_later_runs() -> None:
+    talk = Talk()
+    talk.add("one")
+    press = ActionEvent(key="p", conversation=DIRECT, sender=MARIA, name="buy", value="tea")
+    assert talk.texts(press) == ["one", "tea"]
+    for number in range(30):
+        talk.add(str(number))
+        talk.texts(limit=3)
+    assert talk.texts(press) == ["one", "tea"]
+    assert len(talk.moves) <= 40
+
+
+def test_a_press_before_all_messages_has_the_same_turns_later() -> None:
+    talk = Talk()
+    press = ActionEvent(key="p", conversation=DIRECT, sender=MARIA, sent_at=5.0, name="buy", value="tea")
+    talk.add("Bought.", answers=press)
+    assert talk.texts(press) == ["tea"]
+    talk.add("later")
+    assert talk.texts(press) == ["tea"]
+
+
 def test_an_event_without_a_text_is_no_turn() -> None:
     talk = Talk()
     talk.add("hello")
@@ -149,6 +170,13 @@ def test_a_message_that_the_history_does_not_have_is_the_only_turn() -> None:
     message = talk.add("hello")
     talk.messages.clear()
     assert talk.texts(message) == ["hello"]
+
+
+def test_a_message_that_is_too_old_for_the_history_is_the_only_turn() -> None:
+    talk = Talk()
+    for number in range(200):
+        talk.add(str(number))
+    assert talk.texts(talk.messages[0], limit=10) == ["0"]
 
 
 def test_a_thread_has_its_own_turns() -> None:
