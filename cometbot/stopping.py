@@ -37,7 +37,7 @@ def is_stop(ctx: Context) -> bool:
 
 def is_for_nothing(ctx: Context) -> bool:
     """Return True if a ``/stop`` that stops nothing is handled as any other message: it may be for another bot."""
-    return ctx.conversation.is_group and not ctx.is_mentioned
+    return ctx.conversation.is_group and not ctx.is_mentioned and not _is_asked(ctx)
 
 
 def make_stop_text(ctx: Context, *, has_stopped: bool) -> str | None:
@@ -45,8 +45,12 @@ def make_stop_text(ctx: Context, *, has_stopped: bool) -> str | None:
     text = ctx.bot.stop_text if has_stopped else ctx.bot.nothing_to_stop_text
     if text != NOTHING_TO_STOP_TEXT:
         return text
-    is_asked = any(item["user"] == ctx.sender_id for item in ctx.state.get(DIALOGS_KEY) or ())
-    return f"{text} {_CANCEL_HINT}" if is_asked else text
+    return f"{text} {_CANCEL_HINT}" if _is_asked(ctx) else text
+
+
+def _is_asked(ctx: Context) -> bool:
+    """Return True if the user has a dialog open in this conversation."""
+    return any(item["user"] == ctx.sender_id for item in ctx.state.get(DIALOGS_KEY) or ())
 
 
 def may_stop(bot: Bot, body: bytes) -> bool:

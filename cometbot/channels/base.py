@@ -82,7 +82,7 @@ class DeliveryService(Protocol):
     def enqueue_in(self, transaction: Transaction, incoming: IncomingEvent) -> bool:
         """Store an event in the caller's transaction. Return True if the caller must :meth:`notify` after the commit.
 
-        False if the event is already known, or if a worker is processing the conversation.
+        False if the event is already known, or if a worker is processing the conversation and need not look at once.
         """
         ...
 

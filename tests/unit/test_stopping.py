@@ -66,6 +66,18 @@ def test_stop_that_stops_nothing_names_cancel_while_a_question_is_open() -> None
     assert harness.send_text("/stop") == ["There is nothing to stop. Write /cancel to end my question."]
 
 
+def test_stop_in_a_group_is_for_the_bot_that_is_mentioned_or_asks() -> None:
+    bot = Bot("helpdesk")
+    bot.fallback(lambda ctx: f"you said {ctx.text}")
+    sink = FakeReplySink()
+    harness = DispatchHarness(bot, sink)
+    plain, mentioning = message("/stop", conversation=GROUP), message("<@uid:helpdesk> /stop", conversation=GROUP)
+    assert harness.send(plain) == ["you said /stop"]
+    assert harness.send(mentioning) == ["There is nothing to stop."]
+    sink.stored["conversation", GROUP.key_text] = {"cometbot:dialogs": f'[{{"user": "{plain.sender.uid}"}}]'}
+    assert harness.send(plain) == ["There is nothing to stop. Write /cancel to end my question."]
+
+
 @pytest.mark.parametrize(
     ("owner", "user", "conversation", "may"),
     [

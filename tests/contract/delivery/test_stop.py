@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -160,20 +161,18 @@ def test_one_stop_stops_one_handler(harness: Harness, task: Task) -> None:
 def test_async_handler_is_stopped(harness: Harness, task: Task) -> None:
     @harness.bot.message("work")
     async def work(ctx: Context) -> str:
-        import asyncio
-
         task.begun.release()
-        async with asyncio.timeout(TIMEOUT) if hasattr(asyncio, "timeout") else asyncio.Lock():
-            while not ctx.cancelled:
-                await asyncio.sleep(0.005)
-        return "stopped"
+        end = time.monotonic() + TIMEOUT
+        while not ctx.cancelled and time.monotonic() < end:
+            await asyncio.sleep(0.005)
+        return f"stopped {ctx.cancelled}"
 
     delivery = harness.start_process()
     harness.enqueue(delivery, "work")
     task.wait()
     harness.enqueue(delivery, "/stop")
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 2)
-    assert harness.channel.texts() == ["stopped", STOP_TEXT]
+    assert harness.channel.texts() == ["stopped True", STOP_TEXT]
 
 
 @pytest.mark.parametrize("hears", [True, False], ids=["by notification", "by a look"])
@@ -187,11 +186,10 @@ def test_stop_that_reaches_another_process_stops(
         monkeypatch.setattr(Delivery, "_check_stops", lambda delivery, key: None)
     first = harness.start_process()
     other = harness.start_process(start=False)
-    # A process that does not listen yet would not hear it; this one has asked for it already, but not the server.
     harness.enqueue(other, "work")
     task.wait()
     end = time.monotonic() + TIMEOUT
-    while not harness.channel.texts():
+    while not harness.channel.texts():  # the process that was just started may not listen yet
         assert time.monotonic() < end
         harness.enqueue(other, "/stop")
         time.sleep(0.2)
@@ -313,7 +311,6 @@ def test_answer_behind_a_reply_that_waits_keeps_the_order(harness: Harness, task
     wait_until(lambda: delivery._workers.get()._handlers.list_running()[0].sink.is_cancelled)
     task.may_end.set()
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
-    assert harness.channel.texts() == ["first", "stopped True", STOP_TEXT] or (
-        harness.channel.texts() == ["first", STOP_TEXT, "stopped True"]
-    )
+    first, *others = harness.channel.texts()
+    assert (first, set(others)) == ("first", {"stopped True", STOP_TEXT})  # which of them comes first is left open
     assert len(harness.channel.requests) == 3
