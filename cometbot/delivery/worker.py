@@ -124,13 +124,18 @@ class Worker:
             self._stop_signals.subscribe(self._stops.check_soon)
 
     def _process_in_caller(self, conversation_key: str) -> None:
-        """Process a conversation where no threads are; one whose handler runs has called this."""
-        self._stops.check(conversation_key)
-        self._runner.process_conversation(conversation_key)
+        """Process a conversation where no threads are; if its handler runs, that has called this."""
+        if self._runs_here(conversation_key):
+            self._stops.check(conversation_key)
+        else:
+            self._runner.process_conversation(conversation_key)
+
+    def _runs_here(self, conversation_key: str) -> bool:
+        return any(run.lease.conversation_key == conversation_key for run in self._handlers.list_running())
 
     def check_stops(self, conversation_key: str) -> bool:
         """Look soon if a message has arrived that stops a handler. Return True if it runs in this process."""
-        is_here = any(run.lease.conversation_key == conversation_key for run in self._handlers.list_running())
+        is_here = self._runs_here(conversation_key)
         if is_here and self._engine.needs_maintenance_thread:
             self._stops.check_soon(conversation_key)
         elif is_here:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -173,6 +173,32 @@ def test_async_handler_is_stopped(harness: Harness, task: Task) -> None:
     harness.enqueue(delivery, "/stop")
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 2)
     assert harness.channel.texts() == ["stopped True", STOP_TEXT]
+
+
+def test_stop_ends_a_stream_whose_source_is_silent(harness: Harness, task: Task) -> None:
+    closed: list[str] = []
+
+    @harness.bot.message("tell")
+    async def tell(ctx: Context) -> None:
+        async def parts() -> AsyncIterator[str]:
+            try:
+                yield "one "
+                task.begun.release()
+                await asyncio.Event().wait()  # such as a model that thinks
+            finally:
+                closed.append("source")
+
+        ctx.stream(parts())
+
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "tell")
+    task.wait()
+    harness.enqueue(delivery, "/stop")
+    harness.channel.wait_for(lambda: len(harness.channel.texts()) == 2)
+    assert harness.channel.texts() == ["one ", STOP_TEXT]
+    wait_until(lambda: delivery.is_idle)
+    assert closed == ["source"]
+    assert not delivery.dead_letters.list()
 
 
 @pytest.mark.parametrize("hears", [True, False], ids=["by notification", "by a look"])
