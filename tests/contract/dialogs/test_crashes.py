@@ -74,14 +74,17 @@ def test_crash_around_a_stop_answers_it_once_and_keeps_the_path(databases: Datab
         pytest.skip("takes a minute")
     outcome = check_all_crashes(Script([STOPPED], [Say("/tell"), Say("yes")]), databases, tmp_path)
     [texts] = outcome.transcript.values()
-    assert [text for text, _ in texts] == ["one ", STOP_TEXT, "Is that enough?", "cancelled: False", "You said yes."]
+    assert [text for text, _ in texts] == ["one", STOP_TEXT, "Is that enough?", "cancelled: False", "You said yes."]
 
 
 STOPPED = """
+bot.broken_off_text = ""  # what a crash leaves of a stopped stream is marked
+
+
 @bot.command("tell")
 def tell(ctx):
     def parts():
-        yield "one "
+        yield "one"
         write("/stop")
         yield "two"
 
