@@ -283,8 +283,8 @@ class ThreadEngine(Engine):
     def replace_thread(self, thread_id: int) -> None:
         with self._guard:
             stuck = next((one for one in self._threads if one.ident == thread_id), None)
-            if stuck is None:
-                return
+            if stuck is None or stuck not in self._busy_threads:
+                return  # its handler has just ended after all
             self._threads.remove(stuck)
             self._busy_threads.discard(stuck)
             self._stuck_threads.add(stuck)

@@ -131,6 +131,19 @@ def test_stuck_thread_is_replaced_once(engine: ThreadEngine) -> None:
     assert engine.checks()[1].detail.startswith("0 handlers")
 
 
+def test_thread_that_has_ended_its_conversation_is_not_replaced(engine: ThreadEngine) -> None:
+    begun: list[int] = []
+    engine.start(lambda conversation_key: begun.append(threading.get_ident()))
+    engine.notify("quick")
+    wait_until(lambda: begun and engine.load.running == 0)
+    engine.replace_thread(begun[0])
+    assert [check.detail for check in engine.checks()] == [
+        "2 of 2 threads alive, 0 conversations queued",
+        "0 handlers ran past their deadline and still run",
+    ]
+    assert engine.stop(60)
+
+
 def test_notify_before_start_only_queues(engine: ThreadEngine) -> None:
     engine.notify("early")
     assert get_thread_check(engine) == Check("threads", False, "0 of 2 threads alive, 1 conversations queued")
