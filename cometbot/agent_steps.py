@@ -10,6 +10,7 @@ from typing import Any
 from cometbot.asking import Asking
 from cometbot.context import check_token_budget
 from cometbot.context_access import count_posted
+from cometbot.errors import DeliveryError
 from cometbot.event_loop import run_in_thread
 from cometbot.steps import MODEL, TOOL, hash_code, hash_text
 from cometbot.stored_errors import error_from_json
@@ -48,6 +49,8 @@ class AgentSteps(Asking):
         try:
             check_token_budget(self._ctx)
             sent = self._send_stream(call, send, describe)
+        except DeliveryError:
+            raise
         except Exception as error:
             if self.run.position == call.number:  # else the answer is stored
                 self._record_error(call, error, ordinals=count_posted(self._ctx) - before, text="")
@@ -56,6 +59,12 @@ class AgentSteps(Asking):
         if described["calls"] and self.run.new_steps:
             self._save(())
         return sent, described
+
+    @property
+    def has_stored_tool(self) -> bool:
+        """True if the next step is a call of a tool whose result is stored."""
+        run = self.run
+        return run.position < len(run.steps) and run.steps[run.position].kind == TOOL
 
     def tool(
         self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType

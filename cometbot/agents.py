@@ -10,13 +10,14 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from types import CodeType
 from typing import Any, TypeAlias
 
 from cometbot.approvals import EXPIRED, Approval, ApprovalRequest
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import AgentLimit, BotError, DeliveryError, NotDelivered
+from cometbot.event_loop import run_in_thread
 from cometbot.models import User
 from cometbot.questions import to_json_value
 from cometbot.redaction import redact
@@ -24,7 +25,7 @@ from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
 from cometbot.stream_sending import StreamSender
 from cometbot.tool_schemas import InvalidArgument
-from cometbot.tools import FunctionTool, Tool, find_tool
+from cometbot.tools import Tool, ToolFailure, choose_tools
 from cometbot.turns import ToolCall, Turn
 
 Model: TypeAlias = Callable[[list[Turn], Sequence[Tool]], Any]
@@ -76,7 +77,9 @@ class ModelAnswer:
     def open(self) -> Any:
         """Ask the model, and return the pieces of its answer."""
         self._check_time()
-        return self._open()
+        if (pieces := self._open()) is None:
+            raise BotError("run_agent: the model: expected an iterable of texts and ToolCall objects, got None")
+        return pieces
 
     def read(self, piece: Any) -> str:
         """Return the text of a piece, empty for a call."""
@@ -108,11 +111,15 @@ class Agent:
         self._make_sender = make_sender
         self._options = options
         self._code = code
-        self._tools = _choose_tools(ctx.bot.tools, options.tools)
         self._added: list[Turn] = []
         self._first_turns: list[Turn] | None = None
         timeout = options.timeout
         self._end = None if timeout is None else time.monotonic() + to_seconds(timeout, "run_agent: timeout")
+
+    @cached_property
+    def _tools(self) -> dict[str, Tool]:
+        """The tools by name. A run that repeats what is stored asks no server for its tools."""
+        return run_in_thread(choose_tools, self._ctx.bot.tools, self._options.tools)
 
     def run(self) -> Sent | None:
         """Return the message of the last answer. Raises :class:`AgentLimit` if it does not come within the limits."""
@@ -170,6 +177,9 @@ class Agent:
 
     def _make_call(self, name: str, arguments: Any) -> str:
         """Return the result of a call for the model."""
+        identity = f"{name}\n{json.dumps(arguments, sort_keys=True)}"
+        if self._steps.has_stored_tool:
+            return _describe_result(self._steps.tool(dict, name, identity, self._options.key, self._code))
         tool = self._tools.get(name)
         converted: Mapping[str, Any] = {}
         error = ""
@@ -183,7 +193,6 @@ class Agent:
             if not error and tool.requires_approval is not False:
                 error = self._get_approval(tool, _to_mapping(arguments))
         call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
-        identity = f"{name}\n{json.dumps(arguments, sort_keys=True)}"
         result = self._steps.tool(call, name, identity, self._options.key, self._code)
         return _describe_result(result)
 
@@ -193,9 +202,11 @@ class Agent:
             value = tool.call(self._ctx, arguments)
         except (BotError, DeliveryError):
             raise
+        except ToolFailure as failure:
+            return {"error": str(failure)[:MAX_ERROR_LENGTH]}
         except Exception as error:
             self._ctx.log.warning("the tool %s raised an error, which its model gets", tool.name, exc_info=True)
-            return {"error": f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]}
+            return {"error": describe_error(error)}
         return {"value": to_json_value(value, f"the tool {tool.name}")}
 
     def _get_approval(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
@@ -218,21 +229,6 @@ class Agent:
         except NotDelivered:
             self._ctx.log.warning("the card that asks to approve the tool %s was not delivered", tool.name)
             return "not called: nobody could be asked to approve it"
-
-
-def _choose_tools(of_bot: Sequence[FunctionTool], given: Iterable[Any] | None) -> dict[str, Tool]:
-    registered: dict[str, Tool] = {tool.name: tool for tool in of_bot}
-    if given is None:
-        return registered
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise BotError(f"run_agent: tools: expected a list of functions, got {given!r}")
-    chosen: dict[str, Tool] = {}
-    for item in given:
-        tool = find_tool("run_agent", registered, item)
-        if tool.name in chosen:
-            raise BotError(f"run_agent: tools: two of them are named {tool.name}")
-        chosen[tool.name] = tool
-    return chosen
 
 
 def _call_to_json(call: ToolCall) -> dict[str, Any]:
@@ -259,10 +255,19 @@ def _describe_result(result: Mapping[str, Any]) -> str:
     """Return a stored result for the model."""
     if "error" in result:
         return f"error: {result['error']}"
-    value = result["value"]
+    return describe_value(result["value"])
+
+
+def describe_value(value: Any) -> str:
+    """Return what a tool returned, JSON, as a text for a model."""
     if value is None:
         return "done"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def describe_error(error: Exception) -> str:
+    """Return an exception of a tool as a text for a model."""
+    return f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]
 
 
 def _describe_refusal(approval: Approval) -> str:

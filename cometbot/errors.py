@@ -20,6 +20,7 @@
     │   ├── AskGivenUp              too many answers did not fit
     │   └── AskReplaced             the user began something else
     ├── AgentLimit              the model of ``ctx.run_agent`` did not come to an end within the limits
+    ├── McpUnreachable          an MCP server, whose tools a model may call, cannot be reached
     ├── NotDelivered            the platform refused a question of ``ctx.ask``
     ├── FieldError              the ``validate`` of a form raises it for one of the fields
     ├── OnceUncertain           a call of ``ctx.once`` may have been made, and must not be made twice
@@ -145,6 +146,10 @@ class AskReplaced(AskEnded):
 
 class AgentLimit(CometbotError):
     """The model did not come to an end within the limits of ``ctx.run_agent``."""
+
+
+class McpUnreachable(CometbotError):
+    """An MCP server cannot be reached."""
 
 
 class NotDelivered(CometbotError):

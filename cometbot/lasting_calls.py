@@ -19,7 +19,7 @@ from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
 from cometbot.steps import AskKeywords, AskOptions
 from cometbot.stream_sending import StreamSender
-from cometbot.tools import Tool
+from cometbot.tools import Tool, ToolSource
 from cometbot.turns import Turn
 
 P = ParamSpec("P")
@@ -202,7 +202,7 @@ class LastingCalls(ABC):
     def run_agent(
         self,
         model: Model,
-        tools: Iterable[Tool | Callable[..., Any]] | None = None,
+        tools: Iterable[Tool | ToolSource | Callable[..., Any]] | None = None,
         *,
         turns: Sequence[Turn] | None = None,
         instructions: str = "",

@@ -302,6 +302,7 @@ class Settings:
     handler_timeout: Annotated[float, _seconds] = 300.0
     stop_timeout: Annotated[float, _seconds] = 20.0
     keep_days: Annotated[int, _integer()] = 7
+    mcp_token: Annotated[Secret, _strong_secret] = _NO_SECRET
 
     log_format: Annotated[str, _one_of("text", "json")] = "text"
     log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"

@@ -295,6 +295,11 @@ class StepCalls(Protocol):
         """Return the message of a model's answer and what is stored of it."""
         ...
 
+    @property
+    def has_stored_tool(self) -> bool:
+        """True if the next step is a call of a tool whose result is stored."""
+        ...
+
     def tool(
         self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
     ) -> Mapping[str, Any]:

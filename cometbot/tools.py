@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -14,7 +15,7 @@ from cometbot.commands import (
     get_python_signature,
     resolve_annotation,
 )
-from cometbot.errors import RegistrationError
+from cometbot.errors import BotError, RegistrationError
 from cometbot.event_loop import run_coroutine
 from cometbot.handlers import check_callable, function_name, is_coroutine_function
 from cometbot.models import Conversation, Group, User
@@ -63,6 +64,18 @@ class Tool:
     def call(self, ctx: Any, arguments: Mapping[str, Any]) -> Any:
         """Return the result of a call with converted arguments. The calling thread waits for an async function."""
         raise NotImplementedError
+
+
+class ToolFailure(Exception):
+    """A call has failed for a reason that the model gets as it is."""
+
+
+class ToolSource(ABC):
+    """What has tools that are known only when a model is asked, such as a server."""
+
+    @abstractmethod
+    def list_tools(self) -> Sequence[Tool]:
+        """Return the tools as they are now."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,16 +215,31 @@ def _is_context(item: inspect.Parameter) -> bool:
     return item.name == "ctx" or written.rpartition(".")[2] == "Context"
 
 
-def find_tool(name: str, tools: Mapping[str, Tool], given: Any) -> Tool:
-    """Return the tool that an entry of ``tools=[…]`` stands for: a :class:`Tool`, or a function.
+def choose_tools(registered: Sequence[FunctionTool], given: Iterable[Any] | None) -> dict[str, Tool]:
+    """Return the tools for ``tools=[…]`` by name: those of the bot for None.
 
-    A function that is registered as one of ``tools`` is that one, with its approval. ``name`` is that of the call.
+    A function that is registered is the tool of the bot, with its approval. Raises :class:`BotError` for anything that
+    is no tool, and for two tools of one name.
     """
+    if given is None:
+        return {tool.name: tool for tool in registered}
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise BotError(f"run_agent: tools: expected a list of functions, got {given!r}")
+    chosen: dict[str, Tool] = {}
+    for item in given:
+        for tool in item.list_tools() if isinstance(item, ToolSource) else [_to_tool(registered, item)]:
+            if tool.name in chosen:
+                raise BotError(f"run_agent: tools: two of them are named {tool.name}")
+            chosen[tool.name] = tool
+    return chosen
+
+
+def _to_tool(registered: Sequence[FunctionTool], given: Any) -> Tool:
     if isinstance(given, Tool):
         return given
-    registered = next((tool for tool in tools.values() if getattr(tool, "function", None) == given), None)
-    if registered is not None:
-        return registered
+    own = next((tool for tool in registered if tool.function == given), None)
+    if own is not None:
+        return own
     if not callable(given) or isinstance(given, type):
-        raise RegistrationError(f"{name}: tools: expected functions, got {given!r}")
+        raise BotError(f"run_agent: tools: expected functions, got {given!r}")
     return FunctionTool.from_function(given)

@@ -17,6 +17,7 @@ _COMMAND_MODULES = {
     "serve": "cometbot.cli.serve",
     "worker": "cometbot.cli.worker",
     "simplex": "cometbot.cli.simplex",
+    "mcp": "cometbot.cli.mcp",
     "bots": "cometbot.cli.bots",
     "users": "cometbot.cli.users",
     "send": "cometbot.cli.send",
@@ -33,6 +34,7 @@ _COMMAND_MODULES = {
 
 _EXTRA_OF_PACKAGE = {
     **dict.fromkeys(("apispec", "jwt", "ulid"), "chat"),
+    **dict.fromkeys(("anyio", "mcp", "uvicorn"), "mcp"),
     **dict.fromkeys(("procrastinate", "psycopg"), "postgres"),
     **dict.fromkeys(("PIL", "tinytag", "websockets"), "simplex"),
 }

@@ -326,6 +326,22 @@ def test_other_pieces_of_a_model_are_a_mistake(bot: Bot, piece: Any) -> None:
         BotClient(bot).send("hi")
 
 
+def test_model_that_returns_nothing_is_a_mistake(bot: Bot) -> None:
+    let_answer(bot, lambda turns, tools: None)
+    with pytest.raises(BotError, match="expected an iterable of texts and ToolCall objects, got None"):
+        BotClient(bot).send("hi")
+
+
+def test_model_may_be_a_coroutine_function_or_return_a_text(bot: Bot, find_order: Any, calls: list[Any]) -> None:
+    async def model(turns: list[Turn], tools: Sequence[Tool]) -> Any:
+        await asyncio.sleep(0)
+        return "Done." if turns[-1].role == "tool" else [find()]
+
+    let_answer(bot, model)
+    assert BotClient(bot).send("hi").text == "Done."
+    assert calls == [17]
+
+
 def test_blank_answer_says_nothing(bot: Bot) -> None:
     let_answer(bot, lambda turns, tools: ["", " ", None])
     assert BotClient(bot).send("hi").texts == []
@@ -521,7 +537,6 @@ def test_cancelled_approval_can_be_caught(bot: Bot) -> None:
     assert client.send("/cancel").text == "As you like."
 
 
-@pytest.mark.skip(reason="streams")
 def test_model_may_be_an_async_generator(bot: Bot, find_order: Any, calls: list[Any]) -> None:
     async def model(turns: list[Turn], tools: Sequence[Tool]) -> AsyncIterator[str | ToolCall]:
         await asyncio.sleep(0)

@@ -25,6 +25,8 @@ ALLOWED_FILES = {
     "watchfiles": ["cli/"],
     "dotenv": ["settings.py"],
     "websockets": ["socket_session.py", "testing/simplex/"],
+    "mcp": ["mcp/"],
+    "uvicorn": ["mcp/"],
     "markdown_it": ["markdown.py"],
     "nh3": ["markdown.py"],
     "PIL": ["media.py", "testing/simplex/"],

@@ -68,7 +68,8 @@ def imported_packages() -> set[str]:
 
 def test_every_library_that_is_imported_is_required(setup: configparser.ConfigParser) -> None:
     extras = setup["options.extras_require"]
-    lists = [setup["options"]["install_requires"], extras["postgres"], extras["simplex"], extras["chat"]]
+    optional = [extras[name] for name in ("postgres", "simplex", "mcp", "chat")]
+    lists = [setup["options"]["install_requires"], *optional]
     required = set().union(*map(requirements, lists))
     spelled = {
         "dotenv": "python-dotenv",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import sqlite3
@@ -13,6 +14,7 @@ from typing import Any
 
 import click
 import requests
+from mcp import Client, StdioServerParameters
 
 from cometbot.channels.base import IncomingEvent
 from cometbot.cli import main
@@ -201,10 +203,25 @@ def test_postgres_extra_is_imported(installation: Installation, project: Path) -
     assert (made.returncode, "PostgreSQL" in made.stdout) == (0, True), made.stdout
 
 
+def test_mcp_serves_tools_to_the_official_client(installation: Installation, project: Path) -> None:
+    source = "from cometbot import Bot\n\nbot = Bot('shop')\n\n\n@bot.tool\ndef add(a: int) -> int:\n    return a + 1\n"
+    (project / "calculator.py").write_text(source)
+    program, *arguments = installation.command("cometbot", "mcp", "calculator:bot")
+    server = StdioServerParameters(command=program, args=arguments, env=installation.environ(project), cwd=project)
+
+    async def call() -> str:
+        async with Client(server) as client:
+            [content] = (await client.call_tool("add", {"a": 1})).content
+            return content.text
+
+    assert asyncio.run(call()) == "2"
+
+
 TESTS = {
     "init": conftest.project,
     "serve": test_installed.test_pages_uploads_and_downloads_work,
     "dev": test_dev_answers_the_lines_of_a_pipe,
+    "mcp": test_mcp_serves_tools_to_the_official_client,
     "replay": test_platform_lists_removes_and_replays,
     **dict.fromkeys(("worker", "simplex", "doctor", "db upgrade"), test_installed.test_every_command_works_once),
     **dict.fromkeys(("send", "users create"), test_commands_for_cometchat_work),
