@@ -300,6 +300,7 @@ class MessagingContract(ContractBase):
 
             ctx.stream(parts())
 
+        client.advance("2h")  # the leases of before have ended
         replies = client.send("tell me")
 
         assert said_beside == [bot.stop_text]

@@ -748,3 +748,36 @@ def test_history_holds_both_sides(bot: Bot) -> None:
     client.send("hello")
 
     assert client.send("recall").text == "hello | Maria: hello | recall"
+
+
+def test_newer_message_stops_the_handler_that_it_is_written_in(bot: Bot) -> None:
+    seen: list[object] = []
+
+    @bot.message("long", stop_on_new=True)
+    def work(ctx: Context) -> str:
+        seen.extend([ctx.cancelled, client.send("short").texts, ctx.cancelled])
+        return "stopped"
+
+    @bot.message("short")
+    def short(ctx: Context) -> str:
+        return "at once"
+
+    client = BotClient(bot)
+    assert client.send("long").texts == ["stopped", "at once"]
+    assert seen == [False, [], True]
+
+
+def test_stop_during_a_dialog_is_read_at_the_same_point_of_each_run(bot: Bot) -> None:
+    @bot.command("work")
+    async def work(ctx: Context) -> str:
+        before = ctx.cancelled
+        assert ctx.once(lambda: True)
+        if not ctx.cancelled:  # so in the first run, up to here
+            client.send("/stop")
+        stopped = ctx.cancelled
+        answer = ctx.ask(f"{before}, {stopped}. Go on?")
+        return f"{answer}: {before}, {stopped}, {ctx.cancelled}"
+
+    client = BotClient(bot)
+    assert client.send("/work").texts == ["All right, I have stopped.", "False, True. Go on?"]
+    assert client.send("yes").texts == ["yes: False, True, False"]
