@@ -58,9 +58,15 @@ def may_stop(bot: Bot, body: bytes) -> bool:
     return bot.routes.stops_on_new or b"stop" in body.lower()
 
 
-def is_newer_input(event: Event) -> bool:
-    """Return True if an event ends a handler with ``stop_on_new``."""
-    return isinstance(event, MessageEvent | ActionEvent)
+def is_newer_input(ctx: Context) -> bool:
+    """Return True if the event ends a handler with ``stop_on_new``: in a group, only what is meant for the bot."""
+    event = ctx.event
+    if not isinstance(event, MessageEvent):
+        return isinstance(event, ActionEvent)
+    if not ctx.conversation.is_group or ctx.is_mentioned or event.thread_id or event.quote is not None:
+        return True
+    call = parse_call(ctx.text)
+    return call is not None and call.has_slash and ctx.bot.routes.has_command(call.name)
 
 
 def may_end(user: User, running: Event) -> bool:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
@@ -120,8 +121,9 @@ class StopWatcher:
 
     def _check_runs(self, runs: Collection[HandlerRun]) -> None:
         stopped = self._stop_runs(runs)
-        if stopped:  # a thread of its own: it waits for the handler and for the platform
-            threading.Thread(target=self._answer_all, args=(stopped,), name="cometbot-stop", daemon=True).start()
+        for _, group in groupby(stopped, lambda each: _id(each.run)):  # a thread for each: it waits for the platform
+            args = (list(group),)
+            threading.Thread(target=self._answer_all, args=args, name="cometbot-stop", daemon=True).start()
 
     def _answer_all(self, stopped: Iterable[_Stopped]) -> None:
         for each in stopped:
@@ -161,24 +163,26 @@ class StopWatcher:
         """Stop the handler if ``message`` does that. Return what is to be answered, None for no ``/stop``."""
         try:
             event = self._read(run, message)
-            stops = event is not None and is_stop(Context(self._bot(run), event, run.sink))
-            if event is None or (stops and not self._handlers.use_stop(message.seq)):
+            if event is None:
                 return None
-            if stops:
+            ctx = Context(self._bot(run), event, run.sink)
+            if is_stop(ctx):
+                if not self._handlers.use_stop(message.seq):
+                    return None  # it has stopped the handler before this one
                 log.info("stopped the handler %s", run.handler, extra=_extra(run, message))
-                return self._stop(run, message, event)
-            if run.stops_on_new and is_newer_input(event) and not run.sink.is_cancelled:
+                return self._stop(run, message, ctx)
+            if run.stops_on_new and not run.sink.is_cancelled and is_newer_input(ctx):
                 run.sink.cancel()
                 log.info("stopped the handler %s for a newer message", run.handler, extra=_extra(run, message))
         except Exception:
             log.warning("cannot read if a message stops a handler", exc_info=True, extra=_extra(run, message))
         return None
 
-    def _stop(self, run: HandlerRun, message: MailboxMessage, event: Event) -> Stop | None:
+    def _stop(self, run: HandlerRun, message: MailboxMessage, ctx: Context) -> Stop | None:
         """Stop the handler. Return what is to be answered, None if the answer cannot be made: then it has its turn."""
         stop = None
         try:
-            stop = Stop(message, self._render_answer(run, message, event))
+            stop = Stop(message, _render_answer(run, message, ctx))
         finally:
             run.sink.cancel(stop)
         return stop
@@ -198,17 +202,6 @@ class StopWatcher:
         is_ignored = is_own or (channel.is_bot(event.sender.uid) and not bot.handle_bots)
         return None if is_ignored or not may_end(event.sender, running) else event
 
-    def _render_answer(self, run: HandlerRun, message: MailboxMessage, event: Event) -> Draft | None:
-        bot = self._bot(run)
-        ctx = Context(bot, event, run.sink)
-        text = make_stop_text(ctx, has_stopped=True)
-        if not text or not text.strip():
-            return None
-        operation = filter_operation(ctx.operation(Text(text)), bot, event)
-        if operation.is_dropped:
-            return None
-        return Draft(message.event_id, message.generation, 0, operation.conversation, run.sink.render(operation))
-
     def _answer(self, stopped: _Stopped) -> None:
         """Answer a ``/stop`` if its handler still runs."""
         run, stop = stopped.run, stopped.stop
@@ -223,6 +216,16 @@ class StopWatcher:
         else:
             if is_answered:
                 self._observer.handled(run.lease.conversation.bot, time.monotonic() - stopped.at, "stopped")
+
+
+def _render_answer(run: HandlerRun, message: MailboxMessage, ctx: Context) -> Draft | None:
+    text = make_stop_text(ctx, has_stopped=True)
+    if not text or not text.strip():
+        return None
+    operation = filter_operation(ctx.operation(Text(text)), ctx.bot, ctx.event)
+    if operation.is_dropped:
+        return None
+    return Draft(message.event_id, message.generation, 0, operation.conversation, run.sink.render(operation))
 
 
 def _key(run: HandlerRun) -> str:

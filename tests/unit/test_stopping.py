@@ -10,9 +10,9 @@ from cometbot import Bot
 from cometbot.context import Context
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
-from cometbot.models import Conversation, User
+from cometbot.models import Conversation, Quote, User
 from cometbot.steps import ASK, ONCE, STOPPED, Answer, DialogId, Step, StepRun
-from cometbot.stopping import is_stop, may_end, may_stop
+from cometbot.stopping import is_newer_input, is_stop, may_end, may_stop
 from cometbot.streaming import take_until
 from tests.unit.conftest import DispatchHarness, FakeReplySink, message
 
@@ -91,6 +91,25 @@ def test_stop_in_a_group_is_for_the_bot_that_is_mentioned_or_asks() -> None:
 )
 def test_who_may_stop_a_handler(owner: User, user: User, conversation: Conversation, may: bool) -> None:
     assert may_end(user, Event(key="e", conversation=conversation, sender=owner)) is may
+
+
+@pytest.mark.parametrize(
+    ("event", "counts"),
+    [
+        (message("and now?"), True),
+        (message("and now?", conversation=GROUP), False),
+        (message("and now, <@uid:helpdesk>?", conversation=GROUP), True),
+        (message("and now?", conversation=GROUP, thread_id="t1"), True),
+        (message("and now?", conversation=GROUP, quote=Quote("m1")), True),
+        (message("/again", conversation=GROUP), True),
+        (message("/other", conversation=GROUP), False),
+        (Event(key="e", conversation=HERE, sender=User("maria")), False),
+    ],
+)
+def test_newer_message_counts_in_a_group_if_it_is_for_the_bot(event: Event, counts: bool) -> None:
+    bot = Bot("helpdesk")
+    bot.command("again")(lambda ctx: None)
+    assert is_newer_input(Context(bot, event, FakeReplySink())) is counts  # type: ignore[arg-type]
 
 
 def test_messages_are_looked_at_that_may_stop() -> None:
