@@ -5,9 +5,10 @@ Each answer of the model is a step, and each call of a tool is one: a later run 
 
 from __future__ import annotations
 
+import inspect
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -77,8 +78,9 @@ class ModelAnswer:
     def open(self) -> Any:
         """Ask the model, and return the pieces of its answer."""
         self._check_time()
-        if (pieces := self._open()) is None:
-            raise BotError("run_agent: the model: expected an iterable of texts and ToolCall objects, got None")
+        pieces = self._open()
+        if not (isinstance(pieces, Iterable | AsyncIterable) or inspect.isawaitable(pieces)):
+            raise BotError(f"run_agent: the model: expected an iterable of texts and ToolCall objects, got {pieces!r}")
         return pieces
 
     def read(self, piece: Any) -> str:
@@ -211,7 +213,7 @@ class Agent:
 
     def _get_approval(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
         """Wait until a call is approved. Return why it is not, empty if it is."""
-        fields = {name.replace("_", " ").capitalize(): _show(value) for name, value in arguments.items()}
+        fields = _make_fields(arguments)
         if sum(len(name) + len(value) for name, value in fields.items()) > MAX_APPROVAL_LENGTH:
             return f"the arguments are too long for an approval; use at most {MAX_APPROVAL_LENGTH} characters"
         asker, to = self._ctx.sender, tool.requires_approval
@@ -276,6 +278,15 @@ def _describe_refusal(approval: Approval) -> str:
     if approval.status == EXPIRED:
         return "not called: nobody has approved it in time"
     return f"not called: declined by {approval.by}"
+
+
+def _make_fields(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return all arguments as the fields of a card: none hides or imitates another."""
+    fields: dict[str, str] = {}
+    for name, value in arguments.items():
+        label = _show(name.replace("_", " ").strip().capitalize())
+        fields[_show(json.dumps(name)) if label in fields else label] = _show(value)
+    return fields
 
 
 def _show(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Literal, get_args
@@ -21,10 +22,13 @@ _OPENING = "(The assistant writes first.)"
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A model's call of a tool. ``id`` is the model's, by which the result names the call."""
+    """A model's call of a tool. ``id`` is the model's, by which the result names the call.
+
+    ``arguments`` are an object, or its JSON text, as providers send it.
+    """
 
     name: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    arguments: Mapping[str, Any] | str = field(default_factory=dict)
     id: str = ""
 
 
@@ -147,7 +151,10 @@ def _openai_parts(turn: Turn) -> list[dict[str, Any]]:
 
 
 def _openai_call(call: ToolCall) -> dict[str, Any]:
-    function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False, sort_keys=True)}
+    arguments = call.arguments
+    if not isinstance(arguments, str):
+        arguments = json.dumps(arguments, ensure_ascii=False, sort_keys=True)
+    function = {"name": call.name, "arguments": arguments}
     return {"id": call.id, "type": "function", "function": function}
 
 
@@ -167,7 +174,7 @@ def _anthropic_blocks(turn: Turn) -> list[dict[str, Any]]:
         for image in turn.images
     ]
     return blocks + [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": dict(call.arguments)}
+        {"type": "tool_use", "id": call.id, "name": call.name, "input": _to_object(call.arguments)}
         for call in turn.tool_calls
     ]
 
@@ -179,6 +186,15 @@ def _has_address(image: Attachment) -> bool:
 
 def _name_image(image: Attachment) -> dict[str, Any]:
     return {"type": "text", "text": f"[image: {image.name or 'without a name'}]"}
+
+
+def _to_object(arguments: Mapping[str, Any] | str) -> dict[str, Any]:
+    """Return arguments as an object, an empty one for a text that is none."""
+    parsed: Any = arguments
+    if isinstance(arguments, str):
+        with suppress(ValueError, RecursionError):
+            parsed = json.loads(arguments)
+    return dict(parsed) if isinstance(parsed, Mapping) else {}
 
 
 def _anthropic_source(url: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ assert_type(cancel(17), dict[str, int])
 def model(turns: list[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
     yield "".join(tool.name for tool in tools)
     yield ToolCall("find_order", {"number": len(turns)})
+    yield ToolCall("find_order", '{"number": 1}', "call_1")
 
 
 async def async_model(turns: list[Turn], tools: Sequence[Tool]) -> AsyncIterator[str | ToolCall]:

@@ -12,7 +12,7 @@ import pytest
 
 from cometbot import AgentLimit, AskCancelled, Bot, BotError, Context, Group, Tool, ToolCall, Turn, User
 from cometbot.agent_steps import MAX_TOOL_RESULT_BYTES
-from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH
+from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH, _make_fields
 from cometbot.testing import BotClient, FakeModel
 
 ORDER = {"status": "sent"}
@@ -145,8 +145,8 @@ def test_calls_of_one_answer_are_answered_in_one_request(bot: Bot, calls: list[A
         (ToolCall("find_order", {}), "error: the arguments do not fit: number: missing"),
         (ToolCall("find_order", {"number": "x"}), "error: the arguments do not fit: number: expected a whole number"),
         (ToolCall("find_order", {"number": math.nan}), "error: the arguments do not fit: expected an object, got"),
-        (ToolCall("find_order", "[1"), "error: the arguments do not fit: expected an object, got"),  # type: ignore[arg-type]
-        (ToolCall("find_order", "[" * 9999), "error: the arguments do not fit: expected an obj"),  # type: ignore[arg-type]
+        (ToolCall("find_order", "[1"), "error: the arguments do not fit: expected an object, got"),
+        (ToolCall("find_order", "[" * 9999), "error: the arguments do not fit: expected an obj"),
     ],
 )
 def test_call_that_does_not_fit_is_an_error_for_the_model(bot: Bot, calls: list[Any], call: Any, text: str) -> None:
@@ -159,7 +159,7 @@ def test_call_that_does_not_fit_is_an_error_for_the_model(bot: Bot, calls: list[
 
 @pytest.mark.usefixtures("find_order")
 def test_arguments_as_json_text_are_accepted(bot: Bot, calls: list[Any]) -> None:
-    model = FakeModel(ToolCall("find_order", '{"number": 5}'), "Done.")  # type: ignore[arg-type]
+    model = FakeModel(ToolCall("find_order", '{"number": 5}'), "Done.")
     let_answer(bot, model)
     BotClient(bot).send("hi")
     assert calls == [5]
@@ -548,3 +548,44 @@ def test_model_may_be_an_async_generator(bot: Bot, find_order: Any, calls: list[
     let_answer(bot, model)
     assert BotClient(bot).send("hi").text == "Done."
     assert calls == [17]
+
+
+def test_names_of_arguments_hide_none_on_a_card() -> None:
+    arguments = {"to_whom": "a", "to whom": "b", "x\n\nApproved": "c", "amount": 3, "items": ["ä"]}
+    assert _make_fields(arguments) == {
+        "To whom": "a",
+        '"to whom"': "b",
+        '"X\\n\\napproved"': "c",
+        "Amount": "3",
+        "Items": '["ä"]',
+    }
+
+
+def test_new_code_continues_while_an_approval_waits(bot: Bot, calls: list[Any]) -> None:
+    def make_bot(text: str) -> Bot:
+        bot = Bot("shop")
+
+        @bot.tool(requires_approval=True)
+        def refund(order: int) -> None:
+            calls.append(order)
+
+        if text:
+
+            @bot.message()
+            def answer(ctx: Context) -> str:
+                ctx.run_agent(model, turns=[])
+                return text
+        else:
+
+            @bot.message()
+            def answer(ctx: Context) -> None:
+                ctx.run_agent(model, turns=[])
+
+        return bot
+
+    model = FakeModel(ToolCall("refund", {"order": 1}), "Done.")
+    client = BotClient(make_bot(""))
+    client.send("hi")
+    client.restart(make_bot("Anything else?"))
+    assert client.press("Approve").texts == ["Done.", "Anything else?"]
+    assert (calls, len(model.requests)) == ([1], 2)

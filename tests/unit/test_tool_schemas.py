@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Optional
 
 import pytest
+from hypothesis import given, settings, strategies
 
 from cometbot.tool_schemas import (
     InvalidArgument,
@@ -173,6 +175,22 @@ def test_value_that_does_not_fit_is_explained(annotation: Any, value: Any, text:
     with pytest.raises(InvalidArgument) as raised:
         make_value_type(annotation).convert(value)
     assert str(raised.value) == text
+
+
+JSON = strategies.recursive(
+    strategies.none() | strategies.booleans() | strategies.integers() | strategies.floats() | strategies.text(),
+    lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner),
+)
+ANNOTATIONS = [str, int, float, bool, Decimal, date, time, datetime, Color, Level, Place, Literal["a", 1], Item, Any]
+
+
+@settings(max_examples=300, deadline=None)
+@given(annotation=strategies.sampled_from(ANNOTATIONS), value=JSON)
+def test_any_json_is_converted_or_explained(annotation: Any, value: Any) -> None:
+    for wanted in (annotation, list[annotation], set[annotation], dict[str, annotation], annotation | None):
+        for given_value in (value, [value], {"sku": value}):
+            with suppress(InvalidArgument):
+                make_value_type(wanted).convert(given_value)
 
 
 def test_deep_json_is_no_error_of_its_own() -> None:

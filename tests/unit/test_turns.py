@@ -172,3 +172,12 @@ def test_embedded_pictures_are_in_their_addresses() -> None:
         (Attachment("data:image/jpeg;base64,/9j/4A==", "cat.png", "image/jpeg", size=4), embedded),
     )
     assert other == turns[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "parsed"), [('{"days": 2}', {"days": 2}), ("", {}), ("[1]", {}), ("[" * 9999, {}), ("{", {})]
+)
+def test_arguments_may_be_the_text_of_a_provider(text: str, parsed: dict[str, int]) -> None:
+    turn = Turn("assistant", tool_calls=(ToolCall("weather", text, "call_1"),))
+    assert turn.to_openai()["tool_calls"][0]["function"]["arguments"] == text
+    assert turn.to_anthropic()["content"][0]["input"] == parsed

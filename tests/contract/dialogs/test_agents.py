@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from cometbot import AgentLimit, Bot, Context, Tool, ToolCall, Turn
+from cometbot.delivery.dry_run import dry_run
+from cometbot.testing import BotClient
+from tests.contract.dialogs.conftest import delivery_of
 from tests.contract.dialogs.crashing import (
     Databases,
     Outcome,
@@ -104,6 +110,30 @@ def test_crash_around_all_ends_of_an_approval_changes_nothing(
 ) -> None:
     outcome = play_all_crashes(ONE_BY_ONE, events, databases, tmp_path)
     assert ("refunded" in str(outcome.state)) == (events == [APPROVED])
+
+
+def test_dry_run_calls_no_tool(bot: Bot) -> None:
+    calls: list[int] = []
+
+    @bot.tool
+    def find_order(number: int) -> None:
+        calls.append(number)
+
+    def model(turns: list[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
+        yield "Let me see."
+        yield ToolCall("find_order", {"number": len(calls)})
+
+    @bot.message()
+    def answer(ctx: Context) -> None:
+        with suppress(AgentLimit):
+            ctx.run_agent(model, turns=[], limit=2)
+
+    client = BotClient(bot)
+    client.send("hi")
+    result = dry_run(delivery_of(client), "m1")
+    assert {planned.text for planned in result.planned} == {"Let me see."}
+    assert result.blocked_calls == ("the tool find_order",)
+    assert calls == [0]
 
 
 def test_tool_that_raises_is_called_once(databases: Databases, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_model_calls_the_tools_of_a_url(bot: Bot, http_server: HttpServer) -> No
 
 
 def test_tools_of_the_official_server_are_called(bot: Bot, official: McpServer) -> None:
-    calls = [ToolCall("shop_find", {"number": 17}), ToolCall("draw"), ToolCall("fail"), ToolCall("draw", "no")]  # type: ignore[arg-type]
+    calls = [ToolCall("shop_find", {"number": 17}), ToolCall("draw"), ToolCall("fail"), ToolCall("draw", "no")]
     model = FakeModel(calls, "Done.")
     run(bot, model, official)
     found, drawn, failed, wrong = results(model)
