@@ -138,6 +138,13 @@ def test_the_clients_of_the_page_call_tools(provider: Provider, name: str) -> No
         check(found[name], provider)
 
 
+def test_the_async_client_of_the_page_streams(provider: Provider) -> None:
+    [code] = [block for block in blocks_of_the_page() if "AsyncOpenAI" in block]
+    found: dict[str, Any] = {}
+    exec(code, found)
+    assert BotClient(make_bot(found["ask_openai_async"])).send("Hello").text == "It was nothing."
+
+
 @pytest.mark.parametrize("name", ["ask_openai", "ask_anthropic"])
 def test_the_clients_of_the_template_call_tools(
     provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
