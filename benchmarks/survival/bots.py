@@ -41,7 +41,7 @@ def run_cometbot(trial: Trial, folder: Path) -> Result:
             "COMETCHAT_API_URL": simulator.api_url,
         }
         command = (str(Path(sys.executable).with_name("cometbot")), "serve", f"{BOTS}/order_cometbot.py:bot")
-        process = BotProcess(command, folder, environ, lambda: _is_open(port))
+        process = BotProcess(command, folder, environ, lambda: is_open(port))
         return _run(process, trial, lambda text: maria.say(text, to="shop"))
 
 
@@ -56,7 +56,7 @@ def run_peer(trial: Trial, folder: Path, python: Path, name: str, configuration:
         "WEBHOOK_PORT": str(port),
     }
     command = (str(python), str(PEERS / f"serve_{name}.py"), configuration)
-    is_ready = (lambda: _is_open(port)) if configuration == "best" else telegram.take_poll
+    is_ready = (lambda: is_open(port)) if configuration == "best" else telegram.take_poll
     return _run(BotProcess(command, folder, environ, is_ready), trial, telegram.write)
 
 
@@ -69,7 +69,8 @@ def _run(process: BotProcess, trial: Trial, write: Callable[[str], Any]) -> Resu
         process.kill()
 
 
-def _is_open(port: int) -> bool:
+def is_open(port: int) -> bool:
+    """Return True if a process listens on ``port``."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
     except OSError:

@@ -1,0 +1,273 @@
+"""Prints what an answer and a refund survive in cometbot and in Bolt: ``python -m benchmarks.survival.assistants``.
+
+Bolt is installed from PyPI into an environment of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import venv
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.survival.bots import BOTS, PEERS, ROOT, is_open
+from benchmarks.survival.process import BotProcess
+from benchmarks.survival.slack import SIGNING_SECRET, Slack
+from benchmarks.survival.trial import free_port
+from cometbot.simulator import Simulator
+
+BOLT = "slack-bolt==1.30.0"
+QUIET = 20.0
+"""Seconds after which nothing more is expected of a bot; a lease of cometbot lasts 15."""
+
+MOMENTS = (
+    "not killed",
+    "while the answer is streamed",
+    "while the approval waits",
+    "when the shop has refunded, before the bot knows",
+    "not killed, and two managers approve at once",
+)
+
+
+class RefundShop(ThreadingHTTPServer):
+    """Makes refunds: ``keys`` are those of all requests. ``on_refund`` is called before a request is answered."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _RefundHandler)
+        self.keys: list[str] = []
+        self.on_refund: Callable[[], None] | None = None
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """The address that refunds."""
+        return f"http://127.0.0.1:{self.server_port}/refunds"
+
+
+class _RefundHandler(BaseHTTPRequestHandler):
+    server: RefundShop
+
+    def do_POST(self) -> None:
+        self.server.keys.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["key"])
+        if (on_refund := self.server.on_refund) is not None:
+            self.server.on_refund = None
+            on_refund()
+            return
+        time.sleep(1)
+        answer = json.dumps({"receipt": "r1"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@dataclass
+class Side(ABC):
+    """A bot on its platform. ``press`` lets the manager with this number approve."""
+
+    process: BotProcess
+
+    @abstractmethod
+    def say(self, text: str) -> None: ...
+
+    @abstractmethod
+    def press(self, manager: int) -> None: ...
+
+    @property
+    @abstractmethod
+    def texts(self) -> list[str]: ...
+
+    @property
+    @abstractmethod
+    def has_open_card(self) -> bool: ...
+
+
+@dataclass
+class BoltSide(Side):
+    slack: Slack
+    url: str
+
+    def say(self, text: str) -> None:
+        self.slack.say(self.url, text)
+
+    def press(self, manager: int) -> None:
+        self.slack.press(self.url)
+
+    @property
+    def texts(self) -> list[str]:
+        return self.slack.texts
+
+    @property
+    def has_open_card(self) -> bool:
+        return self.slack.has_open_card
+
+
+@dataclass
+class CometbotSide(Side):
+    simulator: Simulator
+
+    def say(self, text: str) -> None:
+        self.simulator.user("maria").say(text, to="assistant")
+
+    def press(self, manager: int) -> None:
+        [number] = set(re.findall(r"approve (\d+)", "".join(self._cards)))
+        self.simulator.user(("tom", "ann")[manager]).say(f"<@uid:assistant> approve {number}", group="managers")
+
+    @property
+    def texts(self) -> list[str]:
+        messages = self.simulator.messages(between=("maria", "assistant"))
+        return [message.text for message in messages if message.sender == "assistant"]
+
+    @property
+    def has_open_card(self) -> bool:
+        return bool(self._cards)
+
+    @property
+    def _cards(self) -> list[str]:
+        return [text for item in self.simulator.messages("group_managers") if "approve" in (text := item.text)]
+
+
+@contextmanager
+def run_bolt(python: Path, folder: Path, shop: RefundShop) -> Iterator[BoltSide]:
+    """Run the assistant of Bolt with its own server."""
+    slack, port = Slack(), free_port()
+    environ = {
+        "PYTHONPATH": str(BOTS),
+        "SHOP_URL": shop.url,
+        "SLACK_API_URL": slack.url,
+        "SLACK_BOT_TOKEN": "xoxb-token-of-trial",
+        "SLACK_SIGNING_SECRET": SIGNING_SECRET,
+    }
+    process = BotProcess((str(python), str(PEERS / "serve_bolt.py"), str(port)), folder, environ, lambda: is_open(port))
+    process.start()
+    try:
+        yield BoltSide(process, slack, f"http://127.0.0.1:{port}/slack/events")
+    finally:
+        process.kill()
+
+
+@contextmanager
+def run_cometbot(folder: Path, shop: RefundShop) -> Iterator[CometbotSide]:
+    """Run the assistant of cometbot as ``cometbot serve`` does, on SQLite."""
+    port = free_port()
+    with Simulator() as simulator:
+        url = f"http://127.0.0.1:{port}/cometchat/assistant"
+        simulator.add_bot("assistant", url, username="cc", password="secret-of-trial")
+        for uid in ("maria", "tom", "ann"):
+            simulator.add_user(uid, uid.title())
+        simulator.add_group("managers", members=["tom", "ann", "assistant"])
+        environ = {
+            "PYTHONPATH": f"{ROOT}:{BOTS}",
+            "SHOP_URL": shop.url,
+            "COMETBOT_BIND": f"127.0.0.1:{port}",
+            "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/cometbot.db",
+            "COMETBOT_CALLBACK_USERNAME": "cc",
+            "COMETBOT_CALLBACK_PASSWORD": "secret-of-trial",
+            "COMETCHAT_APP_ID": simulator.app_id,
+            "COMETCHAT_API_KEY": simulator.api_key,
+            "COMETCHAT_API_URL": simulator.api_url,
+        }
+        command = (str(Path(sys.executable).with_name("cometbot")), "serve", f"{BOTS}/assistant_cometbot.py:bot")
+        process = BotProcess(command, folder, environ, lambda: is_open(port))
+        process.start()
+        try:
+            yield CometbotSide(process, simulator)
+        finally:
+            process.kill()
+
+
+def try_moment(moment: str, side: Side, shop: RefundShop) -> str:
+    """Return what became of an answer or a refund, in words."""
+    if "streamed" in moment:
+        side.say("Where is order 17?")
+        _wait_until(lambda: side.texts)
+        side.process.restart()
+    else:
+        side.say("Please refund order 17.")
+        _wait_until(lambda: side.has_open_card)
+        if "waits" in moment:
+            side.process.restart()
+        if "shop" in moment:
+            shop.on_refund = side.process.restart
+        side.press(0)
+        if "two" in moment:
+            side.press(1)
+    _wait_until_quiet(side, shop)
+    if side.has_open_card and "shop" in moment:
+        side.press(0)
+        _wait_until_quiet(side, shop)
+    return f"says {side.texts}; {len(shop.keys)} calls of the shop with {len(set(shop.keys))} keys"
+
+
+def _wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError("the bot did nothing for a minute")
+        time.sleep(0.02)
+
+
+def _wait_until_quiet(side: Side, shop: RefundShop) -> None:
+    seen, since = None, time.monotonic()
+    while time.monotonic() < since + QUIET:
+        now = (side.texts, len(shop.keys), side.has_open_card)
+        if now != seen:
+            seen, since = now, time.monotonic()
+        time.sleep(0.1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.survival.assistants")
+    default = Path(tempfile.gettempdir(), "cometbot-bolt")
+    parser.add_argument("--peers", type=Path, default=default, help="the folder of the environment with Bolt")
+    parser.add_argument("--only", default="", help="only the bot with this name")
+    options = parser.parse_args()
+    python = install_bolt(options.peers)
+    print(f"cometbot {version('cometbot')}, {BOLT}\n", flush=True)
+    for name in [name for name in ("cometbot", "Bolt") if options.only in name]:
+        for moment in MOMENTS:
+            with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as text, closing_shop() as shop:
+                folder = Path(text)
+                run = run_cometbot(folder, shop) if name == "cometbot" else run_bolt(python, folder, shop)
+                with run as side:
+                    print(f"{name} | {moment} | {try_moment(moment, side, shop)}", flush=True)
+
+
+@contextmanager
+def closing_shop() -> Iterator[RefundShop]:
+    """Run a shop."""
+    shop = RefundShop()
+    with closing(shop.socket):
+        yield shop
+        shop.shutdown()
+
+
+def install_bolt(folder: Path) -> Path:
+    """Return the Python of an environment with Bolt."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", BOLT], check=True)
+    return python
+
+
+if __name__ == "__main__":
+    main()
