@@ -382,16 +382,17 @@ def test_blocks_are_in_a_language_that_is_checked() -> None:
 
 def test_the_comparison_shows_its_bots() -> None:
     shown = re.findall(r"^~~~python\n(.*?)^~~~$", (ROOT / "docs" / "comparison.md").read_text(), re.S | re.M)
-    names = ("cometbot", "aiogram", "telegram")
-    assert shown == [(ROOT / "docs" / "comparison" / f"order_{name}.py").read_text() for name in names]
+    names = ("order_cometbot", "order_aiogram", "order_telegram", "assistant_cometbot", "assistant_bolt")
+    assert shown == [(ROOT / "docs" / "comparison" / f"{name}.py").read_text() for name in names]
 
 
-def test_the_bot_of_the_comparison_passes_its_tests() -> None:
+@pytest.mark.parametrize("bot", ["order", "assistant"])
+def test_the_bots_of_the_comparison_pass_their_tests(bot: str) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-c", "/dev/null", "--rootdir", ".", "-p", "no:cacheprovider"]
     folder = ROOT / "docs" / "comparison"
     environ = {**os.environ, "PYTHONPATH": "."}
     done = subprocess.run(
-        [*command, "test_order_cometbot.py"], cwd=folder, env=environ, text=True, capture_output=True, check=False
+        [*command, f"test_{bot}_cometbot.py"], cwd=folder, env=environ, text=True, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stdout
 
