@@ -23,7 +23,7 @@ from cometbot.models import Conversation
 from cometbot.simulator import Simulator
 from cometbot.store.migrate import HEAD
 from tests.acceptance.conftest import wait_for
-from tests.acceptance.installed import conftest, test_installed
+from tests.acceptance.installed import test_installed
 from tests.acceptance.installed.conftest import COMMAND_TIMEOUT, NOBODY, ROOT, Installation, as_nobody, terminate
 from tests.acceptance.installed.test_installed import PLATFORM, PNG, start
 
@@ -61,6 +61,14 @@ def test_dev_answers_the_lines_of_a_pipe(installation: Installation, project: Pa
     assert re.search(r"callback +200 .* POST ", done.stdout), done.stdout
     assert re.search(r"REST +200 .* POST +/v3/bots/\w+/messages", done.stdout), done.stdout
     assert list((project / "tmp").glob("cometbot-dev-*")) == []
+
+
+def test_init_makes_an_assistant_that_answers_without_a_key(installation: Installation, project: Path) -> None:
+    made = installation.run(project, "cometbot", "init", "helper", "--template", "assistant")
+    assert made.returncode == 0, made.stdout
+    code = "from bot import bot; from cometbot.testing import BotClient; print(BotClient(bot).send('order 4711').text)"
+    said = installation.run(project / "helper", "python", "-c", code)
+    assert (said.returncode, "sent on Monday" in said.stdout) == (0, True), said.stdout
 
 
 def test_commands_for_cometchat_work(installation: Installation, project: Path) -> None:
@@ -218,7 +226,7 @@ def test_mcp_serves_tools_to_the_official_client(installation: Installation, pro
 
 
 TESTS = {
-    "init": conftest.project,
+    "init": test_init_makes_an_assistant_that_answers_without_a_key,
     "serve": test_installed.test_pages_uploads_and_downloads_work,
     "dev": test_dev_answers_the_lines_of_a_pipe,
     "mcp": test_mcp_serves_tools_to_the_official_client,
