@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies
 
 from cometbot import AgentLimit, Bot, Context, Tool, ToolCall, Turn
 from cometbot.delivery.dry_run import dry_run
@@ -24,7 +27,7 @@ from tests.contract.dialogs.crashing import (
     World,
     check_all_crashes,
 )
-from tests.contract.dialogs.test_crashes import IS_FULL
+from tests.contract.dialogs.test_crashes import IS_FULL, SETTINGS
 
 BOT = '''
 from cometbot import Group, ToolCall, Turn
@@ -97,6 +100,30 @@ def test_crash_around_an_approved_call_makes_it_once(databases: Databases, tmp_p
     texts = texts_of(play_all_crashes(ALL_AT_ONCE, [APPROVED], databases, tmp_path))
     assert "Done: result of find-1 result of refund-2 result of find-3" in texts
     assert "The end." in texts
+
+
+@strategies.composite
+def plans(draw: strategies.DrawFn) -> tuple[list[Any], list[ScriptEvent]]:
+    """Return the answers of a model, each call with a number of its own, and what becomes of each refund."""
+    names = strategies.sampled_from(["find_order", "refund", "fail", "delete_all"])
+    answers = draw(strategies.lists(strategies.lists(names, min_size=1, max_size=2), min_size=1, max_size=2))
+    numbers = itertools.count(1)
+    plan: list[Any] = [
+        [*draw(strategies.sampled_from([[], ["Wait."]])), *((name, {"number": next(numbers)}) for name in answer)]
+        for answer in answers
+    ]
+    refunds = sum(answer.count("refund") for answer in answers)
+    decisions = draw(strategies.lists(strategies.integers(0, 1), min_size=refunds, max_size=refunds))
+    return [*plan, ["Done: "]], [Press(option, user="tom") for option in decisions]
+
+
+@settings(SETTINGS, max_examples=20 if IS_FULL else 1)
+@given(drawn=plans())
+def test_crash_at_any_commit_of_an_agent_changes_nothing(
+    drawn: tuple[list[Any], list[ScriptEvent]], databases: Databases, tmp_path: Path
+) -> None:
+    plan, events = drawn
+    assert "The end." in texts_of(play_all_crashes(plan, events, databases, tmp_path))
 
 
 @pytest.mark.skipif(not IS_FULL, reason="takes minutes")
