@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping
 from types import CodeType
-from typing import Any
+from typing import Any, TypeVar
 
 from cometbot.asking import Asking
 from cometbot.context import check_token_budget
 from cometbot.context_access import count_posted
 from cometbot.errors import DeliveryError
 from cometbot.event_loop import run_in_thread
-from cometbot.steps import MODEL, TOOL, hash_code, hash_text
+from cometbot.steps import MODEL, TOOL, Suspended, hash_code, hash_text
 from cometbot.stored_errors import error_from_json
+
+T = TypeVar("T")
 
 MAX_TOOL_RESULT_BYTES = 64 * 1024
 """The bytes of JSON that the result of a tool may have; of a longer one, the model gets an error."""
@@ -24,6 +27,26 @@ _RESERVED_BYTES = 4096
 
 class AgentSteps(Asking):
     """The steps of a context, with those of ``ctx.run_agent``."""
+
+    def call(self, name: str, function: Callable[[], T]) -> T:
+        """Call a function that makes steps for the handler, in the thread that waits for an async handler."""
+        self._check_step(name)
+        return run_in_thread(self._call_here, function)
+
+    def _call_here(self, function: Callable[[], T]) -> T:
+        outer = self._thread, self._task
+        self._thread, self._task = threading.get_ident(), None
+        try:
+            result = function()
+        except BaseException:
+            if self.run.is_suspended:  # whatever became of that on its way
+                raise Suspended from None
+            raise
+        finally:
+            self._thread, self._task = outer
+        if self.run.is_suspended:
+            raise Suspended
+        return result
 
     def model(
         self,
@@ -69,15 +92,24 @@ class AgentSteps(Asking):
     def tool(
         self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
     ) -> Mapping[str, Any]:
-        """Return the result of a call of a tool, which one run makes: a JSON object with ``value`` or ``error``."""
+        """Return the result of a call of a tool, which one run makes: a JSON object.
+
+        The text ``error`` in it is for the model. An error that ``function`` raises is a result, too.
+        """
         self._check_step("run_agent")
         call = self.run.enter(TOOL, key, hash_code(code), hash_text(identity))
         if call.stored is not None:
             stored: Mapping[str, Any] = call.stored.result
+            if isinstance(stored.get("error"), Mapping):
+                raise error_from_json(stored["error"])
             return stored
         self._check_once(call, name)
-        with self._inside_call(TOOL):
-            result = run_in_thread(function)
+        try:
+            with self._inside_call(TOOL):
+                result = run_in_thread(function)
+        except Exception as error:
+            self._record_error(call, error)
+            raise
         size, limit = len(json.dumps(result)), min(MAX_TOOL_RESULT_BYTES, self.run.free_bytes - _RESERVED_BYTES)
         if size > limit:
             self._ctx.log.warning("the result of the tool %s has %d bytes; its model gets an error", name, size)

@@ -26,7 +26,7 @@ from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
 from cometbot.stream_sending import StreamSender
 from cometbot.tool_schemas import InvalidArgument
-from cometbot.tools import Tool, ToolFailure, choose_tools
+from cometbot.tools import Approvers, Tool, ToolFailure, choose_tools
 from cometbot.turns import ToolCall, Turn
 
 Model: TypeAlias = Callable[[list[Turn], Sequence[Tool]], Any]
@@ -193,7 +193,10 @@ class Agent:
             except InvalidArgument as problem:
                 error = f"the arguments do not fit: {problem}"
             if not error and tool.requires_approval is not False:
-                error = self._get_approval(tool, _to_mapping(arguments))
+                given, options = _to_mapping(arguments), self._options
+                error = get_approval(
+                    self._ctx, self._steps, tool.name, given, tool.requires_approval, options.key, self._code
+                )
         call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
         result = self._steps.tool(call, name, identity, self._options.key, self._code)
         return _describe_result(result)
@@ -211,26 +214,29 @@ class Agent:
             return {"error": describe_error(error)}
         return {"value": to_json_value(value, f"the tool {tool.name}")}
 
-    def _get_approval(self, tool: Tool, arguments: Mapping[str, Any]) -> str:
-        """Wait until a call is approved. Return why it is not, empty if it is."""
-        fields = _make_fields(arguments)
-        if sum(len(name) + len(value) for name, value in fields.items()) > MAX_APPROVAL_LENGTH:
-            return f"the arguments are too long for an approval; use at most {MAX_APPROVAL_LENGTH} characters"
-        asker, to = self._ctx.sender, tool.requires_approval
-        own = to is True or (isinstance(to, User) and to.uid.casefold() == asker.uid.casefold())
-        request = ApprovalRequest(
-            f"Run {tool.name}?",
-            fields,
-            None if isinstance(to, bool) else to,
-            [asker] if to is True and asker.uid else None,
-            own=own,
-            key=self._options.key,
-        )
-        try:
-            return _describe_refusal(self._steps.approve(request, self._code))
-        except NotDelivered:
-            self._ctx.log.warning("the card that asks to approve the tool %s was not delivered", tool.name)
-            return "not called: nobody could be asked to approve it"
+
+def get_approval(
+    ctx: Any, steps: StepCalls, name: str, arguments: Mapping[str, Any], to: Approvers, key: str, code: CodeType
+) -> str:
+    """Wait until the call of a tool is approved. Return why it is not, empty if it is."""
+    fields = _make_fields(arguments)
+    if sum(len(name) + len(value) for name, value in fields.items()) > MAX_APPROVAL_LENGTH:
+        return f"the arguments are too long for an approval; use at most {MAX_APPROVAL_LENGTH} characters"
+    asker = ctx.sender
+    own = to is True or (isinstance(to, User) and to.uid.casefold() == asker.uid.casefold())
+    request = ApprovalRequest(
+        f"Run {name}?",
+        fields,
+        None if isinstance(to, bool) else to,
+        [asker] if to is True and asker.uid else None,
+        own=own,
+        key=key,
+    )
+    try:
+        return _describe_refusal(steps.approve(request, code))
+    except NotDelivered:
+        ctx.log.warning("the card that asks to approve the tool %s was not delivered", name)
+        return "not called: nobody could be asked to approve it"
 
 
 def _call_to_json(call: ToolCall) -> dict[str, Any]:

@@ -11,11 +11,22 @@ from cometbot.presses import Press
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State
 from cometbot.steps import DialogId
+from cometbot.stream_sending import StreamSender
 
 
 def use_steps(ctx: Context, make: Callable[[], StepCalls]) -> None:
     """Set what makes the steps of this run when the first one is called."""
     ctx._make_steps = make
+
+
+def get_steps(ctx: Context) -> StepCalls:
+    """Return the steps of this run. Raises :class:`BotError` outside of handlers."""
+    return ctx._steps
+
+
+def make_stream_sender(ctx: Context) -> StreamSender:
+    """Return what sends the next stream."""
+    return ctx._make_stream_sender()
 
 
 def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:

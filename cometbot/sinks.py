@@ -284,6 +284,10 @@ class StepCalls(Protocol):
         """Return the message that ``send`` makes, or ``restore(ordinal, text)`` if an earlier run has sent it."""
         ...
 
+    def call(self, name: str, function: Callable[[], T]) -> T:
+        """Call a function that makes steps for the handler, in a thread where they are allowed."""
+        ...
+
     def model(
         self,
         send: Callable[[Callable[[str], None]], T],

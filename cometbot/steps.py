@@ -393,9 +393,11 @@ class StepRun:
 
     @property
     def kept_steps(self) -> list[Step]:
-        """The new steps that a failed run keeps, without the error of ``once``, a stream or a model that ended it."""
+        """The new steps that a failed run keeps, without the error of a call that ended it."""
         kept = list(self.new_steps)
-        while kept and kept[-1].kind in (MODEL, ONCE, STREAM) and "error" in kept[-1].result:
+        while kept and kept[-1].kind in (MODEL, ONCE, STREAM, TOOL):
+            if not isinstance(kept[-1].result.get("error"), Mapping):  # that of a tool may be a text for the model
+                break
             kept.pop()
         return kept
 

@@ -26,6 +26,8 @@ ALLOWED_FILES = {
     "dotenv": ["settings.py"],
     "websockets": ["socket_session.py", "testing/simplex/"],
     "mcp": ["mcp/"],
+    "pydantic": ["pydantic_steps.py"],
+    "pydantic_ai": ["pydantic_ai.py", "pydantic_steps.py"],
     "uvicorn": ["mcp/"],
     "markdown_it": ["markdown.py"],
     "nh3": ["markdown.py"],

@@ -36,6 +36,8 @@ def requirements(text: str) -> set[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_module_can_be_imported(module: str) -> None:
+    if module in ("cometbot.pydantic_ai", "cometbot.pydantic_steps") and sys.version_info < (3, 11):
+        pytest.skip("needs Python 3.11")
     importlib.import_module(module)
 
 
@@ -68,7 +70,7 @@ def imported_packages() -> set[str]:
 
 def test_every_library_that_is_imported_is_required(setup: configparser.ConfigParser) -> None:
     extras = setup["options.extras_require"]
-    optional = [extras[name] for name in ("postgres", "simplex", "mcp", "chat")]
+    optional = [extras[name] for name in ("postgres", "simplex", "mcp", "ai", "chat")]
     lists = [setup["options"]["install_requires"], *optional]
     required = set().union(*map(requirements, lists))
     spelled = {
@@ -76,11 +78,13 @@ def test_every_library_that_is_imported_is_required(setup: configparser.ConfigPa
         "jwt": "pyjwt",
         "markdown_it": "markdown-it-py",
         "PIL": "pillow",
+        "pydantic_ai": "pydantic-ai-slim",
         "pythonjsonlogger": "python-json-logger",
         "ulid": "python-ulid",
     }
-    # They come with Flask and requests, whose interfaces they are part of; pytest runs the plugin that it finds here.
-    brought = {"werkzeug", "urllib3", "pytest"}
+    # They come with Flask, requests and pydantic-ai-slim, whose interfaces they are part of; pytest runs the plugin
+    # that it finds here.
+    brought = {"werkzeug", "urllib3", "pydantic", "pytest"}
     assert "flask" in imported_packages()
     assert {spelled.get(name, name.replace("_", "-")) for name in imported_packages() - brought} <= required
 
