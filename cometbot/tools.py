@@ -48,12 +48,12 @@ class Tool:
     parameters: Mapping[str, Any]
     requires_approval: Approvers = False
 
-    def to_openai(self) -> dict[str, Any]:
+    def to_openai(self) -> Any:
         """Return the tool in the format of OpenAI's Chat Completions API."""
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
 
-    def to_anthropic(self) -> dict[str, Any]:
+    def to_anthropic(self) -> Any:
         """Return the tool in the format of Anthropic's Messages API."""
         return {"name": self.name, "description": self.description, "input_schema": dict(self.parameters)}
 

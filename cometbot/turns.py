@@ -54,11 +54,11 @@ class Turn:
         if self.role not in get_args(Role):
             raise BotError(f"a Turn's role: expected one of {', '.join(get_args(Role))}, got {self.role!r}")
 
-    def to_openai(self) -> dict[str, Any]:
+    def to_openai(self) -> Any:
         """Return this turn as a message of OpenAI's Chat Completions API."""
         return to_openai([self])[0]
 
-    def to_anthropic(self) -> dict[str, Any]:
+    def to_anthropic(self) -> Any:
         """Return this turn as a message of Anthropic's Messages API. Raises :class:`BotError` for a system turn."""
         return {"role": _anthropic_role(self), "content": _anthropic_blocks(self)}
 
@@ -68,7 +68,7 @@ class Turn:
         return f"{' '.join(self.name.split())}: {self.text}".rstrip() if self.name else self.text
 
 
-def to_openai(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+def to_openai(turns: Iterable[Turn]) -> list[Any]:
     """Return turns as messages of OpenAI's Chat Completions API, which many other servers understand.
 
     ::
@@ -76,7 +76,8 @@ def to_openai(turns: Iterable[Turn]) -> list[dict[str, Any]]:
         client.chat.completions.create(model=..., messages=to_openai(ctx.turns()))
 
     Adjacent turns of a user or of the assistant become one message: many servers want the two to take turns. A text
-    alone is a str, which every server accepts; with pictures, the content is a list of parts.
+    alone is a str, which every server accepts; with pictures, the content is a list of parts. Type checkers see Any,
+    which the client accepts for its own types.
     """
     return [
         message
@@ -85,7 +86,7 @@ def to_openai(turns: Iterable[Turn]) -> list[dict[str, Any]]:
     ]
 
 
-def to_anthropic(turns: Iterable[Turn]) -> list[dict[str, Any]]:
+def to_anthropic(turns: Iterable[Turn]) -> list[Any]:
     """Return turns as messages of Anthropic's Messages API.
 
     ::
