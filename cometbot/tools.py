@@ -36,7 +36,7 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tool:
+class Tool(ABC):
     """A tool as a model sees it: a name, a description, and the JSON schema of its arguments.
 
     ``requires_approval`` is who must approve each call: True for the user who asked, or a :class:`Group`, a
@@ -57,13 +57,13 @@ class Tool:
         """Return the tool in the format of Anthropic's Messages API."""
         return {"name": self.name, "description": self.description, "input_schema": dict(self.parameters)}
 
+    @abstractmethod
     def convert(self, arguments: Any) -> Mapping[str, Any]:
         """Return the arguments of a call, converted. Raises :class:`~cometbot.tool_schemas.InvalidArgument`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def call(self, ctx: Any, arguments: Mapping[str, Any]) -> Any:
         """Return the result of a call with converted arguments. The calling thread waits for an async function."""
-        raise NotImplementedError
 
 
 class ToolFailure(Exception):
