@@ -16,6 +16,7 @@ pytest.importorskip("pydantic_ai", reason="needs Python 3.11")
 
 from pydantic import BaseModel
 from pydantic_ai import Agent, ApprovalRequired, ModelRetry, NativeOutput, RunContext, ToolReturn, UsageLimits
+from pydantic_ai.capabilities import ProcessEventStream
 from pydantic_ai.exceptions import ModelHTTPError, ToolFailed, UnexpectedModelBehavior, UsageLimitExceeded
 from pydantic_ai.messages import (
     BinaryContent,
@@ -370,6 +371,40 @@ def test_only_agents_are_taken() -> None:
         PydanticAgent("openai:gpt-5")  # type: ignore[arg-type]
 
 
+def test_agent_may_follow_its_own_events(bot: Bot, let_answer: Any, calls: list[Any]) -> None:
+    async def follow(run: RunContext[Context], events: Any) -> None:
+        async for event in events:
+            kinds.append(event.event_kind)
+
+    kinds: list[str] = []
+    capability = ProcessEventStream(follow)
+    let_answer(make_shop(Script(["A ", "moment.", FIND], ["Done."]), calls, capabilities=[capability]))
+    assert BotClient(bot).send("hi").texts == ["A moment.", "Done."]
+    assert {"part_start", "function_tool_call", "function_tool_result"} <= set(kinds)
+
+
+def test_hundred_calls_at_once_are_made_in_order(bot: Bot, let_answer: Any, calls: list[Any]) -> None:
+    answer: list[Piece] = [("find", f'{{"number": {number}}}') for number in range(100)]
+    let_answer(make_shop(Script(answer, ["Done."]), calls))
+    assert BotClient(bot).send("hi").text == "Done."
+    assert [number for _, number, _ in calls] == list(range(100))
+
+
+def test_user_without_tokens_gets_no_answer() -> None:
+    small = Bot("small", token_budget="10/day")
+    script = Script(["A long answer. " * 20], ["Never."])
+    assistant = PydanticAgent(Agent(script.model))
+
+    @small.message()
+    def answer(ctx: Context) -> None:
+        assistant.run(ctx)
+
+    client = BotClient(small)
+    client.send("hi")
+    assert "reached your limit" in client.send("hi").text
+    assert (len(script.requests), client.dead_letters) == (1, [])
+
+
 @pytest.mark.parametrize("has_history", [False, True])
 def test_agent_is_asked_the_message_after_the_turns_before(bot: Bot, calls: list[Any], has_history: bool) -> None:
     script = Script(["Hello."], ["Yes."])
@@ -482,45 +517,6 @@ class TestFailures:
         let_answer(make_shop(Script(*[[("delete_all", "{}")]] * 9), calls))
         with pytest.raises(UnexpectedModelBehavior):
             BotClient(bot).send("hi")
-
-
-def test_eight_handlers_share_an_agent(calls: list[Any]) -> None:
-    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
-        asked = str(messages[0].parts[0].content)  # type: ignore[union-attr]
-        if len(messages) == 1:
-            yield f"{asked}: "
-            waiting.append(asked)
-            while len(waiting) < 8:
-                await asyncio.sleep(0.001)
-            yield {1: DeltaToolCall("find", "{}", tool_call_id=f"c-{asked}")}
-        else:
-            yield f"{asked} has {messages[-1].parts[0].content}"  # type: ignore[union-attr]
-
-    waiting: list[str] = []
-    agent = Agent(FunctionModel(stream_function=stream), deps_type=Context)
-
-    @agent.tool
-    async def find(run: RunContext[Context]) -> str:
-        return f"the order of {run.deps.sender.uid}"
-
-    assistant = PydanticAgent(agent)
-    bot = Bot("shop")
-
-    @bot.message()
-    def answer(ctx: Context) -> None:
-        assistant.run(ctx, turns=[Turn("user", ctx.sender.uid)])
-
-    def talk(name: str) -> None:
-        said[name] = BotClient(bot, user=name).send("hi").texts
-
-    said: dict[str, list[str]] = {}
-    names = [f"user{number}" for number in range(8)]
-    threads = [threading.Thread(target=talk, args=(name,)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert said == {name: [f"{name}: ", f"{name} has the order of {name}"] for name in names}
 
 
 def test_turns_become_messages() -> None:

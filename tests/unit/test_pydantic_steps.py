@@ -1,0 +1,92 @@
+"""The steps of agents of Pydantic AI: what is shown of an answer, and many handlers that make them at once."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai", reason="needs Python 3.11")
+
+from pydantic_ai import Agent, RunContext
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ThinkingPart
+from pydantic_ai.models import CompletedStreamedResponse, ModelRequestParameters
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.settings import ModelSettings
+
+from cometbot import Bot, Context, Turn
+from cometbot.pydantic_ai import PydanticAgent
+from cometbot.testing import BotClient
+
+
+class StreamingModel(WrapperModel):
+    """Streams the answers of a model that cannot, part by part."""
+
+    @asynccontextmanager
+    async def request_stream(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+        run_context: RunContext[Any] | None = None,
+    ) -> AsyncGenerator[CompletedStreamedResponse]:
+        response = await self.request(messages, model_settings, model_request_parameters)
+        yield CompletedStreamedResponse(response, model_request_parameters=model_request_parameters, replay_events=True)
+
+
+def test_thoughts_are_not_shown_and_part_paragraphs() -> None:
+    parts = [ThinkingPart("Hm."), TextPart("First."), ThinkingPart("Well."), TextPart("Second, "), TextPart("third.")]
+    model = StreamingModel(FunctionModel(lambda messages, info: ModelResponse(parts)))
+    assistant, outputs, bot = PydanticAgent(Agent(model)), list[Any](), Bot("assistant")
+
+    @bot.message()
+    def answer(ctx: Context) -> None:
+        result = assistant.run(ctx, turns=[Turn("user", "hi")])
+        outputs.append(result.response.text if result else None)
+
+    assert BotClient(bot).send("hi").text == "First.\n\nSecond, third."
+    assert outputs == ["First.\n\nSecond, third."]
+
+
+def test_eight_handlers_share_an_agent() -> None:
+    async def stream(messages: list[ModelMessage], info: AgentInfo) -> AsyncIterator[Any]:
+        asked = str(messages[0].parts[0].content)  # type: ignore[union-attr]
+        if len(messages) == 1:
+            yield f"{asked}: "
+            waiting.append(asked)
+            while len(waiting) < 8:
+                await asyncio.sleep(0.001)
+            yield {1: DeltaToolCall("find", "{}", tool_call_id=f"c-{asked}")}
+        else:
+            yield f"{asked} has {messages[-1].parts[0].content}"  # type: ignore[union-attr]
+
+    waiting: list[str] = []
+    agent = Agent(FunctionModel(stream_function=stream), deps_type=Context)
+
+    @agent.tool
+    async def find(run: RunContext[Context]) -> str:
+        return f"the order of {run.deps.sender.uid}"
+
+    assistant = PydanticAgent(agent)
+    bot = Bot("shop")
+
+    @bot.message()
+    def answer(ctx: Context) -> None:
+        assistant.run(ctx, turns=[Turn("user", ctx.sender.uid)])
+
+    def talk(name: str) -> None:
+        said[name] = BotClient(bot, user=name).send("hi").texts
+
+    said: dict[str, list[str]] = {}
+    names = [f"user{number}" for number in range(8)]
+    threads = [threading.Thread(target=talk, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == {name: [f"{name}: ", f"{name} has the order of {name}"] for name in names}
