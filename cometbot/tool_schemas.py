@@ -19,6 +19,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from cometbot.commands import get_conversion, union_members
+from cometbot.error_text import describe_error
 from cometbot.field_values import parse_bool
 
 _MAX_SHOWN_LENGTH = 60
@@ -401,6 +402,8 @@ class _DataclassConverter:
             raise
         except ValueError as error:  # of the author's __post_init__
             raise InvalidArgument(("", str(error))) from error
+        except Exception as error:
+            raise InvalidArgument(("", describe_error(error))) from error
 
 
 def _convert_at(value_type: ValueType, place: str, value: Any) -> Any:

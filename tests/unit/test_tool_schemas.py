@@ -177,6 +177,18 @@ def test_value_that_does_not_fit_is_explained(annotation: Any, value: Any, text:
     assert str(raised.value) == text
 
 
+def test_any_error_of_a_dataclass_is_explained() -> None:
+    @dataclass
+    class Picky:
+        count: int
+
+        def __post_init__(self) -> None:
+            raise KeyError(self.count)
+
+    with pytest.raises(InvalidArgument, match=r"^\[0\]: KeyError: 1$"):
+        make_value_type(list[Picky]).convert([{"count": 1}])
+
+
 JSON = strategies.recursive(
     strategies.none() | strategies.booleans() | strategies.integers() | strategies.floats() | strategies.text(),
     lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner),
