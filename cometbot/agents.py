@@ -15,16 +15,19 @@ from functools import cached_property, partial
 from types import CodeType
 from typing import Any, TypeAlias
 
+from cometbot import error_text
 from cometbot.approvals import EXPIRED, Approval, ApprovalRequest
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import AgentLimit, BotError, DeliveryError, NotDelivered
 from cometbot.event_loop import run_in_thread
+from cometbot.json_depth import MAX_DEPTH, limit_depth
 from cometbot.models import User
 from cometbot.questions import to_json_value
 from cometbot.redaction import redact
 from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
 from cometbot.stream_sending import StreamSender
+from cometbot.text import replace_surrogates
 from cometbot.tool_schemas import InvalidArgument
 from cometbot.tools import Approvers, Tool, ToolFailure, choose_tools
 from cometbot.turns import ToolCall, Turn
@@ -34,6 +37,15 @@ Model: TypeAlias = Callable[[list[Turn], Sequence[Tool]], Any]
 
 MAX_CALLS_AT_ONCE = 32
 """The calls of one answer that are made; the model is asked to repeat the others."""
+
+MAX_KNOWN_CALLS = 200
+"""The calls of one answer that are kept at all, so that they fit into a step."""
+
+MAX_ARGUMENTS_BYTES = 64 * 1024
+"""The bytes of JSON that the arguments of all calls of one answer may have; a call beyond gets an error."""
+
+_MAX_NAME_LENGTH = 100
+"""The characters of a tool's name, and of a call's id, that are kept. Those of all providers are shorter."""
 
 MAX_ERROR_LENGTH = 500
 """The characters of an error that the model gets."""
@@ -70,6 +82,7 @@ class ModelAnswer:
     def __init__(self, open: Callable[[], Any], check_time: Callable[[], None], is_stopped: Callable[[], bool]) -> None:
         self._text = ""
         self._calls: list[dict[str, Any]] = []
+        self._free_bytes = MAX_ARGUMENTS_BYTES
         self._open = open
         self._check_time = check_time
         self._is_stopped = is_stopped
@@ -87,13 +100,25 @@ class ModelAnswer:
         """Return the text of a piece, empty for a call."""
         self._check_time()
         if isinstance(piece, ToolCall):
-            self._calls.append(_call_to_json(piece))
+            self._add_call(piece)
         elif isinstance(piece, str):
             self._text += piece
             return piece
         elif piece is not None:
             raise BotError(f"run_agent: the model: expected texts and ToolCall objects, got {piece!r}")
         return ""
+
+    def _add_call(self, piece: ToolCall) -> None:
+        if len(self._calls) >= MAX_KNOWN_CALLS:
+            return
+        call = _call_to_json(piece)
+        size = len(json.dumps(call["arguments"]))
+        if size > self._free_bytes:
+            allowed = f"more than the {MAX_ARGUMENTS_BYTES} allowed for all calls of one answer"
+            call.update(arguments={}, problem=f"the arguments have {size} bytes, {allowed}")
+        else:
+            self._free_bytes -= size
+        self._calls.append(call)
 
     def to_json(self) -> dict[str, Any]:
         """Return what its step stores, beside the text that users see: the same each time, once it is complete."""
@@ -114,6 +139,7 @@ class Agent:
         self._options = options
         self._code = code
         self._added: list[Turn] = []
+        self._ids: set[str] = set()
         self._first_turns: list[Turn] | None = None
         timeout = options.timeout
         self._end = None if timeout is None else time.monotonic() + to_seconds(timeout, "run_agent: timeout")
@@ -161,15 +187,12 @@ class Agent:
 
         Return False if the user has stopped the run meanwhile.
         """
-        number = len(self._added)
-        calls = [
-            (item["arguments"], ToolCall(item["name"], _to_mapping(item["arguments"]), item["id"] or f"{number}-{n}"))
-            for n, item in enumerate(result["calls"])
-        ]
-        self._added.append(Turn("assistant", result["answer"], tool_calls=tuple(call for _, call in calls)))
-        for index, (arguments, call) in enumerate(calls):
+        stored = result["calls"]
+        calls = [ToolCall(item["name"], _to_mapping(item["arguments"]), self._make_id(item["id"])) for item in stored]
+        self._added.append(Turn("assistant", result["answer"], tool_calls=tuple(calls)))
+        for index, call in enumerate(calls):
             if index < MAX_CALLS_AT_ONCE:
-                text = self._make_call(call.name, arguments)
+                text = self._make_call(call.name, stored[index]["arguments"], stored[index].get("problem", ""))
             else:
                 text = f"error: not called; call at most {MAX_CALLS_AT_ONCE} tools at once"
             self._added.append(Turn("tool", redact(self._ctx.bot, text), tool_call_id=call.id))
@@ -177,29 +200,35 @@ class Agent:
                 return False
         return True
 
-    def _make_call(self, name: str, arguments: Any) -> str:
-        """Return the result of a call for the model."""
+    def _make_id(self, given: str) -> str:
+        """Return the id of a call: that of the model, if no call before has it, since providers refuse a second one."""
+        found, number = given, len(self._ids)
+        while not found or found in self._ids:
+            found, number = f"call-{number}", number + 1
+        self._ids.add(found)
+        return found
+
+    def _make_call(self, name: str, arguments: Any, problem: str) -> str:
+        """Return the result of a call for the model. ``problem`` is what is wrong with its arguments already."""
         identity = f"{name}\n{json.dumps(arguments, sort_keys=True)}"
         if self._steps.has_stored_tool:
             return _describe_result(self._steps.tool(dict, name, identity, self._options.key, self._code))
         tool = self._tools.get(name)
-        converted: Mapping[str, Any] = {}
-        error = ""
-        if tool is None:
-            error = f"there is no tool {name[:100]!r}; the tools are: {', '.join(self._tools) or 'none'}"
-        else:
-            try:
-                converted = tool.convert(arguments)
-            except InvalidArgument as problem:
-                error = f"the arguments do not fit: {problem}"
-            if not error and tool.requires_approval is not False:
-                given, options = _to_mapping(arguments), self._options
-                error = get_approval(
-                    self._ctx, self._steps, tool.name, given, tool.requires_approval, options.key, self._code
-                )
+        converted, error = self._convert(tool, name, arguments) if not problem else ({}, problem)
+        if tool is not None and not error and tool.requires_approval is not False:
+            error = self._get_approval(name, tool.requires_approval, _to_mapping(arguments))
         call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
         result = self._steps.tool(call, name, identity, self._options.key, self._code)
         return _describe_result(result)
+
+    def _convert(self, tool: Tool | None, name: str, arguments: Any) -> tuple[Mapping[str, Any], str]:
+        """Return the converted arguments of a call, and why it cannot be made, empty if it can."""
+        if tool is None:
+            return {}, f"there is no tool {name!r}; the tools are: {', '.join(self._tools) or 'none'}"
+        try:
+            return tool.convert(arguments), ""
+        except InvalidArgument as problem:
+            return {}, f"the arguments do not fit: {problem}"
 
     def _call_tool(self, tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the result of a call, or the error that the author's function raised, as JSON."""
@@ -213,6 +242,10 @@ class Agent:
             self._ctx.log.warning("the tool %s raised an error, which its model gets", tool.name, exc_info=True)
             return {"error": describe_error(error)}
         return {"value": to_json_value(value, f"the tool {tool.name}")}
+
+    def _get_approval(self, name: str, to: Approvers, arguments: Mapping[str, Any]) -> str:
+        """Wait until a call is approved. Return why it is not, empty if it is."""
+        return get_approval(self._ctx, self._steps, name, arguments, to, self._options.key, self._code)
 
 
 def get_approval(
@@ -246,9 +279,21 @@ def _call_to_json(call: ToolCall) -> dict[str, Any]:
             arguments = json.loads(arguments) if arguments.strip() else {}
     try:
         arguments = to_json_value(dict(arguments) if isinstance(arguments, Mapping) else arguments, "")
+        if limit_depth(written := json.dumps(arguments)) != written:
+            arguments = f"JSON of more than {MAX_DEPTH} levels"
     except BotError:  # NaN, and the like
-        arguments = str(arguments)[:MAX_ERROR_LENGTH]
-    return {"name": str(call.name), "arguments": arguments, "id": str(call.id or "")}
+        arguments = _describe_no_json(arguments)
+    name, id = str(call.name)[:_MAX_NAME_LENGTH], str(call.id or "")
+    return replace_surrogates(
+        {"name": name, "arguments": arguments, "id": id if len(id) <= _MAX_NAME_LENGTH else ""}
+    )
+
+
+def _describe_no_json(value: Any) -> str:
+    try:
+        return str(value)[:MAX_ERROR_LENGTH]
+    except (ValueError, RecursionError):  # too many digits or levels
+        return type(value).__name__
 
 
 def _to_mapping(arguments: Any) -> Mapping[str, Any]:
@@ -270,12 +315,13 @@ def describe_value(value: Any) -> str:
     """Return what a tool returned, JSON, as a text for a model."""
     if value is None:
         return "done"
+    value = replace_surrogates(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def describe_error(error: Exception) -> str:
     """Return an exception of a tool as a text for a model."""
-    return f"{type(error).__name__}: {error}"[:MAX_ERROR_LENGTH]
+    return error_text.describe_error(error)[:MAX_ERROR_LENGTH]
 
 
 def _describe_refusal(approval: Approval) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -12,8 +13,9 @@ import pytest
 
 from cometbot import AgentLimit, AskCancelled, Bot, BotError, Context, Group, Tool, ToolCall, Turn, User
 from cometbot.agent_steps import MAX_TOOL_RESULT_BYTES
-from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH, _make_fields
+from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH, MAX_KNOWN_CALLS, _make_fields
 from cometbot.testing import BotClient, FakeModel
+from cometbot.turns import to_anthropic, to_openai
 
 ORDER = {"status": "sent"}
 
@@ -49,6 +51,13 @@ def let_answer(bot: Bot, model: Any, **options: Any) -> None:
 
 def find(number: Any = 17) -> ToolCall:
     return ToolCall("find_order", {"number": number}, "c1")
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
 
 
 def results(model: FakeModel) -> list[str]:
@@ -147,6 +156,12 @@ def test_calls_of_one_answer_are_answered_in_one_request(bot: Bot, calls: list[A
         (ToolCall("find_order", {"number": math.nan}), "error: the arguments do not fit: expected an object, got"),
         (ToolCall("find_order", "[1"), "error: the arguments do not fit: expected an object, got"),
         (ToolCall("find_order", "[" * 9999), "error: the arguments do not fit: expected an obj"),
+        (ToolCall("find_order", {"number": nested(9)}), "error: the arguments do not fit: number: expected a whole"),
+        (ToolCall("find_order", {"number": nested(300)}), "error: the arguments do not fit: expected an object, got"),
+        (ToolCall("find_order", {"number": nested(9999)}), "error: the arguments do not fit: expected an object, got"),
+        (ToolCall("find_order", {"number": 10**5000}), "error: the arguments do not fit: expected an object, got"),
+        (ToolCall("find_order", {"number": "1" * 10**6}), "error: the arguments have 1000014 bytes, more than the"),
+        (ToolCall("a" * 10**6, {}), f"error: there is no tool '{'a' * 100}'; the tools are: find_order"),
     ],
 )
 def test_call_that_does_not_fit_is_an_error_for_the_model(bot: Bot, calls: list[Any], call: Any, text: str) -> None:
@@ -317,6 +332,56 @@ def test_too_many_calls_at_once_are_refused(bot: Bot, find_order: Any, calls: li
     assert (
         results(model)[MAX_CALLS_AT_ONCE:] == [f"error: not called; call at most {MAX_CALLS_AT_ONCE} tools at once"] * 8
     )
+
+
+@pytest.mark.usefixtures("find_order")
+def test_calls_without_number_fit_into_a_step(bot: Bot) -> None:
+    model = FakeModel([find(number) for number in range(10_000)], "Done.")
+    let_answer(bot, model)
+    assert BotClient(bot).send("hi").text == "Done."
+    assert len(results(model)) == MAX_KNOWN_CALLS
+
+
+@pytest.mark.usefixtures("find_order")
+def test_each_call_has_an_id_of_its_own(bot: Bot) -> None:
+    model = FakeModel(
+        [ToolCall("find_order", {"number": number}, id) for number, id in enumerate(["a", "a", "", "call-2", "b" * 500])],
+        ToolCall("find_order", {"number": 5}, "a"),
+        "Done.",
+    )
+    let_answer(bot, model)
+    BotClient(bot).send("hi")
+    turns = model.requests[-1].turns
+    ids = [turn.tool_call_id for turn in turns if turn.role == "tool"]
+    assert ids == [call.id for turn in turns for call in turn.tool_calls]
+    assert (len(set(ids)), ids[0], max(map(len, ids)) < 10) == (6, "a", True)
+
+
+def test_request_can_be_encoded_whatever_a_model_and_a_tool_give(bot: Bot) -> None:
+    @bot.tool
+    def echo(text: str) -> str:
+        return "\ud800"
+
+    model = FakeModel(ToolCall("echo", {"text": "\ud800"}), ToolCall("\ud800", "\ud800"), "Done.")
+    let_answer(bot, model)
+    assert BotClient(bot).send("hi").text == "Done."
+    for convert in (to_openai, to_anthropic):
+        json.dumps(convert(model.requests[-1].turns), ensure_ascii=False).encode()
+
+
+def test_error_without_a_text_is_an_error_for_the_model(bot: Bot) -> None:
+    class Unreadable(Exception):
+        def __str__(self) -> str:
+            raise LookupError
+
+    @bot.tool
+    def find_order(number: int) -> None:
+        raise Unreadable
+
+    model = FakeModel(find(), "Sorry.")
+    let_answer(bot, model)
+    assert BotClient(bot).send("hi").text == "Sorry."
+    assert results(model) == ["error: Unreadable: (its text is not available)"]
 
 
 @pytest.mark.parametrize("piece", [3, b"text", ["text"]])
