@@ -13,7 +13,7 @@ from cometbot.context import check_token_budget
 from cometbot.context_access import count_posted
 from cometbot.errors import DeliveryError
 from cometbot.event_loop import run_in_thread
-from cometbot.steps import MODEL, TOOL, Suspended, hash_code, hash_text
+from cometbot.steps import APPROVE, MODEL, TOOL, Suspended, hash_code, hash_text
 from cometbot.stored_errors import error_from_json
 
 T = TypeVar("T")
@@ -88,6 +88,14 @@ class AgentSteps(Asking):
         """True if the next step is a call of a tool whose result is stored."""
         run = self.run
         return run.position < len(run.steps) and run.steps[run.position].kind == TOOL
+
+    @property
+    def has_asked_approval(self) -> bool:
+        """True if an earlier run has asked for an approval where this one is."""
+        run, before = self.run, self.run.waiting_for
+        if run.position < len(run.steps):
+            return run.steps[run.position].kind == APPROVE
+        return before is not None and (before.step, before.kind) == (run.position, APPROVE)
 
     def tool(
         self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType

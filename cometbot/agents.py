@@ -215,8 +215,9 @@ class Agent:
             return _describe_result(self._steps.tool(dict, name, identity, self._options.key, self._code))
         tool = self._tools.get(name)
         converted, error = self._convert(tool, name, arguments) if not problem else ({}, problem)
-        if tool is not None and not error and tool.requires_approval is not False:
-            error = self._get_approval(name, tool.requires_approval, _to_mapping(arguments))
+        must_ask = tool is not None and not error and tool.requires_approval is not False
+        if must_ask or self._steps.has_asked_approval:  # a deploy may have changed the tool while it waited
+            error = self._get_approval(name, tool.requires_approval if tool else True, _to_mapping(arguments)) or error
         call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
         result = self._steps.tool(call, name, identity, self._options.key, self._code)
         return _describe_result(result)
@@ -284,9 +285,7 @@ def _call_to_json(call: ToolCall) -> dict[str, Any]:
     except BotError:  # NaN, and the like
         arguments = _describe_no_json(arguments)
     name, id = str(call.name)[:_MAX_NAME_LENGTH], str(call.id or "")
-    return replace_surrogates(
-        {"name": name, "arguments": arguments, "id": id if len(id) <= _MAX_NAME_LENGTH else ""}
-    )
+    return replace_surrogates({"name": name, "arguments": arguments, "id": id if len(id) <= _MAX_NAME_LENGTH else ""})
 
 
 def _describe_no_json(value: Any) -> str:

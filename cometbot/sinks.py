@@ -304,6 +304,11 @@ class StepCalls(Protocol):
         """True if the next step is a call of a tool whose result is stored."""
         ...
 
+    @property
+    def has_asked_approval(self) -> bool:
+        """True if an earlier run has asked for an approval where this one is."""
+        ...
+
     def tool(
         self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
     ) -> Mapping[str, Any]:

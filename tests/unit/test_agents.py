@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from datetime import date
 from typing import Any
 
 import pytest
@@ -345,7 +346,10 @@ def test_calls_without_number_fit_into_a_step(bot: Bot) -> None:
 @pytest.mark.usefixtures("find_order")
 def test_each_call_has_an_id_of_its_own(bot: Bot) -> None:
     model = FakeModel(
-        [ToolCall("find_order", {"number": number}, id) for number, id in enumerate(["a", "a", "", "call-2", "b" * 500])],
+        [
+            ToolCall("find_order", {"number": number}, id)
+            for number, id in enumerate(["a", "a", "", "call-2", "b" * 500])
+        ],
         ToolCall("find_order", {"number": 5}, "a"),
         "Done.",
     )
@@ -654,3 +658,40 @@ def test_new_code_continues_while_an_approval_waits(bot: Bot, calls: list[Any]) 
     client.restart(make_bot("Anything else?"))
     assert client.press("Approve").texts == ["Done.", "Anything else?"]
     assert (calls, len(model.requests)) == ([1], 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "approvers", "result"),
+    [
+        ("pay_back", int, True, "error: there is no tool 'refund'; the tools are: pay_back"),
+        ("refund", date, True, "error: the arguments do not fit: order: expected a date such as 2031-12-24, got 1"),
+        ("refund", int, False, "refunded 1"),
+        ("refund", int, Group("managers"), "refunded 1"),
+    ],
+)
+@pytest.mark.parametrize("decision", ["Approve", "Decline"])
+def test_new_tool_continues_while_an_approval_waits(
+    name: str, kind: Any, approvers: Any, result: str, decision: str
+) -> None:
+    def make_bot(name: str, kind: Any, approvers: Any) -> Bot:
+        bot = Bot("shop")
+
+        def refund(order: Any) -> str:
+            return f"refunded {order}"
+
+        refund.__annotations__["order"] = kind
+        bot.tool(name=name, requires_approval=approvers)(refund)
+
+        @bot.message()
+        def answer(ctx: Context) -> None:
+            ctx.run_agent(model, turns=[])
+
+        return bot
+
+    model = FakeModel(ToolCall("refund", {"order": 1}), "Done.")
+    client = BotClient(make_bot("refund", int, True))
+    client.send("hi")
+    client.restart(make_bot(name, kind, approvers))
+    assert client.press(decision).text == "Done."
+    declined = "error: not called: declined by Maria"
+    assert results(model) == [result if decision == "Approve" else declined]
