@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -23,6 +23,7 @@ from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, DeliveryError, McpUnreachable
 from cometbot.event_loop import run_coroutine
 from cometbot.forking import PerProcess
+from cometbot.models import Conversation, Group, User
 from cometbot.tool_schemas import InvalidArgument
 from cometbot.tools import Approvers, Tool, ToolFailure, ToolSource
 
@@ -75,6 +76,12 @@ class McpServer(ToolSource):
             )
         if isinstance(tools, str):
             raise BotError(f'McpServer: tools: expected names such as ["search"], got {tools!r}')
+        for approvers in requires_approval.values() if isinstance(requires_approval, Mapping) else [requires_approval]:
+            if not isinstance(approvers, bool | Group | User | Conversation):
+                raise BotError(
+                    "McpServer: requires_approval: expected True (the user), a Group, a User or a Conversation, or a "
+                    f"dict of these by the names of tools, got {approvers!r}"
+                )
         self.name = _without_secrets(url) or command[0]
         self._command = tuple(command)
         self._url = url
@@ -90,7 +97,9 @@ class McpServer(ToolSource):
 
     def list_tools(self) -> Sequence[Tool]:
         """Return the tools of the server. Raises :class:`McpUnreachable`, and :class:`BotError` for a missing one."""
-        found = [
+        listed = self._session.get().list_tools()
+        self._check_names({item.name for item in listed})
+        return [
             McpTool(
                 name=_FORBIDDEN.sub("_", item.name)[:_MAX_NAME_LENGTH],
                 description=item.description or item.title or "",
@@ -99,13 +108,16 @@ class McpServer(ToolSource):
                 server=self,
                 name_there=item.name,
             )
-            for item in self._session.get().list_tools()
+            for item in listed
             if self._wanted is None or item.name in self._wanted
         ]
-        missing = (self._wanted or frozenset()) - {tool.name_there for tool in found}
+
+    def _check_names(self, names: Set[str]) -> None:
+        """Raise unless the server has all tools that are named, also those that require an approval."""
+        approved = self._approvals if isinstance(self._approvals, Mapping) else ()
+        missing = (self._wanted or frozenset()).union(approved) - names
         if missing:
             raise BotError(f"McpServer {self.name}: the server has no tool {', '.join(sorted(missing))}")
-        return found
 
     def _get_approvers(self, tool: str) -> Approvers:
         if isinstance(self._approvals, Mapping):

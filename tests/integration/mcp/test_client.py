@@ -186,6 +186,17 @@ def test_missing_tool_is_a_mistake(stdio_server: McpServer) -> None:
         stdio_server.call("delete_all", {})
 
 
+def test_approval_of_a_missing_tool_is_a_mistake() -> None:
+    with pytest.raises(BotError, match="the server has no tool find_oder"):
+        McpServer(command=COMMAND, requires_approval={"find_oder": True}).list_tools()
+
+
+@pytest.mark.parametrize("approvers", ["managers", None, {"find_order": "managers"}])
+def test_wrong_approvers_are_explained(approvers: Any) -> None:
+    with pytest.raises(BotError, match="requires_approval: expected True"):
+        McpServer(command=COMMAND, requires_approval=approvers)
+
+
 @pytest.mark.parametrize("options", [{}, {"command": "server"}, {"command": ["a"], "url": "http://b"}])
 def test_one_of_command_and_url_is_needed(options: dict[str, Any]) -> None:
     with pytest.raises(BotError, match="McpServer: expected command="):
