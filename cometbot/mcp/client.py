@@ -191,14 +191,16 @@ class _Session:
 
     def _request(self, work: Work[T]) -> T:
         """Return what ``work`` returns. Raises :class:`MCPError` if the server refused it."""
+        connection: _Connection | None = None
         try:
-            return run_coroutine(_await(work(self._open().client)))
+            connection = self._open()
+            return run_coroutine(_await(work(connection.client)))
         except DeliveryError:  # the handler has lost its conversation
             raise
         except Exception as error:
             if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
                 raise
-            self._drop()
+            self._drop(connection)
             raise McpUnreachable(f"cannot reach the MCP server {self._name}: {_describe(error)}") from error
 
     def _open(self) -> _Connection:
@@ -207,9 +209,11 @@ class _Session:
                 self._connection = run_coroutine(_Connection.open(self._connect, self._timeout))
             return self._connection
 
-    def _drop(self) -> None:
+    def _drop(self, connection: _Connection | None) -> None:
+        """Close a connection that broke. Another request may have replaced it meanwhile."""
         with self._lock:
-            connection, self._connection = self._connection, None
+            if self._connection is connection:
+                self._connection = None
         if connection is not None:
             connection.close()
 
