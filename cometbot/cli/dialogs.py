@@ -17,7 +17,7 @@ from cometbot.cli._params import list_options
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cometbot.delivery.dialog_list import DialogInfo
+    from cometbot.inspection.dialog_list import DialogInfo
     from cometbot.steps import Step
 
 _MAX_RESULT_LENGTH = 200

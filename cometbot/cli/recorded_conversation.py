@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
-from cometbot.delivery.stored_conversations import Exchange, StoredReply
-from cometbot.delivery.stored_messages import StoredMessage
 from cometbot.errors import CometbotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.field_values import choices_of, option_value
+from cometbot.inspection.stored_conversations import Exchange, StoredReply
+from cometbot.inspection.stored_messages import StoredMessage
 from cometbot.messages import APPROVAL_ACTION, Form, QuickReply
 from cometbot.models import User
 from cometbot.store.dialogs import INTERNAL_PREFIX

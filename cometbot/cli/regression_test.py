@@ -11,7 +11,7 @@ from cometbot.channels.base import Channel
 from cometbot.cli.pytest_source import assert_list, make_call, make_comment, to_literal
 from cometbot.cli.recorded_actions import Action, ActionReader, referenced_ids
 from cometbot.cli.recorded_conversation import Recorded, Screen, Shown, Users, read_events
-from cometbot.delivery.stored_conversations import StoredConversation
+from cometbot.inspection.stored_conversations import StoredConversation
 from cometbot.models import User
 from cometbot.store.tables import DONE
 from cometbot.testing.client import load_fake_class

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cometbot.bot import Bot
     from cometbot.channels.base import Channel
     from cometbot.delivery.dry_run import DryRun, PlannedOperation, StateKeyChange
-    from cometbot.delivery.stored_messages import StoredMessage
+    from cometbot.inspection.stored_messages import StoredMessage
     from cometbot.settings import Settings
     from cometbot.store.database import Database
 
@@ -91,7 +91,7 @@ def _write_test(
     """Print the conversation as a test, or write it to the file ``output``."""
     from cometbot.cli.regression_test import Subject, write_test
     from cometbot.delivery.dry_run import get_bot
-    from cometbot.delivery.stored_conversations import load_conversation
+    from cometbot.inspection.stored_conversations import load_conversation
     from cometbot.loading import load_bots_or_explain, locate_bot
     from cometbot.settings import Settings
 
@@ -140,7 +140,7 @@ def _requeue(id: str, as_json: bool) -> None:
 
 def _dry_run(id: str, bot: str | None) -> DryRun:
     from cometbot.delivery.dry_run import dry_run
-    from cometbot.delivery.stored_messages import find_message
+    from cometbot.inspection.stored_messages import find_message
     from cometbot.loading import load_bots_or_explain
     from cometbot.settings import Settings
 

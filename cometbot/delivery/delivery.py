@@ -13,15 +13,15 @@ import sqlalchemy as sa
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel, to_storable_key
-from cometbot.delivery.dead_letters import DeadLetters
-from cometbot.delivery.dialog_list import DialogList
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
 from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.sending import SendPolicy
-from cometbot.delivery.stored_messages import StoredMessage, replay
 from cometbot.delivery.worker import Worker
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.forking import PerProcess
+from cometbot.inspection.dead_letters import DeadLetters
+from cometbot.inspection.dialog_list import DialogList
+from cometbot.inspection.stored_messages import StoredMessage, replay
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
@@ -315,15 +315,15 @@ class Delivery:
         return conversation_key is not None
 
     def cancel_dialog(self, dialog_id: str) -> None:
-        """End an open dialog; see :meth:`cometbot.delivery.dialog_list.DialogList.cancel`."""
+        """End an open dialog; see :meth:`cometbot.inspection.dialog_list.DialogList.cancel`."""
         self.notify(self.dialogs.cancel(dialog_id))
 
     def expire_dialog(self, dialog_id: str) -> None:
-        """Let the time of a dialog come now; see :meth:`cometbot.delivery.dialog_list.DialogList.expire`."""
+        """Let the time of a dialog come now; see :meth:`cometbot.inspection.dialog_list.DialogList.expire`."""
         self.notify(self.dialogs.expire(dialog_id))
 
     def replay(self, message_id: str) -> StoredMessage:
-        """Handle the message with the id ``message_id`` again; see :func:`cometbot.delivery.stored_messages.replay`."""
+        """Handle the message ``message_id`` again; see :func:`cometbot.inspection.stored_messages.replay`."""
         message = replay(self.store, message_id)
         self.notify(str(message.conversation.key))
         return message

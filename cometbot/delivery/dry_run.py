@@ -13,10 +13,10 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel
 from cometbot.delivery.delivery import Delivery
-from cometbot.delivery.stored_messages import StoredMessage, find_message
 from cometbot.dispatch import dispatch
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
+from cometbot.inspection.stored_messages import StoredMessage, find_message
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, User
 from cometbot.outcomes import Outcome

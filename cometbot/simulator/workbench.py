@@ -38,14 +38,14 @@ class Workbench:
     def dead_letters(self) -> Sequence[Mapping[str, Any]]:
         """Return the dead letters, newest first.
 
-        The fields are those of :class:`cometbot.delivery.dead_letters.DeadLetter`.
+        The fields are those of :class:`cometbot.inspection.dead_letters.DeadLetter`.
         """
         return ()
 
     def dialogs(self) -> Sequence[Mapping[str, Any]]:
         """Return the dialogs that wait for an answer or a time, those that changed last first.
 
-        The fields are those of :class:`cometbot.delivery.dialog_list.DialogInfo`.
+        The fields are those of :class:`cometbot.inspection.dialog_list.DialogInfo`.
         """
         return ()
 

@@ -18,7 +18,7 @@ ALLOWED_FILES = {
     "marshmallow": ["schemas.py"],
     "requests": ["client.py", "http_client.py", "wsgi.py"],
     "alembic": ["store/"],
-    "sqlalchemy": ["store/", "delivery/", "chat/"],
+    "sqlalchemy": ["store/", "delivery/", "inspection/", "chat/"],
     "prometheus_client": ["web/"],
     "click": ["cli/"],
     "rich": ["cli/"],

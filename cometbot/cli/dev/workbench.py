@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from cometbot.author_error import display_path
 from cometbot.cli.dev.reports import Failed, Logged, Printed, Ready, Report
 from cometbot.delivery import Delivery
-from cometbot.delivery.stored_messages import list_recent_events
 from cometbot.errors import DeliveryError, StoreBusy
+from cometbot.inspection.stored_messages import list_recent_events
 from cometbot.simulator.workbench import Workbench
 from cometbot.steps import OPEN
 

@@ -11,10 +11,10 @@ import pytest
 from cometbot import error_text
 from cometbot.context import Context
 from cometbot.delivery.conversation_runner import ConversationRunner
-from cometbot.delivery.dead_letters import DeadLetter
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.running_handlers import HandlerRun
 from cometbot.errors import OutcomeUnknown, Rejected, StoreBusy
+from cometbot.inspection.dead_letters import DeadLetter
 from cometbot.messages import Operation
 
 from .conftest import QUICK_POLICY, Harness, wait_until

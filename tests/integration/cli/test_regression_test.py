@@ -27,8 +27,8 @@ from cometbot import (
     User,
 )
 from cometbot.cli.regression_test import Subject, write_test
-from cometbot.delivery.stored_conversations import load_conversation
 from cometbot.errors import DeliveryError
+from cometbot.inspection.stored_conversations import load_conversation
 from cometbot.testing import BotClient
 from cometbot.testing.fakes.cometchat import CometChatFake
 

@@ -11,8 +11,8 @@ import pytest
 from cometbot import Context
 from cometbot.channels.base import IncomingEvent
 from cometbot.delivery import Delivery
-from cometbot.delivery.stored_messages import find_message, list_recent_events
 from cometbot.errors import DeliveryError
+from cometbot.inspection.stored_messages import find_message, list_recent_events
 from cometbot.models import Conversation
 from cometbot.store.tables import mailbox
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from cometbot.delivery.stored_messages import StoredMessage, find_message, is_message_id, to_stored_message
 from cometbot.errors import DeliveryError
+from cometbot.inspection.stored_messages import StoredMessage, find_message, is_message_id, to_stored_message
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.tables import RUNNING, WAITING, conversations, mailbox, outbox
 
