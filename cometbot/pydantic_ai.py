@@ -133,7 +133,7 @@ class PydanticAgent(Generic[DepsT, OutputT]):
             history, asked = _split(ctx.turns() if turns is None else turns, keep_last=prompt is not None)
             capabilities.append(ReinjectSystemPrompt())
         elif prompt is None:
-            _, asked = _split(ctx.turns(limit=1), keep_last=False)
+            _, asked = _split(ctx.turns(), keep_last=False)
         else:
             asked = None
         # One call of a tool after the other: the steps of each run come in the same order.
