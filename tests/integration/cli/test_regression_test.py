@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from cometbot import (
     Media,
     MembershipEvent,
     ReactionEvent,
+    Tool,
+    ToolCall,
+    Turn,
     User,
 )
 from cometbot.cli.regression_test import Subject, write_test
@@ -294,6 +297,38 @@ def test_an_approval_is_decided_without_its_number(open_client: Open, monkeypatc
     assert 'client.press("Approve")' in source
     run(source, make(), monkeypatch)
     run(write(client, last=3), make(), monkeypatch)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_calls_of_a_model_are_approved_again(open_client: Open, monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.tool(requires_approval=True)
+        def refund(number: int) -> str:
+            return f"order {number} refunded"
+
+        @bot.fallback
+        def answer(ctx: Context) -> None:
+            ctx.run_agent(model)
+
+        return bot
+
+    def model(turns: Sequence[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
+        if turns[-1].role == "tool":
+            yield f"Result: {turns[-1].text}"
+            return
+        yield "One moment."
+        yield ToolCall("refund", {"number": 17})
+
+    client = open_client(make(), channel=channel)
+    for button in ("Approve", "Decline"):
+        client.send("refund")
+        client.press(button)
+    source = write(client)
+    for call in ("Approve", "Decline"):
+        assert f'client.press("{call}")' in source
+    run(source, make(), monkeypatch)
 
 
 def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
