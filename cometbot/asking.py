@@ -430,6 +430,7 @@ class Asking:
     @contextmanager
     def _inside_call(self, kind: str) -> Iterator[None]:
         """Allow nothing but changes of the state, which are stored with the result of the call."""
+        self._sink.store_marks()  # before the call: a crash behind it must not make it again
         self._checkpoints = [checkpoint(state) for state in self._states()]
         self._inside = kind
         try:

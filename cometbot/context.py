@@ -332,8 +332,7 @@ class Context(ConversationReader, LastingCalls):
     def _make_stream_sender(self) -> StreamSender:
         return StreamSender(
             self._sink,
-            # The same in every run of the handler, so that clients recognise a stream that an earlier run began.
-            f"{self._message_id or self.event.key}-{len(self.said)}",
+            self._answered_id or self.incoming.key,
             make_operation=lambda text: self.operation(Text(text)),
             outgoing=lambda operation: filter_operation(operation, self.bot, self.event),
             post=self._post_streamed,

@@ -78,6 +78,10 @@ class ReplySink(Protocol):
         """Carry out ``mark`` before the next operation, or when the message ends, unless its handler runs again."""
         return
 
+    def store_marks(self) -> None:
+        """Carry out the marks of streams now. The steps that are stored next say that these streams are over."""
+        return
+
     def sent_mark(self, key: int) -> int | None:
         """Return the ordinal of the message by which an earlier run has marked a stream as broken off, or None."""
         return None

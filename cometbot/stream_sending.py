@@ -26,14 +26,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StreamSender:
-    """Sends one stream of a context.
+    """Sends one stream of a context, in answer to the message or event ``answered``.
 
     ``outgoing`` returns an operation as outgoing middleware lets it pass, ``post`` posts one that it has seen.
     ``broken_off_text`` follows what has come of a stream that raises.
     """
 
     sink: ReplySink
-    stream_id: str
+    answered: str
     make_operation: Callable[[str], Operation]
     outgoing: Callable[[Operation], Operation]
     post: Callable[[Operation], Sent]
@@ -154,38 +154,45 @@ class _Deltas:
         self._buffered_length = 0
         self._sequence = 0
         self._key: int | None = None
+        self._stream_id = ""
         self._marked_length = 0
 
     def grow(self, text: str) -> None:
         part, self._buffered_length = text[self._buffered_length :], len(text)
         pieces = self._buffer.add(part)
         if pieces:
+            self._begin()
             self._prepare_mark(text)
             self._show(pieces)
 
-    def _prepare_mark(self, text: str) -> None:
-        if self._sequence == 0:
+    def _begin(self) -> None:
+        """Name the stream. The name is the same in every run, so clients know a stream that an earlier run began."""
+        if not self._stream_id:
             self._key = self._sender.sink.stream_key()
+            self._stream_id = f"{self._sender.answered}-{self._key or 0}"
+
+    def _prepare_mark(self, text: str) -> None:
         if self._key is not None and len(text) >= self._marked_length * _MARK_GROWTH:
             self._marked_length = len(text)
             self._sender.sink.prepare_mark(self._key, self._make_operation(self._sender.mark(text)))
 
     def _make_operation(self, text: str) -> Operation:
-        return replace(self._sender.make_operation(text), stream_id=self._sender.stream_id)
+        return replace(self._sender.make_operation(text), stream_id=self._stream_id)
 
     def _show(self, pieces: Iterable[str]) -> None:
         for piece in pieces:
-            self._sender.sink.stream_delta(self._sender.stream_id, self._sequence, piece)
+            self._sender.sink.stream_delta(self._stream_id, self._sequence, piece)
             self._sequence += 1
 
     def finish(self, text: str, before_last: BeforeLast) -> Sent | None:
+        self._begin()
         self._show(self._buffer.flush())
         before_last(text)
         return _post_whole(self._sender, self._sender.outgoing(self._make_operation(text)))
 
     def break_off(self, text: str) -> None:
         if self._sequence:
-            self._sender.sink.stream_delta(self._sender.stream_id, self._sequence, None)
+            self._sender.sink.stream_delta(self._stream_id, self._sequence, None)
         if text.strip():
             _break_off_whole(self._sender, self._sender.make_operation(self._sender.mark(text)))
 
@@ -229,5 +236,7 @@ def _post_whole(sender: StreamSender, operation: Operation) -> Sent:
 
 
 def _break_off_whole(sender: StreamSender, operation: Operation) -> None:
+    """Let ``operation`` follow as the mark, and take the place that the whole text has in another run."""
     if (key := sender.sink.stream_key()) is not None:
         sender.sink.break_off(key, operation)
+        sender.post(replace(operation, message=None))

@@ -223,18 +223,20 @@ class OutboxReplySink(ReplySink):
     def post(self, operation: Operation) -> int:
         """Store an operation in a durable commit, send it if its turn has come, and return its ordinal.
 
-        The marks of streams that have been broken off are stored and sent before it.
+        The marks of streams that have been broken off are stored with it, and sent before it.
         """
-        if marks := self._marks.take_broken():
-            self._edited_ordinals.update(draft.target for draft in marks)
-            self._store(marks, durable=True)
         ordinal, draft = self._make_draft(operation)
         if draft is None:
             return ordinal
-        self._store([draft], durable=True)
+        self._store([*self._take_broken(), draft], durable=True)
         if self.is_cancelled:
             self.said_last.set()
         return ordinal
+
+    def _take_broken(self) -> list[Draft]:
+        marks = self._marks.take_broken()
+        self._edited_ordinals.update(mark.target for mark in marks)
+        return marks
 
     def _store(self, drafts: Sequence[Draft], *, durable: bool) -> None:
         """Store replies with everything else that a commit must store, and send them if their turn has come."""
@@ -259,14 +261,20 @@ class OutboxReplySink(ReplySink):
 
     @in_thread
     def prepare_mark(self, key: int, mark: Operation) -> None:
+        self._marks.name(key, mark.stream_id)
         if (draft := self._make_mark(key, mark)) is not None:
-            self._marks.prepare(key, draft, mark.stream_id)
+            self._marks.prepare(key, draft)
             self._store((), durable=False)
 
     @in_thread
     def break_off(self, key: int, mark: Operation) -> None:
         if (draft := self._make_mark(key, mark)) is not None:
             self._marks.break_off(key, draft)
+
+    @in_thread
+    def store_marks(self) -> None:
+        if marks := self._take_broken():
+            self._store(marks, durable=True)
 
     def sent_mark(self, key: int) -> int | None:
         return self._marks.get_sent(key)
@@ -397,6 +405,7 @@ class OutboxReplySink(ReplySink):
     def save_steps(self, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange]) -> None:
         if self._is_closed:
             raise LeaseLost
+        self.store_marks()
         usage = self.pending_usage
         changes = (*changes, *merge_changes(usage))
         self._transactions.save_steps(self._lease, dialog, steps, changes, durable=True)
@@ -425,13 +434,8 @@ class OutboxReplySink(ReplySink):
         draft = self._render(operation, ordinal)
         self._marks.complete(operation, ordinal)
         if operation.mark is not None:
-            mark = Operation(
-                conversation=operation.conversation,
-                kind="edit",
-                message=operation.mark,
-                thread_id=operation.thread_id,
-                reply_to=operation.reply_to,
-                target=ordinal,
+            mark = replace(
+                operation, kind="edit", message=operation.mark, target=ordinal, quote_id="", is_growing=False, mark=None
             )
             self._marks.prepare(ordinal, self._render(mark, FIRST_MARK_ORDINAL + ordinal))
         return ordinal, draft

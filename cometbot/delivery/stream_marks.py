@@ -43,14 +43,15 @@ class StreamMarks:
         """Return the ordinal of the mark of this stream, or None if none was sent."""
         return FIRST_MARK_ORDINAL + key if key in self._sent else None
 
-    def prepare(self, key: int, draft: Draft, stream_id: str = "") -> None:
-        """Let the next commit store the mark of a stream, instead of the one before it.
+    def name(self, key: int, stream_id: str) -> None:
+        """Let ``stream_id`` name a stream, also one whose place an earlier run has used: it was shown by deltas."""
+        with self._guard:
+            self._keys[stream_id] = key
 
-        A stream that is not shown by edits has a ``stream_id``.
-        """
+    def prepare(self, key: int, draft: Draft) -> None:
+        """Let the next commit store the mark of a stream, instead of the one before it."""
         with self._guard:
             if key not in self._sent:
-                self._keys[stream_id] = key
                 self._prepared[key] = draft
                 self._unsaved.add(key)
 

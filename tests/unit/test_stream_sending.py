@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from cometbot import BotError, Message
+from cometbot import Bot, BotError, Context, Message
 from cometbot.errors import LeaseLost, MessageError
 from cometbot.messages import MAX_MESSAGE_LENGTH
+from cometbot.testing import BotClient
+from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 
 WORDS = ["One ", "two ", "three ", "four "]
 EDITS = {"edit": True, "stream_interval": 0.0}
@@ -159,3 +162,22 @@ def test_piece_of_another_type_breaks_the_stream_off(any_sink: Any, context: Any
     with pytest.raises(BotError, match="expected pieces of str or None, got int"):
         context("hi").stream(["One ", 2])
     assert texts_of(any_sink.broken) == ["One … (broken off)"]
+
+
+def test_streams_of_one_handler_have_different_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    names: list[str] = []
+    monkeypatch.setattr(FakeChannel, "stream_delta", lambda self, where, name, number, text: names.append(name))
+    bot = Bot("writer", description="Writes.")
+
+    @bot.command("write")
+    def write(ctx: Context) -> None:
+        with suppress(ValueError):
+            ctx.stream(raising(["One "]))
+        ctx.stream(["two "])
+        ctx.ask("More?")
+        ctx.stream(["three "])
+
+    client = BotClient(bot, capabilities=replace(EVERYTHING, deltas=True))
+    client.send("/write")
+    client.send("yes")
+    assert len(dict.fromkeys(names)) == 3

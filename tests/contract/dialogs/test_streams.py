@@ -46,6 +46,50 @@ def order(ctx):
     return ctx.ask("Well?")
 """
 
+AGAIN = """
+def words(name):
+    yield f"{name} half "
+    raise ValueError("lost")
+
+@bot.command("order")
+def order(ctx):
+    for name in ("One", "Two"):
+        try:
+            ctx.stream(lambda: words(name))
+        except ValueError:
+            pass
+    ctx.stream(["All ", "of it"])
+    return ctx.ask("Well?")
+"""
+
+ONCE = """
+def words():
+    yield "Half "
+    raise ValueError("lost")
+
+@bot.command("order")
+def order(ctx):
+    try:
+        ctx.stream(words)
+    except ValueError:
+        pass
+    ctx.once(lambda: call("charge"))
+    ctx.reply("Sorry")
+    return ctx.ask("Well?")
+"""
+
+REPLYING = """
+def words(ctx):
+    yield "One "
+    ctx.reply("Inside")
+    yield "two"
+
+@bot.command("order")
+def order(ctx):
+    ctx.stream(lambda: words(ctx))
+    return ctx.ask("Well?")
+"""
+
 KILLED = """
 import os
 from pathlib import Path
@@ -93,6 +137,31 @@ def test_crash_at_any_commit_changes_no_stream_whose_error_was_caught(
     outcome = check_all_crashes(Script([CAUGHT], [Say("/order"), Say("fine")]), databases, tmp_path)
     [texts] = outcome.transcript.values()
     assert [text for text, _ in texts] == ["Half an answer … (broken off)", "Sorry", "All of it", "Well?", "fine"]
+
+
+def test_crash_at_any_commit_changes_no_streams_that_break_off_in_a_row(
+    databases: Databases, tmp_path: Path, capabilities: Capabilities
+) -> None:
+    outcome = check_all_crashes(Script([AGAIN], [Say("/order"), Say("fine")]), databases, tmp_path)
+    [texts] = outcome.transcript.values()
+    marked = ["One half … (broken off)", "Two half … (broken off)"]
+    assert [text for text, _ in texts] == [*marked, "All of it", "Well?", "fine"]
+
+
+def test_crash_at_any_commit_keeps_the_mark_before_a_call_of_once(
+    databases: Databases, tmp_path: Path, capabilities: Capabilities
+) -> None:
+    outcome = check_all_crashes(Script([ONCE], [Say("/order"), Say("fine")]), databases, tmp_path)
+    [texts] = outcome.transcript.values()
+    assert [text for text, _ in texts] == ["Half … (broken off)", "Sorry", "Well?", "fine"]
+
+
+def test_crash_at_any_commit_changes_no_stream_whose_source_replies(
+    databases: Databases, tmp_path: Path, capabilities: Capabilities
+) -> None:
+    outcome = check_all_crashes(Script([REPLYING], [Say("/order"), Say("fine")]), databases, tmp_path)
+    [texts] = outcome.transcript.values()
+    assert sorted(text for text, _ in texts) == ["Inside", "One two", "Well?", "fine"]
 
 
 @pytest.mark.parametrize("kills", [1, MAX_CRASH_COUNT])

@@ -56,7 +56,8 @@ def test_newer_mark_is_stored_although_a_commit_of_the_older_ends_later(marks: S
     ids=["edit", "send", "send after what the source said"],
 )
 def test_complete_text_deletes_the_mark(marks: StreamMarks, operation: Operation, ordinal: int, stream_id: str) -> None:
-    marks.prepare(4, make_draft(4), stream_id)
+    marks.name(4, stream_id)
+    marks.prepare(4, make_draft(4))
     save(marks)
     marks.complete(operation, ordinal)
     assert save(marks) == MarkChanges("m1", 0, prepared=[], dropped=[FIRST_MARK_ORDINAL + 4])
