@@ -82,15 +82,14 @@ class OutboxReplySink(ReplySink):
         self._edited_ordinals: set[int | None] = set()
         self._is_blocked = False
         self._is_closed = False
-        self._has_ended = False
         self._is_given_up = False
         self._resumed: DialogId | None = None
         self._attached: tuple[DialogId, Sequence[Step]] | None = None
         self._marks = StreamMarks(message.event_id, message.generation)
         self.event: Event | None = None
         """The event of the message, or that of the opening if it continues a dialog; None until it is parsed."""
-        self.said_last = threading.Event()
-        """Set once the handler has said something after it was stopped, or has ended."""
+        self.ended = threading.Event()
+        """Set once the handler has ended."""
         self._stops: list[Stop] = []
         self.is_cancelled = False
         self.has_stopped = handlers.take_stop(message.seq)
@@ -229,8 +228,6 @@ class OutboxReplySink(ReplySink):
         if draft is None:
             return ordinal
         self._store([*self._take_broken(), draft], durable=True)
-        if self.is_cancelled:
-            self.said_last.set()
         return ordinal
 
     def _take_broken(self) -> list[Draft]:
@@ -292,8 +289,7 @@ class OutboxReplySink(ReplySink):
     def finish(self, drafts: Sequence[Draft]) -> ReplyBatch:
         """Return :meth:`batch` of a handler that has ended, with the answers to what has stopped it behind its own."""
         with self._sending:
-            self._has_ended = True
-            self.said_last.set()
+            self.ended.set()
             return self._add_stops(self.batch(drafts), self._take_stops())
 
     def answer_stop(self, stop: Stop) -> bool:
@@ -302,7 +298,7 @@ class OutboxReplySink(ReplySink):
         Raises :class:`LeaseLost`.
         """
         with self._sending:
-            if self._has_ended:
+            if self.ended.is_set():
                 return False
             # Steps and the marks of streams are stored with what the handler says next.
             batch = replace(self.batch(()), steps=None, marks=None)
@@ -511,6 +507,8 @@ class HandlerRegistry:
         self._isolated = ""
         self._abandoned: set[str] = set()
         self._stops: dict[int, None] = {}
+        self.on_start: Callable[[str], None] = lambda conversation_key: None
+        """Called with the conversation of a handler that begins and that a newer message stops."""
 
     def isolate(self, lease: Lease) -> bool:
         """Return True if a message that was running when a process died may be handled under this lease now.
@@ -547,6 +545,8 @@ class HandlerRegistry:
         run = HandlerRun(lease, message, sink, handler, seconds, time.monotonic() + seconds, stops_on_new)
         with self._guard:
             self._runs[lease.token] = run
+        if stops_on_new:
+            self.on_start(lease.conversation_key)
 
     def unregister(self, lease: Lease) -> None:
         """Remove the handler that ran under this lease."""

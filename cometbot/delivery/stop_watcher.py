@@ -30,7 +30,7 @@ LOOK_INTERVAL = 1.0
 """Seconds between two looks for messages that stop a running handler; it must have run for as long."""
 
 LAST_WORDS_TIMEOUT = 1.0
-"""Seconds that a stopped handler has for its last words, before ``/stop`` is answered beside it."""
+"""Seconds that a stopped handler has to end, before ``/stop`` is answered beside it."""
 
 _MAX_MESSAGES = 500
 """The newest waiting messages that one look reads."""
@@ -75,6 +75,7 @@ class StopWatcher:
 
     def start(self) -> None:
         """Start the thread."""
+        self._handlers.on_start = self.check_soon  # a newer message may have arrived before
         self._thread.start()
 
     def stop(self) -> None:
@@ -127,7 +128,7 @@ class StopWatcher:
 
     def _answer_all(self, stopped: Iterable[_Stopped]) -> None:
         for each in stopped:
-            each.run.sink.said_last.wait(max(0.0, each.at + LAST_WORDS_TIMEOUT - time.monotonic()))
+            each.run.sink.ended.wait(max(0.0, each.at + LAST_WORDS_TIMEOUT - time.monotonic()))
             self._answer(each)
 
     def _stop_runs(self, runs: Collection[HandlerRun]) -> list[_Stopped]:

@@ -56,7 +56,11 @@ def handlers_of(delivery: Delivery) -> dict[str, str | None]:
     return {row.body.decode(): row.handler for row in rows}
 
 
-def test_stop_ends_a_stream_that_keeps_what_it_has_said(harness: Harness, task: Task) -> None:
+def test_stop_ends_a_stream_that_keeps_what_it_has_said(
+    harness: Harness, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_watcher, "LAST_WORDS_TIMEOUT", TIMEOUT)
+
     @harness.bot.message("tell")
     def tell(ctx: Context) -> str:
         def parts() -> Iterator[str]:
@@ -73,8 +77,7 @@ def test_stop_ends_a_stream_that_keeps_what_it_has_said(harness: Harness, task: 
     task.wait()
     harness.enqueue(delivery, "/stop")
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
-    assert sorted(harness.channel.texts()) == sorted(["one ", STOP_TEXT, "said True, stopped True"])
-    assert harness.channel.texts()[0] == "one "
+    assert harness.channel.texts() == ["one ", "said True, stopped True", STOP_TEXT]
     wait_until(lambda: delivery.is_idle)
     assert not delivery.dead_letters.list()
 
@@ -252,6 +255,23 @@ def test_newer_message_stops_without_a_text(harness: Harness, task: Task) -> Non
     harness.enqueue(delivery, "last")
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
     assert harness.channel.texts() == ["first True", "second True", "done"]
+
+
+def test_newer_message_that_waits_already_stops_at_once(
+    harness: Harness, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_watcher, "LOOK_INTERVAL", 3600.0)
+
+    @harness.bot.fallback(stop_on_new=True)
+    def answer(ctx: Context) -> str:
+        return ctx.text if ctx.text == "last" else f"{ctx.text} {task.work(ctx)}"
+
+    delivery = harness.start_process(start=False)
+    for text in ("first", "second", "last"):
+        harness.enqueue(delivery, text)
+    delivery.start()
+    harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
+    assert harness.channel.texts() == ["first True", "second True", "last"]
 
 
 def test_newer_message_of_another_user_stops_nothing(harness: Harness, task: Task) -> None:
