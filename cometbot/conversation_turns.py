@@ -11,7 +11,8 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from math import isfinite
+from typing import Any, NamedTuple, TypeGuard
 from urllib.parse import unquote, urlsplit
 
 from cometbot.action_values import decode_value
@@ -24,7 +25,7 @@ from cometbot.models import Attachment
 from cometbot.redaction import redact
 from cometbot.sinks import ReplySink, Transcript
 from cometbot.state import RESERVED_PREFIX
-from cometbot.turns import Turn
+from cometbot.turns import Turn, clean_name
 
 TURNS_KEY = f"{RESERVED_PREFIX}turns"
 """The state key of the moves of the first turn: ``[window, first, since]``, the newest last (:class:`_Move`)."""
@@ -58,6 +59,10 @@ class TurnLimits:
             raise BotError(f"turns: budget: expected a number of tokens of 1 or more, or None, got {self.budget!r}")
         if not _is_count(self.limit) or self.limit > MAX_TURNS:
             raise BotError(f"turns: limit: expected a number of turns from 1 to {MAX_TURNS}, got {self.limit!r}")
+        if not _is_number(self.since):
+            raise BotError(f"turns: since: expected Unix seconds, got {self.since!r}")
+        if self.count is not None and not callable(self.count):
+            raise BotError(f"turns: count: expected a function from a text to a number, got {self.count!r}")
 
     @property
     def window(self) -> str:
@@ -73,8 +78,10 @@ class TurnLimits:
         if self.count is None:
             return len(text) / 4
         counted: object = self.count(text)
-        if isinstance(counted, bool) or not isinstance(counted, int | float):
-            raise BotError(f"turns: count: expected a function from a text to a number, got {counted!r} from it")
+        if not _is_number(counted) or counted < 0:
+            raise BotError(
+                f"turns: count: expected a function from a text to a number of 0 or more, got {counted!r} from it"
+            )
         return counted
 
     def count_turn(self, turn: Turn) -> float:
@@ -164,6 +171,9 @@ class TurnBuilder:
         if not (text or images):
             return None
         text = redact(self.bot, text) if text else ""
+        images = tuple(replace(item, name=redact(self.bot, item.name)) if item.name else item for item in images)
+        if not (text or images):
+            return None
         if is_own:
             return Turn("assistant", text)
         name = redact(self.bot, str(message.sender)) if message.conversation.is_group else ""
@@ -175,7 +185,7 @@ class TurnBuilder:
             item.uid: item.name for item in message.mentions if item.name
         }
         for uid, name in names.items():
-            text = text.replace(f"<@uid:{uid}>", f"@{name}")
+            text = text.replace(f"<@uid:{uid}>", f"@{clean_name(name)}")
         return text
 
     def _limit(
@@ -269,8 +279,14 @@ def _family(attachment: Attachment, message: MessageEvent) -> str:
 
 
 def _name(attachment: Attachment) -> str:
-    return attachment.name or unquote(urlsplit(attachment.url).path.rpartition("/")[2]) or attachment.url
+    """Return the name of a file in one line."""
+    name = attachment.name or unquote(urlsplit(attachment.url).path.rpartition("/")[2]) or attachment.url
+    return " ".join(name.split())
 
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -65,7 +66,12 @@ class Turn:
     @property
     def signed_text(self) -> str:
         """The text with the name before it, as both formats have it."""
-        return f"{' '.join(self.name.split())}: {self.text}".rstrip() if self.name else self.text
+        return f"{clean_name(self.name)}: {self.text}".rstrip() if self.name else self.text
+
+
+def clean_name(name: str) -> str:
+    """Return the name of a user in one line and without colons, so that it cannot look like a turn of somebody else."""
+    return " ".join(re.sub("[:\uff1a]", " ", name).split())
 
 
 def to_openai(turns: Iterable[Turn]) -> list[Any]:
