@@ -13,6 +13,7 @@ try:
     from pydantic_ai import AgentRunResult, ModelMessage, ModelRequest, ModelResponse, UsageLimits
     from pydantic_ai.agent import AbstractAgent
     from pydantic_ai.capabilities import ReinjectSystemPrompt
+    from pydantic_ai.durable_exec import replay_scope
     from pydantic_ai.messages import (
         BinaryContent,
         ImageUrl,
@@ -136,8 +137,9 @@ class PydanticAgent(Generic[DepsT, OutputT]):
             _, asked = _split(ctx.turns(), keep_last=False)
         else:
             asked = None
-        # One call of a tool after the other: the steps of each run come in the same order.
-        with self.agent.parallel_tool_call_execution_mode("sequential"):
+        # One call of a tool after the other: the steps of each run come in the same order. Traces leave out what a
+        # later run repeats.
+        with self.agent.parallel_tool_call_execution_mode("sequential"), replay_scope():
             try:
                 result: AgentRunResult[OutputT] = run_coroutine(
                     self.agent.run(

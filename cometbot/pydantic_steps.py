@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_ai import RunContext, ToolReturn
 from pydantic_ai.capabilities import AbstractCapability, CapabilityOrdering
+from pydantic_ai.durable_exec import record_durable_unit
 from pydantic_ai.exceptions import ApprovalRequired, CallDeferred, ModelRetry, ToolFailed
 from pydantic_ai.messages import (
     ModelMessage,
@@ -83,7 +84,10 @@ class DurableRun:
         parameters: ModelRequestParameters,
     ) -> ModelResponse:
         """Return the answer of a model, which is asked by one run only."""
-        return run_in_thread(self._request, Answer(self._ctx, model, messages, settings, parameters))
+        answer = Answer(self._ctx, model, messages, settings, parameters)
+        response = run_in_thread(self._request, answer)
+        record_durable_unit(executed=answer.response is not None)
+        return response
 
     def _request(self, answer: Answer) -> ModelResponse:
         sender = make_stream_sender(self._ctx)
@@ -99,7 +103,10 @@ class DurableRun:
 
     def call_tool(self, name: str, call_id: str, call: Callable[[], Any]) -> Any:
         """Return the result of a tool, which is called by one run only; ``call`` returns a coroutine of it."""
-        return _load_result(run_in_thread(self._call_tool, name, call_id, call))
+        was_stored = self._steps.has_stored_tool
+        stored = run_in_thread(self._call_tool, name, call_id, call)
+        record_durable_unit(executed=not was_stored)
+        return _load_result(stored)
 
     def _call_tool(self, name: str, call_id: str, call: Callable[[], Any]) -> Mapping[str, Any]:
         function, identity = partial(_make_call, name, call), f"{name}\n{call_id}"

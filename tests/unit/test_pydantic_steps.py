@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 
 pytest.importorskip("pydantic_ai", reason="needs Python 3.11")
 
-from pydantic_ai import Agent, RunContext
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ThinkingPart
+from opentelemetry.trace import NonRecordingSpan, NoOpTracer, SpanContext, Tracer, TracerProvider, use_span
+from pydantic_ai import Agent, InstrumentationSettings, RunContext
+from pydantic_ai.capabilities import Instrumentation
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ThinkingPart, ToolCallPart
 from pydantic_ai.models import CompletedStreamedResponse, ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.wrapper import WrapperModel
@@ -51,6 +54,57 @@ def test_thoughts_are_not_shown_and_part_paragraphs() -> None:
 
     assert BotClient(bot).send("hi").text == "First.\n\nSecond, third."
     assert outputs == ["First.\n\nSecond, third."]
+
+
+class RecordingSpan(NonRecordingSpan):
+    """A span that adds its name to a list when it ends."""
+
+    def __init__(self, name: str, ended: list[str]) -> None:
+        super().__init__(SpanContext(1, 1, is_remote=False))
+        self._name = name
+        self._ended = ended
+
+    def end(self, end_time: int | None = None) -> None:
+        self._ended.append(self._name)
+
+
+class RecordingTracer(NoOpTracer, TracerProvider):
+    """Records the names of the spans that end."""
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> Tracer:
+        return self
+
+    def start_span(self, name: str, *args: Any, **kwargs: Any) -> RecordingSpan:
+        return RecordingSpan(name, self.ended)
+
+    @contextmanager
+    def start_as_current_span(self, name: str, *args: Any, **kwargs: Any) -> Iterator[RecordingSpan]:
+        with use_span(self.start_span(name), end_on_exit=True) as span:
+            yield span
+
+
+def test_traces_leave_out_what_a_later_run_repeats() -> None:
+    answers = [[ToolCallPart("find", {}), ToolCallPart("refund", {})], [TextPart("Done.")]]
+    tracer = RecordingTracer()
+    settings = InstrumentationSettings(tracer_provider=tracer)
+    model = FunctionModel(lambda messages, info: ModelResponse(answers[len(messages) // 2]), model_name="scripted")
+    agent = Agent(model, name="shop", capabilities=[Instrumentation(settings)])
+    agent.tool_plain(name="find")(lambda: "sent")
+    agent.tool_plain(name="refund", requires_approval=True)(lambda: "refunded")
+    assistant, bot = PydanticAgent(agent), Bot("shop")
+
+    @bot.message()
+    def answer(ctx: Context) -> None:
+        assistant.run(ctx, turns=[Turn("user", "hi")])
+
+    client = BotClient(bot, check_paths=False)
+    client.send("hi")
+    client.press("Approve")
+    counts = Counter(name for name in tracer.ended if name.startswith(("chat", "execute_tool")))
+    assert counts == {"chat scripted": 2, "execute_tool find": 1, "execute_tool refund": 1}
 
 
 def test_eight_handlers_share_an_agent() -> None:
