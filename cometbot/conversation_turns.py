@@ -41,6 +41,7 @@ MAX_MESSAGES_SINCE = 100
 """The messages of a conversation that may follow the one that started a dialog."""
 
 _MAX_MOVES = 20
+"""The moves that are kept: a handler that runs again after more of them may get fewer turns than before."""
 _END = "end"
 """The window of a move that is none: ``first`` is the last message before the event, which is no message itself."""
 

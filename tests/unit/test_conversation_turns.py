@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cometbot.bot import Bot
-from cometbot.conversation_turns import CUT_MARK, TURNS_KEY, TurnBuilder, TurnLimits
+from cometbot.conversation_turns import _MAX_MOVES, CUT_MARK, TURNS_KEY, TurnBuilder, TurnLimits
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent, ReactionEvent
 from cometbot.models import Attachment, Conversation, Mention, User
@@ -385,5 +385,5 @@ def test_turns_begin_with_those_of_the_message_before(
                 last = turns
                 handled.append((event, turns))
     if not failing:
-        for event, turns in reversed(handled):
+        for event, turns in reversed(handled[-_MAX_MOVES:]):
             assert talk.turns(event, limit=limit, budget=budget) == turns
