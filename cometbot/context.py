@@ -311,7 +311,7 @@ class Context(ConversationReader, LastingCalls):
         ``source`` is an iterable or async iterable of texts, or a function or coroutine function that returns one; a
         later run of the handler does not call it. ``text`` returns the text of a piece that is none. A piece or a text
         may be None. An async iterable is consumed on the event loop of the process. A source that does not come to its
-        end is closed. It returns None, too, if outgoing middleware dropped the message.
+        end is closed. It returns None, too, if outgoing middleware dropped the message or the user had stopped the run.
 
         On platforms that can edit messages or show deltas, the message appears with the first words and grows at the
         platform's pace, in updates that become larger with the text. On other platforms, and if the bot has outgoing

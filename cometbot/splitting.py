@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,6 +32,17 @@ def split_text(text: str, limit: int, size: Size = utf8_size) -> list[str]:
     the length of ``text``.
     """
     return _Splitter(text, limit, size).split()
+
+
+def close_code(text: str) -> str:
+    """Return ``text`` with its last code block closed, if that is open."""
+    fence = _Splitter(text, sys.maxsize, utf8_size).find_fence(0, len(text))
+    return f"{text}\n{fence.mark}" if fence else text
+
+
+def ends_in_fence(text: str) -> bool:
+    """Return True if the last line opens or closes a code block, so that nothing may follow in it."""
+    return _FENCE_PATTERN.match(text, text.rfind("\n") + 1) is not None
 
 
 def max_prefix_length(text: str, limit: int, size: Size) -> int:
@@ -105,7 +117,7 @@ class _Splitter:
         reserved = 0
         while True:
             end = self._find_best_end(self._available_size() - reserved)
-            fence = self._fence_at(end)
+            fence = self.find_fence(self._start, end)
             needed = self._size(f"\n{fence.mark}") if fence else 0
             if needed <= reserved:
                 break
@@ -114,9 +126,10 @@ class _Splitter:
             return fence.start, None
         return end, fence
 
-    def _fence_at(self, end: int) -> _Fence | None:
+    def find_fence(self, start: int, end: int) -> _Fence | None:
+        """Return the code block that is open at ``end``, or None. ``start`` is where the part begins."""
         fence = self._fence
-        for found in _FENCE_PATTERN.finditer(self._text, self._start, end):
+        for found in _FENCE_PATTERN.finditer(self._text, start, end):
             if fence is None:
                 fence = self._open_fence(found)
             elif fence.is_closed_by(found):

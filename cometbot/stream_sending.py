@@ -12,7 +12,7 @@ from cometbot.errors import DeliveryError
 from cometbot.messages import Operation, Text
 from cometbot.sent import Sent, break_off, prepare_mark
 from cometbot.sinks import ReplySink
-from cometbot.splitting import split_text, utf8_size
+from cometbot.splitting import close_code, ends_in_fence, split_text, utf8_size
 from cometbot.stream_sources import iterate_texts
 from cometbot.streaming import DeltaBuffer, PreviewThrottle, rejoin_surrogates, take_until
 
@@ -20,6 +20,8 @@ BeforeLast = Callable[[str], None]
 """Gets the whole text of a stream before the last operation, which stores it."""
 
 _MARK_GROWTH = 1.5
+_FENCE_SIZE = 68
+"""The bytes for the end of a code block before a mark."""
 
 _log = logging.getLogger(__name__)
 
@@ -96,9 +98,12 @@ class StreamSender:
 
     def mark(self, text: str) -> str:
         """Return what is left of a stream that is broken off after ``text``: one message, with the mark at its end."""
-        mark = f" {self.broken_off_text}" if self.broken_off_text else ""
-        [half, *_] = split_text(text, max(self.sink.capabilities.text_limit - utf8_size(mark), 1)) or [""]
-        return f"{half.rstrip()}{mark}"
+        if not (mark := self.broken_off_text):
+            return (split_text(text, self.sink.capabilities.text_limit) or [""])[0].rstrip()
+        room = self.sink.capabilities.text_limit - utf8_size(mark) - _FENCE_SIZE
+        [half, *_] = split_text(text, max(room, 1)) or [""]
+        half = close_code(half.rstrip())
+        return f"{half}\n\n{mark}" if ends_in_fence(half) else f"{half} {mark}"
 
 
 class _Display(Protocol):

@@ -83,6 +83,30 @@ def test_mark_of_abandoned_deltas_is_a_message_of_its_own(sink: Any, context: An
     assert [mark.stream_id for _, mark in sink.broken] == [""]
 
 
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("```python\nprint(1)\n", "```python\nprint(1)\n```\n\n… (broken off)"),
+        ("So:\n\n~~~\n", "So:\n\n~~~\n~~~\n\n… (broken off)"),
+        ("```\ndone\n```\n", "```\ndone\n```\n\n… (broken off)"),
+        ("```\ndone\n```\nand", "```\ndone\n```\nand … (broken off)"),
+    ],
+)
+def test_mark_stands_outside_of_code(any_sink: Any, context: Any, text: str, marked: str) -> None:
+    with pytest.raises(ValueError, match="lost"):
+        context("hi").stream(raising([text]))
+    assert texts_of(any_sink.broken) == [marked]
+
+
+def test_half_of_code_is_cut_to_one_message(any_sink: Any, context: Any) -> None:
+    fence = "`" * 64
+    with pytest.raises(ValueError, match="lost"):
+        context("hi").stream(raising([f"{fence}\n", "word " * 1000]))
+    [text] = texts_of(any_sink.broken)
+    assert text.endswith(f"word \n{fence}\n\n… (broken off)")
+    assert len(text.encode()) <= any_sink.capabilities.text_limit
+
+
 def test_half_is_cut_to_one_message(any_sink: Any, context: Any) -> None:
     with pytest.raises(MessageError):
         context("hi").stream(["word " * 1000] * (MAX_MESSAGE_LENGTH // 5000 + 1))
