@@ -34,6 +34,18 @@ def assert_list(what: str, items: Sequence[str], indent: str) -> list[str]:
     return make_call(f"assert {what} == [", list(map(to_literal, items)), indent, "]")
 
 
+def assert_text(what: str, text: str, indent: str) -> list[str]:
+    """Return the lines that assert that ``what`` is this text."""
+    line = f"{indent}assert {what} == {to_literal(text)}"
+    return [line] if len(line) <= MAX_LENGTH else assert_list(f"[{what}]", [text], indent)
+
+
+def assert_member(what: str, text: str, indent: str) -> list[str]:
+    """Return the lines that assert that this text is in the list ``what``."""
+    line = f"{indent}assert {to_literal(text)} in {what}"
+    return [line] if len(line) <= MAX_LENGTH else make_call(f"assert {what}.count(", [to_literal(text)], indent)
+
+
 def make_comment(text: str, indent: str) -> list[str]:
     """Return ``text`` as a comment in lines of at most :data:`MAX_LENGTH` characters, where words allow it."""
     lines, line = [], f"{indent}#"

@@ -89,7 +89,7 @@ class ActionReader:
             return self._read_file(event, text)
         if not text.strip() and not is_mention:
             return None
-        if decision := find_decision(text):
+        if self.screen.has_approval and (decision := find_decision(text)):
             return Action("press", (to_literal(decision),))
         places = [("thread", event.thread_id), ("quote", event.quote.id if event.quote else "")]
         found = [f"{name}={self.variables[id]}" for name, id in places if id in self.variables]

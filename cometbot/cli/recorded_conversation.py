@@ -161,6 +161,12 @@ class ShownReply:
             return None
         return self.sent.text
 
+    @property
+    def asks_for_approval(self) -> bool:
+        """True for the card of an approval."""
+        has_buttons = any(offer.name.startswith(APPROVAL_ACTION) for offer in self.offers)
+        return has_buttons or (self.sent is not None and _APPROVAL_HINT.search(self.sent.text) is not None)
+
 
 @dataclass(slots=True)
 class Shown:
@@ -216,6 +222,11 @@ class Screen:
                     for item in fields
                 }
         return None
+
+    @property
+    def has_approval(self) -> bool:
+        """True if the bot has asked here for an approval."""
+        return any(reply.asks_for_approval for reply in self._all)
 
     def is_last(self, platform_id: str) -> bool:
         """Return True if this is the bot's newest message."""

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
-from cometbot.cli.pytest_source import assert_list, make_call, make_comment, to_literal
+from cometbot.cli.pytest_source import (
+    assert_list,
+    assert_member,
+    assert_text,
+    make_call,
+    make_comment,
+    to_literal,
+)
 from cometbot.cli.recorded_actions import Action, ActionReader, referenced_ids
 from cometbot.cli.recorded_conversation import Recorded, Screen, Shown, Users, read_events
 from cometbot.inspection.stored_conversations import StoredConversation
@@ -59,7 +66,8 @@ def write_test(conversation: StoredConversation, subject: Subject, *, keeps_user
             "",
             f"def test_conversation_of_{newest}() -> None:",
             *opening,
-            *(body or [f"{_INDENT}pass"]),
+            *body,
+            *([] if any(line.strip() and not line.lstrip().startswith("#") for line in body) else [f"{_INDENT}pass"]),
             "",
         ]
     )
@@ -180,7 +188,7 @@ class _Body:
             if labels:
                 self.lines += assert_list(f"replies.{what}", list(map(replace, labels)), _INDENT)
         for edited in shown.edits:
-            self.lines += make_call("assert ", [to_literal(replace(edited))], _INDENT, f" in {client}.said().texts")
+            self.lines += assert_member(f"{client}.said().texts", replace(edited), _INDENT)
         self._assert_reactions(client, recorded, shown)
         if shown.elsewhere:
             self._add_comment("What the bot sent to other conversations is not checked.")
@@ -193,7 +201,7 @@ class _Body:
                 self._add_comment(f"replies[{number}] was {about}.")
             else:
                 text = self._users.replace_names(reply.text)
-                self.lines += make_call(f"assert replies[{number}].text == ", [to_literal(text)], _INDENT, "")
+                self.lines += assert_text(f"replies[{number}].text", text, _INDENT)
 
     def _assert_reactions(self, client: str, recorded: Recorded, shown: Shown) -> None:
         own_id = getattr(recorded.event, "id", "")

@@ -366,15 +366,65 @@ def test_every_text_is_written_as_ruff_would_write_it(
     client.send(f"x{text}x")
     source = write(client)
     run(source, bot, monkeypatch)
-    file = tmp_path / "test_stored.py"
+    check_with_ruff(source, tmp_path)
+
+
+def check_with_ruff(source: str, folder: Path) -> None:
+    """Fail unless ruff finds nothing in a test, and would not write it otherwise."""
+    file = folder / "test_stored.py"
     file.write_text(source)
-    (tmp_path / "shop_bot.py").touch()
+    (folder / "shop_bot.py").touch()
     for command in ("check", "format --check", "format --check --line-length 120"):
         done = subprocess.run(
             [sys.executable, "-m", "ruff", *command.split(), "--isolated", "--no-cache", file.name],
-            cwd=tmp_path,
+            cwd=folder,
             capture_output=True,
             text=True,
             check=False,
         )
         assert done.returncode == 0, f"{done.stdout}{source}"
+
+
+@pytest.mark.parametrize("length", [1, 100])
+def test_single_texts_are_written_as_ruff_would_write_them(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, length: int
+) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.command("refund")
+        def refund(ctx: Context) -> None:
+            ctx.reply("x" * length)
+            ctx.approve("y" * length, own=True)
+
+        return bot
+
+    client = open_client(make())
+    client.send("/refund")
+    client.advance("2d")  # edits the card
+    source = write(client)
+    assert "replies[0].text" in source
+    assert "client.said().texts" in source
+    run(source, make(), monkeypatch)
+    check_with_ruff(source, tmp_path)
+
+
+def test_what_cannot_be_repeated_leaves_an_empty_test(
+    open_client: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    client = open_client(make_bot())
+    client.send("\u2028")
+    source = write(client)
+    assert "# m1 cannot be repeated" in source
+    run(source, make_bot(), monkeypatch)
+    check_with_ruff(source, tmp_path)
+
+
+def test_decision_without_an_approval_is_a_text(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot = Bot("shop")
+    bot.fallback(lambda ctx: f"{ctx.text}?")
+    client = open_client(bot)
+    client.send("approve 5")
+    source = write(client)
+    assert 'client.send("approve 5")' in source
+    run(source, bot, monkeypatch)
