@@ -40,7 +40,7 @@ def caplog(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 
 class FakeReplySink:
-    """An outlet in memory: what was posted, sketched and begun, and a state that :meth:`store` writes to."""
+    """A reply sink in memory: what was posted, previewed and begun, and a state that :meth:`store` writes to."""
 
     def __init__(self) -> None:
         self.capabilities = Capabilities(text_limit=4000, edit=True, delete=True, react=True)
