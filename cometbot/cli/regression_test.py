@@ -67,7 +67,7 @@ def write_test(conversation: StoredConversation, subject: Subject, *, keeps_user
             f"def test_conversation_of_{newest}() -> None:",
             *opening,
             *body,
-            *([] if any(line.strip() and not line.lstrip().startswith("#") for line in body) else [f"{_INDENT}pass"]),
+            *([] if any(map(_is_statement, body)) else [f"{_INDENT}assert not {_name_client(group)}.said()"]),
             "",
         ]
     )
@@ -100,8 +100,15 @@ def _open_client(subject: Subject, users: Users, group: str) -> list[str]:
         more = f", card_buttons={to_literal(subject.card_buttons)}" if subject.card_buttons != "message" else ""
         channel = f"partial(CometChatFake, rich={to_literal(subject.rich)}{more})"
     arguments.append(f"channel={channel}")
-    name = "user_1" if group else "client"
-    return make_call("with BotClient(", arguments, " " * 4, f") as {name}:")
+    return make_call("with BotClient(", arguments, " " * 4, f") as {_name_client(group)}:")
+
+
+def _name_client(group: str) -> str:
+    return "user_1" if group else "client"
+
+
+def _is_statement(line: str) -> bool:
+    return bool(line.strip()) and not line.lstrip().startswith("#")
 
 
 def _user_source(user: User) -> str:
