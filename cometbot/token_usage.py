@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from cometbot.errors import BotError
 from cometbot.state import StateChange
+from cometbot.text import replace_surrogates
 from cometbot.token_budget import MAX_TOKENS
 
 MAX_MODEL_LENGTH = 100
@@ -64,7 +65,7 @@ def merge_changes(reported: Sequence[ReportedUsage]) -> tuple[StateChange, ...]:
 
 
 def _check_model(model: object) -> str:
-    name = " ".join(model.split()) if isinstance(model, str) else ""
+    name = " ".join(replace_surrogates(model).split()) if isinstance(model, str) else ""
     if not name:
         raise BotError(f'usage: model: expected a name such as "gpt-5", got {reprlib.repr(model)}')
     return name if len(name) <= MAX_MODEL_LENGTH else f"{name[: MAX_MODEL_LENGTH - 1]}…"

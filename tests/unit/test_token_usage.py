@@ -43,6 +43,10 @@ def test_name_of_a_model_is_one_short_line() -> None:
     assert (len(name), name[-1]) == (MAX_MODEL_LENGTH, "…")
 
 
+def test_name_of_a_model_can_be_encoded() -> None:
+    assert make("gpt\ud800").model == "gpt\ufffd"  # as the label of a metric
+
+
 def test_cached_tokens_are_part_of_the_input() -> None:
     assert ModelUsage("m", 100, 20, 80).total == 120
 
