@@ -257,12 +257,14 @@ def get_approval(
     if sum(len(name) + len(value) for name, value in fields.items()) > MAX_APPROVAL_LENGTH:
         return f"the arguments are too long for an approval; use at most {MAX_APPROVAL_LENGTH} characters"
     asker = ctx.sender
+    if to is True and not asker.uid and not steps.has_asked_approval:
+        return "not called: nobody has asked for it, so nobody can approve it"
     own = to is True or (isinstance(to, User) and to.uid.casefold() == asker.uid.casefold())
     request = ApprovalRequest(
         f"Run {name}?",
         fields,
         None if isinstance(to, bool) else to,
-        [asker] if to is True and asker.uid else None,
+        [asker] if to is True else None,
         own=own,
         key=key,
     )

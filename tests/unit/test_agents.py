@@ -8,13 +8,14 @@ import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from cometbot import AgentLimit, AskCancelled, Bot, BotError, Context, Group, Tool, ToolCall, Turn, User
 from cometbot.agent_steps import MAX_TOOL_RESULT_BYTES
-from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH, MAX_KNOWN_CALLS, _make_fields
+from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH, MAX_KNOWN_CALLS, _make_fields, get_approval
 from cometbot.testing import BotClient, FakeModel
 from cometbot.turns import to_anthropic, to_openai
 
@@ -617,6 +618,12 @@ def test_model_may_be_an_async_generator(bot: Bot, find_order: Any, calls: list[
     let_answer(bot, model)
     assert BotClient(bot).send("hi").text == "Done."
     assert calls == [17]
+
+
+def test_nobody_approves_for_a_user_who_does_not_exist() -> None:
+    ctx, steps = SimpleNamespace(sender=User("")), SimpleNamespace(has_asked_approval=False)
+    refusal = get_approval(ctx, steps, "refund", {}, True, "", get_approval.__code__)  # type: ignore[arg-type]
+    assert refusal == "not called: nobody has asked for it, so nobody can approve it"
 
 
 def test_names_of_arguments_hide_none_on_a_card() -> None:
