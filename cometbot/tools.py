@@ -101,7 +101,7 @@ class FunctionTool(Tool):
         full_name = function_name(function)
         check_callable(function, full_name)
         name = name or str(getattr(getattr(function, "func", function), "__name__", ""))
-        if not _NAME.fullmatch(name):
+        if not (isinstance(name, str) and _NAME.fullmatch(name)):
             raise RegistrationError(f"a tool's name is 1 to 64 of A-Z a-z 0-9 _ -, for all models; not {name!r}")
         if not isinstance(requires_approval, bool | Group | User | Conversation):
             raise RegistrationError(

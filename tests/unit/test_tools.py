@@ -228,6 +228,11 @@ def test_function_that_cannot_be_a_tool_is_refused(bot: Bot, function: Any, text
         bot.tool(function)
 
 
+def test_name_that_is_no_text_is_refused(bot: Bot) -> None:
+    with pytest.raises(RegistrationError, match="a tool's name is"):
+        bot.tool(name=5)(lambda: None)  # type: ignore[call-overload]
+
+
 def test_other_approvers_are_refused(bot: Bot) -> None:
     with pytest.raises(RegistrationError, match="requires_approval of the tool named: expected True"):
         bot.tool(requires_approval="team", name="named")(lambda: None)  # type: ignore[call-overload]
