@@ -223,7 +223,8 @@ class ConversationRunner:
             self._observer.failed(bot, handled.end.message.key, handled.error)
         if handled.end.dialog is not None:
             self._report_dialog(bot, handled.end.dialog)
-        self._report_usage(handled.usage, bot=bot)
+        if handled.usage:
+            self._report_usage(handled.usage, bot=bot)
 
     def _report_usage(self, reported: Sequence[ReportedUsage], *, bot: str) -> None:
         for usage in [item.usage for item in reported]:

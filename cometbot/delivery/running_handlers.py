@@ -290,7 +290,8 @@ class OutboxReplySink(ReplySink):
         """Return :meth:`batch` of a handler that has ended, with the answers to what has stopped it behind its own."""
         with self._sending:
             self.ended.set()
-            return self._add_stops(self.batch(drafts), self._take_stops())
+            batch = self.batch(drafts)
+            return self._add_stops(batch, self._take_stops()) if self._stops else batch
 
     def answer_stop(self, stop: Stop) -> bool:
         """Answer what has stopped the handler while that runs on. Return False, with nothing done, if it has ended.
@@ -312,8 +313,6 @@ class OutboxReplySink(ReplySink):
 
     def _add_stops(self, batch: ReplyBatch, stops: Sequence[Stop]) -> ReplyBatch:
         """Return ``batch`` with the answers to ``stops``, whose messages end in the same commit."""
-        if not stops:
-            return batch
         mark = StateChange(
             "conversation",
             self._lease.conversation_key,

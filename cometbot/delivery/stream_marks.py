@@ -87,6 +87,8 @@ class StreamMarks:
         That may fail and be tried again, so the marks are not forgotten.
         """
         with self._guard:
+            if not (self._prepared or self._broken or self._earlier):
+                return []
             marks = {**self._prepared, **self._broken}
             self._unsaved.clear()
             self._dropped.update(FIRST_MARK_ORDINAL + key for key in marks)
