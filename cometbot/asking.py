@@ -516,7 +516,7 @@ class Asking:
     def idempotency_key(self) -> str:
         """Return a key of the call of ``once`` that is being made."""
         if not self.is_inside_once:
-            raise BotError("ctx.idempotency_key() can be called inside ctx.once only")
+            raise BotError("ctx.idempotency_key() can be called inside ctx.once or a tool only")
         return f"{self._ctx.bot.name}-{self.run.dialog}-{self.run.position}"
 
     def _record_error(self, call: Call, error: Exception, **more: Any) -> None:

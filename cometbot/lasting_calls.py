@@ -196,7 +196,7 @@ class LastingCalls(ABC):
         return self._steps.random()
 
     def idempotency_key(self) -> str:
-        """Return a key for the call that :meth:`once` is making, the same in every run, such as for a payment."""
+        """Return a key for the call that :meth:`once` or a model is making, the same in every run, as for a payment."""
         return self._steps.idempotency_key()
 
     def run_agent(
@@ -230,8 +230,8 @@ class LastingCalls(ABC):
         waits for it as in :meth:`approve`. The model gets an error as result if there is no such tool, the arguments do
         not fit, the tool raises, or the call is declined.
 
-        Raises :class:`AgentLimit` after ``limit`` answers with calls, or if the answers of this run take longer than
-        ``timeout``. An error of the model is raised.
+        Raises :class:`AgentLimit` after ``limit`` answers with calls, or if the answers and calls of this run take
+        longer than ``timeout``. An error of the model is raised.
         """
         options = AgentOptions(model, tools, turns, instructions, limit, timeout, key)
         return Agent(self, self._steps, self._make_stream_sender, options, calling_code()).run()
