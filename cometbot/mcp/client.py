@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx2
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
-from mcp.types import CONNECTION_CLOSED, CallToolResult, TextContent
+from mcp.types import CONNECTION_CLOSED, INVALID_REQUEST, CallToolResult, TextContent
 
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, DeliveryError, McpUnreachable
@@ -198,7 +198,7 @@ class _Session:
         except DeliveryError:  # the handler has lost its conversation
             raise
         except Exception as error:
-            if isinstance(error, MCPError) and error.code != CONNECTION_CLOSED:
+            if isinstance(error, MCPError) and not _has_ended(error):
                 raise
             self._drop(connection)
             raise McpUnreachable(f"cannot reach the MCP server {self._name}: {_describe(error)}") from error
@@ -258,6 +258,11 @@ class _Connection:
     def close(self) -> None:
         """Let the task close the connection."""
         self._loop.call_soon_threadsafe(self._is_closed.set)
+
+
+def _has_ended(error: MCPError) -> bool:
+    """Return True if the session is over: the connection has closed, or the server knows the session no more."""
+    return error.code == CONNECTION_CLOSED or (error.code, error.message) == (INVALID_REQUEST, "Session terminated")
 
 
 def _without_secrets(url: str) -> str:

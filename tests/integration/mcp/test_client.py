@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -206,3 +209,56 @@ def test_one_of_command_and_url_is_needed(options: dict[str, Any]) -> None:
 def test_names_of_tools_are_a_list() -> None:
     with pytest.raises(BotError, match="McpServer: tools: expected names"):
         McpServer(url="http://localhost/mcp", tools="search")
+
+
+class SessionServer(BaseHTTPRequestHandler):
+    """A server of the protocol's versions with sessions, which forgets them when it is started anew."""
+
+    sessions: ClassVar[set[str]] = set()
+
+    def do_POST(self) -> None:
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        session, method = self.headers.get("Mcp-Session-Id", ""), request["method"]
+        if method == "initialize":
+            session = f"s{len(self.sessions)}"
+            self.sessions.add(session)
+            server = {"name": "old", "version": "1"}
+            result: Any = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": server}
+        elif method == "tools/list":
+            result = {"tools": [{"name": "find", "inputSchema": {"type": "object"}}]}
+        else:
+            result = None
+        if method != "initialize" and session not in self.sessions:
+            self.answer(404 if session else 400, {}, "")
+        elif "id" not in request:
+            self.answer(202, {}, session)
+        else:
+            self.answer(200, {"jsonrpc": "2.0", "id": request["id"], "result": result}, session)
+
+    def do_GET(self) -> None:
+        self.answer(405, {}, "")
+
+    do_DELETE = do_GET
+
+    def answer(self, status: int, body: Any, session: str) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        if session:
+            self.send_header("Mcp-Session-Id", session)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: Any) -> None:
+        """Log nothing."""
+
+
+def test_session_is_renewed_when_its_server_has_forgotten_it() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SessionServer) as http_server:
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
+        server = McpServer(url=f"http://127.0.0.1:{http_server.server_port}/mcp", timeout=20)
+        assert [tool.name for tool in server.list_tools()] == ["find"]
+        SessionServer.sessions.clear()
+        assert [tool.name for tool in server.list_tools()] == ["find"]
+        http_server.shutdown()
