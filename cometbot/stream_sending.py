@@ -54,11 +54,11 @@ class StreamSender:
         Return None if it is blank or outgoing middleware dropped it.
         """
         if self.sink.is_cancelled:
-            self._leave()
+            self._keep_place()
             return None
         shown = self._choose_display()
         with closing(iterate_texts(source, text)) as texts:
-            whole = self._collect(rejoin_surrogates(take_until(texts, self._has_ended)), shown)
+            whole = self._collect(rejoin_surrogates(take_until(texts, self._is_stopped)), shown)
         return shown.finish(whole, before_last) if whole.strip() else None
 
     def _choose_display(self) -> _Display:
@@ -70,12 +70,12 @@ class StreamSender:
             return _Edits(self, interval)
         return _Whole(self)
 
-    def _leave(self) -> None:
+    def _keep_place(self) -> None:
         """Send nothing in a run that is stopped already. A message that an earlier run has begun keeps its place."""
         if self.sink.has_said_next:
             self.post(self.make_operation("…"))
 
-    def _has_ended(self) -> bool:
+    def _is_stopped(self) -> bool:
         """Return True if the user has stopped the stream, which keeps what has come; its source is then closed."""
         self.sink.check_open()
         return bool(self.sink.is_cancelled)

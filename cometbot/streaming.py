@@ -104,9 +104,9 @@ def rejoin_surrogates(parts: Iterable[str]) -> Iterator[str]:
         yield replace_surrogates(half)
 
 
-def take_until(parts: Iterable[str], has_ended: Callable[[], bool]) -> Iterator[str]:
-    """Yield ``parts`` until ``has_ended()`` is true; the part that arrives then is dropped."""
+def take_until(parts: Iterable[str], is_stopped: Callable[[], bool]) -> Iterator[str]:
+    """Yield ``parts`` until ``is_stopped()`` is true; the part that arrives then is dropped."""
     for part in parts:
-        if has_ended():
+        if is_stopped():
             return
         yield part

@@ -282,7 +282,8 @@ async def _list_all(client: Client) -> list[Any]:
         found += page.tools
         cursor = page.next_cursor
         if not cursor:
-            break
+            return found
+    _log.warning("an MCP server has more than %d pages of tools; the %d tools of these are used", MAX_PAGES, len(found))
     return found
 
 

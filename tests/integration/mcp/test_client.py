@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -9,13 +10,15 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
+from mcp.types import ListToolsResult
 
 from cometbot import Bot, BotError, Context, ToolCall, Turn
 from cometbot.errors import McpUnreachable
 from cometbot.mcp import McpServer
+from cometbot.mcp.client import _list_all
 from cometbot.testing import BotClient, FakeModel
 from cometbot.tools import ToolFailure
 
@@ -262,3 +265,13 @@ def test_session_is_renewed_when_its_server_has_forgotten_it() -> None:
         SessionServer.sessions.clear()
         assert [tool.name for tool in server.list_tools()] == ["find"]
         http_server.shutdown()
+
+
+def test_pages_of_tools_without_end_are_left_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    class EndlessClient:
+        async def list_tools(self, *, cursor: str | None) -> ListToolsResult:
+            return ListToolsResult(tools=[], next_cursor="next")
+
+    found = asyncio.run(_list_all(cast(Any, EndlessClient())))
+    assert found == []
+    assert "more than 20 pages of tools" in caplog.text
