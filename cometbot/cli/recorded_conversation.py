@@ -164,7 +164,7 @@ class ShownReply:
     @property
     def asks_for_approval(self) -> bool:
         """True for the card of an approval."""
-        has_buttons = any(offer.name.startswith(APPROVAL_ACTION) for offer in self.offers)
+        has_buttons = any(offer.name.startswith(APPROVAL_ACTION) or find_decision(offer.value) for offer in self.offers)
         return has_buttons or (self.sent is not None and _APPROVAL_HINT.search(self.sent.text) is not None)
 
 
