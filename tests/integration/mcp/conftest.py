@@ -9,8 +9,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cometbot.mcp.client import _Connection
+from cometbot.testing.contract.base import wait_until
 
 SHOP = f"{Path(__file__).parent / 'shop.py'}:bot"
 COMMAND = [sys.executable, "-m", "cometbot.cli", "mcp", SHOP]
@@ -65,3 +69,21 @@ def open_http_server() -> Iterator[HttpServer]:
     server = HttpServer("")
     yield server
     server.close()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def closed_connections() -> Iterator[None]:
+    """Close what the tests have opened: sessions, and the servers that they start, last as long as their process."""
+    opened: list[_Connection] = []
+    begin = _Connection.__init__
+
+    def begin_and_note(connection: _Connection, *args: Any) -> None:
+        begin(connection, *args)
+        opened.append(connection)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Connection, "__init__", begin_and_note)
+        yield
+    for connection in opened:
+        connection.close()
+    wait_until(lambda: all(connection._task is None or connection._task.done() for connection in opened))
