@@ -68,7 +68,9 @@ def test_key_is_stored_as_a_hash_and_can_be_recovered(site: Site, tmp_path: Path
 def test_key_works_but_is_unrecoverable_after_secret_change(make_site: Callable[..., Site], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/shared.db"
     first = make_site(database_url=url)
-    made = first.admin.post("admin-api/bot", {"name": "Test bot"}).json
+    answer = first.admin.post("admin-api/bot", {"name": "Test bot"})
+    assert answer.status_code == 201, answer.text
+    made = answer.json
     second = make_site(database_url=url, platform_admin_secret_key=Secret("another-secret"))
     admin = ApiClient(second.app.test_client(), "another-secret")
 
