@@ -364,12 +364,13 @@ def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, termi
         assert said.ok, said.text
         return str(said.json()["data"]["id"])
 
+    reply_sent = '/messages  "Hello!"'
     message = post("maria", "say", to="shop", text="hi")
-    answer = re.search(r"shop #(\d+)", run.wait_for("Hello!"))
+    answer = re.search(r"shop #(\d+)", run.wait_for(reply_sent))
     assert answer is not None
     # The id of a reply is stored before the next message of its conversation is handled; a reaction needs that id.
     post("maria", "say", to="shop", text="hi")
-    run.wait_for("Hello!", times=2)
+    run.wait_for(reply_sent, times=2)
     post("maria", "act", act="react", message=answer[1], reaction="👍")
     run.wait_for("reacted 👍")
     post("maria", "act", act="edit", message=message, text="ho")
@@ -377,7 +378,7 @@ def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, termi
     post("maria", "act", act="delete", message=message)
     run.wait_for(f"deleted {message}")
     post("maria", "say", group="ops-room", text="hi")
-    run.wait_for("Hello!", times=3)
+    run.wait_for(reply_sent, times=3)
     post("tom", "act", act="leave", group="ops-room")
     run.wait_for("left tom")
     post("tom", "act", act="join", group="ops-room")
