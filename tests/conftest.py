@@ -20,13 +20,17 @@ from tests.postgres_server import PostgresServer
 
 TESTS = Path(__file__).parent
 LONG_FILES = [
+    "contract/dialogs/test_streams.py",
     "acceptance/docs/test_commands.py",
-    "acceptance/faults/test_faults.py",
-    "acceptance/test_dialogs.py",
     "contract/dialogs/test_crashes.py",
+    "acceptance/faults/test_faults.py",
+    "acceptance/docs/test_new_project.py",
+    "acceptance/test_dialogs.py",
     "acceptance/test_simplex.py",
     "acceptance/installed/test_commands.py",
-    "acceptance/docs/test_new_project.py",
+    "contract/dialogs/test_pydantic_ai.py",
+    "contract/dialogs/test_token_usage.py",
+    "contract/dialogs/test_agents.py",
     "acceptance/web/test_shutdown.py",
     "acceptance/test_dev.py",
     "browser/webchat/test_chatting.py",
