@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import mimetypes
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -136,7 +137,7 @@ def referenced_ids(event: Event | None) -> Iterator[str]:
 
 
 def _are_names(values: Mapping[str, str]) -> bool:
-    return all(name.isidentifier() for name in values)
+    return all(name.isidentifier() and not keyword.iskeyword(name) for name in values)
 
 
 def _file_name(file: Attachment) -> str:

@@ -343,6 +343,24 @@ def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.Mon
     run(source, make_bot(), monkeypatch)
 
 
+def test_a_field_that_is_named_like_a_keyword_is_filled_in(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.command("holiday")
+        def holiday(ctx: Context) -> str:
+            return str(ctx.ask(Form("Holiday", [Field("from"), Field("until")])))
+
+        return bot
+
+    client = open_client(make(), channel="platform")
+    client.send("/holiday")
+    client.fill({"from": "Monday", "until": "Friday"})
+    source = write(client)
+    assert 'client.fill({"from": "Monday", "until": "Friday"})' in source
+    run(source, make(), monkeypatch)
+
+
 def test_what_is_not_stored_or_not_done_is_an_error(open_client: Open) -> None:
     client = open_client(make_bot())
     client.send("hi")
