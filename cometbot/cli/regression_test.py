@@ -89,7 +89,7 @@ def _is_rich(subject: Subject) -> bool:
 
 
 def _open_client(subject: Subject, users: Users, group: str) -> list[str]:
-    """Return the line that opens the client of the first user."""
+    """Return the lines that open the client of the first user."""
     arguments = [subject.attribute]
     if first := next(iter(users), ""):
         arguments.append(f"user={_user_source(users.to_user(first))}")
@@ -104,6 +104,7 @@ def _open_client(subject: Subject, users: Users, group: str) -> list[str]:
 
 
 def _name_client(group: str) -> str:
+    """Return the name of the first user's client."""
     return "user_1" if group else "client"
 
 
@@ -135,7 +136,7 @@ class _Body:
             self._add(item)
 
     def _client(self, uid: str) -> str:
-        return f"user_{self._users.number(uid)}" if self._group and uid else "client"
+        return f"user_{self._users.number(uid)}" if self._group and uid else _name_client(self._group)
 
     def _add_comment(self, text: str) -> None:
         self.lines += make_comment(text, _INDENT)
@@ -167,7 +168,7 @@ class _Body:
 
     def _add_timer(self, recorded: Recorded, shown: Shown) -> None:
         """Add the time that passed until a timer of a dialog."""
-        if recorded.due_at is None or not self._clients:
+        if recorded.due_at is None or not list(self._users):
             self._add_comment(f"{recorded.message.id} cannot be repeated: nobody in this conversation caused it.")
             self._add_lost(shown)
             return

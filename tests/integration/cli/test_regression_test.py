@@ -343,6 +343,40 @@ def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.Mon
     run(source, make_bot(), monkeypatch)
 
 
+def test_erased_contents_of_a_group_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    bot = Bot("shop")
+    bot.message()(lambda ctx: f"{ctx.text}!")
+    maria = open_client(bot, user="maria", group="ops")
+    maria.send("tea", mention=True)
+    maria.as_user("ben", group="ops").send("milk", mention=True)
+    with maria._harness.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailbox SET body = x'' WHERE seq = 1")
+    source = write(maria)
+    assert "# m1 cannot be repeated: its content was erased." in source
+    assert 'user_1.send("milk", mention=True)' in source
+    run(source, bot, monkeypatch)
+
+
+@pytest.mark.parametrize("group", ["", "ops"])
+def test_a_timer_without_its_user_is_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch, group: str) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.message()
+        def wait(ctx: Context) -> str:
+            ctx.sleep("3m")
+            return "Ready."
+
+        return bot
+
+    client = open_client(make(), group=group)
+    client.send("tea", mention=bool(group))
+    client.advance("3m")
+    source = write(client, last=1)
+    assert "# The bot then said: Ready." in source
+    run(source, make(), monkeypatch)
+
+
 def test_a_field_that_is_named_like_a_keyword_is_filled_in(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     def make() -> Bot:
         bot = Bot("shop")
