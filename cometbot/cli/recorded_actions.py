@@ -1,4 +1,4 @@
-"""What users did in a stored conversation, as calls of ``BotClient``."""
+"""The actions of the users in a stored conversation, as calls of ``BotClient``."""
 
 from __future__ import annotations
 

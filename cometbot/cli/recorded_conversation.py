@@ -1,4 +1,4 @@
-"""What a stored conversation consists of: its events, its users under other names, and what the bot showed."""
+"""The parts of a stored conversation: its events, its users under other names, and what the bot showed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cometbot.inspection.stored_conversations import Exchange, StoredReply
 from cometbot.inspection.stored_messages import StoredMessage
 from cometbot.messages import APPROVAL_ACTION, Form, QuickReply
 from cometbot.models import User
+from cometbot.steps import ELAPSED, TIMEOUT
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.testing.fakes.base import Fake
 from cometbot.testing.replies import Replies, SentMessage
@@ -23,7 +24,7 @@ _MENTION = re.compile(r"<@uid:([^<>]+)>")
 _DECISION = re.compile(r"(?:^|> ?)(approve|decline) #?\d+[ .!]*$", re.IGNORECASE)
 _APPROVAL_HINT = re.compile(r"“(?:approve|decline) \d+”")
 _SENDS = ("send", "thread", "say")
-_TIMER = re.compile(rf"{INTERNAL_PREFIX}(?:elapsed|timeout):.*\.(\d+\.\d{{3}})")
+_TIMER = re.compile(rf"{INTERNAL_PREFIX}(?:{ELAPSED}|{TIMEOUT}):.*\.(\d+\.\d{{3}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ class ShownReply:
 
 @dataclass(slots=True)
 class Shown:
-    """What the bot showed for one message.
+    """The messages and changes that the bot showed for one message.
 
     ``edits`` are the new texts of earlier messages, ``reactions`` those to the message of the platform's id.
     """

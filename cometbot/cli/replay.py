@@ -1,4 +1,4 @@
-"""``cometbot replay``: runs the current code on a stored message."""
+"""``cometbot replay``: runs the current code on a stored message, or writes its conversation as a test."""
 
 from __future__ import annotations
 
