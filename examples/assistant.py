@@ -11,7 +11,7 @@ ORDERS = {17: "Earl Grey, 12.50 €, sent on Monday"}
 
 
 def make_bot(model: Model, approver: Group | User) -> Bot:
-    """A bot that answers one-to-one, and in groups where it is mentioned."""
+    """Return a bot that answers one-to-one, and in groups where it is mentioned."""
     bot = Bot("assistant", description="Ask me about your order.")
 
     @bot.tool
@@ -32,7 +32,7 @@ def make_bot(model: Model, approver: Group | User) -> Bot:
 
 
 def parrot(turns: Sequence[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
-    """Stands in for a model: says the last turn again."""
+    """Stand in for a model: say the last turn again."""
     yield f"You said: {turns[-1].text}"
 
 

@@ -13,7 +13,7 @@ Model = Callable[[list[dict[str, Any]]], Iterable[str]]
 
 
 def make_bot(model: Model, name: str = "assistant") -> Bot:
-    """A bot that answers one-to-one, and in groups where it is mentioned."""
+    """Return a bot that answers one-to-one, and in groups where it is mentioned."""
     bot = Bot(name, description="Ask me anything. /forget begins anew.", handler_timeout=120)
 
     @bot.command("forget", description="Begin anew.")
@@ -29,7 +29,7 @@ def make_bot(model: Model, name: str = "assistant") -> Bot:
 
 
 def parrot(conversation: list[dict[str, Any]]) -> Iterator[str]:
-    """Stands in for a model: says the last turn word by word."""
+    """Stand in for a model: say the last turn word by word."""
     for word in f"You said: {conversation[-1]['content']}".split(" "):
         yield f"{word} "
 

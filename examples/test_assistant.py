@@ -1,4 +1,4 @@
-"""What the model is asked, who approves, and that a refund is made once, on every channel."""
+"""The assistant on every channel: what its model is asked, who approves, and that a refund is made once."""
 
 from __future__ import annotations
 
