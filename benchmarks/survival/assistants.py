@@ -11,19 +11,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import venv
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from benchmarks.survival.bots import BOTS, PEERS, ROOT, is_open
+from benchmarks.survival.local_server import JsonHandler, LocalServer
 from benchmarks.survival.process import BotProcess
 from benchmarks.survival.slack import SIGNING_SECRET, Slack
 from benchmarks.survival.trial import free_port
@@ -42,41 +40,31 @@ MOMENTS = (
 )
 
 
-class RefundShop(ThreadingHTTPServer):
-    """Makes refunds: ``keys`` are those of all requests. ``on_refund`` is called before a request is answered."""
-
-    daemon_threads = True
+class RefundShop(LocalServer):
+    """Makes refunds: ``keys`` are those of all requests. ``on_refund`` is called once, instead of an answer."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _RefundHandler)
         self.keys: list[str] = []
         self.on_refund: Callable[[], None] | None = None
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        super().__init__(_RefundHandler)
 
     @property
     def url(self) -> str:
         """The address that refunds."""
-        return f"http://127.0.0.1:{self.server_port}/refunds"
+        return f"{super().url}/refunds"
 
 
-class _RefundHandler(BaseHTTPRequestHandler):
+class _RefundHandler(JsonHandler):
     server: RefundShop
 
     def do_POST(self) -> None:
-        self.server.keys.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["key"])
+        self.server.keys.append(json.loads(self.read_body())["key"])
         if (on_refund := self.server.on_refund) is not None:
             self.server.on_refund = None
             on_refund()
             return
         time.sleep(1)
-        answer = json.dumps({"receipt": "r1"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        self.answer({"receipt": "r1"})
 
 
 @dataclass

@@ -8,13 +8,13 @@ import time
 from email import policy
 from email.message import MIMEPart
 from email.parser import BytesParser
-from http.server import BaseHTTPRequestHandler
 from queue import SimpleQueue
 from typing import Any
 from urllib.parse import parse_qsl
 from urllib.request import Request, urlopen
 
-from benchmarks.survival.trial import Dropped, Trial, TrialServer
+from benchmarks.survival.local_server import JsonHandler, LocalServer
+from benchmarks.survival.trial import Dropped, Trial
 
 TOKEN = "1:token"
 POLL_TIMEOUT = 1.0
@@ -24,26 +24,23 @@ PERSON = {"id": 1, "first_name": "Maria", "is_bot": False}
 BOT = {"id": 2, "first_name": "Shop", "is_bot": True, "username": "shop_bot"}
 
 
-class Telegram(TrialServer):
+class Telegram(LocalServer):
     """Serves the Bot API. Updates are polled, or posted to ``webhook``, each until it gets a 200.
 
     They are posted one after the other, as Telegram does with ``max_connections=1``.
     """
 
     def __init__(self, trial: Trial, webhook: str = "") -> None:
+        self.trial = trial
         self._webhook = webhook
         self._updates: list[dict[str, Any]] = []
         self._last = 0
         self._changed = threading.Condition()
         self._was_polled = False
         self._posted: SimpleQueue[bytes] = SimpleQueue()
-        super().__init__(trial, _Handler)
+        super().__init__(_Handler)
         if webhook:
             threading.Thread(target=self._post_all, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
 
     def write(self, text: str) -> None:
         """Write to the bot as its user."""
@@ -85,24 +82,18 @@ class Telegram(TrialServer):
             return list(self._updates)
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(JsonHandler):
     protocol_version = "HTTP/1.1"
     server: Telegram
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        values = _read_form(self.headers.get("Content-Type", ""), body)
+        values = _read_form(self.headers.get("Content-Type", ""), self.read_body())
         try:
             result = self._call(self.path.rpartition("/")[2], values)
         except Dropped:
             self.close_connection = True
             return
-        answer = json.dumps({"ok": True, "result": result}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
+        self.answer({"ok": True, "result": result})
 
     def _call(self, method: str, values: dict[str, str]) -> Any:
         if method == "getMe":
@@ -113,9 +104,6 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.trial.say(values["text"])
             return {"message_id": 1000, "date": int(time.time()), "chat": CHAT, "from": BOT, "text": values["text"]}
         return True
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
 
 
 def _read_form(content_type: str, body: bytes) -> dict[str, str]:

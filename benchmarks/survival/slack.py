@@ -6,36 +6,34 @@ import hashlib
 import hmac
 import itertools
 import json
-import threading
 import time
 import urllib.parse
 import urllib.request
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from benchmarks.survival.local_server import JsonHandler, LocalServer
 
 SIGNING_SECRET = "secret-of-trial"
 _CHANNEL, _THREAD = "D1", "1699999999.000100"
 
 
-class Slack:
+class Slack(LocalServer):
     """A workspace with one thread. ``messages`` are those in it by ``ts``, with their texts and blocks now.
 
-    Slack answers each event and press with a request that it repeats if no 200 comes within three seconds. Bolt answers
-    before its listeners run, so nothing is repeated here.
+    Slack repeats an event if no 200 comes within three seconds, and no press. Bolt answers events before its listeners
+    run, so nothing is repeated here.
     """
 
     def __init__(self) -> None:
         self.messages: dict[str, dict[str, Any]] = {}
         self._numbers = itertools.count(1)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
         """The base URL of the Web API."""
-        return f"http://127.0.0.1:{self._server.server_port}/api/"
+        return f"{super().url}/api/"
 
     @property
     def texts(self) -> list[str]:
@@ -57,7 +55,7 @@ class Slack:
         self._post(url, json.dumps(body), "application/json")
 
     def press(self, url: str) -> None:
-        """Let a manager press the first button of the card, as it was shown at first."""
+        """Press the first button of the card as a manager, as it was shown at first."""
         card = next(item for item in self.messages.values() if item["is_card"])
         action = {**card["shown"][1]["elements"][0], "block_id": "b", "action_ts": "1"}
         place = {"type": "message", "channel_id": _CHANNEL, "message_ts": card["ts"], "thread_ts": _THREAD}
@@ -100,25 +98,16 @@ class Slack:
             pass
 
 
-def _handler(slack: Slack) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            is_json = "json" in self.headers.get("Content-Type", "")
-            arguments = json.loads(body or b"{}") if is_json else dict(urllib.parse.parse_qsl(body.decode()))
-            answer = json.dumps(slack.call(self.path.rpartition("/")[2], arguments)).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(answer)))
-            self.end_headers()
-            self.wfile.write(answer)
+class _Handler(JsonHandler):
+    server: Slack
 
-        do_GET = do_POST
+    def do_POST(self) -> None:
+        body = self.read_body()
+        is_json = "json" in self.headers.get("Content-Type", "")
+        arguments = json.loads(body or b"{}") if is_json else dict(urllib.parse.parse_qsl(body.decode()))
+        self.answer(self.server.call(self.path.rpartition("/")[2], arguments))
 
-        def log_message(self, *words: Any) -> None:
-            """Print nothing."""
-
-    return Handler
+    do_GET = do_POST
 
 
 def _to_json(value: Any) -> Any:

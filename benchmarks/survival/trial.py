@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from benchmarks.survival.local_server import JsonHandler, LocalServer
 
 TALK = (("/order", "Which size?"), ("M", "How many?"), ("3", "order o1. Thank you."))
 LATENCY = 0.2
@@ -146,49 +147,30 @@ class Trial:
         return True
 
 
-class TrialServer(ThreadingHTTPServer):
-    """A server of a trial, which serves at once, on a free port."""
-
-    daemon_threads = True
-
-    def __init__(self, trial: Trial, handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        self.trial = trial
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore that a client is gone: it was killed."""
-
-
-class Shop(TrialServer):
+class Shop(LocalServer):
     """Takes the orders of a trial."""
 
     def __init__(self, trial: Trial) -> None:
-        super().__init__(trial, _ShopHandler)
+        self.trial = trial
+        super().__init__(_ShopHandler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/orders"
+        """The address that takes orders."""
+        return f"{super().url}/orders"
 
 
-class _ShopHandler(BaseHTTPRequestHandler):
+class _ShopHandler(JsonHandler):
     server: Shop
 
     def do_POST(self) -> None:
-        body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body: dict[str, Any] = json.loads(self.read_body())
         try:
             self.server.trial.order(body["key"])
         except Dropped:
             self.close_connection = True
             return
-        answer = json.dumps({"id": "o1"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        self.wfile.write(answer)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        self.answer({"id": "o1"})
 
 
 def free_port() -> int:
