@@ -92,7 +92,7 @@ class Platform:
         return f"http://127.0.0.1:{self.port}"
 
     def run(self, talk: Talk) -> Result:
-        """Let users talk, and return the result."""
+        """Run a talk, and return its result."""
         self.pipe.send(talk)
         result: Result = self.pipe.recv()
         return result
@@ -162,7 +162,7 @@ class _Users:
                 return
 
     def reply(self, number: int) -> None:
-        """Take a reply."""
+        """Record a reply."""
         sent_at, replied = self._sent_at.get(number, (0.0, None))
         if replied is None or replied.done():
             self._result.doubled += replied is not None
