@@ -11,13 +11,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import venv
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.survival.bots import BOTS, run_cometbot, run_peer
+from benchmarks.survival.bots import BOTS, make_environment, run_cometbot, run_peer
 from benchmarks.survival.trial import MOMENTS, Moment, Result, Trial
 
 PEERS = ("aiogram==3.31.0", "aiogram-sqlite-storage==1.0.1", "python-telegram-bot==22.8", "pytest")
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only the bots whose name contains this")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the bot that runs is killed on the way out
-    python = install_peers(options.peers)
+    python = make_environment(options.peers, PEERS)
     run_tests(Path(sys.executable), "order_cometbot")
     run_tests(python, "order_aiogram", "order_telegram")
     runs: dict[str, Run] = {
@@ -45,15 +44,6 @@ def main() -> None:
     print(f"cometbot {version('cometbot')}, {', '.join(PEERS[:3])}\n", flush=True)
     results = {name: try_moments(name, run) for name, run in runs.items() if options.only in name}
     print(f"\n{summarise(results)}\n\n{show_moments(results)}")
-
-
-def install_peers(folder: Path) -> Path:
-    """Return the Python of an environment with the peers."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PEERS], check=True)
-    return python
 
 
 def run_tests(python: Path, *bots: str) -> None:

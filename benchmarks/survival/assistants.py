@@ -8,11 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
-import sys
 import tempfile
 import time
-import venv
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -20,17 +17,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.survival.bots import BOTS, PEERS, ROOT, is_open
+from benchmarks.survival.bots import BOTS, PEERS, is_open, make_environment, serve_cometbot
 from benchmarks.survival.local_server import JsonHandler, LocalServer
 from benchmarks.survival.process import BotProcess
 from benchmarks.survival.slack import SIGNING_SECRET, Slack
-from benchmarks.survival.trial import free_port
+from benchmarks.survival.trial import QUIET, free_port
 from cometbot.simulator import Simulator
 
 BOLT = "slack-bolt==1.30.0"
-QUIET = 20.0
-"""Seconds after which nothing more is expected of a bot; a lease of cometbot lasts 15."""
-
 MOMENTS = (
     "not killed",
     "while the answer is streamed",
@@ -155,26 +149,11 @@ def run_bolt(python: Path, folder: Path, shop: RefundShop) -> Iterator[BoltSide]
 @contextmanager
 def run_cometbot(folder: Path, shop: RefundShop) -> Iterator[CometbotSide]:
     """Run the assistant of cometbot as ``cometbot serve`` does, on SQLite."""
-    port = free_port()
     with Simulator() as simulator:
-        url = f"http://127.0.0.1:{port}/cometchat/assistant"
-        simulator.add_bot("assistant", url, username="cc", password="secret-of-trial")
+        process = serve_cometbot(simulator, "assistant", "assistant_cometbot", shop.url, folder)
         for uid in ("maria", "tom", "ann"):
             simulator.add_user(uid, uid.title())
         simulator.add_group("managers", members=["tom", "ann", "assistant"])
-        environ = {
-            "PYTHONPATH": f"{ROOT}:{BOTS}",
-            "SHOP_URL": shop.url,
-            "COMETBOT_BIND": f"127.0.0.1:{port}",
-            "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/cometbot.db",
-            "COMETBOT_CALLBACK_USERNAME": "cc",
-            "COMETBOT_CALLBACK_PASSWORD": "secret-of-trial",
-            "COMETCHAT_APP_ID": simulator.app_id,
-            "COMETCHAT_API_KEY": simulator.api_key,
-            "COMETCHAT_API_URL": simulator.api_url,
-        }
-        command = (str(Path(sys.executable).with_name("cometbot")), "serve", f"{BOTS}/assistant_cometbot.py:bot")
-        process = BotProcess(command, folder, environ, lambda: is_open(port))
         process.start()
         try:
             yield CometbotSide(process, simulator)
@@ -228,7 +207,7 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, default=default, help="the folder of the environment with Bolt")
     parser.add_argument("--only", default="", help="only the bot with this name")
     options = parser.parse_args()
-    python = install_bolt(options.peers)
+    python = make_environment(options.peers, [BOLT])
     print(f"cometbot {version('cometbot')}, {BOLT}\n", flush=True)
     for name in [name for name in ("cometbot", "Bolt") if options.only in name]:
         for moment in MOMENTS:
@@ -246,15 +225,6 @@ def closing_shop() -> Iterator[RefundShop]:
     with closing(shop.socket):
         yield shop
         shop.shutdown()
-
-
-def install_bolt(folder: Path) -> Path:
-    """Return the Python of an environment with Bolt."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", BOLT], check=True)
-    return python
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
-"""The three bots, each with its platform, as a trial runs them."""
+"""The bots, each with its platform, as a trial runs them."""
 
 from __future__ import annotations
 
 import io
 import json
 import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import venv
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +23,37 @@ PEERS = ROOT / "benchmarks" / "peers"
 
 
 def run_cometbot(trial: Trial, folder: Path) -> Result:
-    """Try the bot of cometbot: one web process on SQLite, beside a simulated CometChat."""
-    shop, port = Shop(trial), free_port()
+    """Try the bot of cometbot beside a simulated CometChat."""
+    shop = Shop(trial)
     with Simulator() as simulator:
         simulator.app.wsgi_app = _intercept(simulator.app.wsgi_app, trial)  # type: ignore[method-assign]
-        simulator.add_bot("shop", f"http://127.0.0.1:{port}/cometchat/shop", username="cc", password="secret-of-trial")
         simulator.add_user("maria", "Maria")
         maria = simulator.user("maria")
-        environ = {
-            "PYTHONPATH": f"{ROOT}:{BOTS}",
-            "SHOP_URL": shop.url,
-            "COMETBOT_BIND": f"127.0.0.1:{port}",
-            "COMETBOT_PROCESSES": "2",
-            "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/cometbot.db",
-            "COMETBOT_CALLBACK_USERNAME": "cc",
-            "COMETBOT_CALLBACK_PASSWORD": "secret-of-trial",
-            "COMETCHAT_APP_ID": simulator.app_id,
-            "COMETCHAT_API_KEY": simulator.api_key,
-            "COMETCHAT_API_URL": simulator.api_url,
-        }
-        command = (str(Path(sys.executable).with_name("cometbot")), "serve", f"{BOTS}/order_cometbot.py:bot")
-        process = BotProcess(command, folder, environ, lambda: is_open(port))
+        process = serve_cometbot(simulator, "shop", "order_cometbot", shop.url, folder, COMETBOT_PROCESSES="2")
         return _run(process, trial, lambda text: maria.say(text, to="shop"))
+
+
+def serve_cometbot(
+    simulator: Simulator, name: str, module: str, shop_url: str, folder: Path, **settings: str
+) -> BotProcess:
+    """Register a bot of ``docs/comparison``; return the process that serves it on SQLite, which is not started yet."""
+    port = free_port()
+    user, password = "cc", "secret-of-trial"
+    simulator.add_bot(name, f"http://127.0.0.1:{port}/cometchat/{name}", username=user, password=password)
+    environ = {
+        "PYTHONPATH": f"{ROOT}:{BOTS}",
+        "SHOP_URL": shop_url,
+        "COMETBOT_BIND": f"127.0.0.1:{port}",
+        "COMETBOT_DATABASE_URL": f"sqlite:///{folder}/cometbot.db",
+        "COMETBOT_CALLBACK_USERNAME": user,
+        "COMETBOT_CALLBACK_PASSWORD": password,
+        "COMETCHAT_APP_ID": simulator.app_id,
+        "COMETCHAT_API_KEY": simulator.api_key,
+        "COMETCHAT_API_URL": simulator.api_url,
+        **settings,
+    }
+    command = (str(Path(sys.executable).with_name("cometbot")), "serve", f"{BOTS}/{module}.py:bot")
+    return BotProcess(command, folder, environ, lambda: is_open(port))
 
 
 def run_peer(trial: Trial, folder: Path, python: Path, name: str, configuration: str) -> Result:
@@ -67,6 +78,15 @@ def _run(process: BotProcess, trial: Trial, write: Callable[[str], Any]) -> Resu
         return trial.run(write)
     finally:
         process.kill()
+
+
+def make_environment(folder: Path, requirements: Sequence[str]) -> Path:
+    """Return the Python of an environment with these packages, which is made if the folder has none."""
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *requirements], check=True)
+    return python
 
 
 def is_open(port: int) -> bool:
