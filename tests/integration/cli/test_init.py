@@ -67,7 +67,10 @@ def test_init_what_it_writes_runs_with_dev_at_once(init: Callable[..., Result], 
 
 
 @pytest.mark.process
-def test_init_assistant_runs_with_dev_without_a_key(init: Callable[..., Result], folder: Path) -> None:
+def test_init_assistant_runs_with_dev_until_a_model_is_named(
+    init: Callable[..., Result], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "of another program")
     init("shop", "--template", "assistant")
     command = "from cometbot.cli import main; main()"
     said = "hi\nWhere is order 4711?\nRefund order 4711.\napprove 3\n"
