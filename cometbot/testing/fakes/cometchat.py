@@ -100,10 +100,10 @@ class CometChatFake(Fake):
     def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
         if "body" not in payload:
             return None
-        body = {"category": "message", "type": "text", **payload["body"]}
-        data = body["data"]
-        if "customData" in data:  # an edit, which names no category
-            body |= {"category": "custom", "type": body.get("type", "custom")}
+        data = payload["body"]["data"]
+        custom = "custom" if "customData" in data else ""
+        # An edit names neither its category nor its type.
+        body = {"category": custom or "message", "type": custom or "text", **payload["body"]}
         message = _to_message(body["category"], body["type"], data)
         elements = data["card"]["body"] if body["category"] == "card" else ()
         calls = [(item["label"], item["action"]) for item in elements if item["type"] == "button"]
