@@ -40,16 +40,13 @@ from cometbot.event_loop import run_coroutine
 from cometbot.lasting_calls import calling_code
 from cometbot.pydantic_steps import DurableRun, RunStopped, StepCapability
 from cometbot.tools import Approvers
-from cometbot.turns import Turn, to_openai
+from cometbot.turns import OPENING_TEXT, Turn, to_openai
 
 DepsT = TypeVar("DepsT", default=object, contravariant=True)
 OutputT = TypeVar("OutputT", default=str, covariant=True)
 
 Prompt: TypeAlias = str | Sequence[UserContent]
 """What an agent is asked: a text, or texts and pictures."""
-
-_OPENING = "(The assistant writes first.)"
-"""The user's message before an assistant's that comes first, which some providers refuse."""
 
 
 class PydanticAgent(Generic[DepsT, OutputT]):
@@ -167,7 +164,7 @@ def to_messages(turns: Iterable[Turn]) -> list[ModelMessage]:
             messages.append(ModelRequest([_request_part(item, names)]))
             continue
         if not messages:
-            messages.append(ModelRequest([UserPromptPart(_OPENING)]))
+            messages.append(ModelRequest([UserPromptPart(OPENING_TEXT)]))
         calls = [
             ToolCallPart(call["function"]["name"], call["function"]["arguments"], call["id"])
             for call in item.get("tool_calls", ())

@@ -17,8 +17,8 @@ from cometbot.models import Attachment
 
 Role = Literal["system", "user", "assistant", "tool"]
 
-_OPENING = "(The assistant writes first.)"
-"""The user's turn before an assistant's that comes first: the Messages API wants a user's there."""
+OPENING_TEXT = "(The assistant writes first.)"
+"""The user's turn before an assistant's that comes first, which some providers refuse, such as the Messages API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,13 @@ def to_openai(turns: Iterable[Turn]) -> list[Any]:
     alone is a str, which every server accepts; with pictures, the content is a list of parts. Type checkers see Any,
     which the client accepts for its own types.
     """
-    return [
-        message
-        for role, group in groupby(turns, lambda turn: turn.role)
-        for message in (_merge_openai(role, [*group]) if role in ("user", "assistant") else map(_openai_message, group))
-    ]
+    messages: list[Any] = []
+    for role, group in groupby(turns, lambda turn: turn.role):
+        if role in ("user", "assistant"):
+            messages.append(_merge_openai(role, [*group]))
+        else:
+            messages += map(_openai_message, group)
+    return messages
 
 
 def to_anthropic(turns: Iterable[Turn]) -> list[Any]:
@@ -107,7 +109,7 @@ def to_anthropic(turns: Iterable[Turn]) -> list[Any]:
         for role, group in groupby(turns, _anthropic_role)
     ]
     if messages and messages[0]["role"] == "assistant":
-        messages.insert(0, Turn("user", _OPENING).to_anthropic())
+        messages.insert(0, Turn("user", OPENING_TEXT).to_anthropic())
     return messages
 
 
@@ -132,15 +134,15 @@ def _embed(image: Attachment, load: Callable[[str], bytes]) -> Attachment:
     return replace(image, url=url, mime_type=mime_type, size=len(content))
 
 
-def _merge_openai(role: str, turns: list[Turn]) -> list[dict[str, Any]]:
+def _merge_openai(role: str, turns: list[Turn]) -> dict[str, Any]:
     """Return one message for turns of one role."""
-    texts = [text for turn in turns if (text := turn.signed_text)]
     if any(turn.images for turn in turns):
-        return [{"role": role, "content": [part for turn in turns for part in _openai_parts(turn)]}]
+        return {"role": role, "content": [part for turn in turns for part in _openai_parts(turn)]}
+    texts = [text for turn in turns if (text := turn.signed_text)]
     message: dict[str, Any] = {"role": role, "content": "\n\n".join(texts)}
     if calls := [_openai_call(call) for turn in turns for call in turn.tool_calls]:
         message |= {"content": message["content"] or None, "tool_calls": calls}
-    return [message]
+    return message
 
 
 def _openai_message(turn: Turn) -> dict[str, Any]:
