@@ -48,10 +48,9 @@ class TokenMeter:
 
     def check(self) -> None:
         """Raise :class:`TokenBudgetExceeded` if the user has no tokens left."""
-        if self._is_repeating or self.left is None or self.left > 0:
-            return
         window = self._window
-        raise TokenBudgetExceeded(renewed_at=window.ends_at if window is not None else None)
+        if window is not None and not self._is_repeating and self.left == 0:
+            raise TokenBudgetExceeded(renewed_at=window.ends_at)
 
     @property
     def exceeded_text(self) -> str | None:
