@@ -146,7 +146,8 @@ class TurnBuilder:
     def _find_end(self, before: Sequence[MessageEvent]) -> int:
         """Return how many messages stood before the event when it was first handled. Clocks do not tell exactly."""
         key = self.event.key
-        last = next((move.first for move in map(_Move._make, self.moves) if move[::2] == (_END, key)), None)
+        moves = map(_Move._make, self.moves)
+        last = next((move.first for move in moves if (move.window, move.since) == (_END, key)), None)
         if last is None:
             self._add_move(_END, before[-1].key if before else "")
             return len(before)
@@ -210,7 +211,7 @@ class TurnBuilder:
 
     def _find_first(self, window: str, later: frozenset[str]) -> str:
         """Return the key of the first message. What handlers of later messages have moved does not count."""
-        moves = (_Move(*move) for move in reversed(self.moves))
+        moves = map(_Move._make, reversed(self.moves))
         return next((move.first for move in moves if move.window == window and move.since not in later), "")
 
 
