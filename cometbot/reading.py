@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -17,7 +18,7 @@ from cometbot.token_meter import TokenMeter
 from cometbot.turns import Turn
 
 
-class ConversationReader:
+class ConversationReader(ABC):
     """The base class of :class:`~cometbot.context.Context`: the conversation so far, for people and for models."""
 
     bot: Bot
@@ -73,7 +74,8 @@ class ConversationReader:
         There are at most ``limit`` turns (1 to 500), with at most ``budget`` tokens, as ``count`` counts those of a
         text (default: a quarter of its characters; a picture counts 1000). Beyond that, the newest half stays, and the
         first turn is the same again for the next messages: providers cache what requests begin with. If the last turn
-        alone is longer than ``budget``, its text is cut off. ``since`` (Unix seconds) leaves out what was sent before.
+        alone is longer than ``budget``, its text is cut off. ``since`` (Unix seconds) leaves out what was sent up to
+        then.
 
         A handler that runs again gets the same turns, but what was edited or deleted meanwhile is as it is now. Where
         the platform has no history, the event's own message is the only turn. Raises :class:`TokenBudgetExceeded` if
@@ -94,9 +96,9 @@ class ConversationReader:
         return message.id if message is not None else str(getattr(self.event, "message_id", ""))
 
     @property
+    @abstractmethod
     def _meter(self) -> TokenMeter:
         """What counts the tokens of the sender."""
-        raise NotImplementedError  # pragma: no cover - the context has its own
 
 
 def turn_moves(ctx: ConversationReader) -> Sequence[Sequence[str]] | None:
