@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence, Set
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
@@ -28,7 +28,7 @@ from cometbot.tool_schemas import InvalidArgument
 from cometbot.tools import Approvers, Tool, ToolFailure, ToolSource
 
 T = TypeVar("T")
-Work: TypeAlias = Callable[[Client], Awaitable[T]]
+Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, T]]
 
 MAX_PAGES = 20
 """The pages of a server's list of tools that are read."""
@@ -194,7 +194,7 @@ class _Session:
         connection: _Connection | None = None
         try:
             connection = self._open()
-            return run_coroutine(_await(work(connection.client)))
+            return run_coroutine(work(connection.client))
         except DeliveryError:  # the handler has lost its conversation
             raise
         except Exception as error:
@@ -268,10 +268,6 @@ def _has_ended(error: MCPError) -> bool:
 def _without_secrets(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}" if url else ""
-
-
-async def _await(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 async def _list_all(client: Client) -> list[Any]:
