@@ -28,7 +28,7 @@ def mcp(bot: str | None, http: str | None) -> None:
     With --http, clients send COMETBOT_MCP_TOKEN as their bearer token. Without it, HOST must be this machine.
     """
     from cometbot.loading import choose_bot, load_bots_or_explain
-    from cometbot.mcp.server import LOOPBACK, ToolServer
+    from cometbot.mcp.server import LOOPBACK, PATH, ToolServer
     from cometbot.settings import Settings
     from cometbot.web.logs import configure_logging
 
@@ -56,7 +56,7 @@ def mcp(bot: str | None, http: str | None) -> None:
         server.run_stdio()
         return
     with _listen(host, port) as listener:
-        _explain(server, f"http://{_format_host(host)}:{listener.getsockname()[1]}/mcp")
+        _explain(server, f"http://{_format_host(host)}:{listener.getsockname()[1]}{PATH}")
         server.run_http(listener, token)
 
 
