@@ -39,7 +39,7 @@ from cometbot.errors import BotError
 from cometbot.event_loop import run_coroutine
 from cometbot.lasting_calls import calling_code
 from cometbot.pydantic_steps import DurableRun, RunStopped, StepCapability
-from cometbot.tools import Approvers
+from cometbot.tools import Approvers, check_approvers
 from cometbot.turns import OPENING_TEXT, Turn, to_openai
 
 DepsT = TypeVar("DepsT", default=object, contravariant=True)
@@ -70,6 +70,7 @@ class PydanticAgent(Generic[DepsT, OutputT]):
     ) -> None:
         if not isinstance(agent, AbstractAgent):
             raise BotError(f"PydanticAgent: expected an Agent of pydantic_ai, got {agent!r}")
+        check_approvers("PydanticAgent: approvers", approvers)
         self.agent = agent
         self._approvers = approvers
 

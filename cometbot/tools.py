@@ -215,6 +215,16 @@ def _is_context(item: inspect.Parameter) -> bool:
     return item.name == "ctx" or written.rpartition(".")[2] == "Context"
 
 
+def check_approvers(option: str, approvers: Approvers | Mapping[str, Approvers]) -> None:
+    """Raise :class:`BotError` unless ``approvers`` are those of all tools, or of each by its name."""
+    for item in approvers.values() if isinstance(approvers, Mapping) else [approvers]:
+        if not isinstance(item, bool | Group | User | Conversation):
+            raise BotError(
+                f"{option}: expected True (the user), a Group, a User or a Conversation, or a dict of these by the "
+                f"names of tools, got {approvers!r}"
+            )
+
+
 def choose_tools(registered: Sequence[FunctionTool], given: Iterable[Any] | None) -> dict[str, Tool]:
     """Return the tools for ``tools=[…]`` by name: those of the bot for None.
 

@@ -23,9 +23,8 @@ from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, DeliveryError, McpUnreachable
 from cometbot.event_loop import run_coroutine
 from cometbot.forking import PerProcess
-from cometbot.models import Conversation, Group, User
 from cometbot.tool_schemas import InvalidArgument
-from cometbot.tools import Approvers, Tool, ToolFailure, ToolSource
+from cometbot.tools import Approvers, Tool, ToolFailure, ToolSource, check_approvers
 
 T = TypeVar("T")
 Work: TypeAlias = Callable[[Client], Coroutine[Any, Any, T]]
@@ -76,12 +75,7 @@ class McpServer(ToolSource):
             )
         if isinstance(tools, str):
             raise BotError(f'McpServer: tools: expected names such as ["search"], got {tools!r}')
-        for approvers in requires_approval.values() if isinstance(requires_approval, Mapping) else [requires_approval]:
-            if not isinstance(approvers, bool | Group | User | Conversation):
-                raise BotError(
-                    "McpServer: requires_approval: expected True (the user), a Group, a User or a Conversation, or a "
-                    f"dict of these by the names of tools, got {approvers!r}"
-                )
+        check_approvers("McpServer: requires_approval", requires_approval)
         self.name = _without_secrets(url) or command[0]
         self._command = tuple(command)
         self._url = url

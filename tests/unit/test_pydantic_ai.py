@@ -371,6 +371,12 @@ def test_only_agents_are_taken() -> None:
         PydanticAgent("openai:gpt-5")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("approvers", ["managers", None, {"refund": "managers"}])
+def test_wrong_approvers_are_explained(approvers: Any) -> None:
+    with pytest.raises(BotError, match="PydanticAgent: approvers: expected True"):
+        PydanticAgent(Agent(Script().model), approvers=approvers)
+
+
 def test_agent_may_follow_its_own_events(bot: Bot, let_answer: Any, calls: list[Any]) -> None:
     async def follow(run: RunContext[Context], events: Any) -> None:
         async for event in events:
