@@ -1,10 +1,8 @@
-"""Models that call tools through the official clients: the functions that the docs show, and agents of Pydantic AI."""
+"""Agents of Pydantic AI that ask models through the official clients."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
@@ -12,7 +10,6 @@ import openai
 import pytest
 
 from cometbot import Bot, Context
-from cometbot.event_loop import run_coroutine
 from cometbot.testing import BotClient
 from tests.integration.models.stand_ins import Answer, ModelServer
 
@@ -27,8 +24,6 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from cometbot.pydantic_ai import PydanticAgent
 
-PAGE = Path(__file__).parents[3] / "docs" / "models.md"
-
 
 def call_a_tool(body: Mapping[str, Any]) -> Answer:
     """Call a tool first, and answer with its result then."""
@@ -38,68 +33,6 @@ def call_a_tool(body: Mapping[str, Any]) -> Answer:
     [tool] = body["tools"]
     name = tool.get("name") or tool["function"]["name"]
     return Answer(["Let me ", "see."], call=(name, {"number": 17}))
-
-
-def count_results(body: Mapping[str, Any]) -> int:
-    """Return the number of results of tools in a request."""
-    return str(body["messages"]).count("'tool_result'") + str(body["messages"]).count("'role': 'tool'")
-
-
-@pytest.fixture
-def documented(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The functions in the docs that ask a model, with clients for the stand-in."""
-    for provider, path in (("OPENAI", "/v1"), ("ANTHROPIC", "")):
-        monkeypatch.setenv(f"{provider}_API_KEY", "secret")
-        monkeypatch.setenv(f"{provider}_BASE_URL", f"{server.url}{path}")
-    functions: dict[str, Any] = {}
-    clients: list[Any] = []
-    for block in re.findall(r"^~~~python\n(.*?)^~~~$", PAGE.read_text(), re.S | re.M):
-        names: dict[str, Any] = {}
-        exec(block, names)
-        functions |= {name: value for name, value in names.items() if name.startswith("ask_")}
-        clients += [value for name, value in names.items() if name in ("client", "async_client")]
-    yield functions
-    for client in clients:
-        closing = client.close()
-        if closing is not None:
-            run_coroutine(closing)
-
-
-@pytest.mark.parametrize("name", ["ask_openai", "ask_anthropic"])
-@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
-def test_functions_of_the_docs_call_tools(
-    name: str, is_async: bool, documented: dict[str, Any], server: ModelServer
-) -> None:
-    server.answer = call_a_tool
-    bot = Bot("shop")
-
-    @bot.tool
-    def find_order(number: int) -> str:
-        """Find out where an order is."""
-        return f"order {number}: sent on Monday"
-
-    def answer(ctx: Context) -> None:
-        ctx.run_agent(documented[name], instructions="You help the customers of a shop.")
-
-    async def answer_async(ctx: Context) -> None:
-        answer(ctx)
-
-    bot.message()(answer_async if is_async else answer)
-    assert BotClient(bot).send("Where is my order?").texts == ["Let me see.", "It was sent on Monday."]
-    assert [count_results(body) for body in server.requests] == [0, 1]
-    assert "You help the customers of a shop." in str(server.requests[0])
-
-
-def test_async_function_of_the_docs_answers(documented: dict[str, Any], server: ModelServer) -> None:
-    server.answer = lambda body: Answer([f"Answer {len(server.requests)}"])
-    bot = Bot("assistant")
-
-    @bot.message()
-    async def answer(ctx: Context) -> None:
-        ctx.run_agent(documented["ask_openai_async"])
-
-    client = BotClient(bot)
-    assert [client.send("hi").text for _ in range(2)] == ["Answer 1", "Answer 2"]
 
 
 @pytest.fixture(params=["openai", "anthropic"])

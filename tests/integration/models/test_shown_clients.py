@@ -28,7 +28,7 @@ def answer_with_tool(body: Mapping[str, Any]) -> Answer:
     """Look up an order, and say what is known of it."""
     if found := re.search(r"sent on \w+", json.dumps(body["messages"][-1])):
         return Answer(["It was ", f"{found[0]}."])
-    return Answer(["One moment."], ("find_order", {"number": 4711}))
+    return Answer(["One ", "moment."], ("find_order", {"number": 4711}))
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def settings(server: ModelServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODEL", "m")
 
 
-def make_bot(model: Model) -> Bot:
+def make_bot(model: Model, *, is_async: bool = False) -> Bot:
     bot = Bot("shop")
 
     @bot.tool
@@ -49,10 +49,13 @@ def make_bot(model: Model) -> Bot:
         """Look up an order."""
         return f"order {number}: sent on Monday"
 
-    @bot.message()
     def answer(ctx: Context) -> None:
         ctx.run_agent(model, instructions="You help customers.")
 
+    async def answer_async(ctx: Context) -> None:
+        answer(ctx)
+
+    bot.message()(answer_async if is_async else answer)
     return bot
 
 
@@ -64,24 +67,33 @@ def run_block(function: str) -> dict[str, Any]:
     return found
 
 
-def check_tool_is_called(model: Model, server: ModelServer) -> None:
-    client = BotClient(make_bot(model))
+def check_tool_is_called(bot: Bot, server: ModelServer) -> None:
+    client = BotClient(bot)
     assert client.send("Where is order 4711?").texts == ["One moment.", "It was sent on Monday."]
-    assert len(server.requests) == 2
+    assert [count_results(body) for body in server.requests] == [0, 1]
     assert "You help customers." in json.dumps(server.requests[0])
 
 
+def count_results(body: Mapping[str, Any]) -> int:
+    """Return the number of results of tools in a request."""
+    messages = json.dumps(body["messages"])
+    return messages.count('"tool_result"') + messages.count('"role": "tool"')
+
+
 @pytest.mark.parametrize("name", ["ask_openai", "ask_anthropic"])
-def test_clients_of_the_page_call_tools(server: ModelServer, name: str) -> None:
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_clients_of_the_page_call_tools(server: ModelServer, name: str, is_async: bool) -> None:
     found = run_block(name)
     with found["client"]:
-        check_tool_is_called(found[name], server)
+        check_tool_is_called(make_bot(found[name], is_async=is_async), server)
 
 
-def test_async_client_of_the_page_streams(server: ModelServer) -> None:
-    server.answer = lambda body: Answer(["Hello", " Maria"])
+@pytest.mark.parametrize("is_async", [False, True], ids=["plain", "async"])
+def test_async_client_of_the_page_answers_each_message(server: ModelServer, is_async: bool) -> None:
+    server.answer = lambda body: Answer(["Answer ", str(len(server.requests))])
     found = run_block("ask_openai_async")
-    assert BotClient(make_bot(found["ask_openai_async"])).send("Hi").text == "Hello Maria"
+    client = BotClient(make_bot(found["ask_openai_async"], is_async=is_async))
+    assert [client.send("Hi").text for _ in range(2)] == ["Answer 1", "Answer 2"]
     run_coroutine(found["async_client"].close())
 
 
@@ -99,5 +111,5 @@ def test_clients_of_the_template_call_tools(
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "template_model", module)
     spec.loader.exec_module(module)
-    check_tool_is_called(module.ask_model, server)
+    check_tool_is_called(make_bot(module.ask_model), server)
     assert {body["model"] for body in server.requests} == {"m"}
