@@ -16,35 +16,37 @@ pytest.importorskip("pydantic_ai", reason="needs Python 3.11")
 from opentelemetry.trace import NonRecordingSpan, NoOpTracer, SpanContext, Tracer, TracerProvider, use_span
 from pydantic_ai import Agent, InstrumentationSettings, RunContext
 from pydantic_ai.capabilities import Instrumentation
-from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ThinkingPart, ToolCallPart
-from pydantic_ai.models import CompletedStreamedResponse, ModelRequestParameters
+from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
+from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
-from pydantic_ai.models.wrapper import WrapperModel
-from pydantic_ai.settings import ModelSettings
 
 from cometbot import Bot, Context, Turn
 from cometbot.pydantic_ai import PydanticAgent
 from cometbot.testing import BotClient
 
 
-class StreamingModel(WrapperModel):
-    """Streams the answers of a model that cannot, part by part."""
+class PartsModel(Model):
+    """A model that can only stream, and answers with these parts."""
+
+    model_name = system = "parts"
+
+    def __init__(self, *parts: ModelResponsePart) -> None:
+        super().__init__()
+        self._response = ModelResponse(parts)
+
+    async def request(self, *args: Any) -> ModelResponse:
+        raise NotImplementedError
 
     @asynccontextmanager
     async def request_stream(
-        self,
-        messages: list[ModelMessage],
-        model_settings: ModelSettings | None,
-        model_request_parameters: ModelRequestParameters,
-        run_context: RunContext[Any] | None = None,
+        self, messages: Any, settings: Any, parameters: ModelRequestParameters, run_context: Any = None
     ) -> AsyncGenerator[CompletedStreamedResponse]:
-        response = await self.request(messages, model_settings, model_request_parameters)
-        yield CompletedStreamedResponse(response, model_request_parameters=model_request_parameters, replay_events=True)
+        yield CompletedStreamedResponse(self._response, model_request_parameters=parameters, replay_events=True)
 
 
 def test_thoughts_are_not_shown_and_part_paragraphs() -> None:
-    parts = [ThinkingPart("Hm."), TextPart("First."), ThinkingPart("Well."), TextPart("Second, "), TextPart("third.")]
-    model = StreamingModel(FunctionModel(lambda messages, info: ModelResponse(parts)))
+    thought = ThinkingPart("Well.")
+    model = PartsModel(thought, TextPart("First."), thought, TextPart("Second, "), TextPart("third."))
     assistant, outputs, bot = PydanticAgent(Agent(model)), list[Any](), Bot("assistant")
 
     @bot.message()
