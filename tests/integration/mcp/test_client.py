@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -147,7 +146,7 @@ def test_approval_is_required_by_the_name_of_a_tool(bot: Bot) -> None:
     assert results(model)[1] == '{"number": 1, "year": null}'
 
 
-def test_later_run_asks_no_server_for_stored_results(bot: Bot, tmp_path: Path) -> None:
+def test_later_run_asks_no_server_for_stored_results(bot: Bot) -> None:
     server = McpServer(command=COMMAND)
     model = FakeModel(ToolCall("get_process"), "Done.")
     listed: list[Any] = []

@@ -105,7 +105,7 @@ def test_page_of_another_site_cannot_call_a_server_without_a_token(open_http_ser
 
 def test_what_is_no_json_is_refused(http_server: HttpServer) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
-    assert httpx2.post(http_server.url, content=b"{", headers=headers).status_code in (400, 406)
+    assert httpx2.post(http_server.url, content=b"{", headers=headers).status_code == 400
 
 
 @pytest.mark.parametrize(
