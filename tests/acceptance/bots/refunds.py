@@ -1,19 +1,25 @@
-"""A bot with a model that looks an order up and refunds it, and leaves a mark for each request and each call."""
+"""A bot with a model that looks an order up and refunds it, and leaves a mark for each request and each call.
+
+The end of its last answer waits for the gate.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cometbot import Bot, Context, Tool, ToolCall, Turn
 from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
+MARKS = Path(os.environ["COMETBOT_TEST_MARKS"])
+
 bot = Bot("trial")
 
 
 def mark(name: str) -> None:
-    with (Path(os.environ["COMETBOT_TEST_MARKS"]) / name).open("a") as file:
+    with (MARKS / name).open("a") as file:
         file.write("x")
 
 
@@ -39,7 +45,10 @@ def model(turns: list[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
     elif len(results) == 1:
         yield ToolCall("refund", {"number": 17, "euros": 30})
     else:
-        yield f"It is {results[1]}."
+        yield f"It is {results[1]}. "
+        while not (MARKS / "open").exists():
+            time.sleep(0.01)
+        yield "Good bye."
 
 
 @bot.message()
