@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import json
 import logging
 import re
 import threading
@@ -282,7 +281,7 @@ def _read_result(result: CallToolResult) -> Any:
     text = "\n".join(texts)
     if result.is_error:
         raise ToolFailure(text or "the call has failed")
-    return text if texts or result.structured_content is None else json.loads(json.dumps(result.structured_content))
+    return text if texts or result.structured_content is None else result.structured_content
 
 
 def _describe(error: BaseException) -> str:
