@@ -390,7 +390,7 @@ class HandlerGroup:
             self._tools[tool.name] = tool
 
     def include(self, router: Router, prefix: str = "") -> None:
-        """Add all handlers of ``router`` at this position, with ``prefix`` before its command and action names.
+        """Add the handlers and tools of ``router`` at this position, with ``prefix`` before command and action names.
 
         The router's middleware and error handlers apply to its own handlers only. Nothing more can be registered on the
         router afterwards. Raises :class:`RegistrationError` if the router is already included or a name is already in
