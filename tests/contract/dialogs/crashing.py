@@ -207,6 +207,11 @@ class Outcome:
     letters: list[str] = field(default_factory=list)
     rest: Mapping[str, list[Any]] = field(default_factory=dict)
 
+    @property
+    def texts(self) -> list[str]:
+        """The texts that the bot has said, one conversation after the other."""
+        return [text for said in self.transcript.values() for text, _ in said]
+
 
 class World:
     """A folder with all that survives a process: the platform, the calls of ``once``, and the script's position."""

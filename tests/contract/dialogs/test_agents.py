@@ -82,13 +82,9 @@ def play_all_crashes(
     return outcome
 
 
-def texts_of(outcome: Outcome) -> list[str]:
-    return [text for said in outcome.transcript.values() for text, _ in said]
-
-
 def test_crash_around_calls_calls_no_tool_again(databases: Databases, tmp_path: Path) -> None:
     outcome = play_all_crashes([[UNKNOWN, WRONG, FIND], [FIND_OTHER], ["Done: "]], [], databases, tmp_path)
-    [done, end] = texts_of(outcome)
+    [done, end] = outcome.texts
     assert done.startswith("Done: error: there is no tool")
     assert done.endswith("result of find-1 result of find-3")
     assert end == "The end."
@@ -97,7 +93,7 @@ def test_crash_around_calls_calls_no_tool_again(databases: Databases, tmp_path: 
 def test_crash_around_an_approved_call_makes_it_once(databases: Databases, tmp_path: Path) -> None:
     if isinstance(databases, PostgreSQLDatabases) and not IS_FULL:
         pytest.skip("takes a minute")
-    texts = texts_of(play_all_crashes(ALL_AT_ONCE, [APPROVED], databases, tmp_path))
+    texts = play_all_crashes(ALL_AT_ONCE, [APPROVED], databases, tmp_path).texts
     assert "Done: result of find-1 result of refund-2 result of find-3" in texts
     assert "The end." in texts
 
@@ -123,7 +119,7 @@ def test_crash_at_any_commit_of_an_agent_changes_nothing(
     drawn: tuple[list[Any], list[ScriptEvent]], databases: Databases, tmp_path: Path
 ) -> None:
     plan, events = drawn
-    assert "The end." in texts_of(play_all_crashes(plan, events, databases, tmp_path))
+    assert "The end." in play_all_crashes(plan, events, databases, tmp_path).texts
 
 
 @pytest.mark.skipif(not IS_FULL, reason="takes minutes")

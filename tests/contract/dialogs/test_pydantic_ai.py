@@ -74,16 +74,12 @@ def play_all_crashes(
     return outcome
 
 
-def texts_of(outcome: Outcome) -> list[str]:
-    return [text for said in outcome.transcript.values() for text, _ in said]
-
-
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_crash_around_calls_calls_no_tool_again(kind: str, databases: Databases, tmp_path: Path) -> None:
     if isinstance(databases, PostgreSQLDatabases) and not IS_FULL:
         pytest.skip("takes half a minute")
     plan: list[list[str | tuple[str, str]]] = [["Let me ", "see.", FIND, OTHER], [HIGH], ["Done: "]]
-    texts = texts_of(play_all_crashes(plan, [], databases, tmp_path, kind))
+    texts = play_all_crashes(plan, [], databases, tmp_path, kind).texts
     assert texts[0] == "Let me see."
     assert texts[1].startswith("Done: too high")
     assert texts[2] == "The end of 6."
@@ -93,6 +89,6 @@ def test_crash_around_an_approved_call_makes_it_once(databases: Databases, tmp_p
     if isinstance(databases, PostgreSQLDatabases) and not IS_FULL:
         pytest.skip("takes a minute")
     plan: list[list[str | tuple[str, str]]] = [["Let me see.", FIND, REFUND], ["Done: "]]
-    texts = texts_of(play_all_crashes(plan, [APPROVED], databases, tmp_path, "def"))
+    texts = play_all_crashes(plan, [APPROVED], databases, tmp_path, "def").texts
     assert "Done: result of find-1 result of refund-2" in texts
     assert "The end of 4." in texts

@@ -178,6 +178,6 @@ def test_half_of_a_killed_process_is_marked_or_completed(
         now = START + STEP_SECONDS + number * (LEASE_TTL + 5)
         (tmp_path / "position").write_text(json.dumps({"index": 0, "now": now}))
     world.play()
-    texts = [text for said in world.outcome().transcript.values() for text, _ in said]
+    texts = world.outcome().texts
     marked = [] if capabilities is WHOLE else ["Half … (broken off)"]
     assert texts == (["Half and half"] if kills < MAX_CRASH_COUNT else marked)
