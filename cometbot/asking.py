@@ -514,7 +514,7 @@ class Asking:
         return self.run.random
 
     def idempotency_key(self) -> str:
-        """Return a key of the call of ``once`` that is being made."""
+        """Return a key of the call of ``once`` or of a tool that is being made."""
         if not self.is_inside_once:
             raise BotError("ctx.idempotency_key() can be called inside ctx.once or a tool only")
         return f"{self._ctx.bot.name}-{self.run.dialog}-{self.run.position}"

@@ -1,4 +1,4 @@
-"""What cometbot's own modules read and set in a context, beside the calls of the author."""
+"""The access of cometbot's own modules to a context, beside the calls of the author."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ else:
 
 
 class LastingCalls(ABC):
-    """What a context does in steps: ``ask``, ``approve``, ``once``, ``run_agent`` and ``sleep``."""
+    """The calls of a context that are steps: ``ask``, ``approve``, ``once``, ``run_agent`` and ``sleep``."""
 
     @property
     @abstractmethod

@@ -75,10 +75,10 @@ class Sent:
 
 
 def prepare_mark(sent: Sent, mark: str) -> None:
-    """Store what a growing message becomes if nothing completes it."""
+    """Store ``mark``, which replaces a growing message if nothing completes it."""
     sent._sink.prepare_mark(sent._ordinal, sent._follow_up("edit", Text(mark)))
 
 
 def break_off(sent: Sent, mark: str) -> None:
-    """Let a growing message, whose stream has raised, become ``mark``, unless the handler runs again."""
+    """Replace a growing message, whose stream has raised, with ``mark``, unless the handler runs again."""
     sent._sink.break_off(sent._ordinal, sent._follow_up("edit", Text(mark)))

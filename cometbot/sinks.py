@@ -279,7 +279,7 @@ class StepCalls(Protocol):
         ...
 
     def idempotency_key(self) -> str:
-        """Return a text that is the same in every run of the call of ``once`` that is being made."""
+        """Return a key of the call of ``once`` or of a tool that is being made, the same in every run."""
         ...
 
     def stream(

@@ -20,6 +20,8 @@ BeforeLast = Callable[[str], None]
 """Gets the whole text of a stream before the last operation, which stores it."""
 
 _MARK_GROWTH = 1.5
+"""The factor by which a shown text grows before its mark is stored again."""
+
 _FENCE_SIZE = 68
 """The bytes for the end of a code block before a mark."""
 
@@ -78,7 +80,7 @@ class StreamSender:
     def _is_stopped(self) -> bool:
         """Return True if the user has stopped the stream, which keeps what has come; its source is then closed."""
         self.sink.check_open()
-        return bool(self.sink.is_cancelled)
+        return self.sink.is_cancelled
 
     def _collect(self, parts: Iterable[str], shown: _Display) -> str:
         """Return the whole text, which is shown while it grows."""
@@ -241,7 +243,7 @@ def _post_whole(sender: StreamSender, operation: Operation) -> Sent:
 
 
 def _break_off_whole(sender: StreamSender, operation: Operation) -> None:
-    """Let ``operation`` follow as the mark, and take the place that the whole text has in another run."""
+    """Send ``operation`` later as the mark, and use the ordinal that the whole text has in another run."""
     if (key := sender.sink.stream_key()) is not None:
         sender.sink.break_off(key, operation)
         sender.post(replace(operation, message=None))

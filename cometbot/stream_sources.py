@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 Pieces: TypeAlias = Iterable[T] | AsyncIterable[T]
 StreamSource: TypeAlias = Pieces[T] | Callable[[], Pieces[T] | Awaitable[Pieces[T]]]
-"""What ``ctx.stream`` takes: pieces, or a function that returns them, which may be a coroutine function."""
+"""The source of ``ctx.stream``: pieces, or a function that returns them, which may be a coroutine function."""
 
 _log = logging.getLogger(__name__)
 

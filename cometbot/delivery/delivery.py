@@ -177,7 +177,7 @@ class Delivery:
         return bot is not None and may_stop(bot, incoming.body)
 
     def _check_stops(self, conversation_key: str) -> None:
-        """Let the process whose handler runs in a conversation look at once if its user has stopped it."""
+        """Make the process whose handler runs in a conversation check at once if its user has stopped it."""
         worker = self._workers.existing
         if worker is None or not worker.check_stops(conversation_key):
             self._stop_signals.get().publish(conversation_key)

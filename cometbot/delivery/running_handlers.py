@@ -137,7 +137,7 @@ class OutboxReplySink(ReplySink):
         return to_json(STOPPED_KEY, str(DialogId(self._message.event_id, self._message.generation)))
 
     def cancel(self, stop: Stop | None = None) -> None:
-        """Let the handler know that its user has stopped it, with ``stop`` by a message that is to be answered."""
+        """Record that the user has stopped the handler, with ``stop`` by a message that is to be answered."""
         if stop is not None:
             with self._guard:
                 self._stops.append(stop)
@@ -347,7 +347,7 @@ class OutboxReplySink(ReplySink):
 
     @property
     def last_batch(self) -> ReplyBatch:
-        """What the commit that gives up the message must store, besides its replies."""
+        """The batch of the commit that gives up the message, without its replies."""
         with self._guard:
             return ReplyBatch(results=tuple(self._pending_results), marks=self._marks.get_changes())
 
@@ -356,7 +356,7 @@ class OutboxReplySink(ReplySink):
         self._is_closed = True
 
     def give_up(self) -> None:
-        """Let the streams of a plain handler end, whose message is a dead letter and whose thread is replaced."""
+        """End the streams of a plain handler whose message is a dead letter and whose thread is replaced."""
         self._is_given_up = True
 
     @property

@@ -87,7 +87,7 @@ class StopWatcher:
             self._thread.join(5)
 
     def check_soon(self, conversation_key: str) -> None:
-        """Let the thread look at a conversation at once; at all of them, if the name is empty."""
+        """Make the thread check a conversation at once; all of them, if the name is empty."""
         with self._cond:
             if conversation_key:
                 self._named.add(conversation_key)

@@ -44,25 +44,25 @@ class StreamMarks:
         return FIRST_MARK_ORDINAL + key if key in self._sent else None
 
     def name(self, key: int, stream_id: str) -> None:
-        """Let ``stream_id`` name a stream, also one whose place an earlier run has used: it was shown by deltas."""
+        """Record the id of a stream that is shown by deltas, also of one whose ordinal an earlier run has used."""
         with self._guard:
             self._keys[stream_id] = key
 
     def prepare(self, key: int, draft: Draft) -> None:
-        """Let the next commit store the mark of a stream, instead of the one before it."""
+        """Store the mark of a stream with the next commit, instead of the one before it."""
         with self._guard:
             if key not in self._sent:
                 self._prepared[key] = draft
                 self._unsaved.add(key)
 
     def break_off(self, key: int, draft: Draft) -> None:
-        """Let the mark of a stream be sent before the next thing that the bot says."""
+        """Send the mark of a stream before the next thing that the bot says."""
         with self._guard:
             if key not in self._sent:
                 self._broken[key] = draft
 
     def complete(self, operation: Operation, ordinal: int) -> None:
-        """Let the commit that stores ``operation`` delete the mark of the stream that it completes, if it does."""
+        """Delete the mark of the stream that ``operation`` completes, if it does, in the commit that stores it."""
         key: int | None = None
         if operation.kind == "edit" and not operation.target_event:
             key = operation.target

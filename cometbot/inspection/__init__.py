@@ -1,1 +1,1 @@
-"""What operators see and repeat: dead letters, dialogs, and the messages of a conversation with their replies."""
+"""The stored data that operators see and repeat: dead letters, dialogs, and conversations with their replies."""

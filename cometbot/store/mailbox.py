@@ -214,7 +214,7 @@ class Mailbox:
         return MailboxMessage(*values)
 
     def list_waiting(self, connection: Connection, conversation_keys: Sequence[str], limit: int) -> dict[str, set[int]]:
-        """Return the numbers of the messages that wait in these conversations, at most ``limit``, newest first."""
+        """Return the numbers of the newest ``limit`` messages that wait in these conversations, by conversation key."""
         found: dict[str, set[int]] = {}
         for key, seq in connection.execute(_list_waiting, {"keys": conversation_keys, "most": limit}):
             found.setdefault(key, set()).add(seq)
