@@ -48,6 +48,21 @@ def task() -> Iterator[Task]:
     task.may_end.set()
 
 
+@pytest.fixture
+def long_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave a stopped handler the time of a busy machine to end, before ``/stop`` is answered beside it."""
+    monkeypatch.setattr(stop_watcher, "LAST_WORDS_TIMEOUT", TIMEOUT)
+
+
+def stop_at_work(harness: Harness, task: Task, text: str = "work") -> Delivery:
+    """Let a handler begin its task, and stop it. Return the process that runs it."""
+    delivery = harness.start_process()
+    harness.enqueue(delivery, text)
+    task.wait()
+    harness.enqueue(delivery, "/stop")
+    return delivery
+
+
 def handlers_of(delivery: Delivery) -> dict[str, str | None]:
     """Return what has handled each message, by the text that it contains."""
     with delivery.database.read() as connection:
@@ -56,11 +71,8 @@ def handlers_of(delivery: Delivery) -> dict[str, str | None]:
     return {row.body.decode(): row.handler for row in rows}
 
 
-def test_stop_ends_a_stream_that_keeps_what_it_has_said(
-    harness: Harness, task: Task, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stop_watcher, "LAST_WORDS_TIMEOUT", TIMEOUT)
-
+@pytest.mark.usefixtures("long_last_words")
+def test_stop_ends_a_stream_that_keeps_what_it_has_said(harness: Harness, task: Task) -> None:
     @harness.bot.message("tell")
     def tell(ctx: Context) -> str:
         def parts() -> Iterator[str]:
@@ -72,10 +84,7 @@ def test_stop_ends_a_stream_that_keeps_what_it_has_said(
         sent = ctx.stream(parts())
         return f"said {sent is not None}, stopped {ctx.cancelled}"
 
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "tell")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    delivery = stop_at_work(harness, task, "tell")
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
     assert harness.channel.texts() == ["one ", "said True, stopped True", STOP_TEXT]
     wait_until(lambda: delivery.is_idle)
@@ -107,10 +116,7 @@ def test_stop_ends_an_agent(harness: Harness, task: Task, stopped_in: str) -> No
         sent = ctx.run_agent(model, turns=[])
         return f"said {sent is not None}, stopped {ctx.cancelled}"
 
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "work")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    delivery = stop_at_work(harness, task)
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 3)
     assert sorted(harness.channel.texts()) == sorted(["one moment", STOP_TEXT, "said True, stopped True"])
     assert calls == (["request", "look"] if stopped_in == "tool" else ["request"])
@@ -161,6 +167,7 @@ def test_one_stop_stops_one_handler(harness: Harness, task: Task) -> None:
     assert set(harness.channel.texts()) == {"work stopped True", "more stopped False", STOP_TEXT}
 
 
+@pytest.mark.usefixtures("long_last_words")
 def test_async_handler_is_stopped(harness: Harness, task: Task) -> None:
     @harness.bot.message("work")
     async def work(ctx: Context) -> str:
@@ -170,14 +177,12 @@ def test_async_handler_is_stopped(harness: Harness, task: Task) -> None:
             await asyncio.sleep(0.005)
         return f"stopped {ctx.cancelled}"
 
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "work")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    stop_at_work(harness, task)
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 2)
     assert harness.channel.texts() == ["stopped True", STOP_TEXT]
 
 
+@pytest.mark.usefixtures("long_last_words")
 def test_stop_ends_a_stream_whose_source_is_silent(harness: Harness, task: Task) -> None:
     closed: list[str] = []
 
@@ -193,10 +198,7 @@ def test_stop_ends_a_stream_whose_source_is_silent(harness: Harness, task: Task)
 
         ctx.stream(parts())
 
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "tell")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    delivery = stop_at_work(harness, task, "tell")
     harness.channel.wait_for(lambda: len(harness.channel.texts()) == 2)
     assert harness.channel.texts() == ["one ", STOP_TEXT]
     wait_until(lambda: delivery.is_idle)
@@ -226,6 +228,7 @@ def test_stop_that_reaches_another_process_stops(
     assert not first.dead_letters.list()
 
 
+@pytest.mark.usefixtures("long_last_words")
 def test_only_the_user_who_is_answered_may_stop(harness: Harness, task: Task) -> None:
     harness.bot.message("work")(lambda ctx: f"stopped {task.work(ctx)}")
     harness.bot.fallback(lambda ctx: f"{ctx.sender.uid} says {ctx.text}")
@@ -289,10 +292,7 @@ def test_newer_message_of_another_user_stops_nothing(harness: Harness, task: Tas
 def test_own_command_named_stop_waits_its_turn(harness: Harness, task: Task) -> None:
     harness.bot.message("work")(lambda ctx: f"stopped {task.work(ctx)}")
     harness.bot.command("stop")(lambda ctx: "mine")
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "work")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    stop_at_work(harness, task)
     time.sleep(2.5 * stop_watcher.LOOK_INTERVAL)
     assert harness.channel.texts() == []
     task.may_end.set()
@@ -307,10 +307,7 @@ def test_stop_that_cannot_be_answered_beside_has_its_turn(
 
     monkeypatch.setattr(OutboxReplySink, "answer_stop", refuse)
     harness.bot.message("work")(lambda ctx: f"stopped {task.work(ctx)}")
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "work")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    stop_at_work(harness, task)
     harness.channel.wait_for(lambda: harness.channel.texts() == ["stopped True", STOP_TEXT])
 
 
@@ -326,10 +323,7 @@ def test_handler_that_runs_again_stays_stopped(harness: Harness, task: Task) -> 
             raise ValueError("on the way out")
         return "stopped"
 
-    delivery = harness.start_process()
-    harness.enqueue(delivery, "work")
-    task.wait()
-    harness.enqueue(delivery, "/stop")
+    delivery = stop_at_work(harness, task)
     harness.channel.wait_for(lambda: harness.channel.texts() == [STOP_TEXT, "stopped"])
     assert runs == [False, True]
     harness.enqueue(delivery, "work")
