@@ -184,6 +184,12 @@ class StopWatcher:
         stop = None
         try:
             stop = Stop(message, _render_answer(run, message, ctx))
+        except Exception:
+            log.warning(
+                "cannot render the answer to /stop beside its handler; it is rendered again when /stop has its turn",
+                exc_info=True,
+                extra=_extra(run, message),
+            )
         finally:
             run.sink.cancel(stop)
         return stop

@@ -18,6 +18,8 @@ from cometbot.delivery import stop_watcher
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.running_handlers import OutboxReplySink
 from cometbot.errors import StoreBusy
+from cometbot.messages import Message
+from cometbot.outgoing import Outgoing
 from cometbot.store.tables import mailbox, outbox
 from tests.contract.delivery.conftest import TIMEOUT, Harness, wait_until
 
@@ -309,6 +311,22 @@ def test_stop_that_cannot_be_answered_beside_has_its_turn(
     harness.bot.message("work")(lambda ctx: f"stopped {task.work(ctx)}")
     stop_at_work(harness, task)
     harness.channel.wait_for(lambda: harness.channel.texts() == ["stopped True", STOP_TEXT])
+
+
+def test_answer_that_cannot_be_rendered_beside_has_its_turn(
+    harness: Harness, task: Task, caplog: pytest.LogCaptureFixture
+) -> None:
+    errors = [LookupError("no translation")]
+
+    @harness.bot.outgoing
+    def fail_once(message: Message, outgoing: Outgoing) -> None:
+        if message.to_text() == STOP_TEXT and errors:
+            raise errors.pop()
+
+    harness.bot.message("work")(lambda ctx: f"stopped {task.work(ctx)}")
+    stop_at_work(harness, task)
+    harness.channel.wait_for(lambda: harness.channel.texts() == ["stopped True", STOP_TEXT])
+    assert "cannot render the answer to /stop beside its handler" in caplog.text
 
 
 def test_handler_that_runs_again_stays_stopped(harness: Harness, task: Task) -> None:
