@@ -11,7 +11,13 @@ from typing import Any
 import sqlalchemy as sa
 
 from cometbot.errors import DeliveryError
-from cometbot.inspection.stored_messages import StoredMessage, find_message, is_message_id, to_stored_message
+from cometbot.inspection.stored_messages import (
+    MESSAGE_ROWS,
+    StoredMessage,
+    find_message,
+    is_message_id,
+    to_stored_message,
+)
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.tables import RUNNING, WAITING, conversations, mailbox, outbox
 
@@ -97,9 +103,9 @@ def _find_newest(store: DeliveryStore, name: str) -> StoredMessage:
 
 def _list_messages(store: DeliveryStore, until: StoredMessage, limit: int | None) -> list[StoredMessage]:
     query = (
-        sa.select(mailbox, conversations.c.conversation, conversations.c.target, conversations.c.is_group)
-        .join(conversations, conversations.c.conversation_key == mailbox.c.conversation_key)
-        .where(mailbox.c.conversation_key == until.conversation.key_text, mailbox.c.seq <= int(until.id[1:]))
+        MESSAGE_ROWS.where(
+            mailbox.c.conversation_key == until.conversation.key_text, mailbox.c.seq <= int(until.id[1:])
+        )
         .order_by(mailbox.c.seq.desc())
         .limit(limit)
     )

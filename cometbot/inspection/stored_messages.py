@@ -60,6 +60,11 @@ class RecentEvent:
     id: str
 
 
+MESSAGE_ROWS = sa.select(mailbox, conversations.c.conversation, conversations.c.target, conversations.c.is_group).join(
+    conversations, conversations.c.conversation_key == mailbox.c.conversation_key
+)
+"""The query of the rows that :func:`to_stored_message` gets."""
+
 _recent_columns = (
     mailbox.c.seq,
     mailbox.c.bot,
@@ -86,11 +91,7 @@ def find_message(store: DeliveryStore, message_id: str) -> StoredMessage:
     match = _MESSAGE_ID.fullmatch(message_id)
     if match is None:
         raise DeliveryError(_describe_invalid_id(message_id))
-    query = (
-        sa.select(mailbox, conversations.c.conversation, conversations.c.target, conversations.c.is_group)
-        .join(conversations, conversations.c.conversation_key == mailbox.c.conversation_key)
-        .where(mailbox.c.seq == int(match[1]))
-    )
+    query = MESSAGE_ROWS.where(mailbox.c.seq == int(match[1]))
     with store.database.read() as connection:
         row = connection.execute(query).mappings().one_or_none()
     if row is None or not row["body"]:
@@ -163,7 +164,7 @@ def _describe_invalid_id(message_id: str) -> str:
 
 
 def to_stored_message(row: sa.RowMapping) -> StoredMessage:
-    """Return the message of a row of the mailbox with its conversation."""
+    """Return the message of a row of :data:`MESSAGE_ROWS`."""
     return StoredMessage(
         id=f"m{row['seq']}",
         conversation=to_conversation([row[name] for name in CONVERSATION_COLUMNS]),
