@@ -287,7 +287,9 @@ class Context(ConversationReader, LastingCalls):
     def _steps(self) -> StepCalls:
         if self._made_steps is None:
             if self._make_steps is None:
-                raise BotError("ask, once, sleep, now and random need a handler that is called for an event")
+                raise BotError(
+                    "ask, approve, once, run_agent, sleep, now and random need a handler that is called for an event"
+                )
             self._made_steps = self._make_steps()
         return self._made_steps
 
