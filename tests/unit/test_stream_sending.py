@@ -62,7 +62,8 @@ def test_stream_that_raises_before_the_first_word_leaves_nothing(any_sink: Any, 
 
 
 def test_growing_message_carries_its_mark_and_renews_it(sink: Any, context: Any) -> None:
-    context("hi").stream(show(sink, EDITS) and iter(["One ", "two three ", "four five six ", "seven " * 4]))
+    show(sink, EDITS)
+    context("hi").stream(iter(["One ", "two three ", "four five six ", "seven " * 4]))
     first = sink.posted[0]
     assert first.mark.to_text() == "One … (broken off)"
     assert [text for _, text in sink.previews]
@@ -71,14 +72,16 @@ def test_growing_message_carries_its_mark_and_renews_it(sink: Any, context: Any)
 
 
 def test_shown_deltas_have_a_mark_that_completes_them(sink: Any, context: Any) -> None:
-    context("hi").stream(show(sink, DELTAS) and iter(["One "] * 100))
+    show(sink, DELTAS)
+    context("hi").stream(iter(["One "] * 100))
     assert 2 < len(sink.prepared) < 15
     assert {(key, mark.kind, mark.stream_id) for key, mark in sink.prepared} == {(0, "send", sink.posted[0].stream_id)}
 
 
 def test_mark_of_abandoned_deltas_is_a_message_of_its_own(sink: Any, context: Any) -> None:
+    show(sink, DELTAS)
     with pytest.raises(ValueError, match="lost"):
-        context("hi").stream(show(sink, DELTAS) and raising(WORDS))
+        context("hi").stream(raising(WORDS))
     assert sink.deltas[-1][2] is None
     assert [mark.stream_id for _, mark in sink.broken] == [""]
 
@@ -166,8 +169,9 @@ def test_mark_passes_outgoing_middleware(sink: Any, context: Any, bot: Any) -> N
     def see(message: Message, outgoing: object) -> None:
         seen.append(message.to_text())
 
+    show(sink, WHOLE)
     with pytest.raises(ValueError, match="lost"):
-        context("hi").stream(show(sink, WHOLE) and raising(WORDS))
+        context("hi").stream(raising(WORDS))
     assert seen == ["One two three four … (broken off)"]
     assert sink.broken == []
 
@@ -177,8 +181,9 @@ def test_error_of_outgoing_middleware_holds_the_mark_back(sink: Any, context: An
     def fail(message: Message, outgoing: object) -> Message:
         raise LookupError("no")
 
+    show(sink, WHOLE)
     with pytest.raises(ValueError, match="lost"):
-        context("hi").stream(show(sink, WHOLE) and raising(WORDS))
+        context("hi").stream(raising(WORDS))
     assert sink.broken == []
 
 
