@@ -132,13 +132,13 @@ class ReplySink(Protocol):
     is_cancelled: bool = False
     """True once the user has stopped this run. Reading it does no I/O."""
 
+    has_stopped: bool = False
+    """True if the message of this run is a ``/stop`` that has stopped another run."""
+
     @property
     def has_said_next(self) -> bool:
         """True if an earlier run of the same message has said what is posted next."""
         return False
-
-    has_stopped: bool = False
-    """True if the message of this run is a ``/stop`` that has stopped another run."""
 
     def status(self, text: str) -> None:
         """Show for a moment what the handler is doing, where the channel can. It is neither stored nor repeated."""

@@ -223,11 +223,11 @@ class ConversationRunner:
             self._observer.failed(bot, handled.end.message.key, handled.error)
         if handled.end.dialog is not None:
             self._report_dialog(bot, handled.end.dialog)
-        if handled.usage:
-            self._report_usage(handled.usage, bot=bot)
+        self._report_usage(handled.usage, bot=bot)
 
     def _report_usage(self, reported: Sequence[ReportedUsage], *, bot: str) -> None:
-        for usage in [item.usage for item in reported]:
+        for item in reported:
+            usage = item.usage
             self._observer.model_called(bot, usage.model, input=usage.input, output=usage.output, cached=usage.cached)
 
     def _report_dialog(self, bot: str, change: DialogChange) -> None:

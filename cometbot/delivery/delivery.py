@@ -117,6 +117,7 @@ class Delivery:
         self._workers = PerProcess(self._make_worker)
         self._stop_signals = PerProcess(self._make_stop_signals)
         self._uncommitted_stops: set[str] = set()
+        """The conversations with a message that may stop a handler, stored in a transaction of the caller."""
         self._start_lock = threading.Lock()
         self._notifier = self._make_notifier()
         self.database.failures.on_failure = self.observer.store_failed

@@ -506,6 +506,7 @@ class HandlerRegistry:
         self._isolated = ""
         self._abandoned: set[str] = set()
         self._stops: dict[int, None] = {}
+        """The numbers of messages, in the order of :meth:`use_stop`."""
         self.on_start: Callable[[str], None] = lambda conversation_key: None
         """Called with the conversation of a handler that begins and that a newer message stops."""
 
@@ -570,7 +571,9 @@ class HandlerRegistry:
     def take_stop(self, sequence: int) -> bool:
         """Return True if this message is a ``/stop`` that has stopped a handler, and forget it."""
         with self._guard:
-            return sequence in self._stops and self._stops.pop(sequence, True) is None
+            was_used = sequence in self._stops
+            self._stops.pop(sequence, None)
+            return was_used
 
     def pop_overdue(self) -> list[HandlerRun]:
         """Return the handlers whose deadline has passed, and remove them."""
