@@ -13,8 +13,9 @@ from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
+from cometbot.delivery.outbox_sink import OutboxReplySink
 from cometbot.delivery.roles import ProcessRoles
-from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun, OutboxReplySink
+from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun
 from cometbot.delivery.sending import ReplySender
 from cometbot.delivery.transactions import (
     HandleMessage,

@@ -118,7 +118,7 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
 
 
 class DryRunSink(ReplySink):
-    """Records what a dry-run handler replies and what its bots send (see ``context.ReplySink``)."""
+    """Records what a dry-run handler replies and what its bots send (see :class:`~cometbot.sinks.ReplySink`)."""
 
     def __init__(self, delivery: Delivery, channel: Channel, bot: Bot) -> None:
         self.planned: list[PlannedOperation] = []

@@ -12,7 +12,8 @@ from itertools import groupby
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.context import Context
-from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun, Stop
+from cometbot.delivery.outbox_sink import Stop
+from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun
 from cometbot.errors import LeaseLost, StoreBusy
 from cometbot.events import Event
 from cometbot.messages import Text

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.context import Context
 from cometbot.delivery.conversation_runner import ConversationRunner
-from cometbot.delivery.running_handlers import HandlerRun, OutboxReplySink
+from cometbot.delivery.outbox_sink import OutboxReplySink
+from cometbot.delivery.running_handlers import HandlerRun
 from cometbot.errors import StoreBusy
 from cometbot.store.mailbox import MAX_CRASH_COUNT
 from cometbot.store.tables import conversations, mailbox, outbox, processes

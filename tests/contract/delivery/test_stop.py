@@ -16,7 +16,7 @@ from cometbot.bot import NOTHING_TO_STOP_TEXT, STOP_TEXT
 from cometbot.context import Context
 from cometbot.delivery import stop_watcher
 from cometbot.delivery.delivery import Delivery
-from cometbot.delivery.running_handlers import OutboxReplySink
+from cometbot.delivery.outbox_sink import OutboxReplySink
 from cometbot.errors import StoreBusy
 from cometbot.messages import Message
 from cometbot.outgoing import Outgoing
