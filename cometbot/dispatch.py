@@ -187,16 +187,19 @@ class _Dispatch:
         return Outcome(stored.handler, error=error, dialog=DialogChange(stored.id, FAILED, ended="failed"))
 
     def _refuse_press(self, refusal: str) -> Outcome:
-        """Tell the user why a press does not count. The quick replies stay valid."""
-        self._buttons.keeps_quick_replies = True
-        operations = self._to_operations(self._bot.refusal_texts[refusal])
-        return Outcome(stopped_by="press", operations=operations, changes=self._collect_changes(operations))
+        """Tell the user why a press does not count."""
+        return self._answer_without_handler("press", self._bot.refusal_texts[refusal])
 
     def _answer_stop(self) -> Outcome:
-        """Answer a ``/stop`` whose turn has come, so that nothing of its user runs. The quick replies stay valid."""
+        """Answer a ``/stop`` whose turn has come, so that nothing of its user runs."""
+        text = make_stop_text(self._ctx, has_stopped=self._sink.has_stopped)
+        return self._answer_without_handler(STOP, text)
+
+    def _answer_without_handler(self, stopped_by: str, text: str | None) -> Outcome:
+        """Answer with ``text`` alone. The quick replies stay valid."""
         self._buttons.keeps_quick_replies = True
-        operations = self._to_operations(make_stop_text(self._ctx, has_stopped=self._sink.has_stopped))
-        return Outcome(stopped_by=STOP, operations=operations, changes=self._collect_changes(operations))
+        operations = self._to_operations(text)
+        return Outcome(stopped_by=stopped_by, operations=operations, changes=self._collect_changes(operations))
 
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
         middleware = self._bot.middlewares
