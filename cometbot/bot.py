@@ -72,9 +72,8 @@ class Bot(HandlerGroup):
     ``name`` is part of the path of the callback URL. It is also the bot's CometChat UID unless ``cometchat_uid`` is
     set. ``avatar`` is the URL of the bot's picture, for the platforms on which cometbot sets it. ``error_text`` is the
     reply if a handler raised and no error handler replied (None: no reply). ``broken_off_text`` follows what came of a
-    stream that was not completed (None: nothing). With ``handle_bots``, the bot also handles
-    messages of other bots, up to ten in a row. ``handler_timeout`` is the time limit in seconds of handlers without a
-    ``timeout`` of their own.
+    stream that was not completed (None: nothing). With ``handle_bots``, the bot also handles messages of other bots, up
+    to ten in a row. ``handler_timeout`` is the time limit in seconds of handlers without a ``timeout`` of their own.
 
     For handlers that ask: ``ask_timeout`` is how long a question stays open (``"2h"``, seconds, a ``timedelta``).
     ``/cancel`` and the ``cancel_words`` end a dialog with ``cancel_text``. A dialog that does not fit the handler's
@@ -245,9 +244,9 @@ class Bot(HandlerGroup):
             def hide_numbers(text):
                 return re.sub(r"[0-9]{6,}", "[number]", text)
 
-        It gets the texts and names of :meth:`Context.turns`, the bot's own too, and the results of tools. The first
-        registered is called first, and the next gets what it returned. If it raises, the model gets nothing and the
-        handler fails. It is a plain function.
+        It gets the texts and names of :meth:`Context.turns`, the bot's own too, and the results of the tools of
+        :meth:`Context.run_agent`. The first registered is called first, and the next gets what it returned. If it
+        raises, the model gets nothing and the handler fails. It is a plain function.
         """
 
         def register(function: R) -> R:

@@ -210,7 +210,7 @@ class LastingCalls(ABC):
         timeout: Duration | None = None,
         key: str = "",
     ) -> Sent | None:
-        """Let a language model answer and call tools until it is done; return the message of its last answer.
+        """Ask a language model, and call its tools, until it is done. Return the message of its last answer.
 
         ::
 

@@ -25,7 +25,7 @@ def mcp(bot: str | None, http: str | None) -> None:
     BOT is module:attribute. Default: COMETBOT_BOT, else the only bot of bot.py. Tools that need the context of a
     conversation or an approval are left out.
 
-    With --http, clients send COMETBOT_MCP_TOKEN as their bearer token. Without it, HOST must be this machine.
+    With --http, clients send COMETBOT_MCP_TOKEN as their bearer token. Without that setting, HOST must be this machine.
     """
     from cometbot.loading import choose_bot, load_bots_or_explain
     from cometbot.mcp.server import LOOPBACK, PATH, ToolServer

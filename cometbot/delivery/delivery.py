@@ -320,7 +320,7 @@ class Delivery:
         self.notify(self.dialogs.cancel(dialog_id))
 
     def expire_dialog(self, dialog_id: str) -> None:
-        """Let the time of a dialog come now; see :meth:`cometbot.inspection.dialog_list.DialogList.expire`."""
+        """Fire the timer of a dialog now; see :meth:`cometbot.inspection.dialog_list.DialogList.expire`."""
         self.notify(self.dialogs.expire(dialog_id))
 
     def replay(self, message_id: str) -> StoredMessage:

@@ -88,7 +88,7 @@ class DialogList:
         return self._change(dialog_id, cancel)
 
     def expire(self, dialog_id: str) -> str:
-        """Let the time come that an open dialog waits for, and return the key of the conversation to notify.
+        """Fire the timer of an open dialog now, and return the key of the conversation to notify.
 
         Raises :class:`DeliveryError` if it has failed, is about to end, or waits for no time.
         """

@@ -249,7 +249,7 @@ class _Connection:
                 self._is_ready.set_exception(error)
 
     def close(self) -> None:
-        """Let the task close the connection."""
+        """End the task, which closes the connection."""
         self._loop.call_soon_threadsafe(self._is_closed.set)
 
 
