@@ -319,9 +319,10 @@ def test_answer_that_cannot_be_rendered_beside_has_its_turn(
     errors = [LookupError("no translation")]
 
     @harness.bot.outgoing
-    def fail_once(message: Message, outgoing: Outgoing) -> None:
+    def fail_once(message: Message, outgoing: Outgoing) -> Message:
         if message.to_text() == STOP_TEXT and errors:
             raise errors.pop()
+        return message
 
     harness.bot.message("work")(lambda ctx: f"stopped {task.work(ctx)}")
     stop_at_work(harness, task)
