@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 from cometbot.bot import Bot
 from cometbot.errors import BotError
@@ -16,6 +16,7 @@ from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, ConversationKey, User
 from cometbot.splitting import utf8_size
 from cometbot.state import StateChange
+from cometbot.steps import Waiting
 
 Transaction: TypeAlias = Any
 """An open transaction of the store, which delivery and channels pass on to each other."""
@@ -25,6 +26,8 @@ MAX_KEY_BYTES = 1500
 
 MEMBER_TIMEOUT = 8.0
 """Seconds that a platform has to say if a user is a member of a group."""
+
+EndKind = Literal["done", "failed", "timeout", "over"]
 
 _UNSTORABLE_PATTERN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _KEY_KIND_PATTERN = re.compile("[!-~]{1,40}")
@@ -62,6 +65,22 @@ class OutgoingRequest:
     client_id: str
     payload: Mapping[str, Any] = field(repr=False)
     target_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventEnd:
+    """How the handling of an event has ended, for a channel whose client waits for that.
+
+    ``kind`` is ``done``, ``failed``, ``timeout`` (the handler did not end in time) or ``over`` (the question that it
+    answers is not open any more). ``waiting`` is what a suspended handler waits for, and ``dialog`` its dialog. The
+    event was tried again as a dead letter ``generation`` times.
+    """
+
+    key: str
+    kind: EndKind = "done"
+    generation: int = 0
+    dialog: str = ""
+    waiting: Waiting | None = None
 
 
 class DeliveryService(Protocol):
@@ -137,6 +156,8 @@ class Channel(ABC):
 
     Otherwise delivery looks up the name that the platform has used for it.
     """
+    reports_ends: ClassVar[bool] = False
+    """True if :meth:`render_end` is called for each event, and what it returns is sent behind all replies to it."""
     capabilities: Capabilities
 
     @property
@@ -176,6 +197,10 @@ class Channel(ABC):
         :func:`fall_back_to_text`). Raises :class:`MessageError` with the limit if a message exceeds a limit of the
         platform and cannot be split.
         """
+
+    def render_end(self, end: EventEnd) -> Mapping[str, Any]:
+        """Return the request that reports the end of an event. Called only if :attr:`reports_ends` is true."""
+        raise NotImplementedError  # pragma: no cover - a channel that reports ends has its own
 
     @abstractmethod
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:

@@ -12,8 +12,8 @@ from functools import partial
 from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent
-from cometbot.delivery.outbox_sink import OutboxReplySink
+from cometbot.channels.base import Channel, EndKind, IncomingEvent
+from cometbot.delivery.outbox_sink import OutboxReplySink, report_end
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun
 from cometbot.delivery.sending import ReplySender
@@ -38,7 +38,7 @@ from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
-from cometbot.store.outbox import FIRST_MARK_ORDINAL, Draft, MarkChanges
+from cometbot.store.outbox import END_ORDINAL, Draft, MarkChanges
 from cometbot.store.tables import DEAD, WAITING
 from cometbot.token_usage import ReportedUsage, merge_changes
 
@@ -274,19 +274,20 @@ class ConversationRunner:
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
-        end = _make_end(message, outcome, sink.finish(drafts))
+        end = _make_end(message, outcome, sink.finish([*drafts, *self._report_end(run, message, outcome)]))
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
         log.error("gave up a message: %s", error_text, extra=run.log_extra(message))
         # A process that died may have shown a part of a stream.
         marks = MarkChanges(message.event_id, message.generation, releases=True)
+        drafts = report_end(run.channel, run.lease.conversation, message, "failed")
         end = MessageEnd(
             message,
             "",
             DEAD,
             error_text,
-            replies=ReplyBatch(marks=marks),
+            replies=ReplyBatch(drafts, marks=marks),
             dialog=_find_failed_dialog(run, message),
         )
         return HandledMessage(end, time.monotonic(), "dead")
@@ -360,6 +361,12 @@ class ConversationRunner:
             return []
         return [draft] if draft else []
 
+    def _report_end(self, run: Run, message: MailboxMessage, outcome: Outcome) -> list[Draft]:
+        """Return the report of the end of a message, if it has ended."""
+        if outcome.retry_in is not None:
+            return []
+        return report_end(run.channel, run.lease.conversation, message, _find_end_kind(outcome), outcome.dialog)
+
     def abandon_handler(self, run: HandlerRun) -> bool:
         """Give up a handler past its deadline, and return True if that succeeded.
 
@@ -369,6 +376,7 @@ class ConversationRunner:
         self._handlers.mark_abandoned(lease)
         run.sink.close()
         drafts = [*run.sink.finish_streams(), *self._error_reply(lease, run.sink)]
+        drafts += report_end(self._channels[lease.conversation.channel], lease.conversation, run.message, "timeout")
         replies = replace(run.sink.last_batch, drafts=drafts)
         usage = run.sink.pending_usage
         end = MessageEnd(
@@ -395,13 +403,18 @@ class ConversationRunner:
         return True
 
 
+def _find_end_kind(outcome: Outcome) -> EndKind:
+    if outcome.error is not None:
+        return "failed"
+    is_ignored = outcome.stopped_by == "dialog" and outcome.dialog is None
+    return "over" if is_ignored else "done"
+
+
 def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) -> MessageEnd:
     if outcome.error is None:
         handler, dialog = outcome.handler or outcome.stopped_by, outcome.dialog
         own = [
-            draft.ordinal
-            for draft in replies.drafts
-            if draft.event == message.event_id and draft.ordinal < FIRST_MARK_ORDINAL
+            draft.ordinal for draft in replies.drafts if draft.event == message.event_id and draft.ordinal < END_ORDINAL
         ]
         question = own[-1] if dialog is not None and own else None
         return MessageEnd(

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cometbot.channels.base import Channel
+from cometbot.channels.base import Channel, EndKind, EventEnd
 from cometbot.delivery.stored_dialogs import make_stored_dialog
 from cometbot.delivery.stream_marks import StreamMarks
 from cometbot.delivery.transactions import ReplyBatch, Transactions
@@ -21,9 +21,10 @@ from cometbot.sinks import ReplySink, Transcript, Trigger
 from cometbot.state import StateChange, to_json
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.stopping import STOPPED_KEY, STOPPED_LIFETIME
+from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
-from cometbot.store.outbox import FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
+from cometbot.store.outbox import END_ORDINAL, FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
 from cometbot.token_usage import ReportedUsage, merge_changes
 
 if TYPE_CHECKING:
@@ -336,6 +337,8 @@ class OutboxReplySink(ReplySink):
             lifetimes={STOPPED_KEY: STOPPED_LIFETIME},
         )
         answers = [stop.answer for stop in stops if stop.answer is not None]
+        for stop in stops:
+            answers += report_end(self._channel, self._lease.conversation, stop.message, "done")
         return replace(
             batch, drafts=[*batch.drafts, *answers], stops=tuple(stop.message for stop in stops), stopped=mark
         )
@@ -481,3 +484,27 @@ class OutboxReplySink(ReplySink):
                 self._attached = None
         if saved.marks is not None:
             self._marks.discard_saved(saved.marks)
+
+
+def report_end(
+    channel: Channel,
+    conversation: Conversation,
+    message: MailboxMessage,
+    kind: EndKind,
+    dialog: DialogChange | None = None,
+) -> list[Draft]:
+    """Return the request that reports the end of a message to a client that waits for it; nothing if none does.
+
+    ``dialog`` is what its run has changed in a dialog.
+    """
+    if not channel.reports_ends or message.key.startswith(INTERNAL_PREFIX) or not message.body:
+        return []
+    end = EventEnd(
+        message.key,
+        kind,
+        message.generation,
+        dialog=str(dialog.id) if dialog is not None else "",
+        waiting=dialog.waiting if dialog is not None else None,
+    )
+    payload = channel.render_end(end)
+    return [Draft(message.event_id, message.generation, END_ORDINAL, conversation, [payload])]

@@ -38,6 +38,9 @@ from cometbot.store.tables import (
     steps,
 )
 
+END_ORDINAL = 1_999_999
+"""The ordinal of the request that reports the end of an event (:meth:`cometbot.channels.base.Channel.render_end`)."""
+
 FIRST_MARK_ORDINAL = 2_000_000
 """The first ordinal of marks: that of the stream whose first ordinal is 0."""
 
