@@ -65,7 +65,7 @@ from cometbot.messages import (
     Message,
     Text,
 )
-from cometbot.models import Attachment, Conversation, Group, User
+from cometbot.models import Attachment, ClientTool, Conversation, Group, User
 from cometbot.outgoing import Outgoing
 from cometbot.registration import Router
 from cometbot.tools import Tool
@@ -90,6 +90,7 @@ __all__ = [
     "ChannelError",
     "Choice",
     "Choices",
+    "ClientTool",
     "CometbotError",
     "ConfigurationError",
     "ContactEvent",

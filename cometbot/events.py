@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
+from cometbot.models import Attachment, ClientTool, Conversation, Group, Mention, Quote, User
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class Event:
 
     ``key`` identifies the event: two reports of one event have the same key (``message:712``). ``sent_at`` is in Unix
     seconds, 0 if the platform does not report it. ``raw`` is the platform's payload, complete and unchanged.
+    ``client_tools`` are the tools that the client offers with it.
     """
 
     key: str
@@ -23,6 +24,7 @@ class Event:
     group: Group | None = None
     sent_at: float = 0
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    client_tools: tuple[ClientTool, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -314,6 +315,26 @@ class Custom(Message):
         return self.text or f"[{self.type}]"
 
 
+@dataclass(frozen=True)
+class ClientCall(Message):
+    """A call of a tool of the client's. ``ctx.call`` sends it, and waits for the result.
+
+    ``id`` names the call: it is that of its dialog and step.
+    """
+
+    name: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        require_texts(self, "name", "id")
+        require(bool(self.name.strip()), "a ClientCall needs the name of a tool")
+        require(isinstance(self.arguments, Mapping), "a ClientCall's arguments are a mapping")
+
+    def to_text(self) -> str:
+        return f"[{self.name} {json.dumps(dict(self.arguments), ensure_ascii=False)}]"
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """The capabilities of a channel. Messages beyond them are sent as text.
@@ -324,7 +345,7 @@ class Capabilities:
     With ``look_up``, it can find out afterwards if a message arrived. With ``groups``, a conversation can have several
     users; without ``group_forms``, forms are texts there, because nobody could tell who has submitted one. With
     ``edit``, messages can be edited, except those of the native classes in ``uneditable``. With ``status``, it shows
-    for a moment what a handler is doing (``ctx.status``).
+    for a moment what a handler is doing (``ctx.status``). With ``tool_calls``, it shows which tools an agent calls.
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -341,6 +362,7 @@ class Capabilities:
     group_forms: bool = True
     uneditable: frozenset[type[Message]] = frozenset()
     status: bool = False
+    tool_calls: bool = False
 
     def can_edit(self, message: Message | None) -> bool:
         """Return True if ``message`` can be edited once it is sent."""
@@ -349,7 +371,7 @@ class Capabilities:
 
     def without_streams(self) -> Capabilities:
         """Return these capabilities with a stream sent as one message, and without what is shown for a moment."""
-        return replace(self, stream_interval=None, deltas=False, status=False)
+        return replace(self, stream_interval=None, deltas=False, status=False, tool_calls=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -400,7 +422,7 @@ class Operation:
 
 
 MESSAGE_CLASSES: tuple[type[Message], ...] = (Text, Media, Card, Carousel, Choices, Location, Form, Custom)
-"""The classes of messages that a bot can send."""
+"""The classes of messages that a bot can send. A :class:`ClientCall` is sent by ``ctx.call`` alone."""
 
 
 def check_length(length: int) -> None:
@@ -421,6 +443,8 @@ def to_messages(answer: object) -> list[Message]:
         return []
     if isinstance(answer, str):
         return [Text(answer)] if answer.strip() else []
+    if isinstance(answer, ClientCall):
+        raise MessageError(f"a call of the client's tool {answer.name} is sent by ctx.call, which waits for its result")
     if isinstance(answer, Message):
         return [answer]
     if isinstance(answer, list | tuple):

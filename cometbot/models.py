@@ -142,3 +142,15 @@ class Quote:
     text: str = ""
     sender: str = ""
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientTool:
+    """A tool of the client that an event came from, such as a page that can show a map.
+
+    Handlers call it with ``ctx.call``. ``parameters`` is the JSON schema of its arguments, as the client wrote it.
+    """
+
+    name: str
+    description: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)

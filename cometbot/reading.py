@@ -11,7 +11,7 @@ from cometbot.conversation_turns import MAX_MESSAGES_SINCE, TURNS_KEY, TurnBuild
 from cometbot.event_loop import run_in_thread
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import remove_answer_hint
-from cometbot.models import Conversation
+from cometbot.models import ClientTool, Conversation
 from cometbot.sinks import ReplySink
 from cometbot.state import State
 from cometbot.token_meter import TokenMeter
@@ -39,6 +39,11 @@ class ConversationReader(ABC):
     def conversation(self) -> Conversation:
         """The conversation of the event."""
         return self.event.conversation
+
+    @property
+    def client_tools(self) -> tuple[ClientTool, ...]:
+        """The tools that the client offers with the event, for ``ctx.call`` and ``ctx.run_agent``; mostly empty."""
+        return self.event.client_tools
 
     def history(self, limit: int = 20) -> list[MessageEvent]:
         """Return the newest ``limit`` messages of this conversation, oldest first, including the event's own.

@@ -62,6 +62,14 @@ class ReplySink(Protocol):
         """Show the next piece of a message that is not sent yet. None abandons the message."""
         ...
 
+    def show_tool_call(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        """Show that a tool is being called, where the channel can. It is neither stored nor repeated."""
+        return
+
+    def show_tool_result(self, call_id: str, content: str) -> None:
+        """Show the result of a tool, as a model gets it, like :meth:`show_tool_call`."""
+        return
+
     def check_open(self) -> None:
         """Raise :class:`LeaseLost` if the message has been given up while its handler runs."""
         return

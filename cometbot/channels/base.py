@@ -230,6 +230,15 @@ class Channel(ABC):
         Called only if ``capabilities.deltas`` is true. Pieces are numbered from 0. They are not stored.
         """
 
+    def show_tool_call(self, conversation: Conversation, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        """Show that an agent calls a tool, if that is possible now. ``call_id`` is the same in all runs of the handler.
+
+        Called only if ``capabilities.tool_calls`` is true. Calls and their results are not stored.
+        """
+
+    def show_tool_result(self, conversation: Conversation, call_id: str, content: str) -> None:
+        """Show the result of a tool that :meth:`show_tool_call` has shown: the text that the agent's model gets."""
+
     def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
         """Return True if ``user`` takes part in the conversation now, as far as the platform can tell.
 

@@ -224,6 +224,23 @@ class OutboxReplySink(ReplySink):
             with suppress(Exception):
                 self._channel.stream_delta(self._lease.conversation, stream_id, sequence, text)
 
+    @in_thread
+    def show_tool_call(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        if self._can_show_tools:
+            with suppress(Exception):
+                self._channel.show_tool_call(self._lease.conversation, call_id, name, arguments)
+
+    @in_thread
+    def show_tool_result(self, call_id: str, content: str) -> None:
+        if self._can_show_tools:
+            with suppress(Exception):
+                self._channel.show_tool_result(self._lease.conversation, call_id, content)
+
+    @property
+    def _can_show_tools(self) -> bool:
+        is_open = self.capabilities.tool_calls and not self._is_closed
+        return is_open and self._transactions.process.lease_time_left() > 0
+
     @property
     def has_said_next(self) -> bool:
         return self._next_ordinal in self._stored_ordinals

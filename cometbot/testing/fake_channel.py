@@ -27,20 +27,22 @@ from cometbot.messages import (
     Card,
     Carousel,
     Choice,
+    ClientCall,
     Custom,
     Field,
     Media,
     Operation,
     Text,
 )
-from cometbot.models import Attachment, Conversation, Group, Mention, Quote, User
+from cometbot.models import Attachment, ClientTool, Conversation, Group, Mention, Quote, User
 from cometbot.splitting import split_text
 from cometbot.testing.replies import SentMessage
+from cometbot.turns import ToolCall
 
-_CLASSES = {kind.__name__: kind for kind in (*MESSAGE_CLASSES, Button, Choice, Field)}
+_CLASSES = {kind.__name__: kind for kind in (*MESSAGE_CLASSES, ClientCall, Button, Choice, Field)}
 
 EVERYTHING = Capabilities(
-    native=frozenset(MESSAGE_CLASSES),
+    native=frozenset((*MESSAGE_CLASSES, ClientCall)),
     text_limit=4000,
     edit=True,
     delete=True,
@@ -50,6 +52,7 @@ EVERYTHING = Capabilities(
     look_up=True,
     stream_interval=0.0,
     status=True,
+    tool_calls=True,
 )
 
 TEXT_ONLY = Capabilities()
@@ -64,7 +67,8 @@ class FakeChannel(Channel):
     before any effect; a callable is called and may raise or wait; :meth:`lose_answer` makes one that takes effect
     first. ``requests`` has all requests. ``reactions`` has the bot's reactions by message id. ``files`` has the bytes
     of URLs, for ``ctx.client.download(url)``. ``former_members`` has the users who left a group, as pairs of group and
-    uid; all others are members. ``statuses`` has what ``ctx.status`` has shown. ``clock`` returns the Unix seconds at
+    uid; all others are members. ``statuses`` has what ``ctx.status`` has shown, ``tool_calls`` the calls of tools that
+    agents have made, and ``tool_results`` the results by the ids of the calls. ``clock`` returns the Unix seconds at
     which the bot's own messages are sent.
     """
 
@@ -85,6 +89,8 @@ class FakeChannel(Channel):
         self.files: dict[str, bytes] = {}
         self.former_members: set[tuple[str, str]] = set()
         self.statuses: list[str] = []
+        self.tool_calls: list[ToolCall] = []
+        self.tool_results: dict[str, str] = {}
         self.clock: Callable[[], float] = time.time
 
     @property
@@ -157,6 +163,7 @@ class FakeChannel(Channel):
             "group": Group(body["group"]) if body.get("group") else None,
             "sent_at": body.get("sent_at", 0),
             "raw": body,
+            "client_tools": tuple(ClientTool(**item) for item in body.get("client_tools", ())),
         }
         if "action" in body:
             named = _pick(body, "value", "values", "thread_id")
@@ -270,6 +277,16 @@ class FakeChannel(Channel):
     def set_status(self, conversation: Conversation, text: str) -> None:
         with self._changed:
             self.statuses.append(text)
+            self._changed.notify_all()
+
+    def show_tool_call(self, conversation: Conversation, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        with self._changed:
+            self.tool_calls.append(ToolCall(name, arguments, call_id))
+            self._changed.notify_all()
+
+    def show_tool_result(self, conversation: Conversation, call_id: str, content: str) -> None:
+        with self._changed:
+            self.tool_results[call_id] = content
             self._changed.notify_all()
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -60,6 +60,8 @@ class FakeReplySink:
         self.has_stopped = False
         self.has_said_next = False
         self.statuses: list[str] = []
+        self.tool_calls: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.tool_results: list[tuple[str, str]] = []
         self.is_closed = False
         self.prepared: list[tuple[int, Operation]] = []
         self.broken: list[tuple[int, Operation]] = []
@@ -86,6 +88,12 @@ class FakeReplySink:
 
     def status(self, text: str) -> None:
         self.statuses.append(text)
+
+    def show_tool_call(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
+        self.tool_calls.append((call_id, name, arguments))
+
+    def show_tool_result(self, call_id: str, content: str) -> None:
+        self.tool_results.append((call_id, content))
 
     def check_open(self) -> None:
         if self.is_closed:

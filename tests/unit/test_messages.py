@@ -6,7 +6,7 @@ import pytest
 
 from cometbot import Button, Card, Carousel, Choice, Choices, Custom, Field, Form, Location, Media, Text
 from cometbot.errors import MessageError
-from cometbot.messages import remove_answer_hint, to_messages
+from cometbot.messages import ClientCall, remove_answer_hint, to_messages
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ from cometbot.messages import remove_answer_hint, to_messages
         (lambda: Field("x", options=[Choice("a", [])]), "value of a Choice in a Field is a text, not list"),  # type: ignore[list-item]
         (lambda: Choices("", ["a"]), "needs a question"),
         (lambda: Choices("?", []), "at least one option"),
+        (lambda: ClientCall(" "), "needs the name of a tool"),
+        (lambda: ClientCall("show_map", ["Rome"]), "arguments are a mapping"),  # type: ignore[arg-type]
         (lambda: Location(91, 0), "latitude"),
         (lambda: Location(0, float("nan")), "longitude"),
         (lambda: Field(""), "needs a name"),
@@ -154,6 +156,15 @@ def test_answer_of_a_handler_becomes_messages() -> None:
 def test_answer_of_a_handler_is_unusable_its_type_is_named(answer: Any) -> None:
     with pytest.raises(MessageError, match=r"not (int|dict|bytes|object|list_iterator)"):
         to_messages(answer)
+
+
+def test_client_call_is_readable_as_text() -> None:
+    assert ClientCall("show_map", {"place": "Kraków"}, "m1.0.0").to_text() == '[show_map {"place": "Kraków"}]'
+
+
+def test_client_call_is_not_sent_as_a_reply() -> None:
+    with pytest.raises(MessageError, match="show_map is sent by"):
+        to_messages(["a", ClientCall("show_map")])
 
 
 @pytest.mark.parametrize(

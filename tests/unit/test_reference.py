@@ -29,7 +29,7 @@ WITHOUT_VARIABLE = {"bot_credentials", "chat_api_encryption_keys", "platform_fie
 """Attributes of the settings that are made from other variables."""
 ONLY_IN_MODULE = {
     "cometbot.matchers": ("Match", "Matcher"),
-    "cometbot.messages": ("Capabilities",),
+    "cometbot.messages": ("Capabilities", "ClientCall"),
     "cometbot.models": ("Mention", "Quote"),
 }
 """Classes whose objects an author gets and has no need to import."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from cometbot.channels.base import Channel
-from cometbot.messages import MESSAGE_CLASSES, Capabilities
+from cometbot.messages import MESSAGE_CLASSES, Capabilities, ClientCall
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.actions import ActionContract
 from cometbot.testing.contract.approvals import ApprovalContract
@@ -43,7 +43,7 @@ class ChannelContract(
     def test_capabilities_are_known_and_go_into_the_table(
         self, client: BotClient, capabilities: Capabilities, record_property: Callable[[str, object], None]
     ) -> None:
-        assert capabilities.native <= set(MESSAGE_CLASSES)
+        assert capabilities.native <= {*MESSAGE_CLASSES, ClientCall}
         record_property(CAPABILITIES_PROPERTY, [self._title(client), capability_rows(capabilities)])
 
     def _title(self, client: BotClient) -> str:
@@ -57,6 +57,8 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     rows["edit"] = "yes" if capabilities.edit else "sends it again"
     for name in ("delete", "react", "threads", "history", "groups", "status"):
         rows[name] = "yes" if getattr(capabilities, name) else "no"
+    rows["tools of clients"] = "yes" if ClientCall in capabilities.native else "no"
+    rows["tool calls"] = "shown" if capabilities.tool_calls else "no"
     rows["finds sent messages"] = "yes" if capabilities.look_up else "no"
     is_live = (capabilities.edit or capabilities.deltas) and capabilities.stream_interval is not None
     rows["stream"] = f"live, every {capabilities.stream_interval:g} s" if is_live else "when complete"

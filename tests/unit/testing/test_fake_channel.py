@@ -7,6 +7,7 @@ import json
 import pytest
 
 from cometbot import Button, Card, Carousel, Choice, Choices, Custom, Field, Form, Location, Media, Message, Text
+from cometbot.messages import ClientCall
 from cometbot.testing.fake_channel import decode, encode
 
 MESSAGES = [
@@ -18,6 +19,7 @@ MESSAGES = [
     Location(1.5, -2.5, "here", "there"),
     Form("F", [Field("name", optional=True), Field("size", kind="select", options=["S"])], "sent"),
     Custom("poll", {"question": "Tea?", "options": ["yes", "no"]}, "Tea?"),
+    ClientCall("show_map", {"place": "Rome", "zoom": [1, 2]}, "m1.0.0"),
 ]
 
 

@@ -14,6 +14,7 @@ def test_a_channel_that_shows_everything_says_so() -> None:
 
     assert {rows[kind.__name__] for kind in MESSAGE_CLASSES} == {"shown"}
     assert (rows["edit"], rows["threads"], rows["stream"]) == ("yes", "yes", "live, every 0 s")
+    assert (rows["tools of clients"], rows["tool calls"]) == ("yes", "shown")
 
 
 def test_capability_rows_of_a_text_only_channel() -> None:
@@ -21,6 +22,7 @@ def test_capability_rows_of_a_text_only_channel() -> None:
 
     assert (rows["Text"], rows["Card"], rows["text in one message"]) == ("shown", "as text", "4000 bytes")
     assert (rows["edit"], rows["delete"], rows["stream"]) == ("sends it again", "no", "when complete")
+    assert (rows["tools of clients"], rows["tool calls"]) == ("no", "no")
 
 
 def test_the_table_is_markdown_with_a_column_a_channel() -> None:
