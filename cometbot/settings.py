@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import difflib
 import functools
-import hmac
-import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
-from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
 
 from cometbot.absolute_paths import absolute_bind, absolute_database_url, absolute_path
 from cometbot.errors import ConfigurationError
+from cometbot.setting_values import MIN_SECRET_LENGTH as MIN_SECRET_LENGTH
+from cometbot.setting_values import Secret as Secret
+from cometbot.setting_values import TrustedProxy as TrustedProxy
+from cometbot.setting_values import (
+    parse_alphanumeric,
+    parse_api_url,
+    parse_bind,
+    parse_bytes,
+    parse_database_url,
+    parse_display_name,
+    parse_flag,
+    parse_header_name,
+    parse_integer,
+    parse_names,
+    parse_one_of,
+    parse_origins,
+    parse_proxies,
+    parse_seconds,
+    parse_strong_secret,
+    parse_tokens,
+    parse_url,
+    parse_username,
+)
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-TrustedProxy = Network | Literal["unix"]
-"""A peer that is a proxy: a network, or any peer on a unix socket."""
-
-_PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "CHAT_API_", "PLATFORM_")
+_PREFIXES = ("COMETBOT_", "COMETCHAT_", "SIMPLEX_", "CHAT_API_", "PLATFORM_", "AGUI_")
 _GENERAL_PREFIXES = ("CHAT_API_", "PLATFORM_")
 """Prefixes that other programs use too: only a name close to a known one counts as a mistake."""
 
 _TEST_PREFIX = "COMETBOT_TEST_"
-_TRUE_WORDS = ("1", "true", "yes", "on")
-_FALSE_WORDS = ("0", "false", "no", "off")
 _DEFAULT_DATA_FOLDER = Path("cometbot-data")
 _KNOWN_REGIONS = ("us", "eu", "in")
 """The regions that CometChat documents. There may be others."""
@@ -40,50 +53,13 @@ DEFAULT_BOT_FILE = "bot.py"
 _PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
 """The prefixes of the variables that the platform channel checks against its own configuration."""
 
-_CHAT_CHANNELS = frozenset({"chat_api", "platform"})
+_CHAT_CHANNELS = frozenset({"chat_api", "platform", "agui"})
 _CALLABLE_URLS = ("https://", "http://localhost:", "http://127.0.0.1:")
 """The beginnings of public URLs that apps may call: those of this machine are for the simulator."""
 """Channels that store users and chats in the database, and whose clients keep event streams open."""
 
 
-class Secret:
-    """A text that ``str`` and ``repr`` show as ``***``. Only :meth:`reveal` returns it."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str = "") -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._text
-
-    def __bool__(self) -> bool:
-        return bool(self._text)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return hmac.compare_digest(self._to_bytes(), other._to_bytes())
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def _to_bytes(self) -> bytes:
-        # Python decodes bytes in the environment that are not valid UTF-8 to surrogates.
-        return self._text.encode("utf-8", "surrogateescape")
-
-    def __repr__(self) -> str:
-        return "***" if self._text else "''"
-
-    __str__ = __repr__
-
-
 _NO_SECRET = Secret()
-
-MIN_SECRET_LENGTH = 16
-"""The characters of the shortest secret that does not count as weak."""
-
 
 WEAK_SECRET_TEXT = f"has fewer than {MIN_SECRET_LENGTH} characters and can be guessed; set a longer random one"
 
@@ -114,242 +90,97 @@ def variable_name(setting: str) -> str:
     return name if name.startswith(_PREFIXES) else f"COMETBOT_{name}"
 
 
-def _flag(text: str) -> bool:
-    word = text.lower()
-    if word not in _TRUE_WORDS + _FALSE_WORDS:
-        raise ValueError(f"expected 1 or 0, got {text!r}")
-    return word in _TRUE_WORDS
-
-
-def _integer(at_least: int = 1) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < at_least:
-            raise ValueError(f"expected a whole number from {at_least} up, such as {max(at_least, 8)}, got {text!r}")
-        return int(text)
-
-    return read
-
-
-def _bytes(text: str) -> int:
-    if not re.fullmatch(r"\d{1,15}", text, re.ASCII):
-        raise ValueError(f"expected a number of bytes, such as 10737418240, got {text!r}")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    if not re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII) or not float(text) > 0:
-        raise ValueError(f"expected a number of seconds above 0, such as 30 or 0.5, got {text!r}")
-    return float(text)
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in words:
-            raise ValueError(f"expected {', '.join(words[:-1])} or {words[-1]}, got {text!r}")
-        return text.lower()
-
-    return parse
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip().lower())))
-
-
-def _proxies(text: str) -> tuple[TrustedProxy, ...]:
-    proxies: list[TrustedProxy] = []
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        try:
-            proxies.append("unix" if part.lower() == "unix" else ipaddress.ip_network(part, strict=False))
-        except ValueError:
-            raise ValueError(
-                f"expected addresses or networks such as 127.0.0.1,10.0.0.0/8, or unix, got {part!r}"
-            ) from None
-    return tuple(proxies)
-
-
-def _url(*schemes: str, example: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        try:
-            parts = urlsplit(text)
-            good = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-        except ValueError:
-            good = False
-        if not good:
-            raise ValueError(f"expected a {' or '.join(schemes)} URL with a host, such as {example}")
-        return text.rstrip("/")
-
-    return parse
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    origins = _names(text)
-    for origin in origins:
-        if origin != "*" and not re.fullmatch(r"https?://[^/\s?#@*]+", origin):
-            raise ValueError(f"expected origins such as https://app.example.com, or * for all, got {origin!r}")
-    # Browsers omit the default port in the Origin header, which these are compared with.
-    shown = (one.removesuffix(":443" if one.startswith("https:") else ":80") for one in origins)
-    return tuple(dict.fromkeys(shown))
-
-
-def _api_url(text: str) -> str:
-    url = _url("https", "http", example="https://api.example.com/v3")(text)
-    if not urlsplit(url).path:
-        raise ValueError("expected the base URL with the API's version, such as https://api.example.com/v3")
-    return url
-
-
-def _database_url(text: str) -> str:
-    dialect = text.partition("://")[0].partition("+")[0]
-    if "://" not in text or dialect not in ("sqlite", "postgresql"):
-        raise ValueError("expected a URL such as sqlite:///cometbot.db or postgresql://user:password@host/name")
-    if dialect == "postgresql":
-        check_server_url(text)
-    return text
-
-
-def check_server_url(url: str) -> None:
-    """Raise :class:`ValueError` if the password in the URL of a database server is ambiguous.
-
-    Otherwise a part of the password would be parsed as host or database, and would be shown in errors. The text of the
-    error contains no part of the URL.
-    """
-    rest = url.partition("://")[2]
-    user = rest.partition("@")[0] if "@" in rest else ""
-    if rest.count("@") > 1 or "/" in user.partition(":")[0]:
-        raise ValueError("an @ or / is not escaped; write @ in the password as %40, and / as %2F")
-    if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
-        raise ValueError("the URL has a % that is not escaped; write % in the password as %25")
-    try:
-        plain = unquote(rest, errors="strict")
-    except UnicodeDecodeError:
-        plain = "\0"
-    if any(ord(character) < 32 or 0xD800 <= ord(character) < 0xE000 for character in plain):
-        raise ValueError("expected text, got other bytes; write the password in UTF-8, and % in it as %25")
-    port = re.fullmatch(r"(?:\[[^]]*\]|[^:]*):(.+)", re.split(r"[/?]", rest.rpartition("@")[2])[0])
-    if port and not (re.fullmatch(r"\d{1,5}", port[1], re.ASCII) and 0 < int(port[1]) <= 65535):
-        raise ValueError("expected a port from 1 to 65535, as in postgresql://user:password@host:5432/name")
-
-
-def _bind(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    is_port = bool(re.fullmatch(r"\d{1,5}", port, re.ASCII)) and int(port) <= 65535
-    if not (text.startswith("unix:") and len(text) > len("unix:")) and not (host and is_port):
-        raise ValueError(f"expected HOST:PORT, such as 0.0.0.0:8000, or unix:/a/path, got {text!r}")
-    return text
-
-
-def _strong_secret(text: str) -> Secret:
-    if len(text) < MIN_SECRET_LENGTH:
-        raise ValueError(
-            f"expected at least {MIN_SECRET_LENGTH} characters, got {len(text)}; "
-            "set a random text, for example what `openssl rand -hex 32` prints"
-        )
-    return Secret(text)
-
-
-def _alphanumeric(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9-]+", text, re.ASCII):
-        raise ValueError(f"expected letters and digits, got {text!r}; copy it from CometChat's dashboard")
-    return text
-
-
-def _username(text: str) -> str:
-    if ":" in text:
-        raise ValueError("expected a username without a colon, which Basic Auth cannot carry")
-    return text
-
-
-def _display_name(text: str) -> str:
-    if any(ord(character) < 32 for character in text) or text.startswith(("#", "@")) or "'" in text:
-        raise ValueError("expected a plain name: no @ or # at its beginning, no quotes, no control characters")
-    return text
-
-
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings. The attribute ``threads`` is the variable ``COMETBOT_THREADS``.
 
-    Attributes that begin with a channel's name (``cometchat_…``, ``simplex_…``, ``chat_api_…``, ``platform_…``) are
+    Attributes that begin with a channel's name (``cometchat_…``, ``simplex_…``, ``chat_api_…``, ``platform_…``,
+    ``agui_…``) are
     variables without the prefix ``COMETBOT_``. Times are in seconds.
     """
 
     bot: Annotated[str, str] = ""
-    channels: Annotated[tuple[str, ...], _names] = ("cometchat",)
-    database_url: Annotated[str, _database_url] = field(default="sqlite:///cometbot.db", repr=False)
+    channels: Annotated[tuple[str, ...], parse_names] = ("cometchat",)
+    database_url: Annotated[str, parse_database_url] = field(default="sqlite:///cometbot.db", repr=False)
     data: Annotated[Path, Path] = _DEFAULT_DATA_FOLDER
-    storage: Annotated[int, _bytes] = 10 * 1024**3
-    free_space: Annotated[int, _bytes] = 256 * 1024**2
-    database_size: Annotated[int, _bytes] = 10 * 1024**3
-    public_url: Annotated[str, _url("https", "http", example="https://bots.example.com")] = ""
-    secret_key: Annotated[Secret, _strong_secret] = _NO_SECRET
+    storage: Annotated[int, parse_bytes] = 10 * 1024**3
+    free_space: Annotated[int, parse_bytes] = 256 * 1024**2
+    database_size: Annotated[int, parse_bytes] = 10 * 1024**3
+    public_url: Annotated[str, parse_url("https", "http", example="https://bots.example.com")] = ""
+    secret_key: Annotated[Secret, parse_strong_secret] = _NO_SECRET
 
-    callback_username: Annotated[str, _username] = ""
+    callback_username: Annotated[str, parse_username] = ""
     callback_password: Annotated[Secret, Secret] = _NO_SECRET
-    allow_anonymous_callbacks: Annotated[bool, _flag] = False
-    allow_private_webhooks: Annotated[bool, _flag] = False
-    body_timeout: Annotated[float, _seconds] = 10.0
+    allow_anonymous_callbacks: Annotated[bool, parse_flag] = False
+    allow_private_webhooks: Annotated[bool, parse_flag] = False
+    body_timeout: Annotated[float, parse_seconds] = 10.0
 
-    bind: Annotated[str, _bind] = "0.0.0.0:8000"
+    bind: Annotated[str, parse_bind] = "0.0.0.0:8000"
     socket_group: Annotated[str, str] = ""
-    processes: Annotated[int, _integer()] = 2
-    threads: Annotated[int, _integer()] = 8
-    streams: Annotated[int, _integer(0)] = 500
-    address_streams: Annotated[int | None, _integer(0)] = None
-    trusted_proxies: Annotated[tuple[TrustedProxy, ...], _proxies] = ()
+    processes: Annotated[int, parse_integer()] = 2
+    threads: Annotated[int, parse_integer()] = 8
+    streams: Annotated[int, parse_integer(0)] = 500
+    address_streams: Annotated[int | None, parse_integer(0)] = None
+    trusted_proxies: Annotated[tuple[TrustedProxy, ...], parse_proxies] = ()
 
-    handler_threads: Annotated[int, _integer()] = 8
-    max_handler_threads: Annotated[int, _integer()] = 2000
-    handler_timeout: Annotated[float, _seconds] = 300.0
-    stop_timeout: Annotated[float, _seconds] = 20.0
-    keep_days: Annotated[int, _integer()] = 7
-    mcp_token: Annotated[Secret, _strong_secret] = _NO_SECRET
+    handler_threads: Annotated[int, parse_integer()] = 8
+    max_handler_threads: Annotated[int, parse_integer()] = 2000
+    handler_timeout: Annotated[float, parse_seconds] = 300.0
+    stop_timeout: Annotated[float, parse_seconds] = 20.0
+    keep_days: Annotated[int, parse_integer()] = 7
+    mcp_token: Annotated[Secret, parse_strong_secret] = _NO_SECRET
 
-    log_format: Annotated[str, _one_of("text", "json")] = "text"
-    log_level: Annotated[str, _one_of("debug", "info", "warning", "error", "critical")] = "info"
+    log_format: Annotated[str, parse_one_of("text", "json")] = "text"
+    log_level: Annotated[str, parse_one_of("debug", "info", "warning", "error", "critical")] = "info"
 
-    cometchat_app_id: Annotated[str, _alphanumeric] = ""
-    cometchat_region: Annotated[str, _alphanumeric] = ""
+    cometchat_app_id: Annotated[str, parse_alphanumeric] = ""
+    cometchat_region: Annotated[str, parse_alphanumeric] = ""
     cometchat_api_key: Annotated[Secret, Secret] = _NO_SECRET
-    cometchat_api_url: Annotated[str, _api_url] = ""
-    cometchat_rich: Annotated[Literal["text", "interactive", "card"], _one_of("text", "interactive", "card")] = "text"
-    cometchat_card_buttons: Annotated[Literal["message", "url"], _one_of("message", "url")] = "message"
-    cometchat_answer_disapproved: Annotated[bool, _flag] = False
-    cometchat_webhook_username: Annotated[str, _username] = ""
+    cometchat_api_url: Annotated[str, parse_api_url] = ""
+    cometchat_rich: Annotated[Literal["text", "interactive", "card"], parse_one_of("text", "interactive", "card")] = (
+        "text"
+    )
+    cometchat_card_buttons: Annotated[Literal["message", "url"], parse_one_of("message", "url")] = "message"
+    cometchat_answer_disapproved: Annotated[bool, parse_flag] = False
+    cometchat_webhook_username: Annotated[str, parse_username] = ""
     cometchat_webhook_password: Annotated[Secret, Secret] = _NO_SECRET
 
-    simplex_url: Annotated[str, _url("ws", "wss", example="wss://user:password@host/")] = field(
+    simplex_url: Annotated[str, parse_url("ws", "wss", example="wss://user:password@host/")] = field(
         default="ws://localhost:5225", repr=False
     )
-    simplex_allow_unencrypted: Annotated[bool, _flag] = False
+    simplex_allow_unencrypted: Annotated[bool, parse_flag] = False
     simplex_profile: Annotated[str, str] = ""
-    simplex_display_name: Annotated[str, _display_name] = ""
-    simplex_address: Annotated[bool, _flag] = True
-    simplex_auto_accept: Annotated[bool, _flag] = True
-    simplex_business_address: Annotated[bool, _flag] = False
+    simplex_display_name: Annotated[str, parse_display_name] = ""
+    simplex_address: Annotated[bool, parse_flag] = True
+    simplex_auto_accept: Annotated[bool, parse_flag] = True
+    simplex_business_address: Annotated[bool, parse_flag] = False
     simplex_welcome: Annotated[str, str] = ""
-    simplex_group_messages: Annotated[Literal["addressed", "all"], _one_of("addressed", "all")] = "addressed"
-    simplex_accept_files: Annotated[bool, _flag] = True
+    simplex_group_messages: Annotated[Literal["addressed", "all"], parse_one_of("addressed", "all")] = "addressed"
+    simplex_accept_files: Annotated[bool, parse_flag] = True
     simplex_files: Annotated[str, str] = ""
     simplex_files_here: Annotated[str, str] = ""
-    simplex_file_limit: Annotated[int, _integer()] = 100_000_000
+    simplex_file_limit: Annotated[int, parse_integer()] = 100_000_000
 
-    chat_api_encryption_key: Annotated[Secret, _strong_secret] = _NO_SECRET
-    chat_api_webhook_url: Annotated[str, _url("https", "http", example="https://example.com/hook")] = ""
+    chat_api_encryption_key: Annotated[Secret, parse_strong_secret] = _NO_SECRET
+    chat_api_webhook_url: Annotated[str, parse_url("https", "http", example="https://example.com/hook")] = ""
     chat_api_webhook_secret: Annotated[Secret, Secret] = _NO_SECRET
-    chat_api_origins: Annotated[tuple[str, ...], _origins] = ()
-    chat_api_requests: Annotated[int, _integer(0)] = 600
-    chat_api_streams: Annotated[int, _integer()] = 100
-    chat_api_conversations: Annotated[int, _integer()] = 1000
-    chat_api_signups: Annotated[int, _integer(0)] = 60
+    chat_api_origins: Annotated[tuple[str, ...], parse_origins] = ()
+    chat_api_requests: Annotated[int, parse_integer(0)] = 600
+    chat_api_streams: Annotated[int, parse_integer()] = 100
+    chat_api_conversations: Annotated[int, parse_integer()] = 1000
+    chat_api_signups: Annotated[int, parse_integer(0)] = 60
 
-    platform_admin_secret_key: Annotated[Secret, _strong_secret] = _NO_SECRET
-    platform_jwt_secret_key: Annotated[Secret, _strong_secret] = _NO_SECRET
+    agui_token: Annotated[tuple[Secret, ...], parse_tokens] = ()
+    agui_user_header: Annotated[str, parse_header_name] = ""
+
+    platform_admin_secret_key: Annotated[Secret, parse_strong_secret] = _NO_SECRET
+    platform_jwt_secret_key: Annotated[Secret, parse_strong_secret] = _NO_SECRET
     platform_config: Annotated[str, str] = ""
-    platform_join_replies: Annotated[bool, _flag] = False
-    platform_messages: Annotated[int, _integer(0)] = 60
-    platform_requests: Annotated[int, _integer(0)] = 3000
-    platform_signups: Annotated[int, _integer(0)] = 60
-    platform_storage: Annotated[int, _integer()] = 268_435_456
+    platform_join_replies: Annotated[bool, parse_flag] = False
+    platform_messages: Annotated[int, parse_integer(0)] = 60
+    platform_requests: Annotated[int, parse_integer(0)] = 3000
+    platform_signups: Annotated[int, parse_integer(0)] = 60
+    platform_storage: Annotated[int, parse_integer()] = 268_435_456
     platform_fields: Mapping[str, str] = field(default_factory=dict)
     """Fields of the platform's config file that are set as variables, by the name of the variable."""
 
@@ -431,7 +262,7 @@ class Settings:
             )
         if username_in_code:
             return Credentials(
-                _parse(f"callback_username of the bot {bot_name!r}", username_in_code, _username), password
+                _parse(f"callback_username of the bot {bot_name!r}", username_in_code, parse_username), password
             )
         if self.callback_username and self.callback_password:
             return Credentials(self.callback_username, self.callback_password)
@@ -537,7 +368,7 @@ def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
     found = {}
     for suffix in sorted({*usernames, *passwords}):
         _check_pair(given, "COMETBOT_CALLBACK", f"__{suffix}")
-        username = _parse(f"{name}__{suffix}", usernames[suffix], _username)
+        username = _parse(f"{name}__{suffix}", usernames[suffix], parse_username)
         found[suffix] = Credentials(username, Secret(passwords[suffix].strip()))
     return found
 
@@ -545,7 +376,7 @@ def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
 def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
     name = "CHAT_API_ENCRYPTION_KEY"
     keys = _by_bot(given, name)
-    return {suffix: _parse(f"{name}__{suffix}", text, _strong_secret) for suffix, text in keys.items()}
+    return {suffix: _parse(f"{name}__{suffix}", text, parse_strong_secret) for suffix, text in keys.items()}
 
 
 def _weak_password_warnings(given: Mapping[str, str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from cometbot.errors import ConfigurationError
-from cometbot.settings import check_server_url
+from cometbot.setting_values import check_server_url
 from cometbot.store.database import Database
 from cometbot.store.pubsub import LocalPubSub, NullPubSub, PubSub
 
