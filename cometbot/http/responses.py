@@ -51,14 +51,18 @@ class HttpResponse:
 
     def json(self) -> dict[str, Any]:
         """Return the JSON object in the body, with U+FFFD for lone surrogates; empty if there is none."""
+        value = self.value()
+        return value if isinstance(value, dict) else {}
+
+    def value(self) -> Any:
+        """Return the JSON value in the body, with U+FFFD for lone surrogates; None if there is none."""
         try:
-            value = orjson.loads(self.body)
+            return orjson.loads(self.body)
         except ValueError:  # orjson refuses lone surrogates, which any message in a history may contain
             try:
-                value = replace_surrogates(json.loads(self.body))
+                return replace_surrogates(json.loads(self.body))
             except (ValueError, RecursionError):
-                return {}
-        return value if isinstance(value, dict) else {}
+                return None
 
 
 def error_for_status(

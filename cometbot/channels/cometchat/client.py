@@ -17,7 +17,13 @@ import requests
 from cometbot import private_files
 from cometbot.channels.cometchat import request_bodies
 from cometbot.channels.cometchat.operations import ApiRequest, Operations
-from cometbot.channels.cometchat.responses import RateLimitStatus, error_from_response, parse_envelope
+from cometbot.channels.cometchat.responses import (
+    RateLimitStatus,
+    error_from_response,
+    find_secrets,
+    parse_envelope,
+    parse_plain,
+)
 from cometbot.errors import ConfigurationError, MessageError, OutcomeUnknown
 from cometbot.http.client import HttpClient, make_session
 from cometbot.http.responses import HttpResponse
@@ -107,9 +113,9 @@ class CometChatClient(Operations):
             }
         url, timeout = self.api_url + request.path, request.timeout or self.timeout
         answer = self._send_request(request_name, request.method, url, timeout, headers, data=encoded, params=query)
-        password = body.get("password") if isinstance(body, Mapping) else None
-        secrets = [self._key, password] if isinstance(password, str) else [self._key]
-        return parse_envelope(answer, request_name, secrets)
+        secrets = [self._key, *(find_secrets(body) if isinstance(body, Mapping) else ())]
+        parse = parse_plain if request.has_plain_answer else parse_envelope
+        return parse(answer, request_name, secrets)
 
     def download(
         self,

@@ -16,7 +16,9 @@ from cometbot.models import check_recipient
 
 GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 MAX_MEMBERS_PER_REQUEST = 25
+MAX_AGENT_NAME_LENGTH = 100
 PAGE_SIZE = 100
+_AGENTS_PATH = "/ai-agents/agents"
 
 Params = Mapping[str, str | int | bool]
 
@@ -31,6 +33,8 @@ class ApiRequest:
     params: Params = field(default_factory=dict)
     on_behalf_of: str = ""
     timeout: float | None = None
+    has_plain_answer: bool = False
+    """True if the response is the result itself, as that of the agents' service, and not an envelope."""
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -115,6 +119,27 @@ class Operations(ABC):
     def delete_bot(self, uid: str) -> Record:
         """Delete a bot and return the confirmation; the user and its messages remain."""
         return self._request_record("DELETE", _bot_path(uid))
+
+    def agents(self) -> list[Record]:
+        """Return all agents of the app that CometChat calls at a URL, of every provider.
+
+        Their records contain the headers that CometChat sends, which the repr masks.
+        """
+        return _read_records(self.send_request(ApiRequest("GET", _AGENTS_PATH, has_plain_answer=True)))
+
+    def create_agent(self, body: Mapping[str, Any]) -> Record:
+        """Create an agent and return it, with the uid that CometChat gave it; ``body`` has CometChat's names."""
+        body = {**body, "name": _check_length(body.get("name", ""), "name", MAX_AGENT_NAME_LENGTH)}
+        created = self._request_record("POST", _AGENTS_PATH, body=body, has_plain_answer=True)
+        return Record(agent) if isinstance(agent := created.get("agent"), dict) else created
+
+    def update_agent(self, uid: str, changes: Mapping[str, Any]) -> Record:
+        """Change an agent and return the confirmation; ``changes`` has CometChat's names."""
+        return self._request_record("PATCH", _agent_path(uid), body=changes, has_plain_answer=True)
+
+    def delete_agent(self, uid: str) -> Record:
+        """Delete an agent and return the confirmation."""
+        return self._request_record("DELETE", _agent_path(uid), has_plain_answer=True)
 
     def send_bot_message(self, bot: str, body: Mapping[str, Any], *, timeout: float | None = None) -> Record:
         """Send a message of any kind as ``bot`` and return it.
@@ -401,6 +426,10 @@ def _path_segment(value: str, field: str, max_length: int = request_bodies.MAX_N
 
 def _bot_path(uid: str) -> str:
     return f"/bots/{_path_segment(uid, 'uid')}"
+
+
+def _agent_path(uid: str) -> str:
+    return f"{_AGENTS_PATH}/{_path_segment(uid, 'uid')}"
 
 
 def _user_path(uid: str) -> str:

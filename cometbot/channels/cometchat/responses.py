@@ -31,14 +31,17 @@ _SERVER_ERROR_CODES = frozenset(
 )
 _LIMIT_HEADERS = ("x-rate-limit", "x-rate-limit-limit", "x-ratelimit-limit", "x-ratelimit")
 _REMAINING_HEADERS = ("x-rate-limit-remaining", "x-ratelimit-remaining")
-_SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret"})
+_SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret", "headers"})
 
 
 class Record(dict[str, Any]):
-    """An object in a response. Its repr masks passwords and tokens, which CometChat returns in clear text."""
+    """An object in a response.
+
+    Its repr masks passwords, tokens and the headers for agents, which CometChat returns in clear text.
+    """
 
     def __repr__(self) -> str:
-        return repr({name: "***" if name.lower() in _SECRET_FIELDS else value for name, value in self.items()})
+        return repr(_mask(dict(self)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,30 @@ def parse_envelope(answer: HttpResponse, what: str, secrets: Sequence[str] = ())
     raise error_from_response(answer, what, secrets)
 
 
+def parse_plain(answer: HttpResponse, what: str, secrets: Sequence[str] = ()) -> dict[str, Any]:
+    """Return a successful response without an envelope as one, with the body as ``data``.
+
+    A response that does have an envelope is returned as it is. Raises like :func:`parse_envelope`.
+    """
+    if not 200 <= answer.status < 300:
+        raise error_from_response(answer, what, secrets)
+    body = answer.value()
+    if body is None and not answer.is_empty:
+        raise OutcomeUnknown(
+            f"{what}: the answer {answer.status} is not CometChat's JSON; check COMETCHAT_API_URL", status=answer.status
+        )
+    return body if isinstance(body, dict) and "data" in body else {"data": body}
+
+
+def find_secrets(body: Mapping[str, Any]) -> list[str]:
+    """Return the texts in a request's body that no error may show: a bot's password, and an agent's headers."""
+    password, meta = body.get("password"), body.get("integrationMeta")
+    headers = meta.get("headers") if isinstance(meta, Mapping) else None
+    values = [text for text in headers.values() if isinstance(text, str)] if isinstance(headers, Mapping) else []
+    tokens = [text.partition(" ")[2] for text in values]
+    return [password, *values, *tokens] if isinstance(password, str) else [*values, *tokens]
+
+
 def get_message_id(record: Mapping[str, object]) -> str:
     """Return the id of a message. Raises :class:`OutcomeUnknown` if it has no valid one."""
     message_id = find_id(record.get("id"))
@@ -109,6 +136,12 @@ def error_from_response(answer: HttpResponse, what: str, secrets: Sequence[str] 
     if kind is None:
         return OutcomeUnknown(text, down=answer.status in UNAVAILABLE_STATUSES, status=answer.status)
     return kind(text, code=code, status=answer.status, details=details)
+
+
+def _mask(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: "***" if name.lower() in _SECRET_FIELDS else _mask(item) for name, item in value.items()}
+    return [_mask(item) for item in value] if isinstance(value, list) else value
 
 
 def _error_class(code: str, status: int) -> type[Rejected] | None:

@@ -24,6 +24,7 @@ _HINTS = {
     "match the code with cometbot bots sync",
     "ERR_BOT_NOT_FOUND": "there is no bot {name}. List the bots with cometbot bots list, or create it with "
     "cometbot bots create {name}",
+    "ERR_AGENT_NOT_FOUND": "there is no agent {name}. List the agents with cometbot agents list",
     "ERR_UID_NOT_FOUND": "there is no user {name}, or it is deactivated. Create one with cometbot users create {name}",
     "ERR_UID_ALREADY_EXISTS": "the user {name} exists already. If it is deactivated, reactivate it in CometChat's "
     "dashboard",

@@ -196,6 +196,14 @@ def test_a_bots_password_shows_in_no_error(httpserver: HTTPServer, client: Comet
     assert "s3cr3t-value" not in str(caught.value) + str(caught.value.details)
 
 
+def test_an_agents_token_shows_in_no_error(httpserver: HTTPServer, client: CometChatClient) -> None:
+    error = {"code": "ERR_BAD_REQUEST", "message": "t0ken-value and Bearer t0ken-value are too weak"}
+    httpserver.expect_request("/v3/ai-agents/agents").respond_with_json({"error": error}, status=400)
+    with pytest.raises(Rejected) as caught:
+        client.create_agent({"name": "A", "integrationMeta": {"headers": {"Authorization": "Bearer t0ken-value"}}})
+    assert "t0ken" not in str(caught.value)
+
+
 def test_nobody_listening_is_unreachable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

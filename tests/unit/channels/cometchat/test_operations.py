@@ -36,6 +36,9 @@ CASES: list[tuple[Callable[[Recorder], Any], str, str, Any, str]] = [
     (lambda api: api.get_bot("b"), "GET", "/bots/b", None, ""),
     (lambda api: api.update_bot("b", {"enabled": False}), "PUT", "/bots/b", {"enabled": False}, ""),
     (lambda api: api.delete_bot("b"), "DELETE", "/bots/b", None, ""),
+    (lambda api: api.update_agent("a", {"isActive": False}), "PATCH", "/ai-agents/agents/a", {"isActive": False}, ""),
+    (lambda api: api.delete_agent("a"), "DELETE", "/ai-agents/agents/a", None, ""),
+    (lambda api: api.create_agent({"name": "A"}), "POST", "/ai-agents/agents", {"name": "A"}, ""),
     (lambda api: api.get_message("5", on_behalf_of="b"), "GET", "/messages/5", None, "b"),
     (
         lambda api: api.edit_message("5", {"text": "new"}, tags=["a"], on_behalf_of="b"),
@@ -114,6 +117,8 @@ def test_new_bot_is_enabled_with_basic_auth(api: Recorder) -> None:
     [
         (lambda api: api.send_bot_message("helpdesk", TEXT | {"data": {"text": ""}}), "data.text"),
         (lambda api: api.send_bot_message("x" * 51, TEXT), "bot"),
+        (lambda api: api.create_agent({"name": "x" * 101}), "name"),
+        (lambda api: api.create_agent({}), "name"),
         (lambda api: api.send_message(TEXT | {"receiver": ""}), "receiver"),
         (lambda api: api.reply_in_thread("", TEXT, on_behalf_of="b"), "parentId"),
         (lambda api: api.reply_in_thread("5", TEXT, on_behalf_of=""), "onBehalfOf"),
@@ -169,6 +174,18 @@ def test_each_listing_asks_for_its_pages(
     api.answers = [{"data": [{"uid": "a"}]}]
     assert list(ask(api)) == [{"uid": "a"}]
     assert api.calls[0][:4] == ("GET", path, None, {"perPage": 100, "page": 1, **params})
+
+
+def test_agents_come_in_one_list(api: Recorder) -> None:
+    api.answers = [{"data": [{"uid": "a"}, "no object"]}]
+    assert api.agents() == [{"uid": "a"}]
+    assert api.calls == [("GET", "/ai-agents/agents", None, {}, "")]
+
+
+@pytest.mark.parametrize("data", [{"agent": {"uid": "a"}}, {"uid": "a"}])
+def test_created_agent_is_found_in_the_answer(api: Recorder, data: dict[str, Any]) -> None:
+    api.answers = [{"data": data}]
+    assert api.create_agent({"name": "A"}) == {"uid": "a"}
 
 
 def test_history_request_path(api: Recorder) -> None:

@@ -11,7 +11,9 @@ from cometbot.channels.cometchat.responses import (
     RateLimitStatus,
     Record,
     error_from_response,
+    find_secrets,
     parse_envelope,
+    parse_plain,
 )
 from cometbot.errors import AuthenticationFailed, NotFound, OutcomeUnknown, RateLimited, Rejected
 from cometbot.http.responses import HttpResponse
@@ -105,6 +107,33 @@ def test_a_yes_that_is_not_the_platforms_json_is_uncertain(body: bytes) -> None:
         parse_envelope(HttpResponse(200, {}, body), "POST /messages")
 
 
+@pytest.mark.parametrize(
+    ("body", "data"),
+    [(b"[1]", [1]), (b'{"agent":{}}', {"agent": {}}), (b'{"data":[1]}', [1]), (b"{}", {}), (b"[]", [])],
+)
+def test_plain_answer_becomes_an_envelope(body: bytes, data: Any) -> None:
+    assert parse_plain(HttpResponse(200, {}, body), "GET /x") == {"data": data}
+
+
+def test_plain_answer_without_json_is_uncertain() -> None:
+    assert parse_plain(HttpResponse(204, {}, b""), "DELETE /x") == {"data": None}
+    with pytest.raises(OutcomeUnknown, match="COMETCHAT_API_URL"):
+        parse_plain(HttpResponse(200, {}, b"<html>welcome</html>"), "GET /x")
+
+
+def test_refused_plain_answer_is_an_error_like_any_other() -> None:
+    with pytest.raises(NotFound, match="ERR_AGENT_NOT_FOUND"):
+        parse_plain(refused(404, "ERR_AGENT_NOT_FOUND"), "PATCH /x")
+
+
+def test_secrets_of_a_body_are_passwords_and_headers() -> None:
+    assert find_secrets({"uid": "a", "password": "pw"}) == ["pw"]
+    headers = {"Authorization": "Bearer t0ken", "X-API-Key": "k3y", "X-Number": 5}
+    found = find_secrets({"integrationMeta": {"url": "https://x", "headers": headers}})
+    assert set(filter(None, found)) == {"Bearer t0ken", "t0ken", "k3y"}
+    assert find_secrets({"integrationMeta": "x", "password": 5}) == []
+
+
 def test_rate_limited_response_has_retry_after() -> None:
     error = error_from_response(refused(429, "ERR_TOO_MANY_REQUESTS", **{"Retry-After": "3"}), "POST /messages")
     assert isinstance(error, RateLimited)
@@ -135,6 +164,11 @@ def test_a_record_masks_what_the_platform_returns_in_clear() -> None:
     assert record["password"] == "s3cr3t"
     assert repr(record) == "{'uid': 'helpdesk-bot', 'password': '***', 'authToken': '***', 'apiKey': '***'}"
     assert "s3cr3t" not in f"{record}"
+
+
+def test_a_record_masks_the_headers_of_an_agent() -> None:
+    record = Record(uid="a", integrationMeta={"url": "https://x", "headers": {"Authorization": "Bearer t0ken"}})
+    assert repr(record) == "{'uid': 'a', 'integrationMeta': {'url': 'https://x', 'headers': '***'}}"
 
 
 def test_half_an_emoji_in_an_answer_is_replaced() -> None:
