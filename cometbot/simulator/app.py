@@ -22,8 +22,8 @@ from cometbot.simulator.journal import mask_headers, mask_secrets
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.rate_limits import RateLimits, RateLimitState, rate_limit_headers
 from cometbot.simulator.records import APP_SYSTEM
-from cometbot.simulator.rest import bots, conversations, groups, messages, users
-from cometbot.simulator.rest.routes import ApiCall, Envelope, Route
+from cometbot.simulator.rest import agents, bots, conversations, groups, messages, users
+from cometbot.simulator.rest.routes import ApiCall, Envelope, PlainBody, Route
 from cometbot.simulator.world import World
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ _ROUTES: Sequence[Route] = [
     *users.routes,
     *groups.routes,
     *bots.routes,
+    *agents.routes,
     *messages.routes,
     *conversations.routes,
 ]
-_SECRET_PATH_PATTERN = re.compile(r"/(bots|users|groups)(/[^/]+)?(/auth_tokens)?/?$")
+_SECRET_PATH_PATTERN = re.compile(r"/(bots|users|groups|agents)(/[^/]+)?(/auth_tokens)?/?$")
 
 
 @dataclass(slots=True)
@@ -93,6 +94,8 @@ class RestApi:
             with self._world.condition:
                 call = ApiCall(self._world, query, body, self._get_acting_uid(route))
                 answer = route.view(call, **path)
+            if isinstance(answer, PlainBody):
+                return _json_response(answer.value, answer.status)
             return _json_response(answer if isinstance(answer, Envelope) else {"data": answer})
 
         return endpoint
@@ -243,7 +246,7 @@ def _failure_response(rule: Rule) -> Response:
     return _json_response({"error": error_json(rule.code, "A rule of misbehaviour applies.")}, rule.status)
 
 
-def _json_response(answer: Mapping[str, Any], status: int = 200) -> Response:
+def _json_response(answer: Any, status: int = 200) -> Response:
     exchange = g.get("exchange")
     if exchange is not None:
         exchange.answer = answer

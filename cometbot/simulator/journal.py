@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar, overload
 
 MASK = "***"
 _SECRET_HEADERS = frozenset({"apikey", "authorization", "cookie", "authtoken"})
-_SECRET_KEYS = frozenset({"password", "authToken", "apiKey"})
+_SECRET_KEYS = frozenset({"password", "authToken", "apiKey", "headers"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ def mask_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def mask_secrets(value: Any) -> Any:
-    """Return a JSON value with every password, key and token, at any depth, replaced by ``***``."""
+    """Return a JSON value with every password, key, token and agent's headers, at any depth, replaced by ``***``."""
     if isinstance(value, Mapping):
         return {key: MASK if key in _SECRET_KEYS and item else mask_secrets(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

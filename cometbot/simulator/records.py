@@ -10,6 +10,8 @@ from typing import Any, Literal
 APP_SYSTEM = "app_system"
 
 SCOPES = ("admin", "moderator", "participant")
+AGENT_PROVIDERS = ("ag-ui", "mastra", "crewai", "langgraph", "vercel", "ag2", "agno")
+_AGENT_URL_KEYS = ("url", "deploymentUrl")
 GROUP_CHAT_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 
 
@@ -85,6 +87,37 @@ class BotRecord:
     def credentials(self) -> tuple[str, str] | None:
         """The Basic Auth credentials of its callbacks, or None."""
         return (self.username, self.password) if self.use_basic_auth else None
+
+
+@dataclass(slots=True)
+class AgentRecord:
+    """An agent. ``settings`` is its provider's configuration: ``url`` and ``headers``. Times are Unix seconds."""
+
+    uid: str
+    name: str
+    icon: str
+    provider: str
+    settings: dict[str, Any] = field(default_factory=dict, repr=False)
+    is_active: bool = True
+    metadata: dict[str, Any] = field(default_factory=dict)
+    created_at: int = 0
+    updated_at: int = 0
+
+    @property
+    def speaks_agui(self) -> bool:
+        """True if the simulator can call the agent: the other providers have protocols of their own."""
+        return re.sub(r"[^a-z]", "", self.provider.lower()) == "agui"
+
+    @property
+    def url(self) -> str:
+        """The URL to call, empty if there is none."""
+        return next((str(self.settings[key]) for key in _AGENT_URL_KEYS if self.settings.get(key)), "")
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers to send."""
+        headers = self.settings.get("headers")
+        return {str(name): str(text) for name, text in headers.items()} if isinstance(headers, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.misbehaviour import RESETS
-from cometbot.simulator.records import GROUP_CHAT_SETTINGS, SCOPES
+from cometbot.simulator.records import AGENT_PROVIDERS, GROUP_CHAT_SETTINGS, SCOPES
 
 _URL_3000 = (validate.Length(max=3000), validate.URL(require_tld=False, schemes={"http", "https"}))
 _URL_255 = (validate.Length(max=255), validate.URL(require_tld=False, schemes={"http", "https"}))
@@ -119,6 +119,18 @@ class BotSchema(_LenientSchema):
     password = fields.String(validate=validate.Length(max=50))
     enabled = fields.Boolean(truthy={True}, falsy={False})
     isAIBot = fields.Boolean(truthy={True}, falsy={False})
+
+
+class AgentSchema(_LenientSchema):
+    """An agent to create or update: docs/protocols/cometchat.md, "Agents"."""
+
+    name = fields.String(required=True, validate=_NAME)
+    icon = fields.String(required=True, validate=_URL_3000)
+    integrateWith = fields.String(required=True, validate=validate.OneOf(AGENT_PROVIDERS))
+    integrationType = fields.String(required=True, validate=validate.OneOf(("agent",)))
+    integrationMeta = fields.Dict(keys=fields.String())
+    isActive = fields.Boolean(truthy={True}, falsy={False})
+    metaData = fields.Dict(keys=fields.String())
 
 
 class MembersSchema(_LenientSchema):

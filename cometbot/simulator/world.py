@@ -11,7 +11,7 @@ from cometbot.simulator.behaviour import Behaviour
 from cometbot.simulator.directory import Directory
 from cometbot.simulator.journal import Journal
 from cometbot.simulator.message_store import MessageStore
-from cometbot.simulator.records import FileRecord, StoredMessage, WebhookEvent, WebhookRecord
+from cometbot.simulator.records import AgentRecord, FileRecord, StoredMessage, WebhookEvent, WebhookRecord
 from cometbot.simulator.serializers import Serializer
 
 Clock = Callable[[], float]
@@ -39,12 +39,13 @@ class World:
         self.clear()
 
     def clear(self) -> None:
-        """Delete every user, group, bot, webhook, message and file. The log stays."""
+        """Delete every user, group, bot, agent, webhook, message and file. The log stays."""
         with self.condition:
             self.generation += 1
             self.directory = Directory()
             self.message_store = MessageStore()
             self.serializer = Serializer(self.directory, self.message_store)
+            self.agents: dict[str, AgentRecord] = {}
             self.webhooks: dict[str, WebhookRecord] = {}
             self.files: dict[str, FileRecord] = {}
             self.read_marks: dict[tuple[str, str], int] = {}

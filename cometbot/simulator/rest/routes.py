@@ -11,11 +11,19 @@ from cometbot.simulator.schemas import InputSchema, PageQuery, load
 from cometbot.simulator.world import World
 
 View = Callable[..., Any]
-"""Returns ``data``, or a whole envelope."""
+"""Returns ``data``, a whole envelope, or a :class:`PlainBody`."""
 
 
 class Envelope(dict[str, Any]):
     """The body of a response that has more than ``data``."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlainBody:
+    """A response without an envelope: its body, an object or a list, and its status."""
+
+    value: Any
+    status: int = 200
 
 
 _PAGE = PageQuery()
