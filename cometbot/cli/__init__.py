@@ -19,6 +19,7 @@ _COMMAND_MODULES = {
     "simplex": "cometbot.cli.simplex",
     "mcp": "cometbot.cli.mcp",
     "bots": "cometbot.cli.bots",
+    "agents": "cometbot.cli.agents",
     "users": "cometbot.cli.users",
     "send": "cometbot.cli.send",
     "doctor": "cometbot.cli.doctor",

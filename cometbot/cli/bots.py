@@ -17,6 +17,7 @@ from cometbot.cli._account import (
     open_account,
     print_credentials,
 )
+from cometbot.cli._differences import differences_to_json, print_differences
 from cometbot.cli._output import make_table, print_json, print_table, sanitize, to_cell
 from cometbot.cli._params import GROUP_SETTINGS, shared_options
 from cometbot.errors import ConfigurationError
@@ -328,17 +329,13 @@ def _print_plan(plan: SyncPlan, bot: Bot, *, has_chosen_setting: bool) -> None:
     if not plan.differences:
         click.echo(f"{bot.name} is in sync.")
         return
-    click.echo(f"{bot.name} on CometChat:")
-    table = make_table("", "Now", last_column="Then")
-    for item in plan.differences:
-        table.add_row(*map(to_cell, (item.field, item.current, item.wanted)))
-    print_table(table)
+    print_differences(bot.name, plan.differences)
     if not has_chosen_setting:
         _explain_group_setting(bot)
 
 
 def _plan_to_json(plan: SyncPlan, bot: Bot) -> dict[str, Any]:
-    differences = [{"what": item.field, "now": item.current, "then": item.wanted} for item in plan.differences]
+    differences = differences_to_json(plan.differences)
     return {"bot": bot.name, "uid": plan.wanted.uid, "agrees": not differences, "differences": differences}
 
 
