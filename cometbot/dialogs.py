@@ -139,7 +139,8 @@ def _find_by_button(ctx: Context, event: ActionEvent, dialogs: Iterable[OpenDial
     for item in dialogs:
         is_asked = named.field == item.asked_field or bool(not named.field and event.values)
         if (item.id, item.step) == (named.dialog, named.step) and item.user == ctx.sender_id and is_asked:
-            return Resume(item.id, Answer(item.step, read_answer(event, "", item.offers)))
+            raw = {"ended": CANCELLED} if event.cancels else read_answer(event, "", item.offers)
+            return Resume(item.id, Answer(item.step, raw))
     return Resume(named.dialog)
 
 

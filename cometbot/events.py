@@ -59,7 +59,7 @@ class ActionEvent(Event):
 
     ``name`` is the action of the button, choices or form. ``value`` is the selected value as text (``ctx.value`` is the
     value that the bot gave). ``values`` are a form's values by field name. ``message`` is the text message that the
-    action was written in, or None for a real press.
+    action was written in, or None for a real press. With ``cancels``, the user has declined to answer a question.
     """
 
     name: str
@@ -68,6 +68,7 @@ class ActionEvent(Event):
     message: MessageEvent | None = None
     message_id: str = ""
     thread_id: str = ""
+    cancels: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

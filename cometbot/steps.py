@@ -32,6 +32,9 @@ MAX_STREAMED_BYTES = 16 * 1024 * 1024
 """The bytes of JSON that the texts of one dialog's streams may have together."""
 
 APPROVE, ASK, BEGUN, ONCE, SLEEP, STREAM = "approve", "ask", "begun", "once", "sleep", "stream"
+CALL = "call"
+"""The kind of ``ctx.call``: a call of a tool of the client."""
+
 MODEL, TOOL = "model", "tool"
 """The steps of ``ctx.run_agent``: an answer of the model, and a call of a tool."""
 
