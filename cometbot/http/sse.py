@@ -41,7 +41,7 @@ Pages treat a connection without data for 40 s as dead, and proxies close one af
 PING: Final = b"event: ping\ndata: {}\n\n"
 """An event, because a page cannot see comments."""
 
-_HEADERS = {
+HEADERS = {
     "Cache-Control": "no-cache, no-transform",  # a proxy that compresses the stream would delay its events
     "X-Accel-Buffering": "no",
     "Connection": "close",
@@ -251,19 +251,22 @@ def stream(
     interval: float = PING_INTERVAL,
     first: bytes = b":\n\n",
     lifetime: float | None = None,
+    counts_address: bool = True,
     streams: Streams = STREAMS,
 ) -> flask.Response:
     """Return an event stream as response to the current request, until the source is closed or the client disconnects.
 
     ``listen`` is called once a slot is acquired, and returns the source. ``to_frames`` returns the frames to send for
     an item; :data:`END_OF_STREAM` among them ends the stream. ``ping`` is sent after ``interval`` seconds without a
-    frame, and ``first`` at once, with the headers. ``limits`` are those of :meth:`Streams.acquire`, which also counts
-    the client's address. The stream ends after ``lifetime`` seconds (None: no limit).
+    frame, and ``first`` at once, with the headers. ``limits`` are those of :meth:`Streams.acquire`. The client's
+    address counts, too, unless ``counts_address`` is False, as for servers that call for many users. The stream ends
+    after ``lifetime`` seconds (None: no limit).
 
     Raises :class:`HttpError` (429, 503) if there is no slot, and any error of ``listen``.
     """
     connection = get_connection(flask.request.environ)
-    slot = streams.acquire(limits or {}, connection, rate_limit_address(flask.request.remote_addr))
+    address = rate_limit_address(flask.request.remote_addr) if counts_address else ""
+    slot = streams.acquire(limits or {}, connection, address)
     try:
         slot.source = source = listen()
         streams.watch_disconnect(slot)
@@ -272,7 +275,7 @@ def stream(
         raise
     ends_at = math.inf if lifetime is None else time.monotonic() + lifetime
     frames = _with_write_timeout(connection, _frames(source, to_frames, ping, interval, first, ends_at))
-    response = flask.Response(frames, headers=_HEADERS, content_type="text/event-stream")
+    response = flask.Response(frames, headers=HEADERS, content_type="text/event-stream")
     response.call_on_close(slot.release)
     return response
 
