@@ -172,6 +172,7 @@ class Settings:
 
     agui_token: Annotated[tuple[Secret, ...], parse_tokens] = ()
     agui_user_header: Annotated[str, parse_header_name] = ""
+    agui_custom_events: Annotated[bool, parse_flag] = False
 
     platform_admin_secret_key: Annotated[Secret, parse_strong_secret] = _NO_SECRET
     platform_jwt_secret_key: Annotated[Secret, parse_strong_secret] = _NO_SECRET

@@ -41,6 +41,7 @@ def channels_from_settings(
         "chat_api": lambda: _make_chat_api(settings, bots, observer, chat()),
         "platform": lambda: _make_platform(settings, bots, observer, chat()),
         "simplex": lambda: [_make_simplex(settings, bots)],
+        "agui": lambda: _make_agui(settings, observer, chat()),
     }
     unknown = [name for name in settings.channels if name not in makers]
     if unknown or not settings.channels:
@@ -71,6 +72,12 @@ def make_blueprint(channel: Channel, delivery: DeliveryService) -> Blueprint | N
 
         if isinstance(channel, PlatformChannel):
             return blueprint.make_blueprint(channel.platform, delivery)
+    if channel.name == "agui":
+        from cometbot.channels.agui import views as agui_views
+        from cometbot.channels.agui.channel import AguiChannel
+
+        if isinstance(channel, AguiChannel):
+            return agui_views.make_blueprint(channel, delivery)
     return None
 
 
@@ -171,6 +178,13 @@ def _make_platform(settings: Settings, bots: Sequence[Bot], observer: Observer, 
     from cometbot.channels.platform.setup import make_channels
 
     return make_channels(settings, bots, observer, chat)
+
+
+@_explain_missing_package()
+def _make_agui(settings: Settings, observer: Observer, chat: Chat) -> Sequence[Channel]:
+    from cometbot.channels.agui.setup import make_channels
+
+    return make_channels(settings, observer, chat)
 
 
 def _make_simplex(settings: Settings, bots: Sequence[Bot]) -> Channel:

@@ -1,0 +1,227 @@
+"""The answer to a request: AG-UI's events, in the order and with the ends that the protocol demands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from cometbot.channels.agui import rows
+from cometbot.channels.agui.ids import stream_message_id
+from cometbot.chat import EVENT_CREATED, MESSAGE_CREATED, ChatMessage, Signal
+from cometbot.http import sse
+
+PROTOCOL_VERSION = "1.0"
+
+ERRORS = {
+    "failed": ("HANDLER_FAILED", "The bot failed to handle the message."),
+    "timeout": ("TIMEOUT", "The bot did not answer in time."),
+    "over": ("NOT_OPEN", "What this answers is not open any more. Send a message instead."),
+}
+"""The code and the text of ``RUN_ERROR`` for each kind of end that is none of success."""
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _OpenText:
+    """A text message that has begun and may grow.
+
+    ``shown`` has been sent; ``received`` is what its stream has brought, the pieces before ``next_number``. With
+    ``has_gap``, a piece was lost, so that only the complete text can continue it.
+    """
+
+    stream: str
+    message_id: str
+    shown: str = ""
+    received: str = ""
+    next_number: int = 0
+    has_gap: bool = False
+
+
+@dataclass(slots=True)
+class AnswerWriter:
+    """Writes the events of one answer.
+
+    ``key`` is that of the request's event. While earlier requests of the thread are ``pending``, what the bot says is
+    theirs. ``is_versioned`` and ``shows_custom``: see ``RunInput`` and ``AguiSettings``.
+    """
+
+    thread_id: str
+    run_id: str
+    key: str
+    pending: set[str]
+    is_versioned: bool
+    shows_custom: bool
+    _open: _OpenText | None = None
+    _last_at: int = 0
+    _message_ids: set[str] = field(default_factory=set)
+    _open_calls: set[str] = field(default_factory=set)
+    _seen_calls: set[str] = field(default_factory=set)
+
+    def start(self) -> bytes:
+        """Return the first event."""
+        version = {"protocolVersion": PROTOCOL_VERSION} if self.is_versioned else {}
+        return self._event("RUN_STARTED", **self._ids, **version)
+
+    def write(self, signal: Signal) -> Iterator[bytes]:
+        """Yield the events for a change in the thread, and the end of the stream behind the last one."""
+        if signal.kind == MESSAGE_CREATED and signal.message is not None:
+            yield from self.write_row(signal.message)
+        elif self.pending:
+            return
+        elif signal.kind == rows.DELTA:
+            yield from self._write_delta(signal.data)
+        elif signal.kind == EVENT_CREATED:
+            yield from self._write_tool(signal.data)
+
+    def write_row(self, row: ChatMessage) -> Iterator[bytes]:
+        """Yield the events for a row of the thread. A row that was written already is left out."""
+        if row.at <= self._last_at:
+            return
+        self._last_at = row.at
+        kind = row.payload.get("kind")
+        if kind == rows.END:
+            yield from self._write_end(row.payload)
+        elif self.pending:
+            return
+        elif kind == rows.TEXT:
+            yield from self._write_text(row)
+        elif kind == rows.TOOL_CALL:
+            yield from self._write_client_call(row.payload)
+
+    def fail(self, code: str, message: str) -> Iterator[bytes]:
+        """Yield the events that end the answer with an error."""
+        yield from self._close()
+        yield self._event("RUN_ERROR", message=message, code=code)
+        yield sse.END_OF_STREAM
+
+    @property
+    def _ids(self) -> JsonObject:
+        return {"threadId": self.thread_id, "runId": self.run_id}
+
+    def _write_end(self, payload: Mapping[str, Any]) -> Iterator[bytes]:
+        if payload["event"] != self.key:
+            self.pending.discard(payload["event"])
+            return
+        if payload["end"] in ERRORS:
+            yield from self.fail(*ERRORS[payload["end"]])
+            return
+        yield from self._close()
+        outcome = _make_outcome(payload) if self.is_versioned else None
+        yield self._event("RUN_FINISHED", **self._ids, **({"outcome": outcome} if outcome else {}))
+        yield sse.END_OF_STREAM
+
+    def _write_text(self, row: ChatMessage) -> Iterator[bytes]:
+        text, stream = row.payload["text"], row.payload.get("stream", "")
+        rest = self._find_rest(text, stream)
+        if rest is None:
+            yield from self._close()
+            message_id = self._choose_id(row.id)
+            yield self._event("TEXT_MESSAGE_START", messageId=message_id, role="assistant")
+            yield self._event("TEXT_MESSAGE_CONTENT", messageId=message_id, delta=text)
+            yield self._event("TEXT_MESSAGE_END", messageId=message_id)
+        else:
+            assert self._open is not None
+            if rest:
+                yield self._event("TEXT_MESSAGE_CONTENT", messageId=self._open.message_id, delta=rest)
+            yield from self._close()
+        if self.shows_custom and "custom" in row.payload:
+            yield self._event("CUSTOM", **row.payload["custom"])
+
+    def _find_rest(self, text: str, stream: str) -> str | None:
+        """Return how ``text`` goes on behind what is shown of its stream, or None if it does not continue it.
+
+        The mark of a stream that was broken off names no stream, and follows the text without its last spaces.
+        """
+        if self._open is None or not self._open.shown or (stream and stream != self._open.stream):
+            return None
+        shown = self._open.shown
+        for begin in (shown, shown.rstrip()) if stream == self._open.stream or self._open.has_gap else ():
+            if begin and text.startswith(begin):
+                return text[len(begin) :]
+        return None
+
+    def _write_delta(self, data: Mapping[str, Any]) -> Iterator[bytes]:
+        stream, number, text = data["stream"], data["number"], data["text"]
+        if self._open is None or self._open.stream != stream:
+            if number != 0 or not text:
+                return  # its beginning was lost, or came before this request: the complete text follows
+            yield from self._close()
+            self._open = _OpenText(stream, stream_message_id(stream))
+        opened = self._open
+        if number == 0 and opened.next_number:  # the handler runs again
+            opened.received, opened.next_number, opened.has_gap = "", 0, False
+        if text is None or number != opened.next_number:
+            opened.has_gap = True
+        if opened.has_gap:
+            return
+        opened.received += text
+        opened.next_number += 1
+        yield from self._show_received(opened)
+
+    def _show_received(self, opened: _OpenText) -> Iterator[bytes]:
+        """Show what is new in a growing text. If it is not what an earlier run has said, a new message begins."""
+        if opened.shown.startswith(opened.received):
+            return
+        if not opened.received.startswith(opened.shown):
+            yield self._event("TEXT_MESSAGE_END", messageId=opened.message_id)
+            opened.shown = ""
+        if not opened.shown:
+            opened.message_id = self._choose_id(opened.message_id)
+            yield self._event("TEXT_MESSAGE_START", messageId=opened.message_id, role="assistant")
+        rest = opened.received[len(opened.shown) :]
+        yield self._event("TEXT_MESSAGE_CONTENT", messageId=opened.message_id, delta=rest)
+        opened.shown = opened.received
+
+    def _close(self) -> Iterator[bytes]:
+        """End the text that is open."""
+        opened, self._open = self._open, None
+        if opened is not None and opened.shown:
+            yield self._event("TEXT_MESSAGE_END", messageId=opened.message_id)
+
+    def _write_tool(self, data: Mapping[str, Any]) -> Iterator[bytes]:
+        """Yield the events for the begin or the end of a call of one of the bot's own tools."""
+        call_id = str(data.get("id"))
+        if data.get("kind") == rows.TOOL_CALLED and call_id not in self._seen_calls:
+            self._open_calls.add(call_id)
+            yield from self._write_call(call_id, data["name"], data["arguments"])
+        elif data.get("kind") == rows.TOOL_RETURNED and call_id in self._open_calls:
+            self._open_calls.discard(call_id)
+            message_id = self._choose_id(f"result_{call_id}")
+            yield self._event("TOOL_CALL_RESULT", messageId=message_id, toolCallId=call_id, content=data["content"])
+
+    def _write_client_call(self, payload: Mapping[str, Any]) -> Iterator[bytes]:
+        if payload["id"] not in self._seen_calls:
+            yield from self._write_call(payload["id"], payload["name"], payload["arguments"])
+
+    def _write_call(self, call_id: str, name: str, arguments: Mapping[str, Any]) -> Iterator[bytes]:
+        yield from self._close()
+        self._seen_calls.add(call_id)
+        yield self._event("TOOL_CALL_START", toolCallId=call_id, toolCallName=name)
+        yield self._event("TOOL_CALL_ARGS", toolCallId=call_id, delta=orjson.dumps(arguments).decode())
+        yield self._event("TOOL_CALL_END", toolCallId=call_id)
+
+    def _choose_id(self, wanted: str) -> str:
+        """Return an id that no message of this answer has."""
+        chosen, number = wanted, 1
+        while chosen in self._message_ids:
+            number += 1
+            chosen = f"{wanted}.{number}"
+        self._message_ids.add(chosen)
+        return chosen
+
+    @staticmethod
+    def _event(kind: str, **members: Any) -> bytes:
+        return sse.frame(orjson.dumps({"type": kind, **members}))
+
+
+def _make_outcome(payload: Mapping[str, Any]) -> JsonObject | None:
+    """Return how a run ended that did not fail, for clients of version 1.0; None for a success with nothing open."""
+    if "interrupt" in payload:
+        return {"type": "interrupt", "interrupts": [payload["interrupt"]]}
+    if "pending" in payload:
+        return {"type": "success", "pendingToolCallIds": [payload["pending"]]}
+    return None

@@ -1,0 +1,50 @@
+"""The changes in a thread that a request waits for: what is stored already, then what comes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TypeAlias
+
+from cometbot.channels.agui.runs import Run, list_after
+from cometbot.chat import Chat, ChatMessage, Signal
+
+
+class Stopped:
+    """The item behind which nothing follows, although the answer is not complete."""
+
+
+RunItem: TypeAlias = ChatMessage | Signal | Stopped
+
+
+class RunSource:
+    """The items of one stream (see :class:`cometbot.http.sse.ItemSource`): rows, then signals.
+
+    If it is closed, or after ``lifetime`` seconds, the last item is :class:`Stopped`.
+    """
+
+    def __init__(self, chat: Chat, run: Run, *, lifetime: float) -> None:
+        self.is_closed = False
+        self._ends_at = time.monotonic() + lifetime
+        # From before the rows are read, so that nothing is missed; the writer leaves out what comes twice.
+        self._listener = chat.feed.listen(run.conversation.topic)
+        try:
+            with chat.database.read() as connection:
+                self._rows = deque(list_after(connection, chat, run.conversation, run.after))
+        except BaseException:
+            self._listener.close()
+            raise
+
+    def get(self, timeout: float) -> RunItem | None:
+        """Return the next item, or None if none arrives within ``timeout`` seconds."""
+        if self._rows:
+            return self._rows.popleft()
+        found = self._listener.get(max(0.0, min(timeout, self._ends_at - time.monotonic())))
+        if found is None and (self._listener.is_closed or time.monotonic() >= self._ends_at):
+            self.is_closed = True
+            return Stopped()
+        return found
+
+    def close(self) -> None:
+        """End the source; the thread that waits in :meth:`get` gets :class:`Stopped`."""
+        self._listener.close()

@@ -1,0 +1,172 @@
+"""The route ``POST /agui/<bot>``: a request is stored, and its answer streamed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from codecs import BOM_UTF8
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import flask
+import orjson
+from werkzeug.exceptions import HTTPException
+
+from cometbot.channels.agui.answer import AnswerWriter
+from cometbot.channels.agui.channel import AguiChannel
+from cometbot.channels.agui.ids import scope_of, to_plain_id
+from cometbot.channels.agui.run_input import RunInput, read_input
+from cometbot.channels.agui.run_source import RunItem, RunSource, Stopped
+from cometbot.channels.agui.runs import Run, Runs
+from cometbot.channels.base import DeliveryService
+from cometbot.chat import ChatMessage, new_id
+from cometbot.errors import PayloadError, StorageFull, StoreBusy
+from cometbot.http import sse
+from cometbot.http.errors import HttpError, quote_value, to_http_error
+from cometbot.http.json_response import json_response
+from cometbot.http.limits import read_body
+from cometbot.json_depth import limit_depth, may_be_too_deep
+
+_log = logging.getLogger(__name__)
+
+_PING = b": ping\n\n"
+_MAX_USER_LENGTH = 200
+_NO_TOKEN = HttpError(
+    401,
+    "ERR_UNAUTHORIZED",
+    "send the token of AGUI_TOKEN, as `Authorization: Bearer <token>` or `X-API-Key: <token>`",
+    headers={"WWW-Authenticate": "Bearer"},
+)
+
+
+def make_blueprint(channel: AguiChannel, delivery: DeliveryService) -> flask.Blueprint:
+    """Return the blueprint of ``/agui/<bot>``."""
+    views = AguiViews(channel, delivery)
+    blueprint = flask.Blueprint("agui", __name__)
+    blueprint.add_url_rule("/agui/<bot>", view_func=views.handle_run, methods=["POST"])
+    for kind in (HttpError, PayloadError, StoreBusy, StorageFull, HTTPException):
+        blueprint.register_error_handler(kind, views.error_response)
+    return blueprint
+
+
+class AguiViews:
+    """The handling of one request: token, body, event, stream. What is wrong before the stream is answered as JSON."""
+
+    def __init__(self, channel: AguiChannel, delivery: DeliveryService) -> None:
+        self._channel = channel
+        self._delivery = delivery
+        self._settings = channel.settings
+        self._runs = Runs(channel.chat)
+        self._token_digests = [_digest(token.reveal()) for token in channel.settings.tokens]
+
+    def handle_run(self, bot: str) -> flask.Response:
+        """Store a request, and return the stream of its answer."""
+        if not self._is_authorized():
+            raise _NO_TOKEN
+        if bot not in self._delivery.bots:
+            raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
+        raw = self._read_body()
+        given = read_input(raw)
+        run_input = replace(given, thread_id=to_plain_id(given.thread_id or new_id()), run_id=given.run_id or new_id())
+        shown = replace(run_input, thread_id=given.thread_id or run_input.thread_id)
+        if run_input.kind is None:
+            return _refuse(self._make_writer(shown, None))
+        raw = {**raw, "threadId": run_input.thread_id, "runId": run_input.run_id}
+        run = self._runs.begin(self._delivery, scope_of(bot), run_input, self._read_user(run_input.thread_id), raw)
+        self._channel.observe(bot, "received" if run.outcome == "new" else "duplicate")
+        return self._stream(run, self._make_writer(shown, run))
+
+    def error_response(self, refusal: Exception) -> flask.Response:
+        """Return the response to a request that is refused before its stream begins."""
+        if isinstance(refusal, StorageFull):
+            self._channel.on_database_full()
+        error = to_http_error(refusal)
+        bot = str((flask.request.view_args or {}).get("bot", ""))
+        self._channel.observe(bot if bot in self._delivery.bots else "", "refused")
+        _log.info("refused a request: status %s, code %s", error.status, error.code)
+        return json_response({"error": {"code": error.code, "message": error.message}}, error.status, error.headers)
+
+    def _is_authorized(self) -> bool:
+        """Return whether the request carries one of the tokens; all of them are compared, in constant time."""
+        headers = flask.request.headers
+        scheme, _, bearer = headers.get("Authorization", "").strip().partition(" ")
+        given = [headers.get("X-API-Key", ""), bearer if scheme.lower() == "bearer" else ""]
+        digests = [_digest(token.strip()) for token in given]
+        found = [hmac.compare_digest(one, known) for one in digests for known in self._token_digests]
+        return any(found)
+
+    def _read_body(self) -> dict[str, Any]:
+        environ = flask.request.environ
+        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
+            raise HttpError(415, "ERR_UNSUPPORTED_ENCODING", "send the body without a Content-Encoding")
+        if flask.request.mimetype not in ("", "application/json"):
+            raise HttpError(415, "ERR_UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
+        body = read_body(environ, limit=self._settings.max_body_size, timeout=self._settings.body_timeout)
+        try:
+            text = body.removeprefix(BOM_UTF8)
+            value = orjson.loads(limit_depth(text.decode()) if may_be_too_deep(text) else text)
+        except ValueError as error:
+            raise HttpError(400, "ERR_BAD_REQUEST", f"expected JSON, got something else: {error}") from None
+        if not isinstance(value, dict):
+            raise HttpError(400, "ERR_BAD_REQUEST", f"expected a RunAgentInput object, got {type(value).__name__}")
+        return value
+
+    def _read_user(self, thread: str) -> str:
+        """Return the user: the one in the trusted header, else the thread."""
+        name = self._settings.user_header
+        if not name:
+            return thread
+        user = flask.request.headers.get(name, "").strip()
+        if not user or len(user) > _MAX_USER_LENGTH or not user.isprintable():
+            raise HttpError(
+                400,
+                "ERR_BAD_REQUEST",
+                f"expected the header {name} with the user, of 1 to {_MAX_USER_LENGTH} printable characters, got "
+                f"{quote_value(user) if user else 'none'}",
+            )
+        return user
+
+    def _make_writer(self, run_input: RunInput, run: Run | None) -> AnswerWriter:
+        return AnswerWriter(
+            run_input.thread_id,
+            run_input.run_id,
+            run.key if run is not None else "",
+            set(run.pending) if run is not None else set(),
+            run_input.is_versioned,
+            self._settings.shows_custom,
+        )
+
+    def _stream(self, run: Run, writer: AnswerWriter) -> flask.Response:
+        def to_frames(item: RunItem) -> Iterable[bytes]:
+            if isinstance(item, Stopped):
+                return writer.fail("INTERRUPTED", "The server is restarting. Send the same request again.")
+            return writer.write_row(item) if isinstance(item, ChatMessage) else writer.write(item)
+
+        def listen() -> sse.ItemSource[RunItem]:
+            return RunSource(self._channel.chat, run, lifetime=self._settings.lifetime)
+
+        return sse.stream(
+            listen,
+            to_frames,
+            ping=_PING,
+            first=writer.start(),
+            counts_address=False,
+        )
+
+
+def _refuse(writer: AnswerWriter) -> flask.Response:
+    """Return the answer to a request that asks nothing."""
+
+    def write() -> Iterator[bytes]:
+        yield writer.start()
+        text = "The request has no message of a user, no result of a tool and no answer to an interrupt."
+        yield from filter(None, writer.fail("NO_MESSAGE", text))
+
+    return flask.Response(write(), headers=sse.HEADERS, content_type="text/event-stream")
+
+
+def _digest(token: str) -> bytes:
+    """Return a digest of a token: those that are compared have the same length, whatever was sent."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
