@@ -49,12 +49,12 @@ def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, ap
     """Check each server, then each callback. The posted callbacks cause nothing to be stored."""
     results: list[CheckResult] = []
     reached: dict[str, bool] = {}
-    for origin in dict.fromkeys(_origin(callback.url) for callback in callbacks):
+    for origin in dict.fromkeys(get_origin(callback.url) for callback in callbacks):
         lines = check_server(origin, client, api_url)
         reached[origin] = all(line.ok is not False for line in lines)
         results += lines
     for callback in callbacks:
-        if reached[_origin(callback.url)]:
+        if reached[get_origin(callback.url)]:
             results += check_callback(callback, client)
         else:
             results += for_bot(callback.bot, skip_all(CHECK_NAMES, "the server was not reached"))
@@ -227,6 +227,7 @@ _ERROR_CODES = {
 """The cause and the remedy for each error code of the callback route."""
 
 
-def _origin(url: str) -> str:
+def get_origin(url: str) -> str:
+    """Return the scheme and the host of ``url``, without credentials."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

@@ -74,10 +74,12 @@ class CheckClient:
         """Send a GET and return the response. Raises :class:`Unreachable` with the reason if there is none."""
         return self._request("GET", url, headers, None, None)
 
-    def post(self, url: str, body: bytes, login: tuple[str, str] | None) -> CheckResponse:
+    def post(
+        self, url: str, body: bytes, login: tuple[str, str] | None, headers: Mapping[str, str] | None = None
+    ) -> CheckResponse:
         """Post JSON, with Basic Auth if ``login`` is given, and return the response. Raises :class:`Unreachable`."""
         auth = tuple(part.encode() for part in login) if login else None
-        return self._request("POST", url, {"Content-Type": "application/json"}, body, auth)
+        return self._request("POST", url, {"Content-Type": "application/json", **(headers or {})}, body, auth)
 
     def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes | None, auth: Any

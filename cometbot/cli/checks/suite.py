@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from cometbot.bot import Bot
 from cometbot.channels.cometchat.provision import RegisteredBot
 from cometbot.channels.cometchat.settings import get_cometchat_uid
-from cometbot.cli.checks import callback, cometchat, registration
-from cometbot.cli.checks.callback import CallbackTarget, check_callbacks
+from cometbot.cli._account import make_account_client
+from cometbot.cli.checks import agents, callback, cometchat, registration
+from cometbot.cli.checks.callback import CallbackTarget, check_callbacks, check_server, get_origin
 from cometbot.cli.checks.cometchat import check_cometchat
 from cometbot.cli.checks.configuration import check_bots, check_callback_credentials, check_settings
 from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.files import check_file_permissions, check_open_files
 from cometbot.cli.checks.http_client import CheckClient
 from cometbot.cli.checks.registration import ExpectedBot, check_registration, find_callback_url
-from cometbot.cli.checks.result import CheckResult, for_bot, skip_all, skipped
+from cometbot.cli.checks.result import CheckResult, failed, for_bot, skip_all, skipped
+from cometbot.errors import ConfigurationError
 from cometbot.settings import Credentials, Settings
 from cometbot.store.probe import locate_database as locate_database
 
@@ -47,6 +50,8 @@ class CheckSuite:
         logins, callers = check_callback_credentials(settings, bots) if "cometchat" in settings.channels else ({}, [])
         store = [*check_database(settings), check_file_permissions(settings), check_open_files(settings)]
         lines = [first, second, *callers, *store, *self._check_cometchat(settings, bots, logins)]
+        if "agui" in settings.channels:
+            lines += self._check_agents(settings, bots)
         hidden = list(_secret_values(settings, logins))
         return [line.masked(hidden) for line in lines]
 
@@ -68,18 +73,38 @@ class CheckSuite:
             lines += more
         return [*lines, *self._check_callbacks(settings, bots, logins, registered)]
 
+    def _check_agents(self, settings: Settings, bots: Sequence[Bot]) -> list[CheckResult]:
+        if not settings.agui_token:
+            remedy = 'set AGUI_TOKEN in .env, for example to what "openssl rand -hex 32" prints'
+            return [failed("AGUI_TOKEN", "not set, so the service does not start", remedy)]
+        base = self.url or settings.public_url
+        lines: list[CheckResult] = []
+        if base and "cometchat" not in settings.channels:
+            lines += check_server(get_origin(base), self.client, _api_url(settings))
+        command = self._sync_command("agents")
+        expected = [agents.ExpectedAgent(bot, base, settings.agui_token[0], command) for bot in bots]
+        try:
+            cometchat = make_account_client(settings)
+        except ConfigurationError:
+            return lines + agents.check_agents(expected, None, self.client)
+        with closing(cometchat):
+            return lines + agents.check_agents(expected, cometchat, self.client)
+
+    def _sync_command(self, group: str) -> str:
+        spec, url = f" {self.spec}" if self.spec else "", f" --url {self.url}" if self.url else ""
+        return f"cometbot {group} sync{spec}{url}"
+
     def _expected_bots(
         self, settings: Settings, bots: Sequence[Bot], logins: CredentialsByBot
     ) -> Iterator[ExpectedBot]:
         base = self.url or settings.public_url
-        spec = f" {self.spec}" if self.spec else ""
         for bot in bots:
             yield ExpectedBot(
                 bot,
                 logins.get(bot.name),
                 is_served=bot.name in logins,
                 url=find_callback_url(bot, base, None),
-                sync_command=f"cometbot bots sync{spec}{f' --url {self.url}' if self.url else ''}",
+                sync_command=self._sync_command("bots"),
             )
 
     def _check_callbacks(
@@ -116,6 +141,7 @@ def _secret_values(settings: Settings, logins: CredentialsByBot) -> Iterator[str
     yield settings.cometchat_api_key.reveal()
     yield locate_database(settings.database_url).password
     yield settings.secret_key.reveal()
+    yield from (token.reveal() for token in settings.agui_token)
     yield from (login.password.reveal() for login in logins.values() if login is not None)
     yield from (login.password.reveal() for login in settings.bot_credentials.values())
     yield settings.callback_password.reveal()
