@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any, TypeVar
 
-from cometbot.asking import Asking
+from cometbot.client_calls import MAX_TOOL_RESULT_BYTES as MAX_TOOL_RESULT_BYTES
+from cometbot.client_calls import ClientCallSteps, describe_long_result
 from cometbot.context import check_token_budget
 from cometbot.context_access import count_posted
 from cometbot.errors import DeliveryError
@@ -18,14 +19,8 @@ from cometbot.stored_errors import error_from_json
 
 T = TypeVar("T")
 
-MAX_TOOL_RESULT_BYTES = 64 * 1024
-"""The bytes of JSON that the result of a tool may have; of a longer one, the model gets an error."""
 
-_RESERVED_BYTES = 4096
-"""What results of tools leave free for later steps of the dialog."""
-
-
-class AgentSteps(Asking):
+class AgentSteps(ClientCallSteps):
     """The steps of a context, with those of ``ctx.run_agent``."""
 
     def call(self, name: str, function: Callable[[], T]) -> T:
@@ -118,9 +113,9 @@ class AgentSteps(Asking):
         except Exception as error:
             self._record_error(call, error)
             raise
-        size, limit = len(json.dumps(result)), min(MAX_TOOL_RESULT_BYTES, self.run.free_bytes - _RESERVED_BYTES)
+        size, limit = len(json.dumps(result)), self.max_result_bytes
         if size > limit:
             self._ctx.log.warning("the result of the tool %s has %d bytes; its model gets an error", name, size)
-            result = {"error": f"the result has {size} bytes, more than the {max(limit, 0)} allowed; ask for less"}
+            result = {"error": describe_long_result(size, limit)}
         self._record_and_save(call, result)
         return result

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from cometbot import error_text
 from cometbot.approvals import EXPIRED, Approval, ApprovalRequest
+from cometbot.client_tools import describe_client_result
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import AgentLimit, BotError, DeliveryError, NotDelivered
 from cometbot.event_loop import run_in_thread
@@ -26,10 +27,11 @@ from cometbot.questions import to_json_value
 from cometbot.redaction import redact
 from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
+from cometbot.steps import CallOptions
 from cometbot.stream_sending import StreamSender
 from cometbot.text import replace_surrogates
 from cometbot.tool_schemas import InvalidArgument
-from cometbot.tools import Approvers, Tool, ToolFailure, choose_tools
+from cometbot.tools import Approvers, ClientSideTool, Tool, ToolFailure, choose_tools
 from cometbot.turns import ToolCall, Turn
 
 Model: TypeAlias = Callable[[list[Turn], Sequence[Tool]], Any]
@@ -213,14 +215,22 @@ class Agent:
         identity = f"{name}\n{json.dumps(arguments, sort_keys=True)}"
         if self._steps.has_stored_tool:
             return _describe_result(self._steps.tool(dict, name, identity, self._options.key, self._code))
+        if self._steps.has_begun_client_call:
+            return self._call_client(name, _to_mapping(arguments))
         tool = self._tools.get(name)
         converted, error = self._convert(tool, name, arguments) if not problem else ({}, problem)
+        if isinstance(tool, ClientSideTool) and not error:
+            return self._call_client(name, converted)
         must_ask = tool is not None and not error and tool.requires_approval is not False
         if must_ask or self._steps.has_asked_approval:  # a deploy may have changed the tool while it waited
             error = self._get_approval(name, tool.requires_approval if tool else True, _to_mapping(arguments)) or error
         call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
         result = self._steps.tool(call, name, identity, self._options.key, self._code)
         return _describe_result(result)
+
+    def _call_client(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """Return the client's result of a call for the model."""
+        return call_client(self._ctx, self._steps, name, arguments, self._options.key, self._code)
 
     def _convert(self, tool: Tool | None, name: str, arguments: Any) -> tuple[Mapping[str, Any], str]:
         """Return the converted arguments of a call, and why it cannot be made, empty if it can."""
@@ -273,6 +283,15 @@ def get_approval(
     except NotDelivered:
         ctx.log.warning("the card that asks to approve the tool %s was not delivered", name)
         return "not called: nobody could be asked to approve it"
+
+
+def call_client(ctx: Any, steps: StepCalls, name: str, arguments: Mapping[str, Any], key: str, code: CodeType) -> str:
+    """Wait for the result of a client's tool. Return it as a text for a model."""
+    try:
+        return describe_client_result(steps.call_client(name, arguments, CallOptions(key=key), code))
+    except NotDelivered:
+        ctx.log.warning("the call of the client's tool %s was not delivered", name)
+        return "error: not called: the call did not reach the client"
 
 
 def _call_to_json(call: ToolCall) -> dict[str, Any]:

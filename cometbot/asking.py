@@ -40,6 +40,7 @@ from cometbot.steps import (
     APPROVE,
     ASK,
     BEGUN,
+    CALL,
     CANCELLED,
     ELAPSED,
     GIVEN_UP,
@@ -96,7 +97,7 @@ class Asking:
         self.run = run
         self._sink = sink
         self.question: Message | None = None
-        self.card: Operation | None = None
+        self.request: Operation | None = None
         self.approval_end = ""
         self.has_saved = False
         self.ignores_answer = False
@@ -120,16 +121,16 @@ class Asking:
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """The last operation of a suspended run: its question, or the card of its approval."""
-        if self.card is not None:
-            return (self.card,)
+        """The last operation of a suspended run: its question, the card of its approval, or a call of a client."""
+        if self.request is not None:
+            return (self.request,)
         return (self._ctx.operation(self.question),) if self.question is not None else ()
 
     @property
     def last_end(self) -> str:
         """How the last question ended without an answer, or the last sleep before its time; empty if neither did."""
         steps = (*self.run.steps, *self.run.new_steps, *self._decided)
-        waits = [step for step in steps if step.kind in (APPROVE, ASK, SLEEP)]
+        waits = [step for step in steps if step.kind in (APPROVE, ASK, CALL, SLEEP)]
         end = str(waits[-1].result.get("ended", "")) if waits else ""
         return "" if end == ELAPSED else end
 
@@ -306,7 +307,7 @@ class Asking:
             return self._finish_approve(step)
         answer = self.run.take_answer(call)
         if answer is None:
-            waiting, self.card = run_in_thread(make_waiting, self._ctx, self._sink, request, self.run.dialog, call)
+            waiting, self.request = run_in_thread(make_waiting, self._ctx, self._sink, request, self.run.dialog, call)
             raise self._suspend_run(waiting)
         assert self._before is not None
         outcome = run_in_thread(make_outcome, self._ctx, self._before, request, answer.raw)
@@ -327,10 +328,14 @@ class Asking:
             return Approval(step.result["status"], read_user(step.result), at)
         if ended == TIMEOUT:
             return Approval(EXPIRED, None, at)
-        if ended == REFUSED:
-            raise NotDelivered(str(step.result.get("error", "")))
-        self._end = _ENDS.get(str(ended), AskEnded)()
-        raise self._end
+        raise self._make_end(step.result)
+
+    def _make_end(self, result: Mapping[str, Any]) -> Exception:
+        """Return the error for a step that ended without a result; later questions of the run end with it, too."""
+        if result["ended"] == REFUSED:
+            return NotDelivered(str(result.get("error", "")))
+        self._end = _ENDS.get(str(result["ended"]), AskEnded)()
+        return self._end
 
     @property
     def withdrawal(self) -> Operation | None:

@@ -26,7 +26,6 @@ from cometbot.models import Attachment, Conversation, Mention, User, check_recip
 from cometbot.outgoing import filter_operation
 from cometbot.press_limits import apply_limits, find_presses, has_limits
 from cometbot.presses import Press
-from cometbot.reading import ConversationReader
 from cometbot.sent import Sent
 from cometbot.sinks import ReplySink, StepCalls
 from cometbot.state import State, owner_of
@@ -43,7 +42,7 @@ MAX_STATUS_LENGTH = 200
 """The characters of a status that are shown."""
 
 
-class Context(ConversationReader, LastingCalls):
+class Context(LastingCalls):
     """The context of one event, passed to middleware and as first argument to the handler.
 
     A handler does everything through it: it reads the event, replies and changes state.
@@ -288,7 +287,8 @@ class Context(ConversationReader, LastingCalls):
         if self._made_steps is None:
             if self._make_steps is None:
                 raise BotError(
-                    "ask, approve, once, run_agent, sleep, now and random need a handler that is called for an event"
+                    "ask, approve, call, once, run_agent, sleep, now and random need a handler that is called for an "
+                    "event"
                 )
             self._made_steps = self._make_steps()
         return self._made_steps

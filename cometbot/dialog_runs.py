@@ -28,6 +28,7 @@ from cometbot.sinks import ReplySink
 from cometbot.steps import (
     APPROVE,
     ASK,
+    CALL,
     FAILED,
     ONCE,
     OPEN,
@@ -258,7 +259,7 @@ class DialogRun:
         if self.asking is None:
             return []
         run = self.asking.run
-        found = [(step.number, step.result) for step in run.steps if step.kind in (APPROVE, ONCE, TOOL)]
+        found = [(step.number, step.result) for step in run.steps if step.kind in (APPROVE, CALL, ONCE, TOOL)]
         if run.answer is not None and "status" in run.answer.raw:  # an approval's, which has just arrived
             found.append((run.answer.step, run.answer.raw))
         return [f"step {number + 1}: {result}" for number, result in found]

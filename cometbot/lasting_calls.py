@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import CodeType
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar, overload
 
 from cometbot.agents import Agent, AgentOptions, Model
 from cometbot.approvals import Approval, ApprovalRequest
+from cometbot.client_tools import check_call, find_client_tool, read_options, read_result
 from cometbot.durations import Duration
 from cometbot.messages import Choice, Form, Message
-from cometbot.models import Conversation, Group, User
+from cometbot.models import ClientTool, Conversation, Group, User
+from cometbot.reading import ConversationReader
 from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
-from cometbot.steps import AskKeywords, AskOptions
+from cometbot.steps import AskKeywords, AskOptions, CallOptions
 from cometbot.stream_sending import StreamSender
 from cometbot.tools import Tool, ToolSource
 from cometbot.turns import Turn
@@ -33,8 +35,8 @@ else:
     D = TypeVar("D")
 
 
-class LastingCalls(ABC):
-    """The calls of a context that are steps: ``ask``, ``approve``, ``once``, ``run_agent`` and ``sleep``."""
+class LastingCalls(ConversationReader):
+    """The calls of a context that are steps: ``ask``, ``approve``, ``call``, ``once``, ``run_agent`` and ``sleep``."""
 
     @property
     @abstractmethod
@@ -182,6 +184,46 @@ class LastingCalls(ABC):
         request = ApprovalRequest(text, fields or {}, to, by, timeout, own, key)
         return self._steps.approve(request, calling_code())
 
+    @overload
+    def call(self, tool: ClientTool | str, /, **arguments: Any) -> Any: ...
+
+    @overload
+    def call(
+        self,
+        tool: ClientTool | str,
+        arguments: Mapping[str, Any],
+        /,
+        *,
+        timeout: Duration | None = None,
+        default: object = ...,
+        key: str = "",
+    ) -> Any: ...
+
+    def call(self, tool: ClientTool | str, given: Mapping[str, Any] | None = None, /, **named: Any) -> Any:
+        """Call a tool of the client, and return its result when it has come.
+
+        ::
+
+            place = ctx.call("pick_place", near="Rome")
+            place = ctx.call("pick_place", {"near": "Rome"}, timeout="10m", default=None)
+
+        ``tool`` is one of :attr:`client_tools`, or its name. Keywords are the arguments of the tool. If you pass a
+        mapping of them instead, the keywords are options of this call.
+
+        The run ends here, as in :meth:`ask`: the client gets the call, and the handler runs again with the result. That
+        is the value of its JSON, or else its text. Other messages of the user are no result, and are handled as ever.
+        After ``timeout`` (default: the bot's ``ask_timeout``), the call returns ``default`` or raises
+        :class:`AskTimeout`. ``key`` is that of :meth:`ask`.
+
+        Raises :class:`BotError` on channels whose clients have no tools, for a tool that the client does not offer, for
+        arguments that the tool does not take, and for a result of more than 64 KiB; :class:`AskCancelled` if the user
+        or an operator cancels; and :class:`NotDelivered` if the call could not be sent.
+        """
+        options = CallOptions() if given is None else read_options(named)
+        found = find_client_tool(self, tool)
+        arguments = check_call(found, named if given is None else given)
+        return read_result(found.name, self._steps.call_client(found.name, arguments, options, calling_code()), options)
+
     def sleep(self, duration: Duration, *, key: str = "") -> None:
         """Go on after ``duration`` (``"3d"``, seconds, a ``timedelta``), in a later run of the handler."""
         self._steps.sleep(duration, key, calling_code())
@@ -202,7 +244,7 @@ class LastingCalls(ABC):
     def run_agent(
         self,
         model: Model,
-        tools: Iterable[Tool | ToolSource | Callable[..., Any]] | None = None,
+        tools: Iterable[Tool | ToolSource | ClientTool | Callable[..., Any]] | None = None,
         *,
         turns: Sequence[Turn] | None = None,
         instructions: str = "",
@@ -222,8 +264,9 @@ class LastingCalls(ABC):
 
         ``model(turns, tools)`` gets the conversation so far and the tools, and returns an iterable, async or not. Its
         texts are sent as in :meth:`stream`, one message for each answer. Its calls are made in their order, and then
-        the model is asked again, with the results. ``tools`` are functions or :class:`Tool` objects; None: all tools of
-        the bot. ``turns`` is the conversation (default: :meth:`turns`); ``instructions`` come before it.
+        the model is asked again, with the results. ``tools`` are functions, :class:`Tool` objects or those of
+        :attr:`client_tools`; None: all tools of the bot. ``turns`` is the conversation (default: :meth:`turns`);
+        ``instructions`` come before it.
 
         Each answer and each result is a step, stored durably before the handler goes on: a later run asks no model and
         calls no tool again. Inside a tool, the rules of :meth:`once` hold. A call of a tool that needs an approval

@@ -11,7 +11,7 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.errors import BotError
 from cometbot.events import Event
-from cometbot.messages import Form, Message, Operation
+from cometbot.messages import ClientCall, Form, Message, Operation
 from cometbot.models import Conversation
 
 logger = logging.getLogger(__name__)
@@ -93,6 +93,30 @@ def filter_question(operation: Operation, bot: Bot, event: Event) -> Message:
             "and labels only"
         )
     return changed
+
+
+def filter_client_call(operation: Operation, bot: Bot, event: Event) -> Operation:
+    """Return the call of a client's tool, with arguments that outgoing middleware may have changed.
+
+    Raises :class:`BotError` if it was dropped, or is another call than before.
+    """
+    changed = filter_operation(operation, bot, event)
+    asked, passed = operation.message, changed.message
+    if (
+        isinstance(asked, ClientCall)
+        and isinstance(passed, ClientCall)
+        and (asked.name, asked.id)
+        == (
+            passed.name,
+            passed.id,
+        )
+    ):
+        return changed
+    name = asked.name if isinstance(asked, ClientCall) else ""
+    raise BotError(
+        f"call: outgoing middleware dropped or replaced the call of the client's tool {name}, whose result the handler "
+        "waits for; return it, with other arguments at most"
+    )
 
 
 def _answers_of(message: Message) -> object:

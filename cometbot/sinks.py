@@ -15,7 +15,7 @@ from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.state import StateChange
-from cometbot.steps import AskOptions, DialogId, Step, StoredDialog
+from cometbot.steps import AskOptions, CallOptions, DialogId, Step, StoredDialog
 from cometbot.token_usage import ReportedUsage
 
 if TYPE_CHECKING:
@@ -255,6 +255,17 @@ class StepCalls(Protocol):
 
     def approve(self, request: ApprovalRequest, code: CodeType) -> Approval:
         """Return the decision about a request, or suspend the run until it has come."""
+        ...
+
+    def call_client(
+        self, name: str, arguments: Mapping[str, Any], options: CallOptions, code: CodeType
+    ) -> Mapping[str, Any]:
+        """Return the client's result of a call of its tool, or suspend the run until it has come."""
+        ...
+
+    @property
+    def has_begun_client_call(self) -> bool:
+        """True if an earlier run has called a tool of the client where this one is."""
         ...
 
     def once(

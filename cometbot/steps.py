@@ -1,9 +1,9 @@
 """The steps of a handler that runs again: what earlier runs have stored, and what this run adds.
 
 A handler that asks is *suspended*: its run ends, and the handler runs again from its top when the answer has come. Each
-call that needs a result that lasts is a step (``ctx.ask``, ``ctx.approve``, ``ctx.once``, ``ctx.sleep``,
-``ctx.stream``), or several (``ctx.run_agent``). The first run that reaches a step stores its result; each later run
-gets the stored result at once.
+call that needs a result that lasts is a step (``ctx.ask``, ``ctx.approve``, ``ctx.call``, ``ctx.once``,
+``ctx.sleep``, ``ctx.stream``), or several (``ctx.run_agent``). The first run that reaches a step stores its result;
+each later run gets the stored result at once.
 """
 
 from __future__ import annotations
@@ -69,6 +69,15 @@ class AskOptions:
     key: str = ""
     listen: bool = False
     of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """The options of one call of ``ctx.call``."""
+
+    timeout: Duration | None = None
+    default: Any = NO_DEFAULT
+    key: str = ""
 
 
 class AskKeywords(TypedDict, total=False):
@@ -165,7 +174,7 @@ class Waiting:
     the fields of a form that are left; if they are asked one by one, ``asked_field`` is the one that is asked,
     ``skip`` the word that leaves it out (empty if it needs an answer), and ``filled`` has what is answered.
     ``approval`` is the card of an approval (:class:`cometbot.approvals.ApprovalCard`) as JSON; then ``user`` is who
-    asks for it.
+    asks for it. At a call of a client's tool, ``user`` is that of the client.
     """
 
     step: int
@@ -315,8 +324,8 @@ class StepRun:
         number = self.position
         if number >= MAX_STEPS:
             raise BotError(
-                f"a dialog has at most {MAX_STEPS} steps (ask, approve, once, run_agent, sleep, stream); for what "
-                "goes on for ever use bot.every or ctx.later"
+                f"a dialog has at most {MAX_STEPS} steps (ask, approve, call, once, run_agent, sleep, stream); for "
+                "what goes on for ever use bot.every or ctx.later"
             )
         call = Call(number, kind, key, code, text)
         if number >= len(self.steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,15 +19,18 @@ from cometbot.commands import (
 from cometbot.errors import BotError, RegistrationError
 from cometbot.event_loop import run_coroutine
 from cometbot.handlers import check_callable, function_name, is_coroutine_function
-from cometbot.models import Conversation, Group, User
+from cometbot.models import ClientTool, Conversation, Group, User
 from cometbot.providers import ProvidedCall, Provider, Providers, find_provider
 from cometbot.tool_schemas import (
+    InvalidArgument,
     Member,
     ObjectType,
     describe_function,
     describe_parameters,
     make_member,
 )
+
+logger = logging.getLogger(__name__)
 
 Approvers: TypeAlias = bool | Group | User | Conversation
 """Who must approve a call: nobody (False), the user who asked (True), or others."""
@@ -162,6 +166,37 @@ class FunctionTool(Tool):
         return self.function(ctx, **named) if self.takes_context else self.function(**named)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClientSideTool(Tool):
+    """A tool of the client's. A model may call it like the others; then the handler waits for the client's result."""
+
+    @classmethod
+    def from_client(cls, tool: ClientTool) -> ClientSideTool:
+        """Return the tool for what a client offers."""
+        parameters = {"type": "object", "properties": {}, **tool.parameters}
+        return cls(name=tool.name, description=tool.description, parameters=parameters)
+
+    def convert(self, arguments: Any) -> Mapping[str, Any]:
+        """Return the arguments, whose names alone are checked: the client checks their values.
+
+        Raises :class:`~cometbot.tool_schemas.InvalidArgument` for missing ones, and for others than the schema allows.
+        """
+        if not isinstance(arguments, Mapping):
+            raise InvalidArgument(("", f"expected an object, got {arguments!r}"))
+        required, known = self.parameters.get("required"), self.parameters.get("properties")
+        names = required if isinstance(required, list | tuple) else ()
+        problems = [(str(name), "missing") for name in names if name not in arguments]
+        if self.parameters.get("additionalProperties") is False and isinstance(known, Mapping):
+            problems += [(str(name), "unknown") for name in arguments if name not in known]
+        if problems:
+            raise InvalidArgument(*problems)
+        return arguments
+
+    def call(self, ctx: Any, arguments: Mapping[str, Any]) -> Any:
+        """Raise :class:`BotError`: no function here is called, the client is."""
+        raise BotError(f"the tool {self.name} is one of the client: call it with ctx.call")
+
+
 def _get_docstring(function: Any) -> str | None:
     return inspect.getdoc(getattr(function, "func", function))  # a partial has that of its class
 
@@ -228,19 +263,31 @@ def check_approvers(option: str, approvers: Approvers | Mapping[str, Approvers])
 def choose_tools(registered: Sequence[FunctionTool], given: Iterable[Any] | None) -> dict[str, Tool]:
     """Return the tools for ``tools=[…]`` by name: those of the bot for None.
 
-    A function that is registered is the tool of the bot, with its approval. Raises :class:`BotError` for anything that
-    is no tool, and for two tools of one name.
+    A function that is registered is the tool of the bot, with its approval. A tool of the client is left out if its
+    name is that of another one, or none that all models take: clients choose these names. Raises :class:`BotError` for
+    anything that is no tool, and for two other tools of one name.
     """
     if given is None:
         return {tool.name: tool for tool in registered}
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise BotError(f"run_agent: tools: expected a list of functions, got {given!r}")
     chosen: dict[str, Tool] = {}
-    for item in given:
+    items = list(given)
+    offered = [item for item in items if isinstance(item, ClientTool)]
+    for item in items:
+        if isinstance(item, ClientTool):
+            continue
         for tool in item.list_tools() if isinstance(item, ToolSource) else [_to_tool(registered, item)]:
             if tool.name in chosen:
                 raise BotError(f"run_agent: tools: two of them are named {tool.name}")
             chosen[tool.name] = tool
+    for client_tool in offered:
+        if client_tool.name in chosen or not _NAME.fullmatch(client_tool.name):
+            logger.warning(
+                "left out the client's tool %r: its name is taken, or none that models take", client_tool.name
+            )
+            continue
+        chosen[client_tool.name] = ClientSideTool.from_client(client_tool)
     return chosen
 
 

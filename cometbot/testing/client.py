@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import json
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,8 @@ from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
-from cometbot.messages import APPROVAL_ACTION, Capabilities
-from cometbot.models import Attachment, Conversation, Group, User
+from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall
+from cometbot.models import Attachment, ClientTool, Conversation, Group, User
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.store.dialogs import DialogRow
@@ -44,9 +45,9 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class WaitingStep:
-    """A step that a handler waits at: ``kind`` is ``ask``, ``approve`` or ``sleep``.
+    """A step that a handler waits at: ``kind`` is ``ask``, ``approve``, ``call`` or ``sleep``.
 
-    ``text`` and ``choices`` are those of a question, ``text`` that of an approval.
+    ``text`` and ``choices`` are those of a question, ``text`` that of an approval or call.
 
     ``fields`` are the names of a form's fields that are left. ``field`` is the one that is asked, empty where the
     platform shows the form.
@@ -87,8 +88,11 @@ class BotClient:
     ``provide`` replaces what the bot provides (:meth:`Bot.provide`): an object by its class, or a function or class
     that makes the object.
 
-    A handler that waits (``ctx.ask``, ``ctx.approve``, ``ctx.sleep``) is run a second time with the same answers,
-    without effect. If it takes another path, the call raises :class:`BotError`, which names the step; not with
+    ``client_tools`` are those that the user's client offers with each message (``ctx.client_tools``). A call of one is
+    among the bot's messages, a :class:`ClientCall`, and :meth:`answer_call` returns its result to the bot.
+
+    A handler that waits (``ctx.ask``, ``ctx.approve``, ``ctx.call``, ``ctx.sleep``) is run a second time with the same
+    answers, without effect. If it takes another path, the call raises :class:`BotError`, which names the step; not with
     ``check_paths=False``.
 
     An exception of a handler is raised by the call. With ``raise_errors=False`` the bot sends its error message as in
@@ -108,6 +112,7 @@ class BotClient:
         provide: Mapping[Any, Any] | None = None,
         check_paths: bool = True,
         also: Sequence[str] = (),
+        client_tools: Sequence[ClientTool] = (),
     ) -> None:
         providers = {kind: Provider.from_value(kind, value) for kind, value in (provide or {}).items()}
         self._harness = BotHarness(
@@ -121,6 +126,7 @@ class BotClient:
         )
         self._actor = Actor(_to_user(user), group)
         self._last_id = ""
+        self._client_tools = _check_tools(client_tools, self.channel)
 
     def __repr__(self) -> str:
         place = f" in {self._actor.group}" if self._actor.group else ""
@@ -269,6 +275,18 @@ class BotClient:
             return self._send("\n".join(f"{name}: {value}" for name, value in answers.items()))
         return self._act(partial(self.fake.submit, self._actor, said, answers))
 
+    def answer_call(self, result: Any, *, call: SentMessage | None = None) -> Replies:
+        """Return the result of a call of the client's tool, and return the bot's replies.
+
+        ``result`` is the text of the result, or else JSON. ``call`` is by default the newest one that waits. Raises
+        :class:`BotError` if none does.
+        """
+        message = call.message if call is not None else self._find_call()
+        if not isinstance(message, ClientCall):
+            raise BotError("answer_call: the bot waits for no call of a tool of this client")
+        content = result if isinstance(result, str) else json.dumps(result)
+        return self._act(partial(self.fake.answer_call, self._actor, message, content))
+
     def edit(self, text: str) -> Replies:
         """Edit the user's last message and return the bot's replies."""
         return self._act(partial(self.fake.edit, self._actor, self.message_id, text))
@@ -346,6 +364,12 @@ class BotClient:
         uids = {self.fake.uid(user, group), self.fake.stable_id(user, group)}
         return self._harness.list_waiting(self.conversation, uids)
 
+    def _find_call(self) -> ClientCall | None:
+        """Return the newest call of a tool of this user's client that waits for its result."""
+        waiting = {f"{row.id}.{row.waiting.step}" for row in self._waiting_rows()}
+        messages = (said.message for said in reversed(self._sent_here()))
+        return next((item for item in messages if isinstance(item, ClientCall) and item.id in waiting), None)
+
     def _asked_field(self) -> DialogRow | None:
         """Return the newest dialog of this user that asks for a field of a form."""
         return next((row for row in self._waiting_rows() if row.waiting.asked_field), None)
@@ -362,6 +386,9 @@ class BotClient:
         return replies
 
     def _send(self, text: str, **more: Any) -> Replies:
+        if self._client_tools:
+            more["client_tools"] = self._client_tools
+
         def say() -> None:
             self._last_id = self.fake.say(self._actor, text, **more)
 
@@ -448,6 +475,12 @@ def load_fake_class(channel: str) -> type[Fake]:
             f"install them with: pip install 'cometbot[{extra}]'"
         ) from error
     return fake
+
+
+def _check_tools(tools: Sequence[ClientTool], channel: Channel) -> tuple[ClientTool, ...]:
+    if tools and ClientCall not in channel.capabilities.native:
+        raise ConfigurationError(f"client_tools: the clients of the channel {channel.name} have no tools")
+    return tuple(tools)
 
 
 def _to_user(user: str | User) -> User:

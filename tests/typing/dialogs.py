@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cometbot import Approval, Attachment, Bot, Choice, Choices, Context, Field, Form, Group, User
+from cometbot import Approval, Attachment, Bot, Choice, Choices, ClientTool, Context, Field, Form, Group, User
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -99,3 +99,14 @@ def use_wrongly(ctx: Context) -> None:
     Field("x", kind="colour")  # type: ignore[arg-type]
     choice: Choice = Choice("One", 1)  # type: ignore[arg-type]
     print(choice)
+
+
+@bot.command("pick")
+def pick(ctx: Context) -> None:
+    tool: ClientTool = ctx.client_tools[0]
+    assert_type(ctx.call(tool), Any)
+    assert_type(ctx.call("pick_place", near="Rome", timeout=3), Any)
+    assert_type(ctx.call(tool, {"near": "Rome"}, timeout="10m", default=None, key="pick"), Any)
+    ctx.call(tool, {"near": "Rome"}, near="Rome")  # type: ignore[call-overload]
+    ctx.call(tool, {"near": "Rome"}, timeout=[])  # type: ignore[call-overload]
+    ctx.run_agent(lambda turns, tools: [], [tool])

@@ -12,8 +12,8 @@ from cometbot.channels.base import Channel
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.events import Event
-from cometbot.messages import Message, QuickReply
-from cometbot.models import Attachment, Conversation, User
+from cometbot.messages import ClientCall, Message, QuickReply
+from cometbot.models import Attachment, ClientTool, Conversation, User
 from cometbot.store.database import Database
 from cometbot.testing.replies import SentMessage
 
@@ -44,6 +44,7 @@ class UserMessage:
     quote_id: str = ""
     mention: bool = False
     attachments: Sequence[Attachment] = ()
+    client_tools: Sequence[ClientTool] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,13 @@ class Fake(ABC):
         quote_id: str = "",
         mention: bool = False,
         attachments: Sequence[Attachment] = (),
+        client_tools: Sequence[ClientTool] = (),
     ) -> str:
         """Send a user's message and return the platform's id of it.
 
-        ``mention`` puts a mention of the bot before the text.
+        ``mention`` puts a mention of the bot before the text. ``client_tools`` are those that the client offers.
         """
-        return self.send(actor, UserMessage(text, thread_id, quote_id, mention, attachments))
+        return self.send(actor, UserMessage(text, thread_id, quote_id, mention, attachments, client_tools))
 
     @abstractmethod
     def send(self, actor: Actor, message: UserMessage) -> str:
@@ -165,6 +167,10 @@ class Fake(ABC):
 
     def submit(self, actor: Actor, said: SentMessage, values: Mapping[str, str]) -> None:
         """Submit a form that the platform shows natively, with one value for each field."""
+        raise Unsupported
+
+    def answer_call(self, actor: Actor, call: ClientCall, content: str) -> None:
+        """Let the client return the result of a call of its tool."""
         raise Unsupported
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:

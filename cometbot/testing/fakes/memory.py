@@ -13,8 +13,9 @@ from cometbot.content_types import media_family
 from cometbot.delivery import Delivery
 from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
 from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
-from cometbot.messages import Capabilities, Form, QuickReply
+from cometbot.messages import Capabilities, ClientCall, Form, QuickReply
 from cometbot.models import Attachment, Group
+from cometbot.questions import ACTION_PREFIX
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel, decode
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
 from cometbot.testing.fakes.base import Actor, Fake, Fault, ShownRequest, UserMessage, already_member
@@ -43,6 +44,7 @@ class MemoryFake(Fake):
     def send(self, actor: Actor, message: UserMessage) -> str:
         message_id = self._channel.new_id()
         own = self.bot.ids[0]
+        offered = {"client_tools": [asdict(tool) for tool in message.client_tools]} if message.client_tools else {}
         self._deliver(
             actor,
             f"<@uid:{own}> {message.text}" if message.mention else message.text,
@@ -52,6 +54,7 @@ class MemoryFake(Fake):
             quote=message.quote_id,
             mentions=[own] if message.mention else [],
             attachments=[asdict(item) for item in message.attachments],
+            **offered,
         )
         return message_id
 
@@ -69,6 +72,9 @@ class MemoryFake(Fake):
         assert isinstance(said.message, Form)
         lines = "\n".join(f"{name}: {value}" for name, value in values.items())
         self._act(actor, lines, said, action=said.message.action, values=dict(values))
+
+    def answer_call(self, actor: Actor, call: ClientCall, content: str) -> None:
+        self._deliver(actor, action=f"{ACTION_PREFIX}{call.id}", value=content)
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         message = self._event(MessageEvent, actor, key=f"message:{message_id}", id=message_id, text=text)

@@ -24,7 +24,8 @@ from sqlalchemy.engine import Connection, make_url
 from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.delivery import Delivery
-from cometbot.messages import Card, Choices, Form
+from cometbot.messages import Card, Choices, ClientCall, Form
+from cometbot.questions import ACTION_PREFIX
 from cometbot.store.clock import LEASE_TTL
 from cometbot.store.database import Database, PreparedStatement
 from cometbot.store.factory import database_from_url
@@ -151,11 +152,12 @@ class SurvivingChannel(FakeChannel):
 
 @dataclass(frozen=True)
 class Say:
-    """A user writes to the bot: alone with it, or in the group."""
+    """A user writes to the bot, alone with it or in the group, with a client that has these tools."""
 
     text: str
     user: str = "maria"
     group: str = ""
+    client_tools: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,14 @@ class Press:
     option: int
     is_oldest: bool = False
     user: str = "maria"
+
+
+@dataclass(frozen=True)
+class Return:
+    """Maria's client returns the result of the newest call of its tools, or of the oldest one."""
+
+    content: str
+    is_oldest: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,7 +196,7 @@ class Deploy:
     """The bot is started with its next version."""
 
 
-ScriptEvent = Say | Press | Redeliver | Wait | Deploy
+ScriptEvent = Say | Press | Return | Redeliver | Wait | Deploy
 
 
 @dataclass(frozen=True)
@@ -321,7 +331,12 @@ class World:
     ) -> IncomingEvent | None:
         channel, bot = process.channel, process.bot
         if isinstance(event, Say):
-            return channel.incoming(bot, event.text, user=event.user, group=event.group, id=f"e{index}")
+            tools = {"client_tools": [{"name": name} for name in event.client_tools]} if event.client_tools else {}
+            return channel.incoming(bot, event.text, user=event.user, group=event.group, id=f"e{index}", **tools)
+        if isinstance(event, Return):
+            calls = [said.message for said in channel.said if isinstance(said.message, ClientCall)]
+            action = f"{ACTION_PREFIX}{calls[0 if event.is_oldest else -1].id}"
+            return channel.incoming(bot, action=action, value=event.content, id=f"e{index}")
         if isinstance(event, Redeliver):
             return known.get(str(event.index))
         if isinstance(event, Press):
