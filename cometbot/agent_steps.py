@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import CodeType
 from typing import Any, TypeVar
 
@@ -14,7 +15,7 @@ from cometbot.context import check_token_budget
 from cometbot.context_access import count_posted
 from cometbot.errors import DeliveryError
 from cometbot.event_loop import run_in_thread
-from cometbot.steps import APPROVE, MODEL, TOOL, Suspended, hash_code, hash_text
+from cometbot.steps import APPROVE, MODEL, TOOL, Suspended, ToolUse, hash_code, hash_text
 from cometbot.stored_errors import error_from_json
 
 T = TypeVar("T")
@@ -93,20 +94,24 @@ class AgentSteps(ClientCallSteps):
         return before is not None and (before.step, before.kind) == (run.position, APPROVE)
 
     def tool(
-        self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
+        self, function: Callable[[], Mapping[str, Any]], use: ToolUse, key: str, code: CodeType
     ) -> Mapping[str, Any]:
         """Return the result of a call of a tool, which one run makes: a JSON object.
 
-        The text ``error`` in it is for the model. An error that ``function`` raises is a result, too.
+        The text ``error`` in it is for the model. An error that ``function`` raises is a result, too. Where the channel
+        can, that run shows the call and its result.
         """
         self._check_step("run_agent")
-        call = self.run.enter(TOOL, key, hash_code(code), hash_text(identity))
+        call = self.run.enter(TOOL, key, hash_code(code), hash_text(use.identity))
         if call.stored is not None:
             stored: Mapping[str, Any] = call.stored.result
             if isinstance(stored.get("error"), Mapping):
                 raise error_from_json(stored["error"])
             return stored
-        self._check_once(call, name)
+        self._check_once(call, use.name)
+        is_shown = self._sink.capabilities.tool_calls
+        if is_shown:
+            self._sink.show_tool_call(self.call_id(call), use.name, use.arguments)
         try:
             with self._inside_call(TOOL):
                 result = run_in_thread(function)
@@ -115,7 +120,10 @@ class AgentSteps(ClientCallSteps):
             raise
         size, limit = len(json.dumps(result)), self.max_result_bytes
         if size > limit:
-            self._ctx.log.warning("the result of the tool %s has %d bytes; its model gets an error", name, size)
+            self._ctx.log.warning("the result of the tool %s has %d bytes; its model gets an error", use.name, size)
             result = {"error": describe_long_result(size, limit)}
         self._record_and_save(call, result)
+        if is_shown:
+            with suppress(Exception):  # of a redaction, which raises again when the model is to get the text
+                self._sink.show_tool_result(self.call_id(call), run_in_thread(use.describe, result))
         return result

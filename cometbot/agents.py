@@ -27,7 +27,7 @@ from cometbot.questions import to_json_value
 from cometbot.redaction import redact
 from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
-from cometbot.steps import CallOptions
+from cometbot.steps import CallOptions, ToolUse
 from cometbot.stream_sending import StreamSender
 from cometbot.text import replace_surrogates
 from cometbot.tool_schemas import InvalidArgument
@@ -213,8 +213,9 @@ class Agent:
     def _make_call(self, name: str, arguments: Any, problem: str) -> str:
         """Return the result of a call for the model. ``problem`` is what is wrong with its arguments already."""
         identity = f"{name}\n{json.dumps(arguments, sort_keys=True)}"
+        use = ToolUse(name, _to_mapping(arguments), identity, self._describe_for_model)
         if self._steps.has_stored_tool:
-            return _describe_result(self._steps.tool(dict, name, identity, self._options.key, self._code))
+            return _describe_result(self._steps.tool(dict, use, self._options.key, self._code))
         if self._steps.has_begun_client_call:
             return self._call_client(name, _to_mapping(arguments))
         tool = self._tools.get(name)
@@ -225,8 +226,11 @@ class Agent:
         if must_ask or self._steps.has_asked_approval:  # a deploy may have changed the tool while it waited
             error = self._get_approval(name, tool.requires_approval if tool else True, _to_mapping(arguments)) or error
         call = partial(_refuse, error) if error or tool is None else partial(self._call_tool, tool, converted)
-        result = self._steps.tool(call, name, identity, self._options.key, self._code)
+        result = self._steps.tool(call, use, self._options.key, self._code)
         return _describe_result(result)
+
+    def _describe_for_model(self, result: Mapping[str, Any]) -> str:
+        return redact(self._ctx.bot, _describe_result(result))
 
     def _call_client(self, name: str, arguments: Mapping[str, Any]) -> str:
         """Return the client's result of a call for the model."""

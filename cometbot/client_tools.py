@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from cometbot.action_values import decode_value
 from cometbot.errors import AskTimeout, BotError
 from cometbot.json_depth import limit_depth
 from cometbot.messages import ClientCall
@@ -81,7 +82,7 @@ def read_result(name: str, result: Mapping[str, Any], options: CallOptions) -> A
         raise AskTimeout(f"the client has not returned the result of its tool {name} in time")
     if "error" in result:
         raise BotError(f"call: {name}: {result['error']}")
-    return dict(result["values"]) if "values" in result else _parse(str(result["value"]))
+    return dict(result["values"]) if "values" in result else _parse(_get_text(result))
 
 
 def describe_client_result(result: Mapping[str, Any]) -> str:
@@ -90,8 +91,14 @@ def describe_client_result(result: Mapping[str, Any]) -> str:
         return "error: the client has returned no result in time"
     if "error" in result:
         return f"error: {result['error']}"
-    text = json.dumps(result["values"], ensure_ascii=False) if "values" in result else str(result["value"])
+    text = json.dumps(result["values"], ensure_ascii=False) if "values" in result else _get_text(result)
     return str(replace_surrogates(text)) or "done"
+
+
+def _get_text(result: Mapping[str, Any]) -> str:
+    value = str(result["value"])
+    text = decode_value(value)  # the value of an action, which marks a text that begins with "="
+    return text if isinstance(text, str) else value
 
 
 def _parse(text: str) -> Any:

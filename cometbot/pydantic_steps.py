@@ -32,13 +32,16 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
+from pydantic_core import to_jsonable_python
 
-from cometbot.agents import get_approval
+from cometbot.agents import describe_value, get_approval
 from cometbot.context import Context
 from cometbot.context_access import make_stream_sender
 from cometbot.errors import BotError
 from cometbot.event_loop import run_coroutine, run_in_thread
+from cometbot.redaction import redact
 from cometbot.sinks import StepCalls
+from cometbot.steps import ToolUse
 from cometbot.stream_sources import iterate_texts
 from cometbot.tools import Approvers
 
@@ -101,19 +104,22 @@ class DurableRun:
             raise RunStopped
         return _response.validate_python(stored["response"])
 
-    def call_tool(self, name: str, call_id: str, call: Callable[[], Any]) -> Any:
+    def call_tool(self, name: str, arguments: Mapping[str, Any], call_id: str, call: Callable[[], Any]) -> Any:
         """Return the result of a tool, which is called by one run only; ``call`` returns a coroutine of it."""
         was_stored = self._steps.has_stored_tool
-        stored = run_in_thread(self._call_tool, name, call_id, call)
+        use = ToolUse(name, to_jsonable_python(arguments, fallback=str), f"{name}\n{call_id}", self._describe)
+        stored = run_in_thread(self._call_tool, use, call)
         record_durable_unit(executed=not was_stored)
         return _load_result(stored)
 
-    def _call_tool(self, name: str, call_id: str, call: Callable[[], Any]) -> Mapping[str, Any]:
-        function, identity = partial(_make_call, name, call), f"{name}\n{call_id}"
-        result = self._steps.tool(function, name, identity, self._key, self._code)
+    def _call_tool(self, use: ToolUse, call: Callable[[], Any]) -> Mapping[str, Any]:
+        result = self._steps.tool(partial(_make_call, use.name, call), use, self._key, self._code)
         if self._steps.cancelled():
             raise RunStopped
         return result
+
+    def _describe(self, result: Mapping[str, Any]) -> str:
+        return redact(self._ctx.bot, _describe_result(result))
 
     def approve(self, requests: DeferredToolRequests) -> DeferredToolResults:
         """Wait until all calls are decided that need an approval."""
@@ -268,7 +274,7 @@ class StepToolset(WrapperToolset[Any]):
     ) -> Any:
         """Return the result of a call, which one run makes."""
         call = partial(self.wrapped.call_tool, name, tool_args, ctx, tool)
-        return self.run.call_tool(name, ctx.tool_call_id or "", call)
+        return self.run.call_tool(name, tool_args, ctx.tool_call_id or "", call)
 
 
 class StepCapability(AbstractCapability[Any]):
@@ -318,6 +324,20 @@ def _to_json(name: str, adapter: TypeAdapter[Any], value: Any) -> Any:
         return adapter.dump_python(value, mode="json")
     except ValueError as error:
         raise BotError(f"the tool {name}: expected a result that can be stored as JSON, got {value!r}") from error
+
+
+def _describe_result(stored: Mapping[str, Any]) -> str:
+    """Return a stored result as a text like that which the model gets."""
+    match stored.get("raised"):
+        case "ModelRetry" | "ToolFailed":
+            return f"error: {stored['message']}"
+        case "ApprovalRequired":
+            return "needs an approval"
+        case "CallDeferred":
+            return "goes on elsewhere"
+    if "error" in stored:
+        return f"error: {stored['error']}"
+    return describe_value(stored["return"].get("return_value") if "return" in stored else stored["value"])
 
 
 def _load_result(stored: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from cometbot.events import MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.state import StateChange
-from cometbot.steps import AskOptions, CallOptions, DialogId, Step, StoredDialog
+from cometbot.steps import AskOptions, CallOptions, DialogId, Step, StoredDialog, ToolUse
 from cometbot.token_usage import ReportedUsage
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ class StepCalls(Protocol):
         ...
 
     def tool(
-        self, function: Callable[[], Mapping[str, Any]], name: str, identity: str, key: str, code: CodeType
+        self, function: Callable[[], Mapping[str, Any]], use: ToolUse, key: str, code: CodeType
     ) -> Mapping[str, Any]:
         """Return the result of a call of a tool that is made once."""
         ...

@@ -80,6 +80,19 @@ class CallOptions:
     key: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A call that a model makes of a tool named ``name``. ``identity`` is the same in each run for the same call.
+
+    ``describe`` returns the text that the model gets for a stored result.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    identity: str
+    describe: Callable[[Mapping[str, Any]], str]
+
+
 class AskKeywords(TypedDict, total=False):
     """The options of ``ctx.ask`` that do not change the type of its answer."""
 

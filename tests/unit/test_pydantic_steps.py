@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import date
 from typing import Any
 
 import pytest
@@ -16,13 +17,15 @@ pytest.importorskip("pydantic_ai", reason="needs Python 3.11")
 from opentelemetry.trace import NonRecordingSpan, NoOpTracer, SpanContext, Tracer, TracerProvider, use_span
 from pydantic_ai import Agent, InstrumentationSettings, RunContext
 from pydantic_ai.capabilities import Instrumentation
+from pydantic_ai.exceptions import ToolFailed
 from pydantic_ai.messages import ModelMessage, ModelResponse, ModelResponsePart, TextPart, ThinkingPart, ToolCallPart
 from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestParameters
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from cometbot import Bot, Context, Turn
 from cometbot.pydantic_ai import PydanticAgent
-from cometbot.testing import BotClient
+from cometbot.pydantic_steps import _describe_result
+from cometbot.testing import BotClient, FakeChannel
 
 
 class PartsModel(Model):
@@ -146,3 +149,48 @@ def test_eight_handlers_share_an_agent() -> None:
     for thread in threads:
         thread.join()
     assert said == {name: [f"{name}: ", f"{name} has the order of {name}"] for name in names}
+
+
+def test_calls_and_results_are_shown_as_json() -> None:
+    answers = [[ToolCallPart("find", {"day": "2031-12-24"}), ToolCallPart("fail", {})], [TextPart("Done.")]]
+    model = FunctionModel(lambda messages, info: ModelResponse(answers[len(messages) // 2]), model_name="scripted")
+    agent = Agent(model)
+
+    @agent.tool_plain
+    def find(day: date) -> dict[str, Any]:
+        return {"sent": day}
+
+    @agent.tool_plain
+    def fail() -> str:
+        raise ToolFailed("not today")
+
+    assistant, bot = PydanticAgent(agent), Bot("shop")
+    bot.redact(lambda text: text.replace("24", "…"))
+
+    @bot.message()
+    def answer(ctx: Context) -> None:
+        assistant.run(ctx, turns=[Turn("user", "hi")])
+
+    client = BotClient(bot)
+    client.send("hi")
+    assert isinstance(client.channel, FakeChannel)
+    assert [(call.name, call.arguments) for call in client.channel.tool_calls] == [
+        ("find", {"day": "2031-12-24"}),
+        ("fail", {}),
+    ]
+    assert list(client.channel.tool_results.values()) == ['{"sent": "2031-12-…"}', "error: not today"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        ({"raised": "ApprovalRequired", "metadata": None}, "needs an approval"),
+        ({"raised": "CallDeferred", "metadata": None, "kind": None}, "goes on elsewhere"),
+        ({"raised": "ModelRetry", "message": "again"}, "error: again"),
+        ({"error": "too long"}, "error: too long"),
+        ({"return": {"return_value": [1], "content": "x"}}, "[1]"),
+        ({"value": None}, "done"),
+    ],
+)
+def test_stored_result_is_described(stored: dict[str, Any], text: str) -> None:
+    assert _describe_result(stored) == text

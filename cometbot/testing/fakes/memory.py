@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cometbot.action_values import encode_value
 from cometbot.bot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.content_types import media_family
@@ -74,7 +75,7 @@ class MemoryFake(Fake):
         self._act(actor, lines, said, action=said.message.action, values=dict(values))
 
     def answer_call(self, actor: Actor, call: ClientCall, content: str) -> None:
-        self._deliver(actor, action=f"{ACTION_PREFIX}{call.id}", value=content)
+        self._deliver(actor, action=f"{ACTION_PREFIX}{call.id}", value=encode_value(content))
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         message = self._event(MessageEvent, actor, key=f"message:{message_id}", id=message_id, text=text)
