@@ -9,18 +9,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cometbot.simulator.errors import Refusal, bad_request
-from cometbot.simulator.records import AgentRecord
+from cometbot.simulator.records import AgentRecord, UserRecord
 from cometbot.simulator.world import World
 
+AGENT_ROLE = "@agentic"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def create_agent(world: World, body: Mapping[str, Any]) -> AgentRecord:
-    """Create an agent with a uid of the simulator's, and return it."""
+    """Create an agent with a uid of the simulator's, and the user as which it talks to others; return it."""
     uid = str(uuid.UUID(int=world.random.getrandbits(128), version=4))
     agent = AgentRecord(uid, body["name"], body["icon"], body["integrateWith"], created_at=world.now())
     _assign(agent, body, world.now())
     world.agents[uid] = agent
+    world.directory.users[uid] = UserRecord(
+        uid, agent.name, avatar=agent.icon, role=AGENT_ROLE, created_at=agent.created_at
+    )
     world.condition.notify_all()
     return agent
 
@@ -37,13 +41,16 @@ def update_agent(world: World, uid: str, body: Mapping[str, Any]) -> AgentRecord
     """Update the fields that ``body`` names and return the agent."""
     agent = get_agent(world, uid)
     _assign(agent, body, world.now())
+    user = world.directory.users[uid]
+    user.name, user.avatar = agent.name, agent.icon
     world.condition.notify_all()
     return agent
 
 
 def delete_agent(world: World, uid: str) -> AgentRecord:
-    """Delete the agent and return it."""
+    """Delete the agent and return it. Its messages stay, and its user is deactivated."""
     agent = world.agents.pop(get_agent(world, uid).uid)
+    world.directory.delete_user(uid, permanent=False, now=world.now())
     world.condition.notify_all()
     return agent
 

@@ -52,6 +52,18 @@ def send(
     return message
 
 
+def send_as_agent(world: World, agent: str, receiver: str, text: str, *, muid: str = "") -> StoredMessage:
+    """Store a text that an agent has streamed to a user, of any length, and return it."""
+    draft = StoredMessage(
+        receiver_type="user", receiver=receiver, category="message", type="text", data={"text": text}, muid=muid
+    )
+    conversation = conversation_id("user", agent, receiver)
+    message = world.message_store.add(_make_message(world, draft, agent, conversation, "", ""))
+    _add_contact(world, message)
+    _emit_sent(world, message, None)
+    return message
+
+
 def edit(world: World, by: str, message_id: str, body: Mapping[str, Any]) -> StoredMessage:
     """Edit a message and return the action message that records it.
 

@@ -10,11 +10,13 @@ from typing import Any, Literal, TypeVar
 
 from cometbot.simulator import membership
 from cometbot.simulator.actor import Actor
+from cometbot.simulator.agent_runs import AgentRuns
+from cometbot.simulator.agents import create_agent
 from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
 from cometbot.simulator.media import MediaServer
 from cometbot.simulator.misbehaviour import Misbehaviour
-from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookRecord
+from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookEvent, WebhookRecord
 from cometbot.simulator.relay import Relay
 from cometbot.simulator.server import HOST
 from cometbot.simulator.workbench import Workbench
@@ -55,7 +57,8 @@ class SimulatedApp:
         self._port = port
         self._relay = Relay(world, self.misbehave)
         self._media = MediaServer(world, lambda: self.url, api_key)
-        world.on_event = self._relay.handle_event
+        self.agent_runs = AgentRuns(world)
+        world.on_event = self._handle_event
 
     @property
     def url(self) -> str:
@@ -86,6 +89,7 @@ class SimulatedApp:
         """Delete users, messages, logs, misbehaviour and queued callbacks. Addresses and keys stay."""
         with self.world.condition:
             self._relay.clear()
+            self.agent_runs.clear()
             self.misbehave.clear()
             self.world.clear()
             self.world.journal.clear()
@@ -152,6 +156,21 @@ class SimulatedApp:
                 "enabled": enabled,
             }
             return Actor(self.world, self.world.directory.create_bot(body, self.world.now()).uid)
+
+    def add_agent(self, name: str, url: str, token: str = "") -> Actor:
+        """Create an agent that is called over AG-UI at ``url``, with ``token`` as Bearer token if it is given.
+
+        A user talks to it by sending a text to the uid of the returned actor. The answer is a message of the agent.
+        """
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        body = {
+            "name": name,
+            "icon": "",
+            "integrateWith": "ag-ui",
+            "integrationMeta": {"url": url, "headers": headers},
+        }
+        with self.world.condition:
+            return Actor(self.world, create_agent(self.world, body).uid)
 
     def add_webhook(
         self,
@@ -254,12 +273,16 @@ class SimulatedApp:
 
     @property
     def is_idle(self) -> bool:
-        """True if every callback was posted, redeliveries included."""
-        return self._relay.is_idle
+        """True if every callback was posted, redeliveries included, and every agent has answered."""
+        return self._relay.is_idle and self.agent_runs.is_idle
 
     def wait_idle(self, timeout: float = 60.0) -> None:
-        """Wait until every callback was posted, redeliveries included."""
-        self.wait_for(lambda _: self._relay.is_idle, timeout)
+        """Wait until every callback was posted, redeliveries included, and every agent has answered."""
+        self.wait_for(lambda _: self.is_idle, timeout)
+
+    def _handle_event(self, event: WebhookEvent) -> None:
+        self._relay.handle_event(event)
+        self.agent_runs.handle_event(event)
 
     def _last_message_of(self, uid: str) -> StoredMessage:
         message_store = self.world.message_store

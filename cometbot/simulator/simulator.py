@@ -75,6 +75,7 @@ class Simulator(SimulatedApp):
             self._server = LoopbackServer(self.app, self._port)
             self._port = self._server.port
         self._relay.start()
+        self.agent_runs.start()
         return self
 
     def stop(self, timeout: float = 1.0) -> None:
@@ -86,6 +87,7 @@ class Simulator(SimulatedApp):
         if self._server is not None:
             self._server.stop()
             self._server = None
+        self.agent_runs.stop()
         self._relay.stop(timeout)
 
     def post_callbacks(self, post: Callable[[Callback], CallbackResponse]) -> None:

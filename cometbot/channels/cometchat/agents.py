@@ -79,7 +79,8 @@ class RegisteredAgent:
     def sends(self, token: Secret) -> bool:
         """Return True if CometChat sends ``token`` in one of the headers that cometbot reads."""
         sent = {name.lower(): text for name, text in self.headers.items()}
-        return Secret(sent.get("x-api-key", "")) == token or Secret(_get_bearer_token(sent)) == token
+        given = (sent.get("x-api-key", ""), _get_bearer_token(sent))
+        return any(Secret(text) == token for text in given)
 
     def to_json(self) -> dict[str, Any]:
         """Return the agent with CometChat's names, and with the values of its headers masked."""

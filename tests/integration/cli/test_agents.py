@@ -37,6 +37,7 @@ def add_agent(simulator: Simulator) -> Callable[..., AgentRecord]:
             **{"uid": uid, "name": "Shop", "icon": ICON, "provider": "ag-ui", "settings": settings, **changes}
         )
         simulator.world.agents[uid] = record
+        simulator.add_user(uid, record.name)
         return record
 
     return add
