@@ -97,7 +97,7 @@ def to_history(
 
 def _make_content(message: InputMessage) -> JsonObject:
     attachments = message.attachments
-    kind = "text" if message.text or not attachments else media_family(attachments[0].mime_type)
+    kind = media_family(attachments[0].mime_type) if attachments else "text"
     return {"type": kind, "text": message.text, "attachments": attachments}
 
 

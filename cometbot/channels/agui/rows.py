@@ -26,8 +26,14 @@ DELTA, TOOL_CALLED, TOOL_RETURNED = "agui_delta", "agui_tool_called", "agui_tool
 def make_message_row(message: Message, stream_id: str) -> JsonObject:
     """Return the row of a message: its text, and what it is besides, or a call of a tool of the client."""
     if isinstance(message, ClientCall):
-        return {"kind": TOOL_CALL, "id": message.id, "name": message.name, "arguments": dict(message.arguments)}
-    row: JsonObject = {"kind": TEXT, "text": message.to_text()}
+        return {
+            "op": "send",
+            "kind": TOOL_CALL,
+            "id": message.id,
+            "name": message.name,
+            "arguments": dict(message.arguments),
+        }
+    row: JsonObject = {"op": "send", "kind": TEXT, "text": message.to_text()}
     if stream_id:
         row["stream"] = stream_id
     if not isinstance(message, Text):
