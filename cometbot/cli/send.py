@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cometbot.settings import Settings
     from cometbot.store.database import Database
 
-CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
+CHANNELS = ("cometchat", "chat_api", "platform", "simplex", "agui")
 """The valid names in ``COMETBOT_CHANNELS``."""
 
 _SEND_TIMEOUT = 10.0

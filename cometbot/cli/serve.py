@@ -99,6 +99,8 @@ def summary_lines(settings: Settings, bots: Sequence[str]) -> Iterator[str]:
             yield f"CometChat callback of {bot}: {base}/cometchat/{bot}"
         if "chat_api" in settings.channels:
             yield f"Chat API of {bot}: {base}/chat/{bot}, its reference: {base}/chat/{bot}/redoc"
+        if "agui" in settings.channels:
+            yield f"AG-UI of {bot}: {base}/agui/{bot}"
     if "platform" in settings.channels:
         yield f"web chat: {base}/"
     if "simplex" in settings.channels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -201,7 +202,36 @@ def test_send_on_the_platform_reaches_a_users_chat(
         running.stop()
 
 
-@pytest.mark.parametrize("channel", ["simplex", "platform", "chat_api"])
+def test_send_on_agui_opens_the_next_answer(
+    cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch
+) -> None:
+    token = "0123456789abcdef" * 2
+    without_cometchat.setenv("COMETBOT_CHANNELS", "agui")
+    without_cometchat.setenv("AGUI_TOKEN", token)
+    spec = write_bot()
+    bot = Bot("shop")
+    bot.fallback(lambda ctx: f"echo {ctx.text}")
+    app = create_app(bot, Settings.from_environment())
+    running = app.extensions["cometbot"]
+    headers = {"Authorization": f"Bearer {token}"}
+    messages: list[dict[str, str]] = []
+
+    def ask(text: str) -> list[str]:
+        messages.append({"id": text, "role": "user", "content": text})
+        body = {"threadId": "maria", "runId": text, "messages": messages}
+        answer = app.test_client().post("/agui/shop", json=body, headers=headers).text
+        return re.findall(r'"delta":"([^"]+)"', answer)
+
+    try:
+        assert ask("one") == ["echo one"]
+        result = cometbot("send", "Hello", "--bot", spec, "--user", "maria")
+        assert (result.exit_code, "Stored." in result.stdout) == (0, True), result.output
+        assert ask("two") == ["Hello", "echo two"]
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("channel", ["simplex", "platform", "chat_api", "agui"])
 def test_send_now_on_another_channel_is_refused(
     cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch, channel: str
 ) -> None:
@@ -214,13 +244,15 @@ def test_send_now_on_another_channel_is_refused(
 def test_send_to_whom_the_channel_does_not_know_says_so(
     cometbot: Call, write_bot: Write, without_cometchat: pytest.MonkeyPatch
 ) -> None:
+    without_cometchat.setenv("AGUI_TOKEN", "0123456789abcdef" * 2)
     delivery = Delivery([], [], "sqlite:///cometbot.db")
     delivery.database.open()
     delivery.close()
     for words, said in (
         (("simplex", "--user", "maria"), "SimpleX contact: expected a number"),
         (("platform", "--group", "4"), "the platform has no groups"),
-        (("nix", "--user", "4"), "'nix' is not one of 'cometchat', 'chat_api', 'platform', 'simplex'"),
+        (("agui", "--group", "4"), "AG-UI has no groups"),
+        (("nix", "--user", "4"), "'nix' is not one of 'cometchat', 'chat_api', 'platform', 'simplex', 'agui'"),
     ):
         result = cometbot("send", "Hello", "--bot", write_bot(), "--channel", *words)
         assert result.exit_code == 2

@@ -12,16 +12,18 @@ from cometbot.settings import Settings
 
 def test_bots_channels_addresses_and_database_are_named() -> None:
     settings = Settings(
-        channels=("cometchat", "chat_api", "platform", "simplex"),
+        channels=("cometchat", "chat_api", "platform", "simplex", "agui"),
         bind="127.0.0.1:8001",
         database_url="postgresql://bot:hidden@db.example.com/bots",
     )
     assert list(summary_lines(settings, ["shop", "help"])) == [
-        "serving shop, help on cometchat, chat_api, platform, simplex",
+        "serving shop, help on cometchat, chat_api, platform, simplex, agui",
         "CometChat callback of shop: http://127.0.0.1:8001/cometchat/shop",
         "Chat API of shop: http://127.0.0.1:8001/chat/shop, its reference: http://127.0.0.1:8001/chat/shop/redoc",
+        "AG-UI of shop: http://127.0.0.1:8001/agui/shop",
         "CometChat callback of help: http://127.0.0.1:8001/cometchat/help",
         "Chat API of help: http://127.0.0.1:8001/chat/help, its reference: http://127.0.0.1:8001/chat/help/redoc",
+        "AG-UI of help: http://127.0.0.1:8001/agui/help",
         "web chat: http://127.0.0.1:8001/",
         "SimpleX: also run cometbot simplex, which holds the connection",
         "database: PostgreSQL, db.example.com/bots",
