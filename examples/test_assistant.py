@@ -24,7 +24,7 @@ def model() -> FakeModel:
     )
 
 
-@pytest.fixture(params=["fake", "cometchat", "chat_api", "platform", "simplex"])
+@pytest.fixture(params=["fake", "cometchat", "chat_api", "platform", "simplex", "agui"])
 def tom(request: pytest.FixtureRequest, model: FakeModel) -> Iterator[BotClient]:
     """The manager, who has written to the bot before. SimpleX gives the first contact the id 4."""
     approver = User("4" if request.param == "simplex" else "tom")

@@ -32,13 +32,14 @@ from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.replies import Replies, SentMessage
 from cometbot.token_usage import ModelUsage
 
-ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex"]
+ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
 
 _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "cometchat": ("cometbot.testing.fakes.cometchat", "CometChatFake", ""),
     "chat_api": ("cometbot.testing.fakes.chat_api", "ChatApiFake", "chat"),
     "platform": ("cometbot.testing.fakes.platform", "PlatformFake", "chat"),
     "simplex": ("cometbot.testing.fakes.simplex", "SimplexFake", "simplex"),
+    "agui": ("cometbot.testing.fakes.agui", "AguiFake", "chat"),
 }
 """Module, class and extra of each channel's fake, imported when a test uses it."""
 
@@ -75,8 +76,8 @@ class BotClient:
 
     The platform is a fake that supports everything, or what ``capabilities`` say (``TEXT_ONLY``). ``channel`` selects
     another one: ``"cometchat"`` uses CometChat's payloads and a simulated CometChat, ``"simplex"`` a fake SimpleX CLI,
-    ``"chat_api"`` and ``"platform"`` the real servers in memory. A function that makes a :class:`Fake` for a bot
-    selects any other.
+    ``"chat_api"``, ``"platform"`` and ``"agui"`` the real servers in memory. A function that makes a :class:`Fake` for
+    a bot selects any other.
 
     In a ``group`` the user becomes a member with the first action there. :meth:`join` sends the bot the event of
     joining; call it before any other action, or after :meth:`leave`. The bot is in every group and receives no event of

@@ -24,6 +24,7 @@ CHANNELS: Mapping[str, Any] = {
     "chat_api": "chat_api",
     "platform": "platform",
     "simplex": "simplex",
+    "agui": "agui",
 }
 _PNG = b"\x89PNG\r\n\x1a\n"
 

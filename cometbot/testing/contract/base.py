@@ -10,9 +10,12 @@ import pytest
 
 from cometbot.bot import Bot
 from cometbot.context import Context
-from cometbot.messages import Capabilities
+from cometbot.messages import MAX_MESSAGE_LENGTH, Capabilities
 from cometbot.testing.client import BotClient
 from cometbot.testing.fakes.base import Fake
+
+_MAX_MESSAGE_SIZE = 4 * MAX_MESSAGE_LENGTH
+"""UTF-8 bytes of the longest message."""
 
 
 class ContractBase:
@@ -37,6 +40,13 @@ class ContractBase:
     def capabilities(self, client: BotClient) -> Capabilities:
         """Return the channel's capabilities."""
         return client.channel.capabilities
+
+    @pytest.fixture
+    def text_limit(self, capabilities: Capabilities) -> int:
+        """Return the channel's limit of a text in bytes. Skip the test if no message can be longer."""
+        if capabilities.text_limit >= _MAX_MESSAGE_SIZE:
+            pytest.skip("no message is longer than a text of this channel may be")
+        return capabilities.text_limit
 
     @pytest.fixture
     def group_client(self, client: BotClient, capabilities: Capabilities) -> BotClient:

@@ -91,21 +91,21 @@ class FailureContract(ContractBase):
         assert [letter.is_reply for letter in client.dead_letters] == [True]
 
     def test_a_text_over_the_limit_arrives_in_parts_and_whole(
-        self, bot: Bot, client: BotClient, capabilities: Capabilities
+        self, bot: Bot, client: BotClient, text_limit: int
     ) -> None:
-        words = [f"wörd{number}👍" for number in range(capabilities.text_limit * 5 // 2 // 13)]
+        words = [f"wörd{number}👍" for number in range(text_limit * 5 // 2 // 13)]
 
         reply_with(bot, " ".join(words))
         replies = client.send("tell me all")
 
         assert " ".join(replies.texts).split() == words
         assert len(replies) >= 2
-        assert max(len(text.encode()) for text in replies.texts) <= capabilities.text_limit
+        assert max(len(text.encode()) for text in replies.texts) <= text_limit
 
     def test_a_text_without_spaces_over_the_limit_arrives_whole(
-        self, bot: Bot, client: BotClient, capabilities: Capabilities
+        self, bot: Bot, client: BotClient, text_limit: int
     ) -> None:
-        text = "é" * capabilities.text_limit
+        text = "é" * text_limit
 
         reply_with(bot, text)
         assert "".join(client.send("tell me all").texts) == text

@@ -150,7 +150,7 @@ class MessagingContract(ContractBase):
         reply_with(bot, lambda ctx: f"{ctx.sender.uid} {ctx.sender.name} {ctx.conversation.is_direct}")
         tom = User("tom", name="Tom Berger")
 
-        assert client.as_user(tom).send("hi").texts == [f"{client.fake.uid(tom)} Tom Berger True"]
+        assert client.as_user(tom).send("hi").texts == [f"{client.fake.uid(tom)} {client.fake.known_name(tom)} True"]
 
     def test_one_to_one_nobody_else_reads_the_answer(self, bot: Bot, client: BotClient) -> None:
         add_echo_handler(bot)
@@ -397,21 +397,19 @@ class MessagingContract(ContractBase):
         assert [type(event) for event in received] == [expected]
         _check_event(received[0], client)
 
-    def test_long_text_is_cut_between_grapheme_clusters(
-        self, bot: Bot, client: BotClient, capabilities: Capabilities
-    ) -> None:
+    def test_long_text_is_cut_between_grapheme_clusters(self, bot: Bot, client: BotClient, text_limit: int) -> None:
         flag = "🇩🇪"
 
-        reply_with(bot, flag * (capabilities.text_limit // 5))
+        reply_with(bot, flag * (text_limit // 5))
         texts = client.send("tell me all").texts
 
         assert len(texts) >= 2
         assert all(text == flag * (len(text) // 2) for text in texts)
 
     def test_code_block_over_the_limit_is_closed_and_opened_again(
-        self, bot: Bot, client: BotClient, capabilities: Capabilities
+        self, bot: Bot, client: BotClient, text_limit: int
     ) -> None:
-        reply_with(bot, "```python\n" + "    return 1\n" * (capabilities.text_limit // 8) + "```")
+        reply_with(bot, "```python\n" + "    return 1\n" * (text_limit // 8) + "```")
         texts = client.send("tell me all").texts
 
         assert len(texts) >= 2

@@ -147,6 +147,10 @@ class Fake(ABC):
         """
         return self.uid(user, group)
 
+    def known_name(self, user: User) -> str:
+        """Return the name of ``user`` as the bot gets to know it. It is empty on a platform without names."""
+        return user.name
+
     def guid(self, group: str) -> str:
         """Return the platform's id of ``group``. It differs if the platform assigns ids."""
         return group

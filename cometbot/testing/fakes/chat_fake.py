@@ -10,12 +10,12 @@ from typing import Any, Generic, TypeVar
 from werkzeug.test import Client, TestResponse
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel
+from cometbot.channels.base import Channel, OutgoingRequest
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
 from cometbot.chat.models import Page
 from cometbot.delivery import Delivery
-from cometbot.errors import BotError
-from cometbot.testing.fakes.base import Fake
+from cometbot.errors import BotError, OutcomeUnknown, Rejected, Unreachable
+from cometbot.testing.fakes.base import Fake, Fault
 from cometbot.testing.replies import SentMessage
 from cometbot.testing.wsgi import make_channel_app
 
@@ -23,6 +23,26 @@ ChannelType = TypeVar("ChannelType", bound=Channel)
 Item = TypeVar("Item")
 
 _PAGE_SIZE = 100
+_ERRORS: dict[Fault, Exception] = {
+    "failed": OutcomeUnknown("500", status=500),
+    "failed_after_acting": OutcomeUnknown("500", status=500),
+    "unreachable": Unreachable("the database is away"),
+    "refused": Rejected("no", code="refused", status=403),
+}
+
+
+class FaultyChannel(Channel):
+    """A mixin for channels: injects ``faults`` into their requests. A ``rate_limited`` one is not supported."""
+
+    faults: list[Fault]
+
+    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
+        if not self.faults:
+            return super().send(sending, timeout=timeout)  # type: ignore[safe-super]
+        fault = self.faults.pop(0)
+        if fault == "failed_after_acting":
+            super().send(sending, timeout=timeout)  # type: ignore[safe-super]
+        raise _ERRORS[fault]
 
 
 class ChatFake(Fake, Generic[ChannelType]):
@@ -49,14 +69,14 @@ class ChatFake(Fake, Generic[ChannelType]):
         """The users, conversations and messages of the channel."""
 
     @abstractmethod
-    def _to_sent_message(self, message: ChatMessage, conversation: ChatConversation) -> SentMessage:
-        """Return a message of the bot as users see it."""
+    def _to_sent_message(self, message: ChatMessage, conversation: ChatConversation) -> SentMessage | None:
+        """Return a message of the bot as users see it, or None for a row that they do not see."""
 
     def attach(self, delivery: Delivery) -> None:
         self._client = Client(make_channel_app(self.channel, delivery), use_cookies=False)
 
     def said(self) -> list[SentMessage]:
-        found = []
+        found: list[SentMessage | None] = []
         with self.chat.database.read() as connection:
             for conversation in _read_pages(partial(self.chat.conversations.list, connection, self._scope)):
                 messages = _read_pages(
@@ -65,7 +85,7 @@ class ChatFake(Fake, Generic[ChannelType]):
                 found += [
                     self._to_sent_message(message, conversation) for message in reversed(messages) if message.is_bot
                 ]
-        return sorted(found, key=lambda said: said.at)
+        return sorted((said for said in found if said is not None), key=lambda said: said.at)
 
     def _request(self, method: str, path: str, **options: Any) -> TestResponse:
         if self._client is None:

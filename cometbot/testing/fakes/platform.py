@@ -10,12 +10,10 @@ from werkzeug.test import TestResponse
 
 from cometbot.action_values import decode_value
 from cometbot.bot import Bot
-from cometbot.channels.base import OutgoingRequest
 from cometbot.channels.platform.channel import PlatformChannel
 from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, conversation_of
 from cometbot.channels.platform.platform import Platform, PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
-from cometbot.errors import OutcomeUnknown, Rejected, Unreachable
 from cometbot.field_values import field_from_json
 from cometbot.messages import (
     Button,
@@ -34,31 +32,16 @@ from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database
 from cometbot.temporary_folders import TemporaryFolder
 from cometbot.testing.fakes.base import Actor, Fault, ShownRequest, Unsupported, UserMessage
-from cometbot.testing.fakes.chat_fake import ChatFake
+from cometbot.testing.fakes.chat_fake import ChatFake, FaultyChannel
 from cometbot.testing.replies import SentMessage
 
-_ERRORS: dict[Fault, Exception] = {
-    "failed": OutcomeUnknown("500", status=500),
-    "failed_after_acting": OutcomeUnknown("500", status=500),
-    "unreachable": Unreachable("the database is away"),
-    "refused": Rejected("no", code="refused", status=403),
-}
 
-
-class _FaultyChannel(PlatformChannel):
+class _FaultyChannel(FaultyChannel, PlatformChannel):
     """The channel with injected faults."""
 
     def __init__(self, platform: Platform) -> None:
         super().__init__(platform)
-        self.faults: list[Fault] = []
-
-    def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
-        if not self.faults:
-            return super().send(sending, timeout=timeout)
-        fault = self.faults.pop(0)
-        if fault == "failed_after_acting":
-            super().send(sending, timeout=timeout)
-        raise _ERRORS[fault]
+        self.faults = []
 
 
 class PlatformFake(ChatFake[_FaultyChannel]):

@@ -425,7 +425,7 @@ def test_handler_past_its_deadline_counts(processes: Processes, monkeypatch: pyt
     assert (list(found.values()), counted) == (["7"], [("gpt-5", 7)])
 
 
-@pytest.mark.parametrize("channel", ["cometchat", "chat_api", "platform", "simplex"])
+@pytest.mark.parametrize("channel", ["cometchat", "chat_api", "platform", "simplex", "agui"])
 def test_budget_bounds_users_of_every_channel(bot: Bot, channel: ChannelName) -> None:
     @bot.fallback
     def answer(ctx: Context) -> str:

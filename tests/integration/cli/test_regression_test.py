@@ -35,7 +35,7 @@ from cometbot.inspection.stored_conversations import load_conversation
 from cometbot.testing import BotClient
 from cometbot.testing.fakes.cometchat import CometChatFake
 
-CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex"]
+CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
 
 
 def make_bot(**texts: str) -> Bot:

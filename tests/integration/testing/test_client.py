@@ -583,7 +583,7 @@ def test_a_client_can_be_closed_twice(bot: Bot) -> None:
     client.close()
 
 
-CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex"]
+CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
 
 
 @pytest.fixture

@@ -202,7 +202,13 @@ def run(make_fake: Callable[[Bot], Fake], name: str, arguments: tuple[Any, ...])
     names = test.__code__.co_varnames[1 : test.__code__.co_argcount]
     with BotClient(bot, channel=make_fake) as client:
         group_client, capabilities = client.in_group("ops-room"), client.channel.capabilities
-        given = {"bot": bot, "client": client, "group_client": group_client, "capabilities": capabilities}
+        given = {
+            "bot": bot,
+            "client": client,
+            "group_client": group_client,
+            "capabilities": capabilities,
+            "text_limit": capabilities.text_limit,
+        }
         extra = iter(arguments)
         test(**{item: given[item] if item in given else next(extra) for item in names})
 

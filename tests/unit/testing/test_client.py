@@ -155,7 +155,7 @@ def test_waiting_shows_the_own_steps_in_a_group() -> None:
     assert (maria.waiting and maria.waiting.kind, tom.waiting and tom.waiting.kind) == ("sleep", "ask")
 
 
-@pytest.mark.parametrize("channel", ["fake", "cometchat", "chat_api", "platform", "simplex"])
+@pytest.mark.parametrize("channel", ["fake", "cometchat", "chat_api", "platform", "simplex", "agui"])
 def test_restart_goes_on_with_new_code(channel: Any) -> None:
     with BotClient(make_shop(), channel=channel) as client:
         client.send("/order")
