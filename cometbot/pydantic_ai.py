@@ -38,6 +38,7 @@ from cometbot.context_access import get_steps
 from cometbot.errors import BotError
 from cometbot.event_loop import run_coroutine
 from cometbot.lasting_calls import calling_code
+from cometbot.models import ClientTool
 from cometbot.pydantic_steps import DurableRun, RunStopped, StepCapability
 from cometbot.tools import Approvers, check_approvers
 from cometbot.turns import OPENING_TEXT, Turn, to_openai
@@ -85,6 +86,7 @@ class PydanticAgent(Generic[DepsT, OutputT]):
         instructions: str | None = None,
         model_settings: ModelSettings | None = None,
         usage_limits: UsageLimits | None = None,
+        client_tools: Sequence[ClientTool] = (),
         stream: bool = True,
         key: str = "",
     ) -> AgentRunResult[OutputT] | None:
@@ -96,7 +98,8 @@ class PydanticAgent(Generic[DepsT, OutputT]):
 
         The agent is asked ``prompt`` after ``message_history``; without it, the last turn of ``turns`` (default:
         :meth:`Context.turns`), after the ones before. ``deps`` defaults to the context if the agent's ``deps_type`` is
-        :class:`Context`. The others are those of ``Agent.run``.
+        :class:`Context`. ``client_tools`` are those of :attr:`Context.client_tools` that its model may call; each waits
+        for its result as in :meth:`Context.call`. The others are those of ``Agent.run``.
 
         Each answer of the model and each result of a tool is stored durably before the agent goes on: a later run asks
         no model and calls no tool again. Inside a tool, the rules of :meth:`Context.once` hold. A call that needs an
@@ -114,7 +117,9 @@ class PydanticAgent(Generic[DepsT, OutputT]):
             "deps": deps,
         }
         steps = get_steps(ctx)
-        run = DurableRun(ctx, steps, self._approvers, streams=stream, key=key, code=calling_code())
+        run = DurableRun(
+            ctx, steps, self._approvers, client_tools=client_tools, streams=stream, key=key, code=calling_code()
+        )
         return steps.call("PydanticAgent.run", lambda: self._run(ctx, run, prompt, turns, message_history, options))
 
     def _run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -30,23 +30,29 @@ from pydantic_ai.models import CompletedStreamedResponse, Model, ModelRequestPar
 from pydantic_ai.models.function import FunctionModel
 from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
-from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDenied
+from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDefinition, ToolDenied
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
-from pydantic_core import to_jsonable_python
+from pydantic_core import SchemaValidator, core_schema, to_jsonable_python
 
-from cometbot.agents import describe_value, get_approval
+from cometbot.agents import call_client, describe_value, get_approval
 from cometbot.context import Context
 from cometbot.context_access import make_stream_sender
 from cometbot.errors import BotError
 from cometbot.event_loop import run_coroutine, run_in_thread
+from cometbot.models import ClientTool
+from cometbot.questions import to_json_value
 from cometbot.redaction import redact
 from cometbot.sinks import StepCalls
 from cometbot.steps import ToolUse
 from cometbot.stream_sources import iterate_texts
-from cometbot.tools import Approvers
+from cometbot.tools import Approvers, Tool, choose_tools
 
 _log = logging.getLogger(__name__)
 
+_OUTPUT_TOOL = "final_result"
+"""What the names of the tools begin with by which agents return their output."""
+
+_any_arguments = SchemaValidator(core_schema.any_schema())
 _content: TypeAdapter[Any] = TypeAdapter(ToolReturnContent)
 _return: TypeAdapter[ToolReturn[Any]] = TypeAdapter(ToolReturn)
 _response: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
@@ -59,6 +65,7 @@ class RunStopped(BaseException):
 class DurableRun:
     """One run of an agent. ``approvers`` decide about calls, ``code`` is that of the function that runs the agent.
 
+    ``client_tools`` are those of the client that the model may call beside the agent's own.
     Its methods are called by the agent's loop. They suspend it, and make the step in the thread of the handler.
     """
 
@@ -68,10 +75,12 @@ class DurableRun:
         steps: StepCalls,
         approvers: Approvers | Mapping[str, Approvers],
         *,
+        client_tools: Iterable[ClientTool] = (),
         streams: bool,
         key: str,
         code: CodeType,
     ) -> None:
+        self._client_tools = choose_tools((), client_tools)
         self._ctx = ctx
         self._steps = steps
         self._approvers = approvers
@@ -121,11 +130,38 @@ class DurableRun:
     def _describe(self, result: Mapping[str, Any]) -> str:
         return redact(self._ctx.bot, _describe_result(result))
 
-    def approve(self, requests: DeferredToolRequests) -> DeferredToolResults:
-        """Wait until all calls are decided that need an approval."""
-        return run_in_thread(self._approve, requests)
+    def add_client_tools(self, toolset: AbstractToolset[Any], own: Mapping[str, ToolsetTool[Any]]) -> dict[str, Any]:
+        """Return the agent's tools with those of the client, as tools of ``toolset``, whose names are free."""
+        for name in list(self._client_tools):
+            if name in own or name.startswith(_OUTPUT_TOOL):
+                _log.warning("left out the client's tool %r, whose name is taken", name)
+                del self._client_tools[name]
+        offered = {name: _to_external(toolset, tool) for name, tool in self._client_tools.items()}
+        return {**own, **offered}
 
-    def _approve(self, requests: DeferredToolRequests) -> DeferredToolResults:
+    def resolve(self, requests: DeferredToolRequests) -> DeferredToolResults | None:
+        """Wait until all calls are decided that need an approval, and for the results of the client's tools.
+
+        Return None if there are none of these.
+        """
+        calls = [call for call in requests.calls if call.tool_name in self._client_tools]
+        return run_in_thread(self._resolve, requests, calls) if calls or requests.approvals else None
+
+    def _resolve(self, requests: DeferredToolRequests, calls: Sequence[ToolCallPart]) -> DeferredToolResults:
+        approvals = self._approve(requests)
+        results: dict[str, Any] = {call.tool_call_id: self._call_client(call) for call in calls}
+        return requests.build_results(approvals=approvals, calls=results)
+
+    def _call_client(self, call: ToolCallPart) -> str:
+        """Return the client's result of a call for the model."""
+        name = call.tool_name
+        try:
+            arguments = to_json_value(self._client_tools[name].convert(call.args_as_dict(raise_if_invalid=True)), name)
+        except (ValueError, AssertionError, BotError) as problem:
+            return f"error: the arguments do not fit: {problem}"
+        return call_client(self._ctx, self._steps, name, arguments, self._key, self._code)
+
+    def _approve(self, requests: DeferredToolRequests) -> dict[str, Any]:
         results: dict[str, Any] = {}
         for call in requests.approvals:
             arguments = call.args_as_dict()
@@ -133,7 +169,7 @@ class DurableRun:
                 self._ctx, self._steps, call.tool_name, arguments, self._find_approvers(call), self._key, self._code
             )
             results[call.tool_call_id] = ToolDenied(refusal) if refusal else True
-        return requests.build_results(approvals=results)
+        return results
 
     def _find_approvers(self, call: ToolCallPart) -> Approvers:
         if isinstance(self._approvers, Mapping):
@@ -269,6 +305,10 @@ class StepToolset(WrapperToolset[Any]):
 
     run: DurableRun
 
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
+        """Return the agent's tools, and those of the client."""
+        return self.run.add_client_tools(self, await self.wrapped.get_tools(ctx))
+
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
     ) -> Any:
@@ -298,8 +338,19 @@ class StepCapability(AbstractCapability[Any]):
     async def handle_deferred_tool_calls(
         self, ctx: RunContext[Any], *, requests: DeferredToolRequests
     ) -> DeferredToolResults | None:
-        """Return the decisions about calls that need an approval, once all have come."""
-        return self._run.approve(requests) if requests.approvals else None
+        """Return the decisions about calls that need an approval, and the client's results, once all have come."""
+        return self._run.resolve(requests)
+
+
+def _to_external(toolset: AbstractToolset[Any], tool: Tool) -> ToolsetTool[Any]:
+    """Return a tool whose result comes from elsewhere."""
+    definition = ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        parameters_json_schema=dict(tool.parameters),
+        kind="external",
+    )
+    return ToolsetTool(toolset=toolset, tool_def=definition, max_retries=1, args_validator=_any_arguments)
 
 
 def _make_call(name: str, call: Callable[[], Any]) -> Mapping[str, Any]:

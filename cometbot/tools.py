@@ -283,9 +283,7 @@ def choose_tools(registered: Sequence[FunctionTool], given: Iterable[Any] | None
             chosen[tool.name] = tool
     for client_tool in offered:
         if client_tool.name in chosen or not _NAME.fullmatch(client_tool.name):
-            logger.warning(
-                "left out the client's tool %r: its name is taken, or none that models take", client_tool.name
-            )
+            logger.warning("left out the client's tool %r, whose name is taken or not valid", client_tool.name)
             continue
         chosen[client_tool.name] = ClientSideTool.from_client(client_tool)
     return chosen

@@ -317,3 +317,35 @@ def test_crash_around_calls_changes_nothing(events: list[Any], end: str, databas
     assert outcome.letters == []
     assert outcome.texts[-1] == end
     assert len([text for text in outcome.texts if text.startswith("[pick_place")]) == 2
+
+
+AGENT = """
+from cometbot import ToolCall, Turn
+
+PLAN = [
+    ["Let me see.", ToolCall("find", {}), ToolCall("pick_place", {"near": "Rome"})],
+    [ToolCall("pick_place", {"near": "Pisa"})],
+]
+
+@bot.tool
+def find():
+    return call("find")
+
+def model(turns, tools):
+    number = sum(turn.role == "assistant" for turn in turns)
+    yield from PLAN[number] if number < len(PLAN) else [" ".join(turn.text for turn in turns if turn.role == "tool")]
+
+@bot.command("pick")
+def pick(ctx):
+    ctx.run_agent(model, [find, *ctx.client_tools], turns=[Turn("user", ctx.text)])
+    ctx.reply("The end.")
+"""
+
+
+def test_crash_around_a_call_of_an_agent_changes_nothing(databases: Databases, tmp_path: Path) -> None:
+    if isinstance(databases, PostgreSQLDatabases) and not IS_FULL:
+        pytest.skip("takes a minute")
+    events = [Say("/pick", client_tools=("pick_place",)), Return("Ostia"), Return("Lucca")]
+    outcome = check_all_crashes(Script([AGENT], events), databases, tmp_path)
+    assert outcome.letters == []
+    assert outcome.texts[-2:] == ["result of find Ostia Lucca", "The end."]
