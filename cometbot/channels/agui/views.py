@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 import flask
-import orjson
 from werkzeug.exceptions import HTTPException
 
 from cometbot.channels.agui.answer import AnswerWriter
@@ -27,7 +26,7 @@ from cometbot.http import sse
 from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.json_response import json_response
 from cometbot.http.limits import read_body
-from cometbot.json_depth import limit_depth, may_be_too_deep
+from cometbot.lenient_json import load_json
 
 _log = logging.getLogger(__name__)
 
@@ -105,8 +104,7 @@ class AguiViews:
             raise HttpError(415, "ERR_UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
         body = read_body(environ, limit=self._settings.max_body_size, timeout=self._settings.body_timeout)
         try:
-            text = body.removeprefix(BOM_UTF8)
-            value = orjson.loads(limit_depth(text.decode()) if may_be_too_deep(text) else text)
+            value = load_json(body.removeprefix(BOM_UTF8))
         except ValueError as error:
             raise HttpError(400, "ERR_BAD_REQUEST", f"expected JSON, got something else: {error}") from None
         if not isinstance(value, dict):

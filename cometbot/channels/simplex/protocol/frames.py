@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +9,7 @@ from typing import Any
 import orjson
 
 from cometbot.channels.simplex.protocol.command import Command
-from cometbot.json_depth import limit_depth, may_be_too_deep
-from cometbot.text import replace_surrogates
+from cometbot.lenient_json import load_json
 
 FRAME_LIMIT = 64 * 1024 * 1024
 """Maximum bytes of an incoming frame. Lists of contacts contain pictures and reach many megabytes."""
@@ -79,7 +76,7 @@ def decode_frame(data: str | bytes) -> Frame:
     and the library's ``result`` and ``error`` without ``resp``. Values that are nested too deep become null.
     """
     try:
-        frame = _load_json(data)
+        frame = load_json(data)
     except ValueError as error:
         return Frame("", problem=f"it is no JSON ({str(error).partition(':')[0]})")
     if not isinstance(frame, dict):
@@ -92,34 +89,6 @@ def decode_frame(data: str | bytes) -> Frame:
         problem = "it has no resp" if content is None else "its resp is no record with a type"
         return Frame(corr_id, problem=problem)
     return Frame(corr_id, record)
-
-
-def _load_json(data: str | bytes) -> Any:
-    """Return the JSON in ``data``, even if it has users' values that orjson rejects.
-
-    Those are values that are nested too deep, numbers that are too large, and lone surrogates. The CLI stores a message
-    as its sender made it, and no message may make the answers that contain it unreadable.
-    """
-    try:
-        value = orjson.loads(data)
-        if may_be_too_deep(data):
-            orjson.dumps(value)  # raises TypeError for what later code could not write
-        return value
-    except (ValueError, TypeError) as refusal:
-        text = limit_depth(data if isinstance(data, str) else data.decode("utf-8", "replace"))
-        try:
-            value = json.loads(text, parse_float=_parse_number, parse_int=_parse_number, parse_constant=str)
-        except (ValueError, RecursionError):
-            raise refusal from None
-        return replace_surrogates(value)
-
-
-def _parse_number(digits: str) -> float | int | None:
-    """Return a number that all JSON libraries can represent, or None for one that is too large."""
-    value = float(digits)
-    if digits.lstrip("-").isdigit() and len(digits) < 19:
-        return int(digits)
-    return value if math.isfinite(value) else None
 
 
 def _find_record(frame: Mapping[str, Any]) -> object:
