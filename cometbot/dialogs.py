@@ -134,8 +134,8 @@ def is_cancel_word(bot: Bot, text: str) -> bool:
 
 def _find_by_button(ctx: Context, event: ActionEvent, dialogs: Iterable[OpenDialog]) -> Resume | None:
     named = parse_action_name(event.name)
-    if named is None:
-        return None
+    if named is None:  # a press that somebody made up
+        return Resume(_NO_MESSAGE)
     for item in dialogs:
         is_asked = named.field == item.asked_field or bool(not named.field and event.values)
         if (item.id, item.step) == (named.dialog, named.step) and item.user == ctx.sender_id and is_asked:

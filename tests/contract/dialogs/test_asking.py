@@ -6,7 +6,7 @@ import asyncio
 import enum
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import pytest
@@ -826,6 +826,17 @@ def test_old_button_is_ignored(bot: Bot) -> None:
     client.send("/order")
     client.press("Tea")
     assert texts(client.press("Milk")) == []
+
+
+@pytest.mark.parametrize("name", ["", "nonsense", "m1", "m1.0.x", "m1.0.0.0.0", "\0", "x" * 5000])
+def test_made_up_press_of_a_question_runs_no_handler(bot: Bot, name: str) -> None:
+    bot.command("order")(lambda ctx: ctx.ask("Which?", choices=["Tea", "Milk"]))
+    bot.fallback(take_other_buttons)
+    client = BotClient(bot)
+    [asked] = client.send("/order")
+    client.fake.press(client._actor, asked, replace(asked.offers[0], name=f"cometbot:ask:{name}"))
+    assert client.said().texts == [asked.text]
+    assert texts(client.press("Tea")) == ["Tea"]
 
 
 def test_changed_code_restarts(bot: Bot) -> None:
