@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, post_load
 
+from cometbot.channels.agui.ids import to_plain_id
 from cometbot.content_types import media_family
 from cometbot.models import Attachment, ClientTool
 from cometbot.text import replace_surrogates
@@ -84,9 +85,9 @@ class RunInput:
         """The key of the event that the request is; equal requests have the same one."""
         match self.kind:
             case "resume":
-                return f"resume:{self.thread_id}:{self.resume[0].interrupt_id}"
+                return f"resume:{self.thread_id}:{to_plain_id(self.resume[0].interrupt_id)}"
             case "tool":
-                return f"tool:{self.thread_id}:{self.messages[-1].tool_call_id}"
+                return f"tool:{self.thread_id}:{to_plain_id(self.messages[-1].tool_call_id)}"
             case "message":
                 return self.message_keys()[self.find_message() or 0]
         return ""
