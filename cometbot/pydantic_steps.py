@@ -32,7 +32,6 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import DeferredToolRequests, DeferredToolResults, ToolDefinition, ToolDenied
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool, WrapperToolset
-from pydantic_core import SchemaValidator, core_schema, to_jsonable_python
 
 from cometbot.agents import call_client, describe_value, get_approval
 from cometbot.context import Context
@@ -52,7 +51,8 @@ _log = logging.getLogger(__name__)
 _OUTPUT_TOOL = "final_result"
 """What the names of the tools begin with by which agents return their output."""
 
-_any_arguments = SchemaValidator(core_schema.any_schema())
+_anything: TypeAdapter[Any] = TypeAdapter(Any)
+_any_arguments: Any = _anything.validator
 _content: TypeAdapter[Any] = TypeAdapter(ToolReturnContent)
 _return: TypeAdapter[ToolReturn[Any]] = TypeAdapter(ToolReturn)
 _response: TypeAdapter[ModelResponse] = TypeAdapter(ModelResponse)
@@ -116,7 +116,7 @@ class DurableRun:
     def call_tool(self, name: str, arguments: Mapping[str, Any], call_id: str, call: Callable[[], Any]) -> Any:
         """Return the result of a tool, which is called by one run only; ``call`` returns a coroutine of it."""
         was_stored = self._steps.has_stored_tool
-        use = ToolUse(name, to_jsonable_python(arguments, fallback=str), f"{name}\n{call_id}", self._describe)
+        use = ToolUse(name, _to_shown(arguments), f"{name}\n{call_id}", self._describe)
         stored = run_in_thread(self._call_tool, use, call)
         record_durable_unit(executed=not was_stored)
         return _load_result(stored)
@@ -340,6 +340,14 @@ class StepCapability(AbstractCapability[Any]):
     ) -> DeferredToolResults | None:
         """Return the decisions about calls that need an approval, and the client's results, once all have come."""
         return self._run.resolve(requests)
+
+
+def _to_shown(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the arguments of a call, which the agent may have converted to objects of any class, as JSON."""
+    try:
+        return dict(_anything.dump_python(arguments, mode="json", fallback=str))
+    except ValueError:  # it refers to itself
+        return {}
 
 
 def _to_external(toolset: AbstractToolset[Any], tool: Tool) -> ToolsetTool[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
@@ -24,7 +25,7 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from cometbot import Bot, Context, Turn
 from cometbot.pydantic_ai import PydanticAgent
-from cometbot.pydantic_steps import _describe_result
+from cometbot.pydantic_steps import _describe_result, _to_shown
 from cometbot.testing import BotClient, FakeChannel
 
 
@@ -194,3 +195,11 @@ def test_calls_and_results_are_shown_as_json() -> None:
 )
 def test_stored_result_is_described(stored: dict[str, Any], text: str) -> None:
     assert _describe_result(stored) == text
+
+
+def test_arguments_that_are_no_json_are_shown_as_texts() -> None:
+    circular: dict[str, Any] = {}
+    circular["self"] = circular
+    assert _to_shown({"day": date(2031, 12, 24), "path": re.compile("a")}) == {"day": "2031-12-24", "path": "a"}
+    assert _to_shown({"lock": object}) == {"lock": "<class 'object'>"}
+    assert _to_shown(circular) == {}
