@@ -9,6 +9,7 @@ from cometbot.messages import MESSAGE_CLASSES, Capabilities, ClientCall
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.actions import ActionContract
 from cometbot.testing.contract.approvals import ApprovalContract
+from cometbot.testing.contract.client_tools import ClientToolContract
 from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.messaging import MessagingContract
@@ -26,6 +27,7 @@ class ChannelContract(
     OutgoingContract,
     StreamContract,
     TurnContract,
+    ClientToolContract,
     FailureContract,
 ):
     """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.
