@@ -7,6 +7,7 @@ import mimetypes
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from cometbot.action_values import decode_value
 from cometbot.bot import Bot
 from cometbot.cli.pytest_source import to_list, to_literal
 from cometbot.cli.recorded_conversation import Recorded, Screen, Users, find_decision, strip_mention
@@ -22,6 +23,7 @@ from cometbot.events import (
 )
 from cometbot.field_values import split_options
 from cometbot.models import Attachment
+from cometbot.questions import ACTION_PREFIX
 
 _STAND_IN_NOTE = "The content of files is not stored. Replace the stand-in if the bot reads it."
 
@@ -51,6 +53,7 @@ class ActionReader:
     screen: Screen
     variables: dict[str, str] = field(default_factory=dict)
     _last_ids: dict[str, str] = field(default_factory=dict)
+    _returned: set[str] = field(default_factory=set)
 
     def read(self, recorded: Recorded) -> Action:
         """Return what the user did."""
@@ -109,6 +112,8 @@ class ActionReader:
         return Action("send_image" if event.type == "image" else "send_file", tuple(arguments), tuple(notes))
 
     def _read_press(self, event: ActionEvent) -> Action | None:
+        if (call := self._find_call(event)) is not None:
+            return self._read_result(event, call)
         offer = self.screen.find_offer(event.name, event.value, event.message_id)
         if offer is not None:
             return Action("press", (to_literal(offer.label),))
@@ -122,6 +127,20 @@ class ActionReader:
             if _are_names(values)
             else ("{" + ", ".join(f"{to_literal(name)}: {value}" for name, value in values.items()) + "}",),
         )
+
+    def _find_call(self, event: ActionEvent) -> str | None:
+        """Return the id of the client's call whose result an event is, None if it is none."""
+        id = event.name.removeprefix(ACTION_PREFIX)
+        return id if id != event.name and any(call.id == id for call in self.screen.calls) else None
+
+    def _read_result(self, event: ActionEvent, call: str) -> Action | None:
+        """Return the result of a call, if the test kit returns it to that one: the newest that waits."""
+        waiting = [item.id for item in self.screen.calls if item.id not in self._returned]
+        self._returned.add(call)
+        if event.cancels or event.values or waiting[-1:] != [call]:
+            return None
+        value = decode_value(event.value)
+        return Action("answer_call", (to_literal(value if isinstance(value, str) else event.value),))
 
     @staticmethod
     def _form_value(options: Iterable[str], text: str) -> str:

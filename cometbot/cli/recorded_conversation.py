@@ -13,7 +13,7 @@ from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.field_values import choices_of, option_value
 from cometbot.inspection.stored_conversations import Exchange, StoredReply
 from cometbot.inspection.stored_messages import StoredMessage
-from cometbot.messages import APPROVAL_ACTION, Form, QuickReply
+from cometbot.messages import APPROVAL_ACTION, ClientCall, Form, QuickReply
 from cometbot.models import User
 from cometbot.steps import ELAPSED, TIMEOUT
 from cometbot.store.dialogs import INTERNAL_PREFIX
@@ -210,6 +210,12 @@ class Screen:
                 if is_here and (offer.name, offer.value) == (name, value):
                     return offer
         return None
+
+    @property
+    def calls(self) -> list[ClientCall]:
+        """The calls of the client's tools, in order."""
+        messages = (reply.sent.message for reply in self._all if reply.sent is not None)
+        return [message for message in messages if isinstance(message, ClientCall)]
 
     def find_fields(self) -> dict[str, list[str]] | None:
         """Return the fields of the newest form, each with the options of which several may be chosen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cometbot.bot import Bot
@@ -56,12 +56,13 @@ def write_test(conversation: StoredConversation, subject: Subject, *, keeps_user
         note = "Earlier messages are left out. Set what the handlers have stored because of them: client.state[…] = …"
         body = [*make_comment(note, _INDENT), *body]
     newest = conversation.newest.id
-    opening = _open_client(subject, users, group)
+    tools = list(dict.fromkeys(tool.name for item in recorded if item.event for tool in item.event.client_tools))
+    opening = _open_client(subject, users, group, tools)
     return "\n".join(
         [
             f'"""The conversation of {newest} with the bot {subject.bot.name}, as it was stored."""',
             "",
-            *_imports(subject, users, keeps_users),
+            *_imports(subject, {"ClientTool": bool(tools), "User": keeps_users and bool(list(users))}),
             "",
             "",
             f"def test_conversation_of_{newest}() -> None:",
@@ -73,11 +74,11 @@ def write_test(conversation: StoredConversation, subject: Subject, *, keeps_user
     )
 
 
-def _imports(subject: Subject, users: Users, keeps_users: bool) -> Iterator[str]:
+def _imports(subject: Subject, uses: Mapping[str, bool]) -> Iterator[str]:
     if _is_rich(subject):
         yield from ["from functools import partial", ""]
-    if keeps_users and list(users):
-        yield "from cometbot import User"
+    if used := [name for name, is_used in uses.items() if is_used]:
+        yield f"from cometbot import {', '.join(used)}"
     yield "from cometbot.testing import BotClient"
     if _is_rich(subject):
         yield "from cometbot.testing.fakes.cometchat import CometChatFake"
@@ -88,8 +89,8 @@ def _is_rich(subject: Subject) -> bool:
     return subject.channel.name == "cometchat" and subject.rich != "text"
 
 
-def _open_client(subject: Subject, users: Users, group: str) -> list[str]:
-    """Return the lines that open the client of the first user."""
+def _open_client(subject: Subject, users: Users, group: str, client_tools: Sequence[str]) -> list[str]:
+    """Return the lines that open the client of the first user, with tools of these names."""
     arguments = [subject.attribute]
     if first := next(iter(users), ""):
         arguments.append(f"user={_user_source(users.to_user(first))}")
@@ -100,6 +101,8 @@ def _open_client(subject: Subject, users: Users, group: str) -> list[str]:
         more = f", card_buttons={to_literal(subject.card_buttons)}" if subject.card_buttons != "message" else ""
         channel = f"partial(CometChatFake, rich={to_literal(subject.rich)}{more})"
     arguments.append(f"channel={channel}")
+    if client_tools:
+        arguments.append(f"client_tools=[{', '.join(f'ClientTool({to_literal(name)})' for name in client_tools)}]")
     return make_call("with BotClient(", arguments, " " * 4, f") as {_name_client(group)}:")
 
 

@@ -15,6 +15,7 @@ from cometbot import (
     Bot,
     Button,
     Card,
+    ClientTool,
     ContactEvent,
     Context,
     DeleteEvent,
@@ -329,6 +330,32 @@ def test_calls_of_a_model_are_approved_again(open_client: Open, monkeypatch: pyt
     for call in ("Approve", "Decline"):
         assert f'client.press("{call}")' in source
     run(source, make(), monkeypatch)
+
+
+@pytest.mark.parametrize("channel", ["fake", "agui"])
+def test_tools_of_the_client_return_the_same(open_client: Open, monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.command
+        def trip(ctx: Context) -> str:
+            first = ctx.call("pick_place", near="Rome")
+            return f"To {first['name']} and {ctx.call('pick_place', near='Pisa')}."
+
+        return bot
+
+    client = open_client(make(), channel=channel, client_tools=[ClientTool("pick_place", "Pick.", {"type": "object"})])
+    [asked] = client.send("/trip")
+    client.answer_call({"name": "Ostia"})
+    client.answer_call({"name": "Tivoli"}, call=asked)
+    client.answer_call("=Lucca")
+    source = write(client)
+    assert 'client_tools=[ClientTool("pick_place")]' in source
+    assert 'client.answer_call("=Lucca")' in source
+    assert source.count("cannot be repeated") == (channel == "fake")  # on agui, the second result is the same event
+    run(source, make(), monkeypatch)
+    with pytest.raises(AssertionError):
+        run(source.replace("=Lucca", "Lucca", 1), make(), monkeypatch)
 
 
 def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
