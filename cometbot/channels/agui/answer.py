@@ -56,6 +56,7 @@ class AnswerWriter:
     is_versioned: bool
     shows_custom: bool
     _open: _OpenText | None = None
+    _cut_off: dict[str, str] = field(default_factory=dict)
     _last_at: int = 0
     _message_ids: set[str] = field(default_factory=set)
     _open_calls: set[str] = field(default_factory=set)
@@ -119,10 +120,7 @@ class AnswerWriter:
         rest = self._find_rest(text, stream)
         if rest is None:
             yield from self._close()
-            message_id = self._choose_id(row.id)
-            yield self._event("TEXT_MESSAGE_START", messageId=message_id, role="assistant")
-            yield self._event("TEXT_MESSAGE_CONTENT", messageId=message_id, delta=text)
-            yield self._event("TEXT_MESSAGE_END", messageId=message_id)
+            yield from self._write_message(row.id, _remove_start(text, self._cut_off.get(stream, "")))
         else:
             assert self._open is not None
             if rest:
@@ -130,6 +128,13 @@ class AnswerWriter:
             yield from self._close()
         if self.shows_custom and "custom" in row.payload:
             yield self._event("CUSTOM", **row.payload["custom"])
+
+    def _write_message(self, id: str, text: str) -> Iterator[bytes]:
+        if text:
+            message_id = self._choose_id(id)
+            yield self._event("TEXT_MESSAGE_START", messageId=message_id, role="assistant")
+            yield self._event("TEXT_MESSAGE_CONTENT", messageId=message_id, delta=text)
+            yield self._event("TEXT_MESSAGE_END", messageId=message_id)
 
     def _find_rest(self, text: str, stream: str) -> str | None:
         """Return how ``text`` goes on behind what is shown of its stream, or None if it does not continue it.
@@ -146,6 +151,8 @@ class AnswerWriter:
 
     def _write_delta(self, data: Mapping[str, Any]) -> Iterator[bytes]:
         stream, number, text = data["stream"], data["number"], data["text"]
+        if stream in self._cut_off:
+            return  # the complete text follows
         if self._open is None or self._open.stream != stream:
             if number != 0 or not text:
                 return  # its beginning was lost, or came before this request: the complete text follows
@@ -177,9 +184,10 @@ class AnswerWriter:
         opened.shown = opened.received
 
     def _close(self) -> Iterator[bytes]:
-        """End the text that is open."""
+        """End the text that is open. If its complete text comes later, only the rest of that is written."""
         opened, self._open = self._open, None
         if opened is not None and opened.shown:
+            self._cut_off[opened.stream] = opened.shown
             yield self._event("TEXT_MESSAGE_END", messageId=opened.message_id)
 
     def _write_tool(self, data: Mapping[str, Any]) -> Iterator[bytes]:
@@ -216,6 +224,13 @@ class AnswerWriter:
     @staticmethod
     def _event(kind: str, **members: Any) -> bytes:
         return sse.frame(orjson.dumps({"type": kind, **members}))
+
+
+def _remove_start(text: str, shown: str) -> str:
+    """Return what is new in ``text`` behind the text that was shown before; ``text`` itself if it begins otherwise."""
+    begin = shown if text.startswith(shown) else shown.rstrip()
+    rest = text.removeprefix(begin)
+    return "" if len(rest) < len(text) and not rest.strip() else rest
 
 
 def _make_outcome(payload: Mapping[str, Any]) -> JsonObject | None:
