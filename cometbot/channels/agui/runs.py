@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cometbot.channels.agui import parsing, rows
-from cometbot.channels.agui.ids import end_id, make_conversation, make_digest
+from cometbot.channels.agui.ids import end_id, make_conversation, make_digest, to_plain_id
 from cometbot.channels.agui.run_input import RunInput
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Draft, Scope
@@ -107,7 +107,7 @@ class Runs:
             return None
         end = self._find_end(connection, stored, entry["key"])
         now = self._chat.database.clock() * 1000
-        if end is not None and entry["run"] != run_input.run_id and now - end.at > REPEAT_INTERVAL * 1000:
+        if end is not None and entry["run"] != to_plain_id(run_input.run_id) and now - end.at > REPEAT_INTERVAL * 1000:
             return None
         return Run(stored, entry["key"], entry["after"], frozenset(entry["pending"]), "repeated")
 
@@ -128,7 +128,7 @@ class Runs:
         entry = {
             "base": base,
             "key": key,
-            "run": run_input.run_id,
+            "run": to_plain_id(run_input.run_id),
             "after": after,
             "pending": pending,
             "number": number,
