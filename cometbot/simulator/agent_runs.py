@@ -27,13 +27,15 @@ MAX_HISTORY = 200
 class AgentRun:
     """A run for one message of a user. ``text`` is the message that the agent is writing, of the id ``message_id``.
 
-    ``tools`` are the names of the tools that it is calling, by the ids of the calls.
+    ``began_at`` is the Unix time of that message's beginning. ``tools`` are the names of the tools that the agent is
+    calling, by the ids of the calls.
     """
 
     agent: AgentRecord
     message: StoredMessage
     id: str
     message_id: str = ""
+    began_at: int = 0
     text: str = ""
     tools: dict[str, str] = field(default_factory=dict)
     call: AgentCall | None = None
@@ -42,7 +44,7 @@ class AgentRun:
 class AgentRuns:
     """Runs the agents, one run at a time in each conversation, once started.
 
-    Its state is guarded by the world's lock. ``version`` increases with each change.
+    Its state is guarded by the world's lock, which is notified at each change.
     """
 
     def __init__(self, world: World) -> None:
@@ -50,7 +52,6 @@ class AgentRuns:
         self._pending: dict[str, deque[StoredMessage]] = {}
         self._runs: dict[str, AgentRun] = {}
         self._is_started = False
-        self.version = 0
 
     def handle_event(self, event: WebhookEvent) -> None:
         """Queue a run for a text that a user has sent to an agent. Called with the world's lock held."""
@@ -85,7 +86,7 @@ class AgentRuns:
             self._pending.clear()
             calls = [run.call for run in self._runs.values() if run.call is not None]
             self._runs.clear()
-            self._notify()
+            self._world.condition.notify_all()
         for call in calls:
             call.abort()
 
@@ -115,7 +116,7 @@ class AgentRuns:
         body = self._make_input(run)
         run.call = AgentCall(agent.url, agent.headers, body)
         self._runs[conversation] = run
-        self._notify()
+        self._world.condition.notify_all()
         name = f"simulator-agent-{message.id}"
         threading.Thread(target=self._run, args=(run, body), name=name, daemon=True).start()
 
@@ -132,7 +133,7 @@ class AgentRuns:
                 return
             del self._runs[conversation]
             self._record(run, body, answer)
-            self._notify()
+            self._world.condition.notify_all()
             if self._is_started:
                 self._start_next(conversation)
 
@@ -144,10 +145,11 @@ class AgentRuns:
         with self._world.condition:
             if self._runs.get(run.message.conversation_id) is run:
                 handle(self, run, event)
-                self._notify()
+                self._world.condition.notify_all()
 
     def _begin_text(self, run: AgentRun, event: AgentEvent) -> None:
         run.message_id, run.text = f"{run.id}:{event.get('messageId', '')}", ""
+        run.began_at = self._world.now()
 
     def _add_text(self, run: AgentRun, event: AgentEvent) -> None:
         run.text += str(event.get("delta", ""))
@@ -209,7 +211,3 @@ class AgentRuns:
             error=answer.error,
             seconds=answer.seconds,
         )
-
-    def _notify(self) -> None:
-        self.version += 1
-        self._world.condition.notify_all()

@@ -20,6 +20,7 @@ from cometbot.author_error import ErrorReport
 from cometbot.cli._output import sanitize
 from cometbot.cli.dev.reports import HttpCall, Logged
 from cometbot.simulator import CallbackEntry, RequestEntry
+from cometbot.simulator.agents import AGENT_ROLE
 
 _INDENT = "    "
 _CODE = re.compile(r"(```.*?```|`[^`\n]+`)", re.DOTALL)
@@ -151,7 +152,7 @@ def _message_grid(message: Mapping[str, Any], remarks: Sequence[RenderableType])
     grid = Table.grid(padding=(0, 1))
     grid.add_column(min_width=_NAME_WIDTH, no_wrap=True)
     grid.add_column(ratio=1, overflow="fold")
-    head = Text.assemble((str(message["sender"]), "bold cyan"), (f" #{message['id']}", "dim"))
+    head = Text.assemble((_name(message, "sender"), "bold cyan"), (f" #{message['id']}", "dim"))
     grid.add_row(head, Group(*remarks, *_content(message)))
     return grid
 
@@ -203,7 +204,13 @@ def _to_markdown(text: str) -> str:
 
 
 def _receiver(message: Mapping[str, Any]) -> str:
-    return f"in {message['receiver']}" if message["receiverType"] == "group" else f"to {message['receiver']}"
+    return f"in {message['receiver']}" if message["receiverType"] == "group" else f"to {_name(message, 'receiver')}"
+
+
+def _name(message: Mapping[str, Any], side: str) -> str:
+    """Return the uid of a message's sender or receiver, and of an agent, whose uid says nothing, the name."""
+    entity = message.get("data", {}).get("entities", {}).get(side, {}).get("entity", {})
+    return f"{entity.get('name')} (agent)" if entity.get("role") == AGENT_ROLE else str(message[side])
 
 
 def _excerpt(body: Any) -> str:

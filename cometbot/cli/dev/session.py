@@ -8,11 +8,13 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 from rich.text import Text
 
+from cometbot.channels.cometchat.provision import name_from_uid
 from cometbot.cli.dev import signals
 from cometbot.cli.dev.chat import Chat, ChatContext
 from cometbot.cli.dev.colon_commands import ColonCommands
@@ -139,6 +141,9 @@ class DevSession(Session):
     def __init__(self, spec: str, options: DevOptions, screen: Screen, folder: Path) -> None:
         self._simulator, self._port_note = open_simulator(options.port)
         self._password = secrets.token_urlsafe(16)
+        # The channel needs the extra "chat", which an author who only wants callbacks may not have.
+        self._agui_token = secrets.token_urlsafe(32) if find_spec("ulid") else ""
+        self._agents: dict[str, str] = {}
         super().__init__(spec, options, screen, folder, self._environ())
         self._delivery = Delivery([], [], self._database)
         self._workbench = DevWorkbench(spec, self._delivery)
@@ -175,8 +180,20 @@ class DevSession(Session):
         with self._simulator.world.condition:
             for uid, record in known.items():
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
+            if self._agui_token:
+                self._add_agents([bot.name for bot in ready.bots])
         self._workbench.started(ready, files)
         super().started(ready, files)
+
+    def _add_agents(self, names: list[str]) -> None:
+        """Register the bots as agents in the simulator, unless they are. Called with the world's lock held."""
+        agents = self._simulator.world.agents
+        for name in names:
+            if name not in self._agents:
+                url = f"{self._runner.url}/agui/{quote(name, safe='')}"
+                self._agents[name] = self._simulator.add_agent(name_from_uid(name), url, self._agui_token).uid
+        for name, uid in self._agents.items():
+            agents[uid].is_active = name in names
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
         self._workbench.failed(failed, files)
@@ -244,8 +261,10 @@ class DevSession(Session):
             for prefix in ("COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK")
             for name, value in (("USERNAME", _USERNAME), ("PASSWORD", self._password))
         }
+        agui = {"COMETBOT_CHANNELS": "cometchat,agui", "AGUI_TOKEN": self._agui_token, "AGUI_USER_HEADER": ""}
         return {
             **logins,
+            **(agui if self._agui_token else {}),
             "COMETCHAT_APP_ID": self._simulator.app_id,
             "COMETCHAT_REGION": self._simulator.region,
             "COMETCHAT_API_KEY": self._simulator.api_key,

@@ -17,6 +17,9 @@ from cometbot.simulator.simulated_app import SimulatedApp
 POLL_INTERVAL = 0.25
 """Seconds between two checks of the panels, whose changes are not notified."""
 
+RUN_POLL_INTERVAL = 0.05
+"""The same while an agent is writing."""
+
 ENTRIES_PER_BATCH = 500
 
 
@@ -43,6 +46,7 @@ class EventStream:
             "output": bench.output,
             "dead": bench.dead_letters,
             "dialogs": bench.dialogs,
+            "runs": lambda: page_data.agent_runs(simulator),
         }
 
     @property
@@ -95,5 +99,6 @@ class EventStream:
     def _wait(self) -> None:
         """Wait for another entry, or until it is time to check the panels."""
         journal = self._simulator.world.journal
+        interval = POLL_INTERVAL if self._simulator.agent_runs.is_idle else RUN_POLL_INTERVAL
         with self._simulator.world.condition:
-            self._simulator.world.condition.wait_for(lambda: journal.last_id > self._after, POLL_INTERVAL)
+            self._simulator.world.condition.wait_for(lambda: journal.last_id > self._after, interval)

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from typing import Any
 
+from cometbot.simulator.agent_runs import AgentRun
 from cometbot.simulator.journal import ChangeEntry, Entry
 from cometbot.simulator.page.message_content import with_content
 from cometbot.simulator.records import StoredMessage
@@ -69,11 +70,17 @@ def run_name(simulator: SimulatedApp) -> str:
 
 
 def directory(world: World) -> dict[str, Any]:
-    """Return the users, groups and bots. Must be called with the world's lock held."""
+    """Return the users, groups, bots and agents. Must be called with the world's lock held."""
     people, bots = world.directory, world.directory.bots
     return {
         "users": [
-            {"uid": user.uid, "name": user.name, "avatar": user.avatar, "isBot": user.uid in bots}
+            {
+                "uid": user.uid,
+                "name": user.name,
+                "avatar": user.avatar,
+                "isBot": user.uid in bots,
+                "isAgent": user.uid in world.agents,
+            }
             for user in people.users.values()
             if user.is_active
         ],
@@ -85,7 +92,43 @@ def directory(world: World) -> dict[str, Any]:
             {"uid": bot.uid, "enabled": bot.enabled, "groupSetting": bot.group_chat_setting, "url": bot.webhook_url}
             for bot in bots.values()
         ],
+        "agents": [
+            {"uid": agent.uid, "enabled": agent.is_active and agent.speaks_agui, "url": agent.url}
+            for agent in world.agents.values()
+        ],
     }
+
+
+def agent_runs(simulator: SimulatedApp) -> list[dict[str, Any]]:
+    """Return the runs of agents: whose they are, the tools being called, and the message as far as it is written."""
+    world = simulator.world
+    with world.condition:
+        runs = simulator.agent_runs.list_running()
+        messages = [_message_json(world, _partial_message(run)) if run.text else None for run in runs]
+    return [
+        {
+            "agent": run.agent.uid,
+            "user": run.message.sender,
+            "tools": list(run.tools.values()),
+            "message": {**with_content(message), "isPartial": True} if message else None,
+        }
+        for run, message in zip(runs, messages, strict=True)
+    ]
+
+
+def _partial_message(run: AgentRun) -> StoredMessage:
+    """Return the message that an agent is writing. The ``muid`` of the message that is stored later is its id."""
+    return StoredMessage(
+        id=run.message_id,
+        conversation_id=run.message.conversation_id,
+        sender=run.agent.uid,
+        receiver_type="user",
+        receiver=run.message.sender,
+        category="message",
+        type="text",
+        data={"text": run.text},
+        sent_at=run.began_at,
+    )
 
 
 def _messages_json(world: World, messages: list[StoredMessage]) -> list[dict[str, Any]]:

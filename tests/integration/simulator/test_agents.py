@@ -11,6 +11,8 @@ import pytest
 
 from cometbot.simulator import Simulator
 from cometbot.simulator.agents import update_agent
+from cometbot.simulator.page import page_data
+from cometbot.simulator.page.events import EventStream
 from cometbot.simulator.server import LoopbackServer
 
 TOKEN = "t0ken-" * 8
@@ -276,3 +278,37 @@ def test_messages_from_before_the_start_are_answered_then(agent: Agent, uid: str
     simulator.start()
     simulator.wait_idle()
     assert answers(simulator, uid) == ["Hello you."]
+
+
+def test_page_shows_a_message_that_is_being_written(simulator: Simulator, agent: Agent, uid: str) -> None:
+    gate = threading.Event()
+    start, *rest = text_events("Hello **you**", ".")
+    agent.events = [STARTED, start, rest[0], gate, *rest[1:], FINISHED]
+    simulator.user("maria").say("Hi", to=uid)
+    wait_for_text(simulator, "Hello **you**")
+    (run,) = page_data.agent_runs(simulator)
+    assert (run["agent"], run["user"], run["tools"]) == (uid, "maria", [])
+    shown = run["message"]
+    assert (shown["sender"], shown["receiver"], shown["isPartial"]) == (uid, "maria", True)
+    assert "<strong>you</strong>" in shown["html"]
+    gate.set()
+    simulator.wait_idle()
+    assert page_data.agent_runs(simulator) == []
+    assert simulator.messages()[-1].muid == shown["id"]
+
+
+def test_page_streams_a_text_while_it_is_written(simulator: Simulator, agent: Agent, uid: str) -> None:
+    gate = threading.Event()
+    start, hello, end = text_events("Hello")
+    agent.events = [STARTED, start, hello, gate, end, FINISHED]
+    simulator.user("maria").say("Hi", to=uid)
+    wait_for_text(simulator, "Hello")
+    stream = EventStream(simulator, 0, threading.Event())
+    first = stream.get(30) or b""
+    assert b"event: runs" in first
+    assert b'"isPartial":true' in first
+    gate.set()
+    received = b""
+    while b"event: runs\ndata: []" not in received:
+        received += stream.get(30) or b""
+    assert b'"trigger":"message_sent"' in first + received

@@ -9,6 +9,8 @@ import { emptyConversation, Transcript, typingIndicator } from "./transcript.js"
 import { BotNotice } from "./bot_notice.js";
 import { showToast } from "./toasts.js";
 
+const ABOUT_AGENTS =
+  "What you write is sent to your bot over AG-UI, as CometChat calls an agent. Its answer appears here as it streams.";
 const ABOUT_BOTS =
   "What you write is posted to your bot as CometChat would do it. Its answers appear here, and each callback and REST call in the inspector.";
 
@@ -40,7 +42,7 @@ export class Chat {
     this.composer.dropOn(root);
     store.on("place me", () => this.#enter());
     store.on(
-      "messages entries handled directory status",
+      "messages entries handled directory status runs",
       oncePerFrame(() => this.#show()),
     );
     store.on("directory", () => this.#showHead());
@@ -62,8 +64,10 @@ export class Chat {
     const { store } = this;
     if (!store.place || !store.me) return;
     const messages = store.messagesAt(store.place);
-    const working = workingBots(store, messages).map(atWork);
-    this.transcript.show(messages, working, store.beginOf(store.place) ? [this.#edge] : []);
+    const runs = store.runsAt(store.place);
+    const partial = runs.map((run) => run.message).filter(Boolean);
+    const working = [...workingBots(store, messages).map(atWork), ...runs.map((run) => agentAtWork(store, run))];
+    this.transcript.show([...messages, ...partial], working.filter(Boolean), store.beginOf(store.place) ? [this.#edge] : []);
     if (this.transcript.isAtTop) this.#earlier();
   }
 
@@ -90,7 +94,7 @@ export class Chat {
     if (!store.place) return;
     const { kind, id } = store.place;
     const name = store.titleOf(store.place);
-    const note = kind === "group" ? membersOf(store, id) : roleOf(store.bots.get(id));
+    const note = kind === "group" ? membersOf(store, id) : roleOf(store, id);
     const lines = h("div.lines", h("h2", name), h("p.truncate.muted", { title: note }, note));
     fill(this.head, avatar(id, name, kind), lines);
     this.composer.placeholder = `Message ${name}`;
@@ -109,14 +113,15 @@ export class Chat {
     const { kind, id } = this.store.place;
     const isGroup = kind === "group";
     const isBot = !isGroup && this.store.isBot(id);
+    const isAgent = !isGroup && this.store.isAgent(id);
     const name = this.store.titleOf(this.store.place);
     const [title, text] = isGroup
       ? [`Say something in ${name}`, "Type @ to mention somebody. Bots get what their group setting lets them get."]
-      : isBot
-        ? [`Say something to ${name}`, ABOUT_BOTS]
+      : isBot || isAgent
+        ? [`Say something to ${name}`, isBot ? ABOUT_BOTS : ABOUT_AGENTS]
         : [`Write to ${name}`, `${name} is a person: no bot gets what you write here.`];
     const commands = this.store.status.commands?.[id] ?? [];
-    const suggestions = isBot ? ["hello", ...commands.slice(0, 4).map((command) => command.name)] : [];
+    const suggestions = isBot || isAgent ? ["hello", ...commands.slice(0, 4).map((command) => command.name)] : [];
     const suggest = (chosen) => this.composer.suggest(chosen.startsWith("/") ? `${chosen} ` : chosen);
     return emptyConversation(avatar(id, name, kind), title, text, suggestions, suggest);
   }
@@ -127,9 +132,12 @@ function membersOf(store, guid) {
   return members.map((uid) => (uid === store.me ? "you" : store.nameOf(uid))).join(", ");
 }
 
-function roleOf(bot) {
-  if (!bot) return "Person";
-  return bot.enabled ? "Bot" : "Bot, not enabled";
+function roleOf(store, uid) {
+  const bot = store.bots.get(uid);
+  const agent = store.agents.get(uid);
+  if (bot) return bot.enabled ? "Bot" : "Bot, not enabled";
+  if (agent) return agent.enabled ? `Agent, called over AG-UI at ${agent.url}` : "Agent, not active";
+  return "Person";
 }
 
 /** Completions for `@` and `/` where one is. */
@@ -139,7 +147,7 @@ export function offersOf(store, kind) {
   const here = group ? group.members : [place?.id, ...store.users.keys()].filter(Boolean);
   if (kind === "@") {
     return [...new Set(here)]
-      .filter((uid) => uid !== me && store.users.has(uid))
+      .filter((uid) => uid !== me && store.users.has(uid) && !store.isAgent(uid))
       .map((uid) => ({ value: uid, label: store.nameOf(uid), hint: store.isBot(uid) ? "bot" : uid }));
   }
   const bots = group ? group.members.filter((uid) => store.isBot(uid)) : [place?.id];
@@ -162,6 +170,13 @@ export function workingBots(store, messages) {
     }
   }
   return [...names];
+}
+
+/** The sign that an agent is at work; null while its message is being written, which shows it. */
+function agentAtWork(store, { agent, tools, message }) {
+  const name = store.nameOf(agent);
+  if (tools.length) return typingIndicator(`${name} is calling ${tools.join(", ")}`);
+  return message ? null : atWork(name);
 }
 
 /** The sign that a bot of this name is at work. */

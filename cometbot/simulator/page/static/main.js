@@ -54,7 +54,7 @@ if (matchMedia("(min-width: 761px)").matches) chat.composer.focus();
 function settle() {
   const [uid, kind, id] = location.hash.slice(1).split("/").map(decodeUrlPart);
   const users = [...store.users.values()];
-  const first = (users.find((user) => !user.isBot) ?? users[0])?.uid ?? "";
+  const first = (users.find((user) => !user.isBot && !user.isAgent) ?? users[0])?.uid ?? "";
   const me = [uid, store.me, first].find((one) => store.users.has(one)) ?? "";
   const place = id !== me && store.has({ kind, id }) ? { kind, id } : placeFor(me);
   if (me !== store.me) {
@@ -68,7 +68,7 @@ function placeFor(me) {
   if (store.place && store.has(store.place) && store.place.id !== me) return store.place;
   const others = [...store.users.values()].filter((user) => user.uid !== me);
   const first = store.isBot(me)
-    ? others.find((user) => !user.isBot)
+    ? others.find((user) => !user.isBot && !user.isAgent)
     : (others.find((user) => user.isBot && store.bots.get(user.uid)?.enabled) ?? others[0]);
   if (first) return { kind: "user", id: first.uid };
   const group = [...store.groups.keys()][0];

@@ -39,9 +39,9 @@ export class MessageActions {
       reactions,
       isOwn: message.sender === store.me,
       isExpired: this.#expiry.isExpired(message),
-      isBusy: isBeingHandled(message, store.handled),
+      isBusy: Boolean(message.isPartial) || isBeingHandled(message, store.handled),
       name: this.nameOf(message.sender),
-      isBot: store.isBot(message.sender),
+      isBot: store.isBot(message.sender) || store.isAgent(message.sender),
       replies: message.parentId ? 0 : store.repliesTo(message.id).length,
       receipts: this.#receipts(message),
       names: Object.keys(message.data?.mentions ?? {}).map(this.nameOf),
@@ -123,7 +123,7 @@ export class MessageActions {
 
   #receipts(message) {
     const { store } = this;
-    const callbacks = store.callbacksOf(message.id).filter((entry) => store.isBot(entry.target));
+    const callbacks = store.callbacksOf(message.id).filter(({ target }) => store.isBot(target) || store.isAgent(target));
     return [...groupedBy(callbacks, (entry) => entry.target)].map(([bot, entries]) =>
       receipt(this.nameOf(bot), entries, store.handled[`${bot}/${message.id}`]),
     );
@@ -137,6 +137,7 @@ function receipt(name, entries, handled) {
     const text = `${name}: ${last.status ? `answered ${last.status}` : "not reached"}`;
     return { state: "bad", text, title: last.error || "The callback was refused" };
   }
+  if (last.error) return { state: "bad", text: `${name} failed`, title: last.error };
   const times = entries.length > 1 ? `, sent ${entries.length} times` : "";
   const title = `Acknowledged in ${duration(last.seconds)}`;
   if (!handled) return { state: "good", text: `${name} ✓${times}`, title };

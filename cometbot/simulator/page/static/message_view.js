@@ -18,13 +18,17 @@ export function messageView(messageActions) {
     body: (message) => content(message, messageActions.actions(message)),
     summary: (message) => summary(message, messageActions.nameOf),
     isBare,
-    extras: (message, facts) => [
-      reactions(message, facts, messageActions),
-      replies(message, facts, messageActions),
-      receipts(message, facts, messageActions),
-      !message.deletedAt && tools(message, facts, messageActions),
-    ],
+    extras: (message, facts) => (message.isPartial ? [] : extras(message, facts, messageActions)),
   };
+}
+
+function extras(message, facts, messageActions) {
+  return [
+    reactions(message, facts, messageActions),
+    replies(message, facts, messageActions),
+    receipts(message, facts, messageActions),
+    !message.deletedAt && tools(message, facts, messageActions),
+  ];
 }
 
 function isBare(message) {

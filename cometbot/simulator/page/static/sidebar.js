@@ -43,11 +43,11 @@ export class Sidebar {
     const item = (place) => this.#item(place, last);
     const section = (title, places, add) =>
       (places.length || add) && h("section", h("h2.hstack.muted", title, add), h("ul", places.map(item)));
-    const [bots, people] = this.#usersByKind((user) => ({
+    const [bots, people, agents] = this.#usersByKind((user) => ({
       kind: "user",
       id: user.uid,
       ...user,
-      note: store.bots.get(user.uid)?.enabled === false ? "not enabled" : "",
+      note: noteOf(store, user.uid),
     }));
     const groups = [...store.groups.values()].map(({ guid, name, members }) => ({
       kind: "group",
@@ -58,7 +58,11 @@ export class Sidebar {
     const isOther = ({ id }) => id !== store.me;
     const newGroup = iconButton("button.plus", "plus", "New group", () => this.#newGroup());
     const newPerson = iconButton("button.plus", "plus", "New person", () => this.#newUser());
-    const sections = [section("Bots", bots.filter(isOther)), section("Groups", groups, newGroup)];
+    const sections = [
+      section("Bots", bots.filter(isOther)),
+      section("Agents", agents),
+      section("Groups", groups, newGroup),
+    ];
     fill(this.list, sections, section("People", people.filter(isOther), newPerson));
     if (here) this.list.querySelector(`[data-place="${CSS.escape(here)}"]`)?.focus();
   }
@@ -71,10 +75,12 @@ export class Sidebar {
     ];
   }
 
-  /** Return what `convert` makes of the bots, and of the people. */
+  /** Return what `convert` makes of the bots, of the people, and of the agents. */
   #usersByKind(convert) {
     const users = [...this.store.users.values()];
-    return [users.filter((user) => user.isBot), users.filter((user) => !user.isBot)].map((some) => some.map(convert));
+    const isPerson = (user) => !user.isBot && !user.isAgent;
+    const kinds = [(user) => user.isBot, isPerson, (user) => user.isAgent];
+    return kinds.map((isKind) => users.filter(isKind).map(convert));
   }
 
   #lastMessages() {
@@ -104,7 +110,7 @@ export class Sidebar {
     this.#seen.set(`${this.store.me} ${place.kind}/${place.id}`, newest);
   }
 
-  #item({ kind, id, name, isBot, note }, last) {
+  #item({ kind, id, name, isBot, isAgent, note }, last) {
     const { store } = this;
     const key = `${kind}/${id}`;
     const isHere = store.place?.kind === kind && store.place?.id === id;
@@ -118,7 +124,7 @@ export class Sidebar {
       class: unread ? "unread" : "",
       onclick: () => this.go({ kind, id }),
     };
-    const title = h("span.name.hstack", name, isBot && h("span.tag", "bot"));
+    const title = h("span.name.hstack", name, (isBot || isAgent) && h("span.tag", isBot ? "bot" : "agent"));
     const aside = [
       message && h("time.muted", timeOf(message.sentAt)),
       unread > 0 && h("span.count", { "aria-label": `${unread} new` }, unread),
@@ -154,7 +160,7 @@ export class Sidebar {
     const { me, users } = this.store;
     const made = await openForm("New group", [NAME_FIELD], "Create", async ({ name }) => {
       const guid = slug(name);
-      await addGroup({ guid, name, owner: me, members: [...users.keys()].filter((uid) => uid !== me) });
+      await addGroup({ guid, name, owner: me, members: membersBut(me, users) });
       return guid;
     });
     if (!made) return;
@@ -173,6 +179,16 @@ export class Sidebar {
       return undefined;
     });
   }
+}
+
+/** Everybody else but agents, which CometChat calls for one-to-one messages only. */
+function membersBut(me, users) {
+  return [...users.values()].filter((user) => user.uid !== me && !user.isAgent).map((user) => user.uid);
+}
+
+function noteOf(store, uid) {
+  if (store.bots.get(uid)?.enabled === false) return "not enabled";
+  return store.agents.get(uid)?.enabled === false ? "not active" : "";
 }
 
 function stateOf({ status, connection }) {

@@ -4,7 +4,7 @@ import { Store } from "./store.js";
 
 const MAX_ENTRIES = 600;
 
-/** Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, me, place, connection. */
+/** Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, runs, me, place, connection. */
 export class SimulatorStore extends Store {
   #begins = new Map(); // by place, where that is further back than `begins`
 
@@ -17,6 +17,7 @@ export class SimulatorStore extends Store {
     this.output = [];
     this.dead = [];
     this.dialogs = [];
+    this.runs = []; // of agents
     this.#forget();
   }
 
@@ -33,10 +34,11 @@ export class SimulatorStore extends Store {
     this.emit("entries");
   }
 
-  updateDirectory({ users, groups, bots }) {
+  updateDirectory({ users, groups, bots, agents }) {
     this.users = new Map(users.map((user) => [user.uid, user]));
     this.groups = new Map(groups.map((group) => [group.guid, group]));
     this.bots = new Map(bots.map((bot) => [bot.uid, bot]));
+    this.agents = new Map(agents.map((agent) => [agent.uid, agent]));
     this.emit("directory");
   }
 
@@ -91,6 +93,19 @@ export class SimulatorStore extends Store {
     return this.bots.has(uid);
   }
 
+  isAgent(uid) {
+    return this.agents.has(uid);
+  }
+
+  /** What is to be told of the runs of the agent of a place: the names of tools, and messages that are not whole yet. */
+  runsAt(place) {
+    if (place?.kind !== "user") return [];
+    const stored = new Set([...this.messages.values()].map(({ muid }) => muid));
+    return this.runs
+      .filter(({ agent, user }) => agent === place.id && user === this.me)
+      .map((run) => ({ ...run, message: stored.has(run.message?.id) ? null : run.message }));
+  }
+
   /** The messages of a place as `me` sees it, oldest first; with `parent` those of that thread. */
   messagesAt(place, { parent = "" } = {}) {
     if (!place) return [];
@@ -127,6 +142,7 @@ export class SimulatorStore extends Store {
     this.users = new Map();
     this.groups = new Map();
     this.bots = new Map();
+    this.agents = new Map();
     this.messages = new Map();
     this.entries = [];
     this.handled = {};

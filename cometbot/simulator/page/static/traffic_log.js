@@ -92,7 +92,7 @@ export class TrafficLog {
     const signature = JSON.stringify(handled ?? null);
     const known = this.#rows.get(entry.id);
     if (known?.signature === signature) return known;
-    const element = h("details.entry", { open: known?.element.open ?? false }, head(entry, handled));
+    const element = h("details.entry", { open: known?.element.open ?? false }, head(entry, handled, this.store));
     const build = () => element.open && element.childElementCount === 1 && element.append(this.#body(entry, handled));
     element.addEventListener("toggle", build);
     build();
@@ -139,7 +139,7 @@ function part(title, content, open = false, extra = null) {
   return h("details.part", { open }, h("summary.hstack", title, extra), content);
 }
 
-function head(entry, handled) {
+function head(entry, handled, store) {
   const isCallback = entry.kind === "callback";
   const what = isCallback ? entry.trigger : `${entry.method} ${entry.path.replace(/^\/v3/, "")}`;
   const said = (isCallback ? entry.body?.data : entry.body)?.data?.text;
@@ -150,11 +150,11 @@ function head(entry, handled) {
     entry.misbehaviour?.length > 0 && h("b.dead", entry.misbehaviour.join(", ")),
     entry.copy > 0 && h("b", "duplicate"),
     entry.attempt > 1 && `attempt ${entry.attempt}`,
-    isCallback && `to ${entry.target}`,
+    isCallback && `to ${store.isAgent(entry.target) ? store.nameOf(entry.target) : entry.target}`,
     said && `“${said.length > 60 ? `${said.slice(0, 60)}…` : said}”`,
   ].filter(Boolean);
   const small = h("small.truncate", about.map(separated));
-  const status = h("span.status", { class: statusKind(entry.status) }, entry.status || "–");
+  const status = h("span.status", { class: entry.error ? "bad" : statusKind(entry.status) }, entry.status || "–");
   return h(
     "summary.hstack",
     { class: isCallback ? "callback" : "request" },
