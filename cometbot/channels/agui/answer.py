@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import orjson
@@ -45,22 +45,29 @@ class _OpenText:
 class AnswerWriter:
     """Writes the events of one answer.
 
-    ``key`` is that of the request's event. While earlier requests of the thread are ``pending``, what the bot says is
-    theirs. ``is_versioned`` and ``shows_custom``: see ``RunInput`` and ``AguiSettings``.
+    ``is_versioned`` and ``shows_custom``: see ``RunInput`` and ``AguiSettings``.
     """
 
     thread_id: str
     run_id: str
-    key: str
-    pending: set[str]
+    _: KW_ONLY
     is_versioned: bool
-    shows_custom: bool
+    shows_custom: bool = False
+    _key: str = ""
+    _pending: set[str] = field(default_factory=set)
     _open: _OpenText | None = None
     _cut_off: dict[str, str] = field(default_factory=dict)
     _last_at: int = 0
     _message_ids: set[str] = field(default_factory=set)
     _open_calls: set[str] = field(default_factory=set)
     _seen_calls: set[str] = field(default_factory=set)
+
+    def follow(self, key: str, pending: Collection[str]) -> None:
+        """Write the answer to the request whose event is ``key``.
+
+        Until the earlier requests of the thread that are ``pending`` have ended, what the bot says is theirs.
+        """
+        self._key, self._pending = key, set(pending)
 
     def start(self) -> bytes:
         """Return the first event."""
@@ -71,7 +78,7 @@ class AnswerWriter:
         """Yield the events for a change in the thread, and the end of the stream behind the last one."""
         if signal.kind == MESSAGE_CREATED and signal.message is not None:
             yield from self.write_row(signal.message)
-        elif self.pending:
+        elif self._pending:
             return
         elif signal.kind == rows.DELTA:
             yield from self._write_delta(signal.data)
@@ -86,7 +93,7 @@ class AnswerWriter:
         kind = row.payload.get("kind")
         if kind == rows.END:
             yield from self._write_end(row.payload)
-        elif self.pending:
+        elif self._pending:
             return
         elif kind == rows.TEXT:
             yield from self._write_text(row)
@@ -104,8 +111,8 @@ class AnswerWriter:
         return {"threadId": self.thread_id, "runId": self.run_id}
 
     def _write_end(self, payload: Mapping[str, Any]) -> Iterator[bytes]:
-        if payload["event"] != self.key:
-            self.pending.discard(payload["event"])
+        if payload["event"] != self._key:
+            self._pending.discard(payload["event"])
             return
         if payload["end"] in ERRORS:
             yield from self.fail(*ERRORS[payload["end"]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import time
 from collections import deque
 from typing import TypeAlias
@@ -10,8 +11,11 @@ from cometbot.channels.agui.runs import Run, list_after
 from cometbot.chat import Chat, ChatMessage, Signal
 
 
-class Stopped:
-    """The item behind which nothing follows, although the answer is not complete."""
+class Stopped(enum.Enum):
+    """The last item if the answer is not complete: the source was closed, or its time is over."""
+
+    CLOSED = "closed"
+    LATE = "late"
 
 
 RunItem: TypeAlias = ChatMessage | Signal | Stopped
@@ -42,7 +46,7 @@ class RunSource:
         found = self._listener.get(max(0.0, min(timeout, self._ends_at - time.monotonic())))
         if found is None and (self._listener.is_closed or time.monotonic() >= self._ends_at):
             self.is_closed = True
-            return Stopped()
+            return Stopped.CLOSED if self._listener.is_closed else Stopped.LATE
         return found
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from cometbot.channels.agui import parsing, rows
 from cometbot.channels.agui.ids import end_id, make_conversation, make_digest, to_plain_id
@@ -35,14 +35,16 @@ class Run:
     """A request that is handled, or was.
 
     ``key`` is that of its event. Its answer are the rows after the time ``after``, but none before the ends of the
-    earlier requests in ``pending``, up to its own end. ``outcome`` is ``new``, or ``repeated`` for an equal request.
+    earlier requests in ``pending``, up to its own end. ``is_new`` is False for an equal request. ``to_notify`` is the
+    conversation that the caller must notify of the event, empty if none.
     """
 
     conversation: ChatConversation
     key: str
     after: int
     pending: frozenset[str]
-    outcome: Literal["new", "repeated"] = "new"
+    is_new: bool = True
+    to_notify: str = ""
 
 
 class Runs:
@@ -54,24 +56,19 @@ class Runs:
     def begin(
         self, delivery: DeliveryService, scope: Scope, run_input: RunInput, user: str, raw: Mapping[str, Any]
     ) -> Run:
-        """Store a request durably and have it handled, or return the equal one that was stored before.
+        """Store a request durably, to be handled, or return the equal one that was stored before.
 
         Raises :class:`HttpError` with 403 if the thread belongs to another user, :class:`StorageFull`, and
         :class:`StoreBusy`.
         """
 
-        def work(connection: Transaction) -> tuple[Run, bool]:
+        def work(connection: Transaction) -> Run:
             self._chat.quota.check(connection)
             stored = self._lock_thread(connection, scope, run_input.thread_id, user)
-            repeated = self._find_equal(connection, stored, run_input)
-            if repeated is not None:
-                return repeated, False
-            return self._store(connection, delivery, stored, run_input, raw)
+            equal = self._find_equal(connection, stored, run_input)
+            return equal or self._store(connection, delivery, stored, run_input, raw)
 
-        run, must_notify = self._chat.commit(work)
-        if must_notify:
-            delivery.notify(str(make_conversation(scope.bot, run.conversation.id, user).key))
-        return run
+        return self._chat.commit(work)
 
     def find_handled_request(self, connection: Transaction, stored: ChatConversation) -> ChatMessage | None:
         """Return the row of the oldest request that has not ended, which is being handled; else of the newest."""
@@ -109,7 +106,7 @@ class Runs:
         now = self._chat.database.clock() * 1000
         if end is not None and entry["run"] != to_plain_id(run_input.run_id) and now - end.at > REPEAT_INTERVAL * 1000:
             return None
-        return Run(stored, entry["key"], entry["after"], frozenset(entry["pending"]), "repeated")
+        return Run(stored, entry["key"], entry["after"], frozenset(entry["pending"]), is_new=False)
 
     def _store(
         self,
@@ -118,7 +115,7 @@ class Runs:
         stored: ChatConversation,
         run_input: RunInput,
         raw: Mapping[str, Any],
-    ) -> tuple[Run, bool]:
+    ) -> Run:
         base, entries = run_input.event_key, _entries(stored)
         number = max((entry["number"] for entry in entries), default=0) + 1
         key = f"{base}:{number}" if self._was_handled(connection, stored, entries, base) else base
@@ -140,7 +137,8 @@ class Runs:
         self._save_entries(connection, stored, [*entries, entry])
         conversation = make_conversation(stored.scope.bot, stored.id, stored.owner)
         incoming = IncomingEvent(conversation, key, parsing.make_body(raw, stored.owner), stored.owner)
-        return Run(stored, key, after, frozenset(pending)), delivery.enqueue_in(connection, incoming)
+        must_notify = delivery.enqueue_in(connection, incoming)
+        return Run(stored, key, after, frozenset(pending), to_notify=str(conversation.key) if must_notify else "")
 
     def _save_entries(self, connection: Transaction, stored: ChatConversation, entries: list[JsonObject]) -> None:
         """Store the newest requests; what the bot said before them is deleted, since nobody can ask for it again."""

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from cometbot.channels.agui.answer import AnswerWriter
 from cometbot.channels.agui.channel import AguiChannel
 from cometbot.channels.agui.ids import scope_of, to_plain_id
-from cometbot.channels.agui.run_input import RunInput, read_input
+from cometbot.channels.agui.run_input import read_input
 from cometbot.channels.agui.run_source import RunItem, RunSource, Stopped
 from cometbot.channels.agui.runs import Run, Runs
 from cometbot.channels.base import DeliveryService
@@ -32,12 +32,10 @@ _log = logging.getLogger(__name__)
 
 _PING = b": ping\n\n"
 _MAX_USER_LENGTH = 200
-_NO_TOKEN = HttpError(
-    401,
-    "ERR_UNAUTHORIZED",
-    "send the token of AGUI_TOKEN, as `Authorization: Bearer <token>` or `X-API-Key: <token>`",
-    headers={"WWW-Authenticate": "Bearer"},
-)
+_STOPPED_TEXTS = {
+    Stopped.CLOSED: ("INTERRUPTED", "The server is restarting. Send the same request again for the rest."),
+    Stopped.LATE: ("TIMEOUT", "The answer is not complete yet. Send the same request again for the rest."),
+}
 
 
 def make_blueprint(channel: AguiChannel, delivery: DeliveryService) -> flask.Blueprint:
@@ -63,19 +61,32 @@ class AguiViews:
     def handle_run(self, bot: str) -> flask.Response:
         """Store a request, and return the stream of its answer."""
         if not self._is_authorized():
-            raise _NO_TOKEN
+            text = "send the token of AGUI_TOKEN, as `Authorization: Bearer <token>` or `X-API-Key: <token>`"
+            raise HttpError(401, "ERR_UNAUTHORIZED", text, headers={"WWW-Authenticate": "Bearer"})
         if bot not in self._delivery.bots:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
         raw = self._read_body()
         given = read_input(raw)
         run_input = replace(given, thread_id=to_plain_id(given.thread_id or new_id()), run_id=given.run_id or new_id())
-        shown = replace(run_input, thread_id=given.thread_id or run_input.thread_id)
+        user = self._read_user(run_input.thread_id)
+        writer = AnswerWriter(
+            given.thread_id or run_input.thread_id,
+            run_input.run_id,
+            is_versioned=run_input.is_versioned,
+            shows_custom=self._settings.shows_custom,
+        )
         if run_input.kind is None:
-            return _refuse(self._make_writer(shown, None))
+            return _refuse(writer)
         raw = {**raw, "threadId": run_input.thread_id, "runId": run_input.run_id}
-        run = self._runs.begin(self._delivery, scope_of(bot), run_input, self._read_user(run_input.thread_id), raw)
-        self._channel.observe(bot, "received" if run.outcome == "new" else "duplicate")
-        return self._stream(run, self._make_writer(shown, run))
+
+        def listen() -> RunSource:
+            """Store the request, now that there is room for its stream."""
+            run = self._runs.begin(self._delivery, scope_of(bot), run_input, user, raw)
+            self._channel.observe(bot, "received" if run.is_new else "duplicate")
+            writer.follow(run.key, run.pending)
+            return self._listen(run)
+
+        return self._stream(listen, writer)
 
     def error_response(self, refusal: Exception) -> flask.Response:
         """Return the response to a request that is refused before its stream begins."""
@@ -126,32 +137,23 @@ class AguiViews:
             )
         return user
 
-    def _make_writer(self, run_input: RunInput, run: Run | None) -> AnswerWriter:
-        return AnswerWriter(
-            run_input.thread_id,
-            run_input.run_id,
-            run.key if run is not None else "",
-            set(run.pending) if run is not None else set(),
-            run_input.is_versioned,
-            self._settings.shows_custom,
-        )
+    def _listen(self, run: Run) -> RunSource:
+        """Return the source of an answer, and then have the request handled, so that no piece of it is missed."""
+        try:
+            return RunSource(self._channel.chat, run, lifetime=self._settings.lifetime)
+        finally:
+            if run.to_notify:
+                self._delivery.notify(run.to_notify)
 
-    def _stream(self, run: Run, writer: AnswerWriter) -> flask.Response:
+    @staticmethod
+    def _stream(listen: Callable[[], RunSource], writer: AnswerWriter) -> flask.Response:
         def to_frames(item: RunItem) -> Iterable[bytes]:
             if isinstance(item, Stopped):
-                return writer.fail("INTERRUPTED", "The server is restarting. Send the same request again.")
+                return writer.fail(*_STOPPED_TEXTS[item])
             return writer.write_row(item) if isinstance(item, ChatMessage) else writer.write(item)
 
-        def listen() -> sse.ItemSource[RunItem]:
-            return RunSource(self._channel.chat, run, lifetime=self._settings.lifetime)
-
-        return sse.stream(
-            listen,
-            to_frames,
-            ping=_PING,
-            first=writer.start(),
-            counts_address=False,
-        )
+        source: Callable[[], sse.ItemSource[RunItem]] = listen
+        return sse.stream(source, to_frames, ping=_PING, first=writer.start(), counts_address=False)
 
 
 def _refuse(writer: AnswerWriter) -> flask.Response:
