@@ -17,6 +17,7 @@ from cometbot.models import Conversation, ConversationKey, User
 from cometbot.splitting import utf8_size
 from cometbot.state import StateChange
 from cometbot.steps import Waiting
+from cometbot.token_usage import ModelUsage
 
 Transaction: TypeAlias = Any
 """An open transaction of the store, which delivery and channels pass on to each other."""
@@ -73,7 +74,7 @@ class EventEnd:
 
     ``kind`` is ``done``, ``failed``, ``timeout`` (the handler did not end in time) or ``over`` (the question that it
     answers is not open any more). ``waiting`` is what a suspended handler waits for, and ``dialog`` its dialog. The
-    event was tried again as a dead letter ``generation`` times.
+    event was tried again as a dead letter ``generation`` times. ``usage`` are the calls of models of the last run.
     """
 
     key: str
@@ -81,6 +82,7 @@ class EventEnd:
     generation: int = 0
     dialog: str = ""
     waiting: Waiting | None = None
+    usage: Sequence[ModelUsage] = ()
 
 
 class DeliveryService(Protocol):

@@ -40,7 +40,7 @@ from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import END_ORDINAL, Draft, MarkChanges
 from cometbot.store.tables import DEAD, WAITING
-from cometbot.token_usage import ReportedUsage, merge_changes
+from cometbot.token_usage import ModelUsage, ReportedUsage, merge_changes
 
 log = logging.getLogger(__name__)
 
@@ -274,7 +274,7 @@ class ConversationRunner:
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
-        end = _make_end(message, outcome, sink.finish([*drafts, *self._report_end(run, message, outcome)]))
+        end = _make_end(message, outcome, sink.finish([*drafts, *self._report_end(run, message, outcome, sink.usage)]))
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
@@ -361,11 +361,14 @@ class ConversationRunner:
             return []
         return [draft] if draft else []
 
-    def _report_end(self, run: Run, message: MailboxMessage, outcome: Outcome) -> list[Draft]:
+    def _report_end(
+        self, run: Run, message: MailboxMessage, outcome: Outcome, usage: Sequence[ModelUsage]
+    ) -> list[Draft]:
         """Return the report of the end of a message, if it has ended."""
         if outcome.retry_in is not None:
             return []
-        return report_end(run.channel, run.lease.conversation, message, _find_end_kind(outcome), outcome.dialog)
+        kind = _find_end_kind(outcome)
+        return report_end(run.channel, run.lease.conversation, message, kind, outcome.dialog, usage)
 
     def abandon_handler(self, run: HandlerRun) -> bool:
         """Give up a handler past its deadline, and return True if that succeeded.

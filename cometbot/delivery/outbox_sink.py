@@ -25,7 +25,7 @@ from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import END_ORDINAL, FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
-from cometbot.token_usage import ReportedUsage, merge_changes
+from cometbot.token_usage import ModelUsage, ReportedUsage, merge_changes
 
 if TYPE_CHECKING:
     from cometbot.bot import Bot
@@ -90,6 +90,8 @@ class OutboxReplySink(ReplySink):
         self._send_all = send_all
         self._count_usage = count_usage
         self._pending_usage: list[ReportedUsage] = []
+        self.usage: list[ModelUsage] = []
+        """The calls of models of this run, in their order."""
         self._guard = threading.Lock()
         self._sending = threading.Lock()
         self._next_ordinal = 0
@@ -445,6 +447,7 @@ class OutboxReplySink(ReplySink):
     def record_usage(self, reported: ReportedUsage) -> None:
         with self._guard:
             self._pending_usage.append(reported)
+            self.usage.append(reported.usage)
 
     @property
     def pending_usage(self) -> Sequence[ReportedUsage]:
@@ -509,10 +512,11 @@ def report_end(
     message: MailboxMessage,
     kind: EndKind,
     dialog: DialogChange | None = None,
+    usage: Sequence[ModelUsage] = (),
 ) -> list[Draft]:
     """Return the request that reports the end of a message to a client that waits for it; nothing if none does.
 
-    ``dialog`` is what its run has changed in a dialog.
+    ``dialog`` is what its run has changed in a dialog, and ``usage`` what models have cost in it.
     """
     if not channel.reports_ends or message.key.startswith(INTERNAL_PREFIX) or not message.body:
         return []
@@ -522,6 +526,7 @@ def report_end(
         message.generation,
         dialog=str(dialog.id) if dialog is not None else "",
         waiting=dialog.waiting if dialog is not None else None,
+        usage=usage,
     )
     payload = channel.render_end(end)
     return [Draft(message.event_id, message.generation, END_ORDINAL, conversation, [payload])]

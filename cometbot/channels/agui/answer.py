@@ -118,8 +118,7 @@ class AnswerWriter:
             yield from self.fail(*ERRORS[payload["end"]])
             return
         yield from self._close()
-        outcome = _make_outcome(payload) if self.is_versioned else None
-        yield self._event("RUN_FINISHED", **self._ids, **({"outcome": outcome} if outcome else {}))
+        yield self._event("RUN_FINISHED", **self._ids, **(_make_details(payload) if self.is_versioned else {}))
         yield sse.END_OF_STREAM
 
     def _write_text(self, row: ChatMessage) -> Iterator[bytes]:
@@ -240,10 +239,13 @@ def _remove_start(text: str, shown: str) -> str:
     return "" if len(rest) < len(text) and not rest.strip() else rest
 
 
-def _make_outcome(payload: Mapping[str, Any]) -> JsonObject | None:
-    """Return how a run ended that did not fail, for clients of version 1.0; None for a success with nothing open."""
+def _make_details(payload: Mapping[str, Any]) -> JsonObject:
+    """Return what clients of version 1.0 also get to know about the end of a run that did not fail."""
+    details: JsonObject = {}
     if "interrupt" in payload:
-        return {"type": "interrupt", "interrupts": [payload["interrupt"]]}
-    if "pending" in payload:
-        return {"type": "success", "pendingToolCallIds": [payload["pending"]]}
-    return None
+        details["outcome"] = {"type": "interrupt", "interrupts": [payload["interrupt"]]}
+    elif "pending" in payload:
+        details["outcome"] = {"type": "success", "pendingToolCallIds": [payload["pending"]]}
+    if "usage" in payload:
+        details["usage"] = payload["usage"]
+    return details

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,6 +13,7 @@ from cometbot.channels.base import EventEnd
 from cometbot.errors import MessageError
 from cometbot.messages import ClientCall, Message, Text
 from cometbot.steps import ASK, CALL, Waiting
+from cometbot.token_usage import ModelUsage
 
 JsonObject = dict[str, Any]
 
@@ -44,12 +45,27 @@ def make_message_row(message: Message, stream_id: str) -> JsonObject:
 def make_end_row(end: EventEnd) -> JsonObject:
     """Return the row of the end of an event: what kind it is, and what the bot waits for."""
     row: JsonObject = {"kind": END, "event": end.key, "generation": end.generation, "end": end.kind}
+    if end.usage:
+        row["usage"] = _add_usage(end.usage)
     waiting = end.waiting
     if waiting is not None and waiting.kind == CALL:
         row["pending"] = f"{end.dialog}.{waiting.step}"
     elif waiting is not None and waiting.kind == ASK and waiting.question_text:
         row["interrupt"] = _make_interrupt(end.dialog, waiting)
     return row
+
+
+def _add_usage(usage: Sequence[ModelUsage]) -> list[JsonObject]:
+    """Return the tokens of each model, in the form of the protocol."""
+    return [
+        {
+            "model": model,
+            "inputTokens": sum(item.input for item in usage if item.model == model),
+            "outputTokens": sum(item.output for item in usage if item.model == model),
+            "cachedInputTokens": sum(item.cached for item in usage if item.model == model),
+        }
+        for model in dict.fromkeys(item.model for item in usage)
+    ]
 
 
 def _make_interrupt(dialog: str, waiting: Waiting) -> JsonObject:
