@@ -23,7 +23,9 @@ KEY = "message:own"
 
 
 def make_writer(*pending: str, is_versioned: bool = True, shows_custom: bool = False) -> AnswerWriter:
-    return AnswerWriter("t", "r", KEY, set(pending), is_versioned, shows_custom)
+    writer = AnswerWriter("t", "r", is_versioned=is_versioned, shows_custom=shows_custom)
+    writer.follow(KEY, pending)
+    return writer
 
 
 class Thread:
