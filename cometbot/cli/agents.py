@@ -72,6 +72,8 @@ def sync(bot: str, url: str, icon: str, uid: str, dry_run: bool, yes: bool, as_j
         app.settings.check_bots(item.name for item in configured)
         if uid and len(configured) > 1:
             raise click.UsageError("--uid takes one bot; pass BOT.")
+        if "agui" not in app.settings.channels:
+            click.echo("Warning: agui is not in COMETBOT_CHANNELS, so your server does not answer agents.", err=True)
         plans = _plan(app, configured, url or app.settings.public_url, icon, uid)
         _print_plans(plans, as_json=as_json)
         changed_plans = [plan for plan in plans if plan.differences]

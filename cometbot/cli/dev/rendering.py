@@ -210,7 +210,7 @@ def _receiver(message: Mapping[str, Any]) -> str:
 def _name(message: Mapping[str, Any], side: str) -> str:
     """Return the uid of a message's sender or receiver, and of an agent, whose uid says nothing, the name."""
     entity = message.get("data", {}).get("entities", {}).get(side, {}).get("entity", {})
-    return f"{entity.get('name')} (agent)" if entity.get("role") == AGENT_ROLE else str(message[side])
+    return f"{sanitize(str(entity.get('name')))} (agent)" if entity.get("role") == AGENT_ROLE else str(message[side])
 
 
 def _excerpt(body: Any) -> str:

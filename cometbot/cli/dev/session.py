@@ -180,20 +180,11 @@ class DevSession(Session):
         with self._simulator.world.condition:
             for uid, record in known.items():
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
-            if self._agui_token:
-                self._add_agents([bot.name for bot in ready.bots])
+        if self._agui_token:
+            served = {bot.name: f"{self._runner.url}/agui/{quote(bot.name, safe='')}" for bot in ready.bots}
+            self._agents = update_agents(self._simulator, self._agents, served, self._agui_token)
         self._workbench.started(ready, files)
         super().started(ready, files)
-
-    def _add_agents(self, names: list[str]) -> None:
-        """Register the bots as agents in the simulator, unless they are. Called with the world's lock held."""
-        agents = self._simulator.world.agents
-        for name in names:
-            if name not in self._agents:
-                url = f"{self._runner.url}/agui/{quote(name, safe='')}"
-                self._agents[name] = self._simulator.add_agent(name_from_uid(name), url, self._agui_token).uid
-        for name, uid in self._agents.items():
-            agents[uid].is_active = name in names
 
     def failed(self, failed: Failed, files: list[Path]) -> None:
         self._workbench.failed(failed, files)
@@ -299,6 +290,24 @@ def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, st
             simulator.user(uid).join(GROUP)
     triggers = [trigger for trigger in TRIGGERS if trigger not in ("message_sent", "user_mentioned")]
     simulator.add_webhook(f"{url}/webhook", triggers, username, password, id=f"dev-{uid.lower()}")
+
+
+def update_agents(
+    simulator: Simulator, known: Mapping[str, str], served: Mapping[str, str], token: str
+) -> dict[str, str]:
+    """Register the bots of ``served``, which maps names to URLs, as agents, and deactivate the other ``known`` ones.
+
+    ``known`` maps names of bots to the uids of their agents. Return what is known now.
+    """
+    agents = simulator.world.agents
+    with simulator.world.condition:
+        found = {name: uid for name, uid in known.items() if uid in agents}  # a reset deletes all
+        for name, url in served.items():
+            if name not in found:
+                found[name] = simulator.add_agent(name_from_uid(name), url, token).uid
+        for name, uid in found.items():
+            agents[uid].is_active = name in served
+    return found
 
 
 def _add_sample_data(simulator: Simulator) -> None:

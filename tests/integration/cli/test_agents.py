@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import Result
 
+from cometbot.loading import load_bots
+from cometbot.settings import Settings
 from cometbot.simulator import Simulator
 from cometbot.simulator.records import AgentRecord
+from cometbot.simulator.server import LoopbackServer
+from cometbot.web.app import create_app
 
+ECHO = """
+from cometbot import Bot
+
+bot = Bot("echo", callback_username="cc", callback_password="s3cret-word")
+bot.fallback(lambda ctx: f"You said: {ctx.text}")
+"""
 Call = Callable[..., Result]
 Write = Callable[..., str]
 URL = "http://127.0.0.1:9000"
@@ -23,6 +34,7 @@ BEARER = f"Bearer {TOKEN}"
 @pytest.fixture
 def environ(environ: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     environ.setenv("AGUI_TOKEN", f"{TOKEN},{'old-' * 10}")
+    environ.setenv("COMETBOT_CHANNELS", "cometchat,agui")
     return environ
 
 
@@ -82,6 +94,36 @@ def test_sync_registers_a_bot(cometbot: Call, write_bot: Write, simulator: Simul
     assert (agent.url, agent.headers) == (f"{URL}/agui/shop", {"Authorization": BEARER})
     assert f"shop is now in sync, as the agent {agent.uid}." in result.stdout
     assert "t0ken" not in result.output
+
+
+def test_sync_warns_of_a_server_that_does_not_answer(
+    cometbot: Call, write_bot: Write, environ: pytest.MonkeyPatch
+) -> None:
+    environ.setenv("COMETBOT_CHANNELS", "cometchat")
+    result = cometbot("agents", "sync", write_bot(), "--url", URL, "--icon", ICON, "--yes")
+    assert result.exit_code == 0
+    assert "agui is not in COMETBOT_CHANNELS" in result.stderr
+
+
+def test_agent_that_was_synced_answers(cometbot: Call, folder: Path, simulator: Simulator) -> None:
+    (folder / "echo_shop.py").write_text(ECHO)
+    app = create_app(load_bots("echo_shop:bot"), Settings.from_environment())
+    running = app.extensions["cometbot"]
+    running.start()
+    server = LoopbackServer(app, 0)
+    try:
+        url = f"http://127.0.0.1:{server.port}"
+        assert cometbot("agents", "sync", "echo_shop:bot", "--url", url, "--icon", ICON, "--yes").exit_code == 0
+        (agent,) = agents_of(simulator)
+        simulator.user("maria").say("Hi", to=agent.uid)
+        (answer,) = simulator.wait_for(lambda _: [item for item in simulator.messages() if item.sender == agent.uid])
+        assert answer.text == "You said: Hi"
+        simulator.wait_idle()
+        assert [(entry.status, entry.error) for entry in simulator.callbacks] == [(200, "")]
+    finally:
+        server.stop()
+        server.server_close()
+        running.stop()
 
 
 def test_sync_again_changes_nothing(cometbot: Call, write_bot: Write, simulator: Simulator) -> None:

@@ -89,6 +89,16 @@ def test_a_message_elsewhere_says_where_it_is() -> None:
     assert "to tom" in shown(render_message(message("Hi Tom", receiver="tom"), PLACE))
 
 
+def test_an_agent_is_shown_by_its_name() -> None:
+    agent = {"entity": {"uid": "f728b4fa", "name": "Sh\x1bop", "role": "@agentic"}}
+    data = {"text": "Hi", "entities": {"sender": agent, "receiver": {"entity": {"uid": "maria"}}}}
+    text = shown(render_message(message("Hi", sender="f728b4fa", receiver="maria", data=data), PLACE))
+    assert text.split("\n")[0].startswith("Sh")
+    assert "op (agent) #7" in text
+    assert "to maria" in text
+    assert "\x1b" not in text
+
+
 def test_a_message_in_a_thread_says_in_which() -> None:
     assert "in thread #3" in shown(render_message(message("Hi", parentId="3"), PLACE))
 
