@@ -20,6 +20,9 @@ from tests.acceptance.conftest import BOTS, WAIT_TIMEOUT, Server, wait_for
 
 TOKEN = "0123456789abcdef" * 4
 OTHER_TOKEN = "fedcba9876543210" * 4
+WHOLE = "".join(f"word{number} " for number in range(10))
+"""What the bot streams."""
+
 _numbers = itertools.count(1)
 
 
