@@ -119,7 +119,7 @@ class AguiFake(ChatFake[_FaultyChannel]):
         ``INTERRUPTED``.
         """
         uid, body = self._last_request() if actor is None else (actor.user.uid, self._client_of(actor).last)
-        answer = self._request("POST", self._path, json=body, headers=_headers(uid))
+        answer = self._request("POST", self._path, json=body, headers=_headers(uid), buffered=True)
         frames = [frame for frame in answer.text.split("\n\n") if frame.startswith("data: ")]
         return [json.loads(frame.removeprefix("data: ")) for frame in frames]
 
