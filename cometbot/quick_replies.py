@@ -131,6 +131,7 @@ def make_action_event(
         group=event.group,
         sent_at=event.sent_at,
         raw=event.raw,
+        client_tools=event.client_tools,
         name=name,
         value=value,
         values=values or {},

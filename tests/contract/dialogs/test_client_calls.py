@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cometbot import AskTimeout, Bot, BotError, ClientTool, Context, Message, NotDelivered, Text
+from cometbot import (
+    ActionEvent,
+    AskTimeout,
+    Bot,
+    BotError,
+    Button,
+    Card,
+    ClientTool,
+    Context,
+    Message,
+    NotDelivered,
+    Text,
+)
 from cometbot.client_calls import MAX_TOOL_RESULT_BYTES
 from cometbot.delivery.dry_run import dry_run
 from cometbot.errors import Rejected
 from cometbot.messages import ClientCall
 from cometbot.outgoing import Outgoing
-from cometbot.testing import TEXT_ONLY, BotClient
+from cometbot.testing import EVERYTHING, TEXT_ONLY, BotClient
 from cometbot.testing.replies import SentMessage
 from tests.contract.dialogs.conftest import check_nothing_left, delivery_of
 from tests.contract.dialogs.crashing import Databases, PostgreSQLDatabases, Return, Say, Script, Wait, check_all_crashes
@@ -179,6 +192,28 @@ def test_cancel_ends_a_call(bot: Bot, client: BotClient) -> None:
     client.send("/pick")
     assert client.send("/cancel").texts == [bot.cancel_text]
     check_nothing_left(client)
+
+
+def test_client_can_decline_a_call(bot: Bot, client: BotClient) -> None:
+    add_pick(bot)
+    [_, asked] = client.send("/pick")
+    answer = client.event(ActionEvent, name=f"cometbot:ask:{call_of(asked).id}", cancels=True)
+    assert answer.texts == [bot.cancel_text]
+    check_nothing_left(client)
+
+
+def test_text_that_selects_a_button_keeps_the_tools(bot: Bot) -> None:
+    client = BotClient(bot, capabilities=replace(EVERYTHING, native=frozenset({Text, ClientCall})), client_tools=[PICK])
+    bot.command("trip")(lambda ctx: Card("A trip?", buttons=[Button("Yes", "go")]))
+
+    @bot.action("go")
+    def go(ctx: Context) -> str:
+        ctx.reply(str([tool.name for tool in ctx.client_tools]))
+        return f"To {ctx.call('pick_place', near='Rome')}."
+
+    client.send("/trip")
+    assert client.send("1").texts[0] == "['pick_place']"
+    assert client.answer_call("Ostia").text == "To Ostia."
 
 
 def test_channel_without_tools_of_clients_says_which_have_some(bot: Bot) -> None:
