@@ -274,7 +274,11 @@ class ConversationRunner:
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
-        end = _make_end(message, outcome, sink.finish([*drafts, *self._report_end(run, message, outcome, sink.usage)]))
+        report = self._report_end(run, message, outcome, sink.usage)
+        if outcome.decision is not None and outcome.decision.approval.asked_in == run.lease.conversation_key:
+            end = replace(_make_end(message, outcome, sink.finish(drafts)), report=report)
+        else:
+            end = _make_end(message, outcome, sink.finish([*drafts, *report]))
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
@@ -367,7 +371,7 @@ class ConversationRunner:
         """Return the report of the end of a message, if it has ended."""
         if outcome.retry_in is not None:
             return []
-        kind = _find_end_kind(outcome)
+        kind = _find_end_kind(message, outcome)
         return report_end(run.channel, run.lease.conversation, message, kind, outcome.dialog, usage)
 
     def abandon_handler(self, run: HandlerRun) -> bool:
@@ -406,11 +410,11 @@ class ConversationRunner:
         return True
 
 
-def _find_end_kind(outcome: Outcome) -> EndKind:
+def _find_end_kind(message: MailboxMessage, outcome: Outcome) -> EndKind:
     if outcome.error is not None:
         return "failed"
     is_ignored = outcome.stopped_by == "dialog" and outcome.dialog is None
-    return "over" if is_ignored else "done"
+    return "over" if is_ignored and not message.key.startswith(INTERNAL_PREFIX) else "done"
 
 
 def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) -> MessageEnd:

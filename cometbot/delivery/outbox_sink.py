@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -518,10 +519,11 @@ def report_end(
 
     ``dialog`` is what its run has changed in a dialog, and ``usage`` what models have cost in it.
     """
-    if not channel.reports_ends or message.key.startswith(INTERNAL_PREFIX) or not message.body:
+    request = _find_request(message) if channel.reports_ends and message.body else ""
+    if not request:
         return []
     end = EventEnd(
-        message.key,
+        request,
         kind,
         message.generation,
         dialog=str(dialog.id) if dialog is not None else "",
@@ -530,3 +532,10 @@ def report_end(
     )
     payload = channel.render_end(end)
     return [Draft(message.event_id, message.generation, END_ORDINAL, conversation, [payload])]
+
+
+def _find_request(message: MailboxMessage) -> str:
+    """Return the key of the event whose client waits for the end of a message; empty for most of cometbot's own."""
+    if not message.key.startswith(INTERNAL_PREFIX):
+        return message.key
+    return str(json.loads(message.body).get("request", ""))

@@ -109,7 +109,8 @@ class MessageEnd:
     """The end of a message, with everything that is stored in the same commit.
 
     ``state`` is done, dead, or waiting: then the message runs again after ``retry_in`` seconds. ``handler`` is the
-    handler, or what stopped the message.
+    handler, or what stopped the message. ``report`` is that of the end of a message that decides about an approval,
+    for a client that waits: if the decision counts, the dialog that goes on makes it instead.
     """
 
     message: MailboxMessage
@@ -122,6 +123,7 @@ class MessageEnd:
     dialog: DialogChange | None = None
     question_ordinal: int | None = None
     decision: Decision | None = None
+    report: Sequence[Draft] = ()
 
 
 class Transactions:
@@ -367,8 +369,8 @@ class Transactions:
     def _finish(self, connection: Transaction, lease: Lease, end: MessageEnd, limits: Limits, askers: set[str]) -> Work:
         attempts = self._store_batch(connection, lease, end.replies, askers, end.decision)
         if self._end_message(connection, end):
-            if end.decision is not None:
-                self._decide(connection, lease, end.decision, askers)
+            if end.decision is not None and not self._decide(connection, lease, end, end.decision, askers):
+                self._store.outbox.add(connection, end.report)
             if end.changes:
                 channel = self._channels[lease.conversation.channel]
                 self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
@@ -411,17 +413,22 @@ class Transactions:
             dialogs.add_event(connection, approval.asked_in, approval.dialog, approval.step, end)
             askers.add(approval.asked_in)
 
-    def _decide(self, connection: Transaction, lease: Lease, decision: Decision, askers: set[str]) -> None:
-        """Report a decision to the dialog that waits for it, unless another one was made before."""
+    def _decide(
+        self, connection: Transaction, lease: Lease, end: MessageEnd, decision: Decision, askers: set[str]
+    ) -> bool:
+        """Report a decision to the dialog that waits for it. Return False if another one was made before."""
         approval = decision.approval
         text, here = decision.text, lease.conversation_key
         change = self._store.approvals.decided(connection, here, approval.number, text)
-        if change is not None:
-            self._apply_changes(connection, lease.conversation, [change])
-            self._store.dialogs.add_event(
-                connection, approval.asked_in, approval.dialog, approval.step, decision.result
-            )
-            askers.add(approval.asked_in)
+        if change is None:
+            return False
+        self._apply_changes(connection, lease.conversation, [change])
+        request = end.message.key if end.report else ""
+        self._store.dialogs.add_event(
+            connection, approval.asked_in, approval.dialog, approval.step, decision.result, request=request
+        )
+        askers.add(approval.asked_in)
+        return True
 
     def _apply_changes(
         self, connection: Transaction, conversation: Conversation, changes: Sequence[StateChange]

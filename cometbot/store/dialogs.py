@@ -258,10 +258,14 @@ class Dialogs:
         step: int,
         result: Mapping[str, Any],
         due_at: float | None = None,
+        request: str = "",
     ) -> None:
-        """Put what cometbot itself reports to a dialog into the mailbox, once for a step, or for each time of it."""
+        """Put what cometbot itself reports to a dialog into the mailbox, once for a step, or for each time of it.
+
+        ``request`` is the key of the event whose client gets the answer of the dialog, empty if none waits for it.
+        """
         self._leases.mark_pending_by_key(connection, conversation_key)
-        body = {"dialog": str(dialog), "step": step, "result": dict(result)}
+        body = {"dialog": str(dialog), "step": step, "result": dict(result), "request": request}
         kind = str(result.get("ended", "event"))
         at = f".{due_at:.3f}" if due_at is not None else ""
         names = connection.execute(_names, {"key": conversation_key}).mappings().one_or_none()
