@@ -1,0 +1,47 @@
+"""The official client of AG-UI and the protocol's validator, on what the real server sends, in both forms."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.channels.agui.conftest import TOKEN, AgentServer, run_validator
+from tests.acceptance.conftest import WAIT_TIMEOUT
+from tests.acceptance.npm import find_node, install_package
+
+pytestmark = pytest.mark.process
+
+SCRIPT = Path(__file__).with_name("official_client.cjs")
+VERSION = "1.0.0"
+
+
+@pytest.mark.parametrize("protocol", ["1.0", "old"])
+def test_official_client_and_validator_accept_every_answer(server: AgentServer, tmp_path: Path, protocol: str) -> None:
+    environ = {
+        **os.environ,
+        "PACKAGE": str(install_package("@ag-ui/client", VERSION)),
+        "RUN_URL": server.run_url,
+        "TOKEN": TOKEN,
+        "VERSION": protocol,
+        "RECORDINGS": str(tmp_path),
+    }
+    ended = subprocess.run(
+        [find_node(), str(SCRIPT)], env=environ, capture_output=True, text=True, timeout=2 * WAIT_TIMEOUT, check=False
+    )
+    assert ended.returncode == 0, f"{ended.stdout}\n{ended.stderr}\n{server.log[-3000:]}"
+    seen = json.loads(ended.stdout.splitlines()[-1])
+    assert sorted(seen["done"]) == sorted(seen["known"])
+    recordings = sorted(tmp_path.glob("*.sse"))
+    assert len(recordings) > len(seen["done"])
+    for recording in recordings:
+        run_validator(str(recording))
+    silent = (tmp_path / f"{protocol}-silence-1.sse").read_bytes()
+    assert b"\n\n: ping\n\ndata: " in silent
+
+
+def test_validator_accepts_the_live_server(server: AgentServer) -> None:
+    run_validator(server.run_url, "--header", f"Authorization: Bearer {TOKEN}")
