@@ -31,6 +31,8 @@ def test_agent_is_in_the_sidebar_and_can_be_chosen(visit: Visit) -> None:
     section.get_by_role("button", name="Helpdesk").click()
     expect(visitor.page.locator(".chat-head")).to_contain_text("Agent, called over AG-UI at http://127.0.0.1:")
     expect(visitor.page.locator("#chat")).to_contain_text("over AG-UI, as CometChat calls an agent")
+    visitor.composer.press_sequentially("/tr")
+    expect(visitor.page.get_by_role("listbox").get_by_role("option", name="/track")).to_be_visible()
 
 
 def test_answer_streams_into_one_message(visitor: Visitor) -> None:

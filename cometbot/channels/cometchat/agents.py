@@ -197,7 +197,7 @@ def find_agent(agents: Iterable[RegisteredAgent], bot: str, url: str, *, uid: st
         if chosen is None:
             raise ConfigurationError(f"the app has no agent {uid}. List the agents with cometbot agents list")
         return chosen
-    same_path = [agent for agent in agents if urlsplit(agent.url).path.endswith(_agent_path(bot))]
+    same_path = [agent for agent in agents if urlsplit(agent.url).path.rstrip("/").endswith(_agent_path(bot))]
     same_url = [agent for agent in same_path if agent.url == url]
     found = same_url or same_path
     if len(found) > 1:

@@ -183,7 +183,7 @@ class DevSession(Session):
         if self._agui_token:
             served = {bot.name: f"{self._runner.url}/agui/{quote(bot.name, safe='')}" for bot in ready.bots}
             self._agents = update_agents(self._simulator, self._agents, served, self._agui_token)
-        self._workbench.started(ready, files)
+        self._workbench.started(ready, files, self._agents)
         super().started(ready, files)
 
     def failed(self, failed: Failed, files: list[Path]) -> None:

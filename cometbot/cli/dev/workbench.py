@@ -41,12 +41,17 @@ class DevWorkbench(Workbench):
         self._commands: dict[str, list[dict[str, str]]] = {}
         self._uids: dict[str, str] = {}
 
-    def started(self, ready: Ready, files: Sequence[Path]) -> None:
-        """Record that a new process serves these bots, because ``files`` changed if there are any."""
+    def started(self, ready: Ready, files: Sequence[Path], agents: Mapping[str, str] | None = None) -> None:
+        """Record that a new process serves these bots, because ``files`` changed if there are any.
+
+        ``agents`` maps names of bots to the uids of their agents, which have the same commands.
+        """
         with self._lock:
             self._starts += 1
             self._failed, self._is_running, self._files = None, True, [display_path(file) for file in files]
-            self._commands = {bot.uid.lower(): [asdict(command) for command in bot.commands] for bot in ready.bots}
+            commands = {bot.name: [asdict(command) for command in bot.commands] for bot in ready.bots}
+            self._commands = {bot.uid.lower(): commands[bot.name] for bot in ready.bots}
+            self._commands |= {uid: commands[name] for name, uid in (agents or {}).items() if name in commands}
             self._uids = {bot.name: bot.uid.lower() for bot in ready.bots}
 
     def failed(self, failed: Failed, files: Sequence[Path]) -> None:

@@ -124,6 +124,7 @@ def test_update_keeps_what_the_dashboard_has_set() -> None:
         ([], "", None),
         (["https://a.example/agui/other"], "", None),
         (["https://a.example/agui/shop"], "", "0"),
+        ([f"{URL}/"], "", "0"),
         (["https://a.example/agui/shop", URL], "", "1"),
         (["https://a.example/mine", URL], "0", "0"),
     ],

@@ -68,6 +68,16 @@ def test_add_members_is_skipped(readonly_client: ReadOnlyClient, recording_clien
     assert recording_client.requests == []
 
 
+def test_agents_are_not_changed(
+    readonly_client: ReadOnlyClient, recording_client: RecordingClient, skipped: list[str]
+) -> None:
+    assert readonly_client.create_agent({"name": "Help"})["id"] == "withheld"
+    assert readonly_client.update_agent("a1", {"isActive": False})["success"] is True
+    readonly_client.delete_agent("a1")
+    assert recording_client.requests == []
+    assert skipped == ["POST /ai-agents/agents", "PATCH /ai-agents/agents/a1", "DELETE /ai-agents/agents/a1"]
+
+
 def test_files_are_downloaded(readonly_client: ReadOnlyClient) -> None:
     assert readonly_client.download("https://files/1") == b"https://files/1"
 

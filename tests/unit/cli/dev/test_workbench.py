@@ -38,6 +38,13 @@ def test_a_bot_that_serves_is_running_with_its_commands(bench: DevWorkbench) -> 
     }
 
 
+def test_an_agent_has_the_commands_of_its_bot(bench: DevWorkbench) -> None:
+    bench.started(READY, [], {"helpdesk": "f728b4fa", "gone": "0c1d2e3f"})
+    commands = bench.status()["commands"]
+    assert list(commands) == ["help-desk", "f728b4fa"]
+    assert commands["f728b4fa"] == commands["help-desk"]
+
+
 def test_new_code_that_does_not_run_leaves_the_old_bot_running(bench: DevWorkbench) -> None:
     bench.started(READY, [])
     bench.failed(Failed(ErrorReport("SyntaxError: invalid syntax", "bot.py, line 3")), [Path.cwd() / "bot.py"])
