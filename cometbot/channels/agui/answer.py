@@ -57,6 +57,7 @@ class AnswerWriter:
     _pending: set[str] = field(default_factory=set)
     _open: _OpenText | None = None
     _cut_off: dict[str, str] = field(default_factory=dict)
+    _complete: set[str] = field(default_factory=set)
     _last_at: int = 0
     _message_ids: set[str] = field(default_factory=set)
     _open_calls: set[str] = field(default_factory=set)
@@ -82,7 +83,8 @@ class AnswerWriter:
             return
         elif signal.kind == rows.DELTA:
             yield from self._write_delta(signal.data)
-        elif signal.kind == EVENT_CREATED:
+        elif signal.kind == EVENT_CREATED and signal.at > self._last_at:
+            # Otherwise it is older than a row that was read from the database, and belongs to an earlier request.
             yield from self._write_tool(signal.data)
 
     def write_row(self, row: ChatMessage) -> Iterator[bytes]:
@@ -90,6 +92,7 @@ class AnswerWriter:
         if row.at <= self._last_at:
             return
         self._last_at = row.at
+        self._complete.add(row.payload.get("stream", ""))
         kind = row.payload.get("kind")
         if kind == rows.END:
             yield from self._write_end(row.payload)
@@ -157,8 +160,8 @@ class AnswerWriter:
 
     def _write_delta(self, data: Mapping[str, Any]) -> Iterator[bytes]:
         stream, number, text = data["stream"], data["number"], data["text"]
-        if stream in self._cut_off:
-            return  # the complete text follows
+        if stream in self._cut_off or stream in self._complete:
+            return  # the complete text follows, or was read from the database before this came
         if self._open is None or self._open.stream != stream:
             if number != 0 or not text:
                 return  # its beginning was lost, or came before this request: the complete text follows

@@ -57,12 +57,12 @@ class Thread:
     def deltas(cls, stream: str, pieces: Iterable[str | None]) -> list[Signal]:
         return [cls.delta(stream, number, piece) for number, piece in enumerate(pieces)]
 
-    @staticmethod
-    def tool(id: str, *, content: str | None = None) -> Signal:
+    def tool(self, id: str, *, content: str | None = None) -> Signal:
         data = {"kind": rows.TOOL_CALLED, "id": id, "name": "find", "arguments": {"number": 7}}
         if content is not None:
             data = {"kind": rows.TOOL_RETURNED, "id": id, "content": content}
-        return Signal(TOPIC, EVENT_CREATED, data=data)
+        at = next(self._times)
+        return Signal(TOPIC, EVENT_CREATED, at, at, data=data)
 
 
 @pytest.fixture
@@ -137,6 +137,14 @@ def test_stream_is_one_whole_message_whatever_was_lost(thread: Thread, signals: 
     assert texts_of(events) == ["one two three"]
 
 
+def test_pieces_that_come_after_their_row_are_left_out(thread: Thread) -> None:
+    late = thread.deltas("s", ["one ", "two"])
+    assert texts_of(answer(make_writer(), [thread.text("one two", "s"), *late, thread.end()])) == ["one two"]
+
+    earlier = [thread.text("theirs", "s"), thread.end(event="message:earlier"), *late, thread.text("mine")]
+    assert texts_of(answer(make_writer("message:earlier"), [*earlier, thread.end()])) == ["mine"]
+
+
 def test_run_with_another_text_begins_another_message(thread: Thread) -> None:
     signals = [*thread.deltas("s", ["Half a "]), *thread.deltas("s", ["Another ", "text"])]
     events = answer(make_writer(), [*signals, thread.text("Another text", "s"), thread.end()])
@@ -196,6 +204,12 @@ def test_own_tool_is_shown_once(thread: Thread) -> None:
     assert [kind for kind in kinds_of(events) if kind == "TOOL_CALL_RESULT"] == ["TOOL_CALL_RESULT"]
 
 
+def test_tool_of_an_earlier_request_that_comes_late_is_left_out(thread: Thread) -> None:
+    late = [thread.tool("m1.0.0"), thread.tool("m1.0.0", content="[]")]
+    signals = [thread.end(event="message:earlier"), *late, thread.text("mine"), thread.end()]
+    assert kinds_of(answer(make_writer("message:earlier"), signals)).count("TOOL_CALL_START") == 0
+
+
 def test_custom_events_stand_beside_their_text_if_asked_for(thread: Thread) -> None:
     custom = {"name": "cometbot.card", "value": {"title": "Tea"}}
     signals = [thread.text("Tea", custom=custom), thread.end()]
@@ -231,7 +245,7 @@ def test_answer_that_fails_is_closed(thread: Thread) -> None:
 
 
 PIECES = st.lists(st.text("ab \n…é😀", min_size=1, max_size=6), min_size=1, max_size=6)
-FAULTS = st.sampled_from(["none", "lost", "restart", "restart elsewhere", "gap", "late row"])
+FAULTS = st.sampled_from(["none", "lost", "restart", "restart elsewhere", "gap", "late row", "late pieces"])
 SAYINGS = st.lists(
     st.one_of(
         st.tuples(st.just("stream"), PIECES, FAULTS, st.integers(0, 6), st.booleans()),
@@ -261,8 +275,11 @@ def play(thread: Thread, sayings: Iterable[Any]) -> tuple[list[Signal], list[str
             text = "".join(pieces)
             if not text.strip():
                 continue
-            signals += with_fault(thread, stream, pieces, fault, place)
-            signals.append(thread.text(text.rstrip() if is_stripped else text, stream))
+            row = thread.text(text.rstrip() if is_stripped else text, stream)
+            if fault == "late pieces":
+                signals += [*thread.deltas(stream, pieces[:place]), row, *thread.deltas(stream, pieces)]
+            else:
+                signals += [*with_fault(thread, stream, pieces, fault, place), row]
             texts.append(text)
     return [*signals, thread.end()], texts
 
