@@ -108,6 +108,18 @@ def read_input(value: Mapping[str, Any]) -> RunInput:
     return loaded
 
 
+def drop_earlier_messages(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON of a request without what was said before its last message of a user.
+
+    Each request repeats the whole conversation, and each is stored for days.
+    """
+    messages = value.get("messages")
+    if not isinstance(messages, list):
+        return dict(value)
+    found = [index for index, item in enumerate(messages) if isinstance(item, dict) and item.get("role") == "user"]
+    return {**value, "messages": messages[found[-1] :] if found else messages}
+
+
 class _Lenient(fields.Field[Any]):
     """A value that ``parse`` returns; a value of another type counts as absent."""
 

@@ -119,7 +119,7 @@ class Runs:
         base, entries = run_input.event_key, _entries(stored)
         number = max((entry["number"] for entry in entries), default=0) + 1
         key = f"{base}:{number}" if self._was_handled(connection, stored, entries, base) else base
-        pending = [entry["key"] for entry in entries if self._find_end(connection, stored, entry["key"]) is None]
+        pending = self._find_pending(connection, stored, entries)
         self._remove_ended_requests(connection, stored, entries, pending)
         after = self._find_last_end(connection, stored)
         entry = {
@@ -139,6 +139,13 @@ class Runs:
         incoming = IncomingEvent(conversation, key, parsing.make_body(raw, stored.owner), stored.owner)
         must_notify = delivery.enqueue_in(connection, incoming)
         return Run(stored, key, after, frozenset(pending), to_notify=str(conversation.key) if must_notify else "")
+
+    def _find_pending(
+        self, connection: Transaction, stored: ChatConversation, entries: Sequence[JsonObject]
+    ) -> list[str]:
+        """Return the keys of the requests that have not ended. The rows of the others may be deleted already."""
+        keys = [entry["key"] for entry in entries if entry["has_row"]]
+        return [key for key in keys if self._find_end(connection, stored, key) is None]
 
     def _save_entries(self, connection: Transaction, stored: ChatConversation, entries: list[JsonObject]) -> None:
         """Store the newest requests; what the bot said before them is deleted, since nobody can ask for it again."""
@@ -165,12 +172,15 @@ class Runs:
         return self._chat.messages.get(connection, stored.scope, end_id(stored.id, key))
 
     def _find_last_end(self, connection: Transaction, stored: ChatConversation) -> int:
-        """Return the time of the newest end of an event; 0 if there is none."""
+        """Return the time of the newest end of a request; 0 if there is none.
+
+        What a dead letter that is tried again says has no request: it opens the next answer.
+        """
         cursor = ""
         while True:
             page = self._chat.messages.list_newest(connection, stored.scope, stored.id, cursor=cursor, limit=_PAGE_SIZE)
             for row in page.items:
-                if row.payload.get("kind") == rows.END:
+                if row.payload.get("kind") == rows.END and not row.payload["generation"]:
                     return row.at
             if not page.next:
                 return 0

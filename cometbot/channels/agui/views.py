@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from cometbot.channels.agui.answer import AnswerWriter
 from cometbot.channels.agui.channel import AguiChannel
 from cometbot.channels.agui.ids import scope_of, to_plain_id
-from cometbot.channels.agui.run_input import read_input
+from cometbot.channels.agui.run_input import drop_earlier_messages, read_input
 from cometbot.channels.agui.run_source import RunItem, RunSource, Stopped
 from cometbot.channels.agui.runs import Run, Runs
 from cometbot.channels.base import DeliveryService
@@ -77,7 +77,7 @@ class AguiViews:
         )
         if run_input.kind is None:
             return _refuse(writer)
-        raw = {**raw, "threadId": run_input.thread_id, "runId": run_input.run_id}
+        raw = {**drop_earlier_messages(raw), "threadId": run_input.thread_id, "runId": run_input.run_id}
 
         def listen() -> RunSource:
             """Store the request, now that there is room for its stream."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+import sqlalchemy as sa
 
 from cometbot import Bot, Context
 from cometbot.channels.agui import rows
 from cometbot.channels.agui.runs import KEPT_RUNS, REPEAT_INTERVAL
+from cometbot.store.tables import mailbox
 from tests.integration.channels.agui.conftest import MakeSite, Site, make_request
 
 
@@ -274,3 +278,37 @@ def test_history_is_what_the_client_sent(make_site: MakeSite) -> None:
     site = make_site(bot)
     site.ask(make_request("a", "edited by the client", "b"))
     assert seen == [["t: a", "shop: edited by the client", "t: b"]]
+
+
+def test_what_a_retried_dead_letter_says_opens_the_next_answer(site: Site, bot: Bot) -> None:
+    failing = [True]
+
+    @bot.message("sometimes")
+    def sometimes(ctx: Context) -> str:
+        if failing:
+            raise LookupError("no such order")
+        return "found"
+
+    assert site.ask(make_request("sometimes")).last["type"] == "RUN_ERROR"
+    failing.clear()
+    [letter] = site.delivery.dead_letters.list()
+    site.delivery.retry(letter.id)
+    site.handle()
+
+    assert site.ask(make_request("hello", run="r2")).texts == ["found", "echo hello"]
+    assert site.ask(make_request("bye", run="r3")).texts == ["echo bye"]
+
+
+def test_earlier_messages_are_stored_with_the_newest_request_only(site: Site) -> None:
+    first, second = make_request("one", "echo one", "two"), make_request("one", "echo one", "two", "echo two", "three")
+    site.ask(first)
+    site.ask(second)
+
+    requests = [row for row in site.rows() if row.payload["kind"] == rows.REQUEST]
+    assert [len(row.payload["messages"]) for row in requests] == [5]
+    with site.delivery.database.read() as connection:
+        bodies = connection.execute(sa.select(mailbox.c.body)).scalars().all()
+    assert [[item["content"] for item in json.loads(body)["input"]["messages"]] for body in bodies] == [
+        ["two"],
+        ["three"],
+    ]

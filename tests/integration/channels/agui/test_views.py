@@ -264,7 +264,7 @@ def test_streams_are_given_back(site: Site) -> None:
     assert len(STREAMS) == open_before
 
 
-def test_no_free_stream_is_503_and_the_message_is_handled(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_free_stream_is_503_and_the_message_is_not_stored(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(STREAMS, "limit", 0)
     refused = site.read(make_request("hi"))
     assert refused.status == 503
@@ -272,7 +272,8 @@ def test_no_free_stream_is_503_and_the_message_is_handled(site: Site, monkeypatc
     monkeypatch.undo()
     site.handle()
 
-    assert site.read(make_request("hi")).texts == ["echo hi"]
+    assert site.rows() == []
+    assert site.ask(make_request("hi")).texts == ["echo hi"]
 
 
 def test_image_of_the_bot_is_its_address(make_site: MakeSite) -> None:

@@ -151,6 +151,19 @@ def test_run_with_another_text_begins_another_message(thread: Thread) -> None:
     assert texts_of(events) == ["Half a ", "Another text"]
 
 
+def test_pieces_that_their_row_overtook_are_left_out(thread: Thread) -> None:
+    late = thread.deltas("s", ["one ", "two ", "three"])
+    signals = [thread.text("one two three", "s"), *late, thread.text("Bye."), thread.end()]
+    assert texts_of(answer(make_writer(), signals)) == ["one two three", "Bye."]
+
+
+def test_late_pieces_of_an_earlier_request_are_left_out(thread: Thread) -> None:
+    earlier = [thread.text("one two", "s"), thread.end(event="message:earlier")]
+    late = thread.deltas("s", ["one ", "two"])
+    events = answer(make_writer("message:earlier"), [*earlier, *late, thread.text("Mine."), thread.end()])
+    assert texts_of(events) == ["Mine."]
+
+
 def test_mark_of_a_broken_stream_follows_its_text(thread: Thread) -> None:
     signals = [*thread.deltas("s", ["Half, ", None]), thread.text("Half, … (broken off)"), thread.end("failed")]
     events = answer(make_writer(), signals)
