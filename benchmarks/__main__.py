@@ -7,7 +7,20 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import ack, cluster, dialogs, purge, replies, roundtrip, route, streams, throughput, waiting, webchats
+from benchmarks import (
+    ack,
+    agents,
+    cluster,
+    dialogs,
+    purge,
+    replies,
+    roundtrip,
+    route,
+    streams,
+    throughput,
+    waiting,
+    webchats,
+)
 from benchmarks.tables import machine
 
 Benchmark = Callable[[], str]
@@ -18,6 +31,7 @@ _TITLES = {
     "waiting": "Answered while handlers or the platform wait, beside Bolt and aiogram",
     "throughput": "Worked through: from the mailbox to the end of a message",
     "streams": f"Heard: from a message's POST to an open event stream, at {streams.RATE} messages/s",
+    "agents": f"Acknowledged beside {agents.ANSWERS} open answers of AG-UI",
     "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
     "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
     "purge": "Acknowledged while old messages are purged",
@@ -33,6 +47,7 @@ _FULL: dict[str, Benchmark] = {
     "cluster": cluster.run,
     "purge": purge.run,
     "streams": streams.run,
+    "agents": agents.run,
     "webchats": webchats.run,
     "dialogs": dialogs.run,
     "route": route.run,
@@ -45,6 +60,7 @@ _QUICK: dict[str, Benchmark] = {
     "throughput": partial(throughput.run, rounds=1, messages=1000),
     "cluster": partial(cluster.run, rounds=1, messages=400, backlog=2000, done=10_000),
     "webchats": partial(webchats.run, rounds=1, chats=50, seconds=2.0),
+    "agents": partial(agents.run, rounds=1, answers=50, seconds=1.0),
     "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
     "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
     "dialogs": partial(dialogs.run, rounds=1, dialogs=500, messages=200),

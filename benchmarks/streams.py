@@ -188,9 +188,7 @@ def _two_servers(stack: ExitStack, url: str, streams: int) -> Iterator[tuple[lis
 async def _listen(
     measured: Measured, callers: list[Caller], rooms: list[list[str]], seconds: float, folder: Path
 ) -> None:
-    workers = [
-        int(pid) for log in folder.glob("*/log") for pid in re.findall(r"worker with pid: (\d+)", log.read_text())
-    ]
+    workers = find_workers(folder)
     listening, before, warm = Listening(), 0.0, 0
     for nth, pair in enumerate(zip(*rooms, strict=True), 1):
         for caller, conversation in zip(callers, pair, strict=True):
@@ -198,11 +196,11 @@ async def _listen(
         if nth % _AT_ONCE == 0:
             await listening.until(2 * nth)
         if nth == _AT_ONCE:  # what the first ones bring along is not each one's
-            before, warm = sum(map(_resident, workers)), listening.opened
+            before, warm = sum(map(resident, workers)), listening.opened
     await listening.until(sum(map(len, rooms)))
     await asyncio.sleep(1)
     measured.streams = listening.opened
-    measured.kilobytes = (sum(map(_resident, workers)) - before) / max(listening.opened - warm, 1)
+    measured.kilobytes = (sum(map(resident, workers)) - before) / max(listening.opened - warm, 1)
     began, used = time.perf_counter(), sum(map(_processor_seconds, workers))
     await asyncio.sleep(3)
     measured.idle = (sum(map(_processor_seconds, workers)) - used) / (time.perf_counter() - began) * 100
@@ -252,7 +250,12 @@ async def _post(port: int, request: bytes) -> None:
         raise RuntimeError(f"a message was refused: {answer[:300]!r}")
 
 
-def _resident(pid: int) -> float:
+def find_workers(folder: Path) -> list[int]:
+    """Return the processes of the servers whose logs are below ``folder``."""
+    return [int(pid) for log in folder.rglob("log") for pid in re.findall(r"worker with pid: (\d+)", log.read_text())]
+
+
+def resident(pid: int) -> float:
     """Kilobytes of a process's own part of the memory."""
     found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)
     return float(found[1]) if found else 0.0
