@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from cometbot.action_values import encode_value
-from cometbot.channels.agui.run_input import InputMessage, RunInput, read_input
+from cometbot.channels.agui.run_input import InputMessage, RunInput
+from cometbot.channels.agui.schemas import read_input
 from cometbot.channels.base import IncomingEvent
 from cometbot.content_types import media_family
 from cometbot.errors import PayloadError

@@ -16,9 +16,9 @@ from werkzeug.exceptions import HTTPException
 from cometbot.channels.agui.answer import AnswerWriter
 from cometbot.channels.agui.channel import AguiChannel
 from cometbot.channels.agui.ids import scope_of, to_plain_id
-from cometbot.channels.agui.run_input import drop_earlier_messages, read_input
 from cometbot.channels.agui.run_source import RunItem, RunSource, Stopped
 from cometbot.channels.agui.runs import Run, Runs
+from cometbot.channels.agui.schemas import drop_earlier_messages, read_input
 from cometbot.channels.base import DeliveryService
 from cometbot.chat import ChatMessage, new_id
 from cometbot.errors import PayloadError, StorageFull, StoreBusy

@@ -15,7 +15,7 @@ from cometbot.channels.agui.answer import PROTOCOL_VERSION
 from cometbot.channels.agui.channel import AguiChannel
 from cometbot.channels.agui.ids import make_conversation, scope_of
 from cometbot.channels.agui.parsing import message_id
-from cometbot.channels.agui.run_input import read_input
+from cometbot.channels.agui.schemas import read_input
 from cometbot.channels.agui.settings import AguiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
 from cometbot.content_types import media_family

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cometbot.channels.agui.run_input import MAX_CLIENT_TOOLS, InputMessage, ResumeEntry, RunInput, read_input
+from cometbot.channels.agui.run_input import InputMessage, ResumeEntry, RunInput
+from cometbot.channels.agui.schemas import MAX_CLIENT_TOOLS, read_input
 from cometbot.models import Attachment, ClientTool
 
 PLAIN_KEY = re.compile(r"(?:message|resume|tool):[A-Za-z0-9._:-]{1,300}")
