@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from cometbot.action_values import encode_value
-from cometbot.channels.agui.run_input import InputMessage, RunInput
+from cometbot.channels.agui.run_input import InputMessage, RequestKind, RunInput
 from cometbot.channels.agui.schemas import read_input
 from cometbot.channels.base import IncomingEvent
 from cometbot.content_types import media_family
@@ -20,9 +20,9 @@ from cometbot.questions import ACTION_PREFIX
 JsonObject = dict[str, Any]
 
 
-def make_body(run_input: Mapping[str, Any], user: str) -> bytes:
-    """Return the body to store for a request of ``user``."""
-    return orjson.dumps({"user": user, "input": run_input})
+def make_body(run_input: Mapping[str, Any], user: str, kind: RequestKind | None) -> bytes:
+    """Return the body to store for a request of ``user``, as an event of this kind."""
+    return orjson.dumps({"user": user, "input": run_input, "kind": kind})
 
 
 def parse(incoming: IncomingEvent) -> Event:
@@ -30,7 +30,7 @@ def parse(incoming: IncomingEvent) -> Event:
     try:
         body = orjson.loads(incoming.body)
         raw, user = body["input"], str(body["user"])
-        run_input = read_input(raw)
+        run_input, kind = read_input(raw), body["kind"]
     except (ValueError, KeyError, TypeError) as error:
         raise PayloadError(f"the stored body is no request of AG-UI: {error!r}") from None
     shared: Any = {
@@ -41,7 +41,7 @@ def parse(incoming: IncomingEvent) -> Event:
         "raw": raw,
         "client_tools": run_input.tools,
     }
-    match run_input.kind:
+    match kind:
         case "resume":
             return _make_resume_event(run_input, shared)
         case "tool":

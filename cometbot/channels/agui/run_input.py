@@ -52,11 +52,17 @@ class RunInput:
     @property
     def kind(self) -> RequestKind | None:
         """What the request is for: an interrupt's answer, a tool's result, or a message; None for none of them."""
-        if self.resume:
+        if self.resume and not self.cancels_first:
             return "resume"
         if self.messages and self.messages[-1].role == "tool" and self.messages[-1].tool_call_id:
             return "tool"
         return "message" if self.find_message() is not None else None
+
+    @property
+    def cancels_first(self) -> bool:
+        """True if it leaves interrupts unanswered, and has a message of the user after them: it is for both."""
+        is_cancelled = bool(self.resume) and all(entry.is_cancelled for entry in self.resume)
+        return is_cancelled and bool(self.messages) and self.messages[-1].role == "user"
 
     def find_message(self) -> int | None:
         """Return the index of the last message of the user, or None if there is none."""
@@ -69,12 +75,17 @@ class RunInput:
         """The key of the event that the request is; equal requests have the same one."""
         match self.kind:
             case "resume":
-                return f"resume:{self.thread_id}:{to_plain_id(self.resume[0].interrupt_id)}"
+                return self.resume_key
             case "tool":
                 return f"tool:{self.thread_id}:{to_plain_id(self.messages[-1].tool_call_id)}"
             case "message":
                 return self.message_keys()[self.find_message() or 0]
         return ""
+
+    @property
+    def resume_key(self) -> str:
+        """The key of the event that answers its first interrupt."""
+        return f"resume:{self.thread_id}:{to_plain_id(self.resume[0].interrupt_id)}"
 
     def message_keys(self) -> list[str]:
         """Return the keys of all messages: each depends on the thread and on everything up to it, not on its id."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cometbot.channels.agui import parsing, rows
@@ -65,8 +65,9 @@ class Runs:
         def work(connection: Transaction) -> Run:
             self._chat.quota.check(connection)
             stored = self._lock_thread(connection, scope, run_input.thread_id, user)
-            equal = self._find_equal(connection, stored, run_input)
-            return equal or self._store(connection, delivery, stored, run_input, raw)
+            found = self._leave_out_old_message(connection, stored, run_input)
+            equal = self._find_equal(connection, stored, found)
+            return equal or self._store(connection, delivery, stored, found, raw)
 
         return self._chat.commit(work)
 
@@ -95,6 +96,22 @@ class Runs:
         if stored.owner != user:
             raise HttpError(403, "ERR_FORBIDDEN", "The thread belongs to another user. Begin a new one.")
         return stored
+
+    def _leave_out_old_message(
+        self, connection: Transaction, stored: ChatConversation, run_input: RunInput
+    ) -> RunInput:
+        """Return a request without its last message if it cancels interrupts and the message was handled before them.
+
+        That is so with clients that do not keep what the bot has asked.
+        """
+        if not run_input.cancels_first:
+            return run_input
+        base = run_input.event_key
+        repeated = {"base": base, "cancels": run_input.resume_key}
+        is_repeated = any(repeated.items() <= entry.items() for entry in _entries(stored))
+        if is_repeated or not self._was_handled(connection, stored, _entries(stored), base):
+            return run_input
+        return replace(run_input, messages=run_input.messages[:-1])
 
     def _find_equal(self, connection: Transaction, stored: ChatConversation, run_input: RunInput) -> Run | None:
         """Return the equal request that is being handled, was answered a moment ago, or has the same run id."""
@@ -130,14 +147,18 @@ class Runs:
             "pending": pending,
             "number": number,
             "has_row": True,
+            **({"cancels": run_input.resume_key} if run_input.cancels_first else {}),
         }
         payload = {"kind": rows.REQUEST, "messages": parsing.to_history_rows(run_input)}
         draft = Draft(stored.owner, payload, client_id=key, id=f"run_{make_digest(f'{stored.id}/{key}')}")
         self._chat.messages.post(connection, stored.scope, stored.id, draft)
         self._save_entries(connection, stored, [*entries, entry])
         conversation = make_conversation(stored.scope.bot, stored.id, stored.owner)
-        incoming = IncomingEvent(conversation, key, parsing.make_body(raw, stored.owner), stored.owner)
-        must_notify = delivery.enqueue_in(connection, incoming)
+        if run_input.cancels_first:
+            body = parsing.make_body(raw, stored.owner, "resume")
+            delivery.enqueue_in(connection, IncomingEvent(conversation, run_input.resume_key, body, stored.owner))
+        body = parsing.make_body(raw, stored.owner, run_input.kind)
+        must_notify = delivery.enqueue_in(connection, IncomingEvent(conversation, key, body, stored.owner))
         return Run(stored, key, after, frozenset(pending), to_notify=str(conversation.key) if must_notify else "")
 
     def _find_pending(
