@@ -112,6 +112,18 @@ async function ask(agent) {
   assert.deepEqual((await run(agent, "", { resume: resume(second, "Maria") })).texts, ["M for Maria"]);
 }
 
+async function otherMessage(agent) {
+  const { finished } = await run(agent, "ask");
+  if (isVersioned) {
+    await assert.rejects(run(agent.clone(), "hello"), /not addressed by resume/);
+    const resume = [{ interruptId: finished.interrupts[0].id, status: "cancelled" }];
+    assert.deepEqual((await run(agent, "hello", { resume })).texts, ["All right, cancelled.", "re: hello"]);
+  } else {
+    assert.deepEqual((await run(agent, "/cancel")).texts, ["All right, cancelled."]);
+  }
+  assert.deepEqual((await run(agent, "again")).texts, ["re: again"]);
+}
+
 async function approval(agent) {
   const { texts, finished } = await run(agent, "refund");
   assert.equal(finished.outcome, "success");
@@ -146,7 +158,7 @@ async function wrongToken() {
 }
 
 const scenarios = {
-  echo, stream, nothing, ownTool, clientTool, ask, approval, error, timeout, silence, wrongToken,
+  echo, stream, nothing, ownTool, clientTool, ask, otherMessage, approval, error, timeout, silence, wrongToken,
 };
 
 async function main() {

@@ -223,6 +223,40 @@ def test_resume_with_a_wrong_value_asks_again(server: AgentServer) -> None:
         assert client.resume(interrupt, "M").texts
 
 
+def test_cancelled_interrupt_and_a_new_message_are_both_handled(server: AgentServer) -> None:
+    client = Client(server)
+    interrupt = client.say("ask").interrupt
+    client.messages.append({"id": "next", "role": "user", "content": "hello"})
+    answer = client.resume(interrupt, status="cancelled")
+    assert answer.texts == ["All right, cancelled.", "re: hello"]
+    before = server.count_marks("echo")
+    assert client.resume(interrupt, status="cancelled").texts == answer.texts
+    assert server.count_marks("echo") == before
+
+
+def test_message_behind_an_interrupt_that_is_over_is_handled(server: AgentServer) -> None:
+    client = Client(server)
+    interrupt = client.say("ask").interrupt
+    assert client.say("/cancel").texts == ["All right, cancelled."]
+    client.messages.append({"id": "next", "role": "user", "content": "hello"})
+    assert client.resume(interrupt, status="cancelled").texts == ["re: hello"]
+
+
+def test_message_that_asked_is_not_handled_again_by_a_cancel(server: AgentServer) -> None:
+    client = Client(server)
+    interrupt = client.start("ask").wait().interrupt  # the client does not keep the question
+    assert client.resume(interrupt, status="cancelled").texts == ["All right, cancelled."]
+    client.messages.append({"id": "next", "role": "user", "content": "hello"})
+    assert client.repeat().texts == ["re: hello"]
+
+
+def test_message_beside_an_answer_is_not_handled(server: AgentServer) -> None:
+    client = Client(server)
+    interrupt = client.say("ask").interrupt
+    client.messages.append({"id": "next", "role": "user", "content": "M"})
+    assert client.resume(interrupt, "M").texts == ["Your name?"]
+
+
 def test_threads_of_others_do_not_answer_a_question(server: AgentServer) -> None:
     client, other = Client(server), Client(server)
     interrupt = client.say("ask").interrupt

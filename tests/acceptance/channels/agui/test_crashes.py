@@ -12,7 +12,7 @@ from tests.acceptance.channels.agui.conftest import WHOLE, AgentServer, Answer, 
 from tests.acceptance.conftest import WAIT_TIMEOUT
 from tests.acceptance.test_dialogs import find_children
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.timeout(1200)]
 
 KILLS = 20 if os.environ.get("COMETBOT_TEST_FAULTS") == "full" else 3
 """How often everything is killed in the middle of an answer: ``make faults`` and ``make test``."""
