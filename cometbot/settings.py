@@ -54,9 +54,10 @@ _PLATFORM_CONFIG_PREFIXES = ("PLATFORM_SERVICE_", "PLATFORM_LIMITS_")
 """The prefixes of the variables that the platform channel checks against its own configuration."""
 
 _CHAT_CHANNELS = frozenset({"chat_api", "platform", "agui"})
+"""Channels that store users and chats in the database, and whose clients keep event streams open."""
+
 _CALLABLE_URLS = ("https://", "http://localhost:", "http://127.0.0.1:")
 """The beginnings of public URLs that apps may call: those of this machine are for the simulator."""
-"""Channels that store users and chats in the database, and whose clients keep event streams open."""
 
 
 _NO_SECRET = Secret()
@@ -95,8 +96,7 @@ class Settings:
     """All settings. The attribute ``threads`` is the variable ``COMETBOT_THREADS``.
 
     Attributes that begin with a channel's name (``cometchat_…``, ``simplex_…``, ``chat_api_…``, ``platform_…``,
-    ``agui_…``) are
-    variables without the prefix ``COMETBOT_``. Times are in seconds.
+    ``agui_…``) are variables without the prefix ``COMETBOT_``. Times are in seconds.
     """
 
     bot: Annotated[str, str] = ""

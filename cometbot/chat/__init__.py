@@ -1,4 +1,4 @@
-"""The chat server that the channels ``chat_api`` and ``platform`` share. It depends on neither of them."""
+"""The chat server that the channels ``chat_api``, ``platform`` and ``agui`` share. It depends on none of them."""
 
 from cometbot.chat.chat import DELETE_BATCH_SIZE as DELETE_BATCH_SIZE
 from cometbot.chat.chat import Chat as Chat

@@ -40,7 +40,7 @@ from cometbot.web.app import stop_all
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```|^<!-- says: (.*?) -->", re.S | re.M)
-VARIABLE = re.compile(r"(?<![A-Z_])(?:COMETBOT|COMETCHAT|SIMPLEX|CHAT_API|PLATFORM)_[A-Z0-9_]+\b")
+VARIABLE = re.compile(r"(?<![A-Z_])(?:COMETBOT|COMETCHAT|SIMPLEX|CHAT_API|PLATFORM|AGUI)_[A-Z0-9_]+\b")
 OF_ONE_BOT = r"(?:COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)|CHAT_API_ENCRYPTION_KEY)__[A-Z0-9_]+"
 NO_VARIABLES = {"bot_credentials", "warnings"}
 SETTINGS = {variable_name(field.name) for field in fields(Settings) if field.name not in NO_VARIABLES}

@@ -106,10 +106,16 @@ class AguiFake(ChatFake[_FaultyChannel]):
     def answer_call(self, actor: Actor, call: ClientCall, content: str) -> None:
         self._post(actor, {"role": "tool", "toolCallId": call.id, "content": content})
 
-    def resume(self, actor: Actor, interrupt: str, payload: Any = None, *, cancelled: bool = False) -> None:
-        """Answer an interrupt, whose id is in the last event of :meth:`read_answer`."""
-        status = {"status": "cancelled"} if cancelled else {"status": "resolved", "payload": payload}
-        self._post(actor, resume=[{"interruptId": interrupt, **status}])
+    def resume(
+        self, interrupt: str, payload: Any = None, *, is_cancelled: bool = False, actor: Actor | None = None
+    ) -> None:
+        """Answer an interrupt, whose id is in the last event of :meth:`read_answer`.
+
+        ``actor`` is by default who has sent the last request.
+        """
+        status = {"status": "cancelled"} if is_cancelled else {"status": "resolved", "payload": payload}
+        uid = self._last_request()[0] if actor is None else actor.user.uid
+        self._post(Actor(User(uid)), resume=[{"interruptId": interrupt, **status}])
 
     def read_answer(self, actor: Actor | None = None) -> list[JsonObject]:
         """Return the events of the answer to the last request, of ``actor`` or of anybody, as a client reads them.

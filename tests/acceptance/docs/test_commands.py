@@ -127,6 +127,19 @@ def test_chat_api(reader: Reader, cometchat: Simulator) -> None:
     reader.terminal.run(f"{find_node()} client.mjs")
 
 
+def test_agui(reader: Reader, cometchat: Simulator) -> None:
+    reader.begin_project()
+    reader.write_settings(**LOGIN)
+    page = ROOT / "docs/agui.md"
+    *_, answer = follow(reader, page, {"http://127.0.0.1:8000": reader.url})
+    assert "/tea." in answer
+    assert '"type":"RUN_FINISHED"' in answer
+    folder, client = reader.terminal.folder, next(block.text for block in blocks_of(page) if "runAgent" in block.text)
+    (folder / "node_modules").symlink_to(install_package("@ag-ui/client", "1.0.0") / "node_modules")
+    (folder / "agent.mjs").write_text(client.replace("https://bots.example.com", reader.url))
+    assert "Ask for /tea." in reader.terminal.run(f"{find_node()} agent.mjs")
+
+
 def test_platform(reader: Reader) -> None:
     reader.begin_project()
     *_, made = follow(reader, ROOT / "docs/platform.md", {"https://chat.example.com": reader.url})

@@ -8,7 +8,7 @@ from collections import Counter
 from .blocks import PAGES, ROOT, Block, blocks_of
 
 REASONS = ("output", "a protocol's shape", "part of a larger file", "systemd", "real SimpleX CLI")
-NOT_RUN = {"output": 6, "a protocol's shape": 3, "part of a larger file": 1, "systemd": 2, "real SimpleX CLI": 2}
+NOT_RUN = {"output": 6, "a protocol's shape": 3, "part of a larger file": 2, "systemd": 2, "real SimpleX CLI": 2}
 """The number of blocks that do not run, by reason. One more is a decision."""
 
 PROXIES = ROOT / "tests/acceptance/proxies/conftest.py"
@@ -22,6 +22,8 @@ PLACES = {
     "# static configuration": f"{DOCS}::test_the_traefik_recipe_names_only_parts_that_it_defines",
     "apiVersion: networking.k8s.io/v1": f"{DOCS}::test_the_ingress_recipe_lets_streams_and_bodies_through",
     'import { Client } from "@botpress/chat";': f"{COMMANDS}::test_chat_api",
+    'import { HttpAgent } from "@ag-ui/client";\n\nconst agent': f"{COMMANDS}::test_agui",
+    'import { HttpAgent } from "@ag-ui/client";\nimport {\n  CopilotRuntime': "part of a larger file",
     "COMETBOT_TRUSTED_PROXIES=": "part of a larger file",
     "RuntimeDirectory=": "systemd",
     "[Socket]": "systemd",
