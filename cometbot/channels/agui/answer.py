@@ -6,12 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
-import orjson
-
 from cometbot.channels.agui import rows
 from cometbot.channels.agui.ids import stream_message_id
-from cometbot.chat import EVENT_CREATED, MESSAGE_CREATED, ChatMessage, Signal
+from cometbot.chat import CONVERSATION_DELETED, EVENT_CREATED, MESSAGE_CREATED, ChatMessage, Signal
 from cometbot.http import sse
+from cometbot.lenient_json import dump_json
 
 PROTOCOL_VERSION = "1.0"
 
@@ -79,6 +78,8 @@ class AnswerWriter:
         """Yield the events for a change in the thread, and the end of the stream behind the last one."""
         if signal.kind == MESSAGE_CREATED and signal.message is not None:
             yield from self.write_row(signal.message)
+        elif signal.kind == CONVERSATION_DELETED:
+            yield from self.fail("THREAD_DELETED", "The thread was deleted. Begin a new one.")
         elif self._pending:
             return
         elif signal.kind == rows.DELTA:
@@ -218,7 +219,7 @@ class AnswerWriter:
         yield from self._close()
         self._seen_calls.add(call_id)
         yield self._event("TOOL_CALL_START", toolCallId=call_id, toolCallName=name)
-        yield self._event("TOOL_CALL_ARGS", toolCallId=call_id, delta=orjson.dumps(arguments).decode())
+        yield self._event("TOOL_CALL_ARGS", toolCallId=call_id, delta=dump_json(arguments).decode())
         yield self._event("TOOL_CALL_END", toolCallId=call_id)
 
     def _choose_id(self, wanted: str) -> str:
@@ -232,7 +233,7 @@ class AnswerWriter:
 
     @staticmethod
     def _event(kind: str, **members: Any) -> bytes:
-        return sse.frame(orjson.dumps({"type": kind, **members}))
+        return sse.frame(dump_json({"type": kind, **members}))
 
 
 def _remove_start(text: str, shown: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from cometbot.channels.agui import rows
 from cometbot.channels.agui.answer import AnswerWriter
 from cometbot.channels.agui.ids import scope_of, stream_message_id
-from cometbot.chat import EVENT_CREATED, MESSAGE_CREATED, ChatMessage, Signal
+from cometbot.chat import CONVERSATION_DELETED, EVENT_CREATED, MESSAGE_CREATED, ChatMessage, Signal
 from cometbot.http import sse
 from tests.agui_events import JsonObject, check_events, read_events, texts_of
 
@@ -208,6 +209,19 @@ def test_question_is_an_interrupt_and_a_call_is_pending(thread: Thread) -> None:
     events = answer(make_writer(), [thread.call("m1.0.2", place="Rome"), thread.end(pending="m1.0.2")])
     assert kinds_of(events)[1:4] == ["TOOL_CALL_START", "TOOL_CALL_ARGS", "TOOL_CALL_END"]
     assert events[-1]["outcome"] == {"type": "success", "pendingToolCallIds": ["m1.0.2"]}
+
+
+def test_arguments_of_calls_may_have_numbers_of_any_length(thread: Thread) -> None:
+    events = answer(make_writer(), [thread.call("m1.0.2", number=10**30), thread.end(pending="m1.0.2")])
+    [arguments] = [event["delta"] for event in events if event["type"] == "TOOL_CALL_ARGS"]
+    assert json.loads(arguments) == {"number": 10**30}
+
+
+def test_answer_ends_when_its_thread_is_deleted(thread: Thread) -> None:
+    signals = [*thread.deltas("s", ["half"]), Signal(TOPIC, CONVERSATION_DELETED)]
+    for writer in (make_writer(), make_writer("message:earlier")):
+        [*_, last] = answer(writer, signals)
+        assert (last["type"], last["code"]) == ("RUN_ERROR", "THREAD_DELETED")
 
 
 def test_own_tool_is_shown_once(thread: Thread) -> None:
