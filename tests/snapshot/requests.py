@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.integration.channels.cometchat.documented_payloads import CALLBACKS, WEBHOOKS
-from tests.snapshot.site import ADMIN, basic
+from tests.snapshot.site import ADMIN, AGUI_TOKEN, basic
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
 JSON = {"Content-Type": "application/json"}
@@ -21,6 +21,7 @@ HEADERS: dict[str, dict[str, str]] = {
     "signed": {"x-user-key": "{signed_key}"},
     "forged": {"x-user-key": "{maria_key}x"},
     "admin": {"Authorization": ADMIN},
+    "agent": {"Authorization": f"Bearer {AGUI_TOKEN}"},
     "bot": {"Authorization": "{bot_key}"},
     "rest": {"apikey": "{api_key}"},
     "auth-only": {"apikey": "{auth_key}"},
@@ -267,6 +268,20 @@ def _admin_and_bot_api() -> Iterator[Request]:
     yield request(f"DELETE {admin}/bot/helpdesk admin")
 
 
+def _agui() -> Iterator[Request]:
+    path = "/agui/helpdesk"
+    said = {"threadId": "t", "runId": "r", "messages": [{"id": "1", "role": "user", "content": "hello"}]}
+    yield request(f"POST {path} agent", said)
+    yield request(f"POST {path} agent", {**said, "messages": []}, note="for nothing")
+    yield request(f"POST {path}", said)
+    yield request("POST /agui/nobody agent", said)
+    yield request(f"POST {path} agent", data=b"{", headers=JSON, note="no JSON")
+    yield request(f"POST {path} agent", [said])
+    yield request(f"POST {path} agent", data=b"{}", headers={"Content-Type": "text/plain"})
+    yield request(f"POST {path} agent", data=b" " * 1_048_577, headers=JSON, note="too long")
+    yield request(f"GET {path} agent")
+
+
 def _page_api() -> Iterator[Request]:
     api = "/v1/page-api"
     for path in ("/", "/bot/helpdesk", "/conversation/none", "/page/none"):
@@ -348,4 +363,4 @@ def _monitoring() -> Iterator[Request]:
         yield request(f"POST {path}")
 
 
-REQUESTS = [*_callbacks(), *_chat_api(), *_platform(), *_simulator(), *_monitoring()]
+REQUESTS = [*_callbacks(), *_chat_api(), *_platform(), *_agui(), *_simulator(), *_monitoring()]

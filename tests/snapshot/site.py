@@ -17,8 +17,9 @@ from cometbot.web.app import create_app
 
 ADMIN = "the-admins-secret-key"
 SIGNING_KEY = "the-key-that-signs-user-keys-of-one-bot"
+AGUI_TOKEN = "the-token-of-agents-32-characters"
 ENVIRONMENT = {
-    "COMETBOT_CHANNELS": "cometchat,chat_api,platform,simplex",
+    "COMETBOT_CHANNELS": "cometchat,chat_api,platform,simplex,agui",
     "COMETBOT_CALLBACK_USERNAME": "cc",
     "COMETBOT_CALLBACK_PASSWORD": "the-callback-password",
     "COMETCHAT_WEBHOOK_USERNAME": "hook",
@@ -32,6 +33,7 @@ ENVIRONMENT = {
     "PLATFORM_ADMIN_SECRET_KEY": ADMIN,
     "PLATFORM_JWT_SECRET_KEY": "the-key-that-signs-cookies",
     "COMETBOT_ALLOW_PRIVATE_WEBHOOKS": "1",
+    "AGUI_TOKEN": AGUI_TOKEN,
 }
 
 

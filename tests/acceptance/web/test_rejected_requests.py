@@ -21,11 +21,13 @@ MAX_IMMEDIATE_SECONDS = BODY_TIMEOUT / 2
 
 PROXY_V1 = b"PROXY TCP4 198.51.100.7 192.0.2.1 50000 8000\r\n"
 PROXY_V2 = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes([198, 51, 100, 7, 192, 0, 2, 1, 0xC3, 0x50, 0x1F, 0x40])
+TOKEN = "0123456789abcdef" * 2
 VALID_AUTHORIZATION = "Basic " + base64.b64encode(":".join(LOGIN).encode()).decode()
 PATHS = {
     "callback": "/cometchat/trial",
     "chat_api": "/chat/trial/users",
     "platform": "/v1/client-api/user",
+    "agui": "/agui/trial",
 }
 
 
@@ -33,10 +35,11 @@ PATHS = {
 def server(start_server: StartServer) -> Server:
     return start_server(
         COMETBOT_BODY_TIMEOUT=str(BODY_TIMEOUT),
-        COMETBOT_CHANNELS="cometchat,chat_api,platform",
+        COMETBOT_CHANNELS="cometchat,chat_api,platform,agui",
         COMETBOT_PROCESSES="1",
         COMETBOT_THREADS="1",
         PLATFORM_ADMIN_SECRET_KEY="an-admin-secret-of-32-characters",
+        AGUI_TOKEN=TOKEN,
     )
 
 
@@ -63,7 +66,7 @@ def read_all(connection: socket.socket) -> bytes:
 def test_a_body_too_long_by_its_header_is_refused_at_once(server: Server, channel: str) -> None:
     began = time.monotonic()
     with connect(server) as connection:
-        connection.sendall(head(PATHS[channel], "Content-Length: 12000000"))
+        connection.sendall(head(PATHS[channel], "Content-Length: 12000000", f"X-API-Key: {TOKEN}"))
         response = read_all(connection)
     assert response.startswith(b"HTTP/1.1 413 "), response
     assert b"connection: close" in response.lower()

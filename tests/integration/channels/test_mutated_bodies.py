@@ -17,8 +17,9 @@ from werkzeug.test import TestResponse
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent
 from cometbot.models import Conversation
+from cometbot.settings import Secret, Settings
 from cometbot.store.tables import conversations, mailbox
-from cometbot.web.app import AppRuntime
+from cometbot.web.app import AppRuntime, create_app
 from tests.integration.channels.chat_api.conftest import Site as ChatApiSite
 from tests.integration.channels.platform.conftest import PNG
 from tests.integration.channels.platform.conftest import Site as PlatformSite
@@ -87,6 +88,27 @@ def platform_requests(chat: str, outside_chat: str, file: str) -> list[Request]:
         ("POST", "bot-api/chat/message", {"chatId": outside_chat, "body": "hello"}),
         ("POST", "admin-api/bot", {"name": "Another", "description": "Sells tea.", "avatar": ""}),
     ]
+
+
+IMAGE = {"type": "image", "source": {"type": "url", "value": "https://a.example/b.png", "mimeType": "image/png"}}
+AGUI_REQUESTS: list[dict[str, Any]] = [
+    {
+        "threadId": "t1",
+        "runId": "r1",
+        "parentRunId": "r0",
+        "messages": [
+            {"id": "1", "role": "system", "content": "Be kind."},
+            {"id": "2", "role": "user", "content": [{"type": "text", "text": "hello"}, IMAGE]},
+        ],
+        "tools": [{"name": "show_map", "description": "Shows a map.", "parameters": {"type": "object"}}],
+        "context": [{"description": "page", "value": "home"}],
+        "state": {"step": 1},
+        "forwardedProps": {},
+        "protocolVersion": "1.0",
+    },
+    {"threadId": "t2", "runId": "r1", "resume": [{"interruptId": "m1.0.0", "status": "resolved", "payload": "M"}]},
+    {"threadId": "t3", "runId": "r1", "messages": [{"role": "tool", "toolCallId": "m1.0.0", "content": "{}"}]},
+]
 
 
 def make_bot() -> Bot:
@@ -193,3 +215,22 @@ def test_platform_never_answers_5xx_to_a_body(tmp_path: Path, database: str, eve
         assert parse_stored(site.running, "platform") > 5
     finally:
         site.running.stop()
+
+
+def test_agui_never_answers_5xx_to_a_body(database: str, every: int, tmp_path: Path) -> None:
+    token = "0123456789abcdef" * 2
+    settings = Settings(channels=("agui",), database_url=database, data=tmp_path, agui_token=(Secret(token),))
+    app = create_app(make_bot(), settings, handles=False)
+    running: AppRuntime = app.extensions["cometbot"]
+    client, headers = app.test_client(), {"X-API-Key": token, "content-type": "application/json"}
+
+    def send(method: str, path: str, body: bytes) -> TestResponse:
+        answer = client.open(path, method=method, data=body, headers=headers)
+        answer.close()
+        return answer
+
+    try:
+        assert check(send, [("POST", "/agui/helper", body) for body in AGUI_REQUESTS], every) == []
+        assert parse_stored(running, "agui") > 20
+    finally:
+        running.stop()

@@ -11,7 +11,7 @@ from cometbot.bot import Bot
 from cometbot.settings import Secret, Settings
 from cometbot.web.app import create_app
 
-CHANNELS = ("cometchat", "chat_api", "platform", "simplex")
+CHANNELS = ("cometchat", "chat_api", "platform", "simplex", "agui")
 SECRET = "the cause of the failure"
 
 
@@ -27,6 +27,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         cometchat_api_key=Secret("the-api-key-of-cometchat"),
         allow_anonymous_callbacks=True,
         platform_admin_secret_key=Secret("the-admin-s-secret-key"),
+        agui_token=(Secret("the token of the agents, 32 long"),),
     )
     app = create_app(Bot("helpdesk"), settings)
     app.before_request_funcs.setdefault(None, []).append(lambda: None)  # so that callbacks pass through Flask
@@ -42,7 +43,7 @@ def shape_of(path: str) -> set[str]:
     """Return the names in the body of an error at `path`."""
     if path.startswith("/chat"):
         return {"id", "code", "type", "message"}
-    if path.startswith(("/cometchat", "/healthz", "/readyz", "/metrics")):
+    if path.startswith(("/cometchat", "/agui", "/healthz", "/readyz", "/metrics")):
         return {"error"}
     return {"message"}
 
@@ -50,7 +51,15 @@ def shape_of(path: str) -> set[str]:
 def test_an_unexpected_error_has_the_shape_of_its_channel(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     client = app.test_client()
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint in app.view_functions]
-    assert {rule.rule.split("/")[1] for rule in rules} >= {"cometchat", "chat", "static", "v1", "page", "healthz"}
+    assert {rule.rule.split("/")[1] for rule in rules} >= {
+        "cometchat",
+        "chat",
+        "agui",
+        "static",
+        "v1",
+        "page",
+        "healthz",
+    }
     for rule in rules:
         monkeypatch.setitem(app.view_functions, rule.endpoint, fail)
         path = app.url_map.bind("localhost").build(rule.endpoint, dict.fromkeys(rule.arguments, "helpdesk"))

@@ -280,3 +280,26 @@ def test_image_of_the_bot_is_its_address(make_site: MakeSite) -> None:
     bot = Bot("shop")
     bot.fallback(lambda ctx: Media("https://example.com/tea.png", caption="Our tea"))
     assert "https://example.com/tea.png" in make_site(bot).ask(make_request("hi")).texts[0]
+
+
+def test_full_database_refuses_requests_and_keeps_answers(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    full: list[str] = []
+    site.ask(make_request("hi"))
+    monkeypatch.setattr(site.channel, "on_database_full", lambda: full.append("full"))
+    monkeypatch.setattr(site.channel.chat.quota, "_max_size", 1)
+    monkeypatch.setattr(site.channel.chat.quota, "_measured_at", float("-inf"))
+
+    assert site.read(make_request("more", run="r2")).status == 507
+    assert full == ["full"]
+
+
+def test_requests_are_observed_by_their_outcome(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(site.channel, "observe", lambda bot, outcome: seen.append((bot, outcome)))
+    site.begin(make_request("hi"))
+    site.begin(make_request("hi", run="r2"))
+    site.read(make_request("hi"), headers={"Authorization": ""})
+    site.read(make_request("hi"), bot="nobody")
+    assert seen == [("shop", "received"), ("shop", "duplicate"), ("shop", "refused"), ("", "refused")]

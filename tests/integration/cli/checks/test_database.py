@@ -167,7 +167,9 @@ def test_a_full_disk_is_told(settings: Settings) -> None:
     assert "free space" in line.remedy
 
 
-@pytest.mark.parametrize(("channel", "ok"), [("chat_api", False), ("platform", False), ("cometchat", True)])
+@pytest.mark.parametrize(
+    ("channel", "ok"), [("chat_api", False), ("platform", False), ("agui", False), ("cometchat", True)]
+)
 def test_free_space_that_uploads_need_fails(settings: Settings, channel: str, ok: bool) -> None:
     settings = replace(settings, channels=(channel,), free_space=10**18)
     line = check(settings, min_free=1)["free space"]
