@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cometbot.channels.agui.ids import to_plain_id
+from cometbot.channels.agui.ids import make_digest, to_plain_id
 from cometbot.models import Attachment, ClientTool
 
 RequestKind = Literal["message", "resume", "tool"]
@@ -36,6 +36,11 @@ class ResumeEntry:
     interrupt_id: str
     is_cancelled: bool
     payload: Any
+
+    @property
+    def digest(self) -> str:
+        """A digest of the answer: after one that did not fit, the question is open under the same id for another."""
+        return make_digest(json.dumps([self.is_cancelled, self.payload], sort_keys=True))[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,8 @@ class RunInput:
     @property
     def resume_key(self) -> str:
         """The key of the event that answers its first interrupt."""
-        return f"resume:{self.thread_id}:{to_plain_id(self.resume[0].interrupt_id)}"
+        entry = self.resume[0]
+        return f"resume:{self.thread_id}:{to_plain_id(entry.interrupt_id)}:{entry.digest}"
 
     def message_keys(self) -> list[str]:
         """Return the keys of all messages: each depends on the thread and on everything up to it, not on its id."""

@@ -11,7 +11,7 @@ from cometbot import Bot, Context
 from cometbot.channels.agui import rows
 from cometbot.channels.agui.runs import KEPT_RUNS, REPEAT_INTERVAL
 from cometbot.store.tables import mailbox
-from tests.integration.channels.agui.conftest import MakeSite, Site, make_request
+from tests.integration.channels.agui.conftest import Answer, MakeSite, Site, make_request
 
 
 @pytest.fixture
@@ -225,6 +225,18 @@ def test_interrupt_is_answered_by_resume_once(site: Site, handled: list[str]) ->
     over = site.ask(make_request("ask", run="r4", resume=resume))
     assert (over.last["type"], over.last["code"]) == ("RUN_ERROR", "NOT_OPEN")
     assert handled == ["ask", "ask"]
+
+
+def test_answer_that_does_not_fit_is_followed_by_another_at_once(site: Site) -> None:
+    [interrupt] = site.ask(make_request("ask")).last["outcome"]["interrupts"]
+
+    def resume(payload: str, run: str) -> Answer:
+        entry = {"interruptId": interrupt["id"], "status": "resolved", "payload": payload}
+        return site.ask(make_request("ask", run=run, resume=[entry]))
+
+    assert resume("XXL", "r2").last["outcome"]["interrupts"] == [interrupt]
+    assert resume("M", "r3").texts == ["Size M"]
+    assert resume("S", "r4").last["code"] == "NOT_OPEN"
 
 
 def test_interrupt_is_answered_by_the_next_message_too(site: Site) -> None:

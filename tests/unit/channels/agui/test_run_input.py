@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cometbot.channels.agui import schemas
 from cometbot.channels.agui.run_input import InputMessage, ResumeEntry, RunInput
 from cometbot.channels.agui.schemas import MAX_CLIENT_TOOLS, read_input
 from cometbot.models import Attachment, ClientTool
@@ -148,9 +149,18 @@ def test_result_of_a_tool_goes_before_the_message_that_called_it() -> None:
 def test_answer_to_an_interrupt_goes_before_messages() -> None:
     resume = [{"interruptId": "m1.0.2", "status": "resolved", "payload": {"size": "M"}}, {"status": "resolved"}]
     found = request(USER, resume=resume)
-    assert (found.kind, found.event_key) == ("resume", "resume:t:m1.0.2")
+    assert (found.kind, found.event_key.rpartition(":")[0]) == ("resume", "resume:t:m1.0.2")
     assert found.resume == (ResumeEntry("m1.0.2", False, {"size": "M"}),)
     assert request(USER, resume=[{"interruptId": "i", "status": "cancelled"}]).resume[0].is_cancelled
+
+
+def test_another_answer_to_an_interrupt_is_another_request() -> None:
+    entry = {"interruptId": "m1.0.2", "status": "resolved", "payload": {"a": 1, "b": 2}}
+    same = {**entry, "payload": {"b": 2, "a": 1}}
+    others = [{**entry, "payload": "M"}, {**entry, "payload": None}, {**entry, "status": "cancelled"}]
+    keys = [request(USER, resume=[given]).event_key for given in (entry, same, *others)]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == len(keys) - 1
 
 
 def test_key_does_not_depend_on_the_clients_ids() -> None:
@@ -188,6 +198,19 @@ def test_odd_ids_make_plain_keys(odd: str) -> None:
 def test_no_more_than_200_tools_are_kept() -> None:
     tools = [{"name": f"tool{number}"} for number in range(300)] + [{"name": " "}, {"description": "none"}]
     assert [tool.name for tool in request(USER, tools=tools).tools] == [f"tool{n}" for n in range(MAX_CLIENT_TOOLS)]
+
+
+def test_empty_objects_are_left_out_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    load = schemas._load
+    monkeypatch.setattr(schemas, "_load", lambda kind, value: read.append(value) or load(kind, value))
+    empty: list[Any] = [{}] * 1000
+    content = [*empty, {"type": "text", "text": "hi"}]
+    tools = [{"name": f"tool{number}"} for number in range(1000)]
+    resume = [{"interruptId": "m1.0.2"}] * 1000
+    body = {"messages": [*empty, {**USER, "content": content}], "tools": [*empty, *tools], "resume": [*empty, *resume]}
+    assert read_input(body).messages[0].text == "hi"
+    assert len(read) < 2 * MAX_CLIENT_TOOLS
 
 
 @given(REQUESTS)
