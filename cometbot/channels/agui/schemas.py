@@ -6,7 +6,8 @@ A member of the wrong type counts as absent. Messages and parts of an unknown ki
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, post_load
@@ -18,6 +19,9 @@ from cometbot.text import replace_surrogates
 
 MAX_CLIENT_TOOLS = 200
 """The tools of a client that are kept."""
+
+_MAX_RESUME_ENTRIES = 20
+"""The answers to interrupts that are read; a bot asks one question after the other."""
 
 _MEDIA_PARTS = frozenset({"image", "audio", "video", "document", "binary"})
 _FILE_HANDLE = "file"
@@ -73,19 +77,20 @@ def _parse_object(value: Any) -> Mapping[str, Any]:
     return value
 
 
-def _list_of(parse: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a parser of lists whose entries of another type are left out."""
+def _parse_objects(kind: type[Schema], member: str, value: Any, limit: int | None = None) -> tuple[Any, ...]:
+    """Return the first ``limit`` objects of a list. Entries of another type, or without this member, are left out.
 
-    def parse_list(value: Any) -> tuple[Any, ...]:
-        return tuple(_parse_entries(value if isinstance(value, list) else (), parse))
+    The member is looked at before the schema is: a megabyte of empty objects would keep it busy for seconds.
+    """
+    entries = value if isinstance(value, list) else ()
+    objects = (entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get(member), str))
+    return tuple(itertools.islice(_load_valid(kind, objects), limit))
 
-    return parse_list
 
-
-def _parse_entries(values: Iterable[Any], parse: Callable[[Any], Any]) -> Iterable[Any]:
-    for value in values:
+def _load_valid(kind: type[Schema], objects: Iterable[Any]) -> Iterator[Any]:
+    for entry in objects:
         try:
-            yield parse(value)
+            yield _load(kind, entry)
         except ValidationError:
             continue
 
@@ -157,16 +162,15 @@ class _ResumeSchema(_Schema):
 class _RunInputSchema(_Schema):
     threadId = _Lenient(_parse_text, "", attribute="thread_id")
     runId = _Lenient(_parse_text, "", attribute="run_id")
-    messages = _Lenient(_list_of(lambda value: _load(_MessageSchema, value)), ())
-    tools = _Lenient(_list_of(lambda value: _load(_ToolSchema, value)), ())
-    resume = _Lenient(_list_of(lambda value: _load(_ResumeSchema, value)), ())
+    messages = _Lenient(lambda value: _parse_objects(_MessageSchema, "role", value), ())
+    tools = _Lenient(lambda value: _parse_objects(_ToolSchema, "name", value, MAX_CLIENT_TOOLS), ())
+    resume = _Lenient(lambda value: _parse_objects(_ResumeSchema, "interruptId", value, _MAX_RESUME_ENTRIES), ())
     protocolVersion = _Lenient(_parse_text, "", attribute="protocol_version")
 
     @post_load
     def make_input(self, data: dict[str, Any], **kwargs: Any) -> RunInput:
         """Return the request."""
         version = data.pop("protocol_version")
-        data["tools"] = data["tools"][:MAX_CLIENT_TOOLS]
         return RunInput(**data, is_versioned=bool(version.strip()))
 
 
@@ -184,7 +188,7 @@ def _read_content(content: Any) -> tuple[str, tuple[Attachment, ...]]:
     """Return the text and the files of a message's content, which is a text or a list of parts."""
     if isinstance(content, str):
         return _parse_text(content), ()
-    parts: Sequence[Mapping[str, Any]] = _list_of(lambda value: _load(_PartSchema, value))(content)
+    parts: Sequence[Mapping[str, Any]] = _parse_objects(_PartSchema, "type", content)
     texts = [part["text"] for part in parts if part["type"] == "text" and part["text"]]
     attachments = [found for part in parts if (found := _read_attachment(part)) is not None]
     return "\n".join(texts), tuple(attachments)
