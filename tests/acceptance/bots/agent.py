@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cometbot import Bot, Context, Tool, ToolCall, Turn
+from cometbot import Bot, Button, Card, Context, Field, Form, Tool, ToolCall, Turn
 from tests.acceptance.bots import short_leases  # noqa: F401 - tests set how short
 
 MARKS = Path(os.environ["COMETBOT_TEST_MARKS"])
@@ -147,6 +147,39 @@ def call_client(ctx: Context) -> str:
     mark("call")
     rating = ctx.call("rate", question="How was it?")
     return f"The rating is {rating}."
+
+
+@bot.message("agent")
+def use_tools_of_both(ctx: Context) -> None:
+    """Let a model call a tool of the client, and then one of the bot, and report what that has cost."""
+
+    def model(turns: list[Turn], tools: Sequence[Tool]) -> Iterator[str | ToolCall]:
+        ctx.usage(model="stand-in", input=40, output=20)
+        results = [turn.text for turn in turns if turn.role == "tool"]
+        if not results:
+            yield ToolCall("rate", {"question": "How was it?"})
+        elif len(results) == 1:
+            yield ToolCall("find_order", {"number": int(results[0])})
+        else:
+            yield f"You gave {results[0]} to {results[1]}."
+
+    ctx.run_agent(model, [*ctx.client_tools, find_order])
+
+
+@bot.message("card")
+def show_card(ctx: Context) -> Card:
+    return Card("Earl Grey", "12.50 €", buttons=[Button("Buy", action="buy", value=17)])
+
+
+@bot.message("form")
+def ask_form(ctx: Context) -> str:
+    values = ctx.ask(Form("Your table", [Field("name"), Field("guests", kind="number")]))
+    return f"{values['guests']} guests for {values['name']}"
+
+
+@bot.message("who")
+def name_user(ctx: Context) -> str:
+    return ctx.sender_id
 
 
 @bot.fallback

@@ -153,10 +153,10 @@ class Client:
         entry = {"interruptId": interrupt, "status": status, "payload": payload}
         return self.post(resume=[entry]).wait()
 
-    def post(self, **members: Any) -> Answer:
+    def post(self, *, headers: Mapping[str, str] | None = None, **members: Any) -> Answer:
         """Send the messages, and return the answer as it begins."""
         run = {"threadId": self.thread, "runId": f"run-{next(_numbers)}", "messages": self.messages, **self._version}
-        return post(self.server, run | members)
+        return post(self.server, run | members, headers)
 
 
 def post(server: AgentServer, body: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None) -> Answer:

@@ -83,9 +83,10 @@ async function ownTool(agent) {
   assert.deepEqual(JSON.parse(newMessages.find((item) => item.role === "tool").content), { number: 17, euros: 30 });
 }
 
+const parameters = { type: "object", properties: { question: { type: "string" } }, required: ["question"] };
+const tools = [{ name: "rate", description: "Let the user rate the shop.", parameters }];
+
 async function clientTool(agent) {
-  const parameters = { type: "object", properties: { question: { type: "string" } }, required: ["question"] };
-  const tools = [{ name: "rate", description: "Let the user rate the shop.", parameters }];
   const asked = await run(agent, "call", { tools });
   const call = asked.newMessages.find((item) => item.toolCalls).toolCalls[0];
   assert.equal(call.function.name, "rate");
@@ -93,6 +94,41 @@ async function clientTool(agent) {
   assert.deepEqual(asked.finished.pendingToolCallIds, [call.id]);
   agent.addMessage({ id: crypto.randomUUID(), role: "tool", toolCallId: call.id, content: "5" });
   assert.deepEqual((await run(agent, "", { tools })).texts, ["The rating is 5."]);
+}
+
+async function toolsOfBoth(agent) {
+  const asked = await run(agent, "agent", { tools });
+  const call = asked.newMessages.find((item) => item.toolCalls).toolCalls[0];
+  assert.deepEqual(asked.finished.pendingToolCallIds, [call.id]);
+  assert.deepEqual(JSON.parse(call.function.arguments), { question: "How was it?" });
+  agent.addMessage({ id: crypto.randomUUID(), role: "tool", toolCallId: call.id, content: "5" });
+  const { texts, finished, newMessages } = await run(agent, "", { tools });
+  assert.deepEqual(texts, ['You gave 5 to {"number": 5, "euros": 30}.']);
+  assert.equal(finished.outcome, "success");
+  assert.deepEqual(finished.pendingToolCallIds, []);
+  assert.equal(newMessages.filter((item) => item.role === "tool").length, 1);
+  const usage = [{ model: "stand-in", inputTokens: 80, outputTokens: 40, cachedInputTokens: 0 }];
+  assert.deepEqual(finished.event.usage, isVersioned ? usage : undefined);
+}
+
+async function card(agent) {
+  const { texts, events } = await run(agent, "card");
+  assert.match(texts[0], /^Earl Grey\n\n12.50 €/);
+  const custom = events.find((event) => event.type === "CUSTOM");
+  assert.equal(custom.name, "cometbot.card");
+  assert.equal(custom.value.title, "Earl Grey");
+  assert.deepEqual(custom.value.buttons.map((button) => button.label), ["Buy"]);
+}
+
+async function form(agent) {
+  let { texts, finished } = await run(agent, "form");
+  assert.match(texts[0], /^Your table/);
+  for (const answer of ["Maria", "4"]) {
+    const interrupt = finished.interrupts?.[0];
+    const resume = interrupt && [{ interruptId: interrupt.id, status: "resolved", payload: answer }];
+    ({ texts, finished } = await run(agent, isVersioned ? "" : answer, { resume }));
+  }
+  assert.deepEqual(texts, ["4 guests for Maria"]);
 }
 
 async function ask(agent) {
@@ -158,7 +194,7 @@ async function wrongToken() {
 }
 
 const scenarios = {
-  echo, stream, nothing, ownTool, clientTool, ask, otherMessage, approval, error, timeout, silence, wrongToken,
+  echo, stream, nothing, ownTool, clientTool, toolsOfBoth, card, form, ask, otherMessage, approval, error, timeout, silence, wrongToken,
 };
 
 async function main() {

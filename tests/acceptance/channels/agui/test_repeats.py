@@ -98,6 +98,11 @@ def test_equal_text_later_in_the_thread_is_another_request(server: AgentServer) 
 def test_threads_with_one_user_are_their_own(start_agent: StartAgent) -> None:
     server = start_agent(AGUI_USER_HEADER="X-User", COMETBOT_PROCESSES="1")
     client = Client(server)
-    client.messages.append({"id": "m1", "role": "user", "content": "hello"})
+    client.messages.append({"id": "m1", "role": "user", "content": "who"})
     assert client.post().wait().status == 400
+    maria, tom = {"X-User": "maria"}, {"X-User": "tom"}
+    assert client.post(headers=maria).wait().texts == ["maria"]
+    assert client.post(headers=tom).wait().status == 403
+    client.thread = "another"
+    assert client.post(headers=tom).wait().texts == ["tom"]
     server.close()
