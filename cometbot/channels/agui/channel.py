@@ -16,14 +16,14 @@ from cometbot.channels.agui.ids import (
     scope_of,
     stream_message_id,
 )
-from cometbot.channels.agui.runs import Runs, list_after
 from cometbot.channels.agui.settings import AguiSettings
+from cometbot.channels.agui.thread_runs import ThreadRuns, list_after
 from cometbot.channels.base import Channel, DeliveryService, EventEnd, IncomingEvent, OutgoingRequest
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, Data, Draft
 from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, ClientCall, Operation, Text
-from cometbot.models import Conversation, User
+from cometbot.models import Conversation
 from cometbot.store.database import Transaction
 from cometbot.text import replace_surrogates
 
@@ -124,9 +124,8 @@ class AguiChannel(Channel):
         self.chat.feed.publish_ephemeral(scope_of(conversation.bot).topic(conversation.id), rows.DELTA, data)
 
     def show_tool_call(self, conversation: Conversation, call_id: str, name: str, arguments: Mapping[str, Any]) -> None:
-        self._publish(
-            conversation, {"kind": rows.TOOL_CALLED, "id": call_id, "name": name, "arguments": dict(arguments)}
-        )
+        called = {"kind": rows.TOOL_CALLED, "id": call_id, "name": name, "arguments": dict(arguments)}
+        self._publish(conversation, called)
 
     def show_tool_result(self, conversation: Conversation, call_id: str, content: str) -> None:
         self._publish(conversation, {"kind": rows.TOOL_RETURNED, "id": call_id, "content": content})
@@ -147,25 +146,13 @@ class AguiChannel(Channel):
             stored = self.chat.conversations.get(connection, scope, conversation.id)
             if stored is None:
                 return []
-            request = Runs(self.chat).find_handled_request(connection, stored)
-            since = list(list_after(connection, self.chat, stored, request.at)) if request is not None else []
-        found: list[MessageEvent] = []
-        if request is not None:
-            sent_at = request.at / 1000
-            found += parsing.to_history(request.payload["messages"], request.client_id, conversation, sent_at)
-        for row in since:
-            if row.payload.get("kind") == rows.TEXT:
-                found.append(
-                    MessageEvent(
-                        key=f"message:{row.id}",
-                        conversation=conversation,
-                        sender=User(conversation.bot),
-                        sent_at=row.at / 1000,
-                        id=row.id,
-                        text=row.payload["text"],
-                    )
-                )
-        return found[-max(limit, 1) :]
+            request = ThreadRuns(connection, self.chat, stored).find_handled_request()
+            if request is None:
+                return []
+            since = list(list_after(connection, self.chat, stored, request.at))
+        sent = parsing.to_history(request.payload["messages"], request.client_id, conversation, request.at / 1000)
+        said = [parsing.to_text_event(row, conversation) for row in since if row.payload.get("kind") == rows.TEXT]
+        return [*sent, *said][-max(limit, 1) :]
 
     def refresh(self) -> None:
         """Delete expired data."""

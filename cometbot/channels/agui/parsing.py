@@ -11,6 +11,7 @@ from cometbot.action_values import encode_value
 from cometbot.channels.agui.run_input import InputMessage, RequestKind, RunInput
 from cometbot.channels.agui.schemas import read_input
 from cometbot.channels.base import IncomingEvent
+from cometbot.chat import ChatMessage
 from cometbot.content_types import media_family
 from cometbot.errors import PayloadError
 from cometbot.events import ActionEvent, Event, MessageEvent
@@ -94,6 +95,18 @@ def to_history(
             sent_at=sent_at if is_own else 0,
             id=message_id(key) if message.role == "user" else message.id or key,
         )
+
+
+def to_text_event(row: ChatMessage, conversation: Conversation) -> MessageEvent:
+    """Return a stored text of the bot as a message of the history."""
+    return MessageEvent(
+        key=f"message:{row.id}",
+        conversation=conversation,
+        sender=User(conversation.bot),
+        sent_at=row.at / 1000,
+        id=row.id,
+        text=row.payload["text"],
+    )
 
 
 def _make_content(message: InputMessage) -> JsonObject:

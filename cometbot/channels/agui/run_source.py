@@ -7,7 +7,8 @@ import time
 from collections import deque
 from typing import TypeAlias
 
-from cometbot.channels.agui.runs import Run, list_after
+from cometbot.channels.agui.runs import Run
+from cometbot.channels.agui.thread_runs import list_after
 from cometbot.chat import Chat, ChatMessage, Signal
 
 

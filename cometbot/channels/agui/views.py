@@ -17,7 +17,7 @@ from cometbot.channels.agui.answer import AnswerWriter
 from cometbot.channels.agui.channel import AguiChannel
 from cometbot.channels.agui.ids import scope_of, to_plain_id
 from cometbot.channels.agui.run_source import RunItem, RunSource, Stopped
-from cometbot.channels.agui.runs import Run, Runs
+from cometbot.channels.agui.runs import Run, begin_run
 from cometbot.channels.agui.schemas import drop_earlier_messages, read_input
 from cometbot.channels.base import DeliveryService
 from cometbot.chat import ChatMessage, new_id
@@ -55,13 +55,12 @@ class AguiViews:
         self._channel = channel
         self._delivery = delivery
         self._settings = channel.settings
-        self._runs = Runs(channel.chat)
         self._token_digests = [_digest(token.reveal()) for token in channel.settings.tokens]
 
     def handle_run(self, bot: str) -> flask.Response:
         """Store a request, and return the stream of its answer."""
         if not self._is_authorized():
-            text = "send the token of AGUI_TOKEN, as `Authorization: Bearer <token>` or `X-API-Key: <token>`"
+            text = "expected a token of AGUI_TOKEN, as `Authorization: Bearer <token>` or `X-API-Key: <token>`"
             raise HttpError(401, "ERR_UNAUTHORIZED", text, headers={"WWW-Authenticate": "Bearer"})
         if bot not in self._delivery.bots:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
@@ -79,14 +78,14 @@ class AguiViews:
             return _refuse(writer)
         raw = {**drop_earlier_messages(raw), "threadId": run_input.thread_id, "runId": run_input.run_id}
 
-        def listen() -> RunSource:
+        def begin() -> RunSource:
             """Store the request, now that there is room for its stream."""
-            run = self._runs.begin(self._delivery, scope_of(bot), run_input, user, raw)
+            run = begin_run(self._channel.chat, self._delivery, scope_of(bot), run_input, user, raw)
             self._channel.observe(bot, "received" if run.is_new else "duplicate")
             writer.follow(run.key, run.pending)
             return self._listen(run)
 
-        return self._stream(listen, writer)
+        return _stream(begin, writer)
 
     def error_response(self, refusal: Exception) -> flask.Response:
         """Return the response to a request that is refused before its stream begins."""
@@ -145,15 +144,17 @@ class AguiViews:
             if run.to_notify:
                 self._delivery.notify(run.to_notify)
 
-    @staticmethod
-    def _stream(listen: Callable[[], RunSource], writer: AnswerWriter) -> flask.Response:
-        def to_frames(item: RunItem) -> Iterable[bytes]:
-            if isinstance(item, Stopped):
-                return writer.fail(*_STOPPED_TEXTS[item])
-            return writer.write_row(item) if isinstance(item, ChatMessage) else writer.write(item)
 
-        source: Callable[[], sse.ItemSource[RunItem]] = listen
-        return sse.stream(source, to_frames, ping=_PING, first=writer.start(), counts_address=False)
+def _stream(begin: Callable[[], sse.ItemSource[RunItem]], writer: AnswerWriter) -> flask.Response:
+    """Return the answer, whose source ``begin`` returns."""
+
+    def to_frames(item: RunItem) -> Iterable[bytes]:
+        if isinstance(item, Stopped):
+            return writer.fail(*_STOPPED_TEXTS[item])
+        return writer.write_row(item) if isinstance(item, ChatMessage) else writer.write(item)
+
+    # Servers such as CometChat's call from few addresses for all of their users.
+    return sse.stream(begin, to_frames, ping=_PING, first=writer.start(), counts_address=False)
 
 
 def _refuse(writer: AnswerWriter) -> flask.Response:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from cometbot import Bot, Context
 from cometbot.channels.agui import rows
-from cometbot.channels.agui.runs import KEPT_RUNS, REPEAT_INTERVAL
+from cometbot.channels.agui.thread_runs import KEPT_RUNS, REPEAT_INTERVAL
+from cometbot.chat.storage_quota import StorageLimits, StorageQuota
 from cometbot.store.tables import mailbox
 from tests.integration.channels.agui.conftest import Answer, MakeSite, Site, make_request
 
@@ -324,3 +325,12 @@ def test_earlier_messages_are_stored_with_the_newest_request_only(site: Site) ->
         ["two"],
         ["three"],
     ]
+
+
+def test_stored_answer_is_repeated_while_the_database_is_full(site: Site) -> None:
+    site.ask(make_request("hello"))
+    chat = site.channel.chat
+    chat.quota = StorageQuota(chat.database, StorageLimits(database=1))
+
+    assert site.read(make_request("hello")).texts == ["echo hello"]
+    assert site.read(make_request("more", run="r2")).error == (507, "ERR_STORAGE_FULL")
