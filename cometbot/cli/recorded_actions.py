@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 import mimetypes
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +25,9 @@ from cometbot.events import (
 from cometbot.field_values import split_options
 from cometbot.models import Attachment
 from cometbot.questions import ACTION_PREFIX
+
+_NO_HANDLERS = ("", "dialog")
+"""What stands for the handler of an event that none has handled; the second, if what it answers was over."""
 
 _STAND_IN_NOTE = "The content of files is not stored. Replace the stand-in if the bot reads it."
 
@@ -60,7 +64,8 @@ class ActionReader:
         event = recorded.event
         if event is None:
             return Action(notes=(f"{recorded.message.id} cannot be repeated: {recorded.problem}.",), is_lost=True)
-        action = self._read(event)
+        action = self._read_resume(event) if recorded.message.handler not in _NO_HANDLERS else None
+        action = action or self._read(event)
         if action is not None:
             return action
         what = f"{recorded.message.id} cannot be repeated: {_describe(event)}."
@@ -127,6 +132,16 @@ class ActionReader:
             if _are_names(values)
             else ("{" + ", ".join(f"{to_literal(name)}: {value}" for name, value in values.items()) + "}",),
         )
+
+    def _read_resume(self, event: Event) -> Action | None:
+        """Return the answer to a question that names it, and no message with its buttons; None for another event."""
+        if not isinstance(event, ActionEvent) or event.message_id or not event.name.startswith(ACTION_PREFIX):
+            return None
+        if event.values or self._find_call(event) or self.screen.find_offer(event.name, event.value, ""):
+            return None
+        value = decode_value(event.value)
+        text = "/cancel" if event.cancels else value if isinstance(value, str) else json.dumps(value)
+        return Action("send", (to_literal(text),))
 
     def _find_call(self, event: ActionEvent) -> str | None:
         """Return the id of the client's call whose result an event is, None if it is none."""

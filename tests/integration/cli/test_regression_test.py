@@ -34,6 +34,7 @@ from cometbot.cli.regression_test import Subject, write_test
 from cometbot.errors import DeliveryError
 from cometbot.inspection.stored_conversations import load_conversation
 from cometbot.testing import BotClient
+from cometbot.testing.fakes.agui import AguiFake
 from cometbot.testing.fakes.cometchat import CometChatFake
 
 CHANNELS = ["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
@@ -356,6 +357,34 @@ def test_tools_of_the_client_return_the_same(open_client: Open, monkeypatch: pyt
     run(source, make(), monkeypatch)
     with pytest.raises(AssertionError):
         run(source.replace("=Lucca", "Lucca", 1), make(), monkeypatch)
+
+
+def test_answers_to_interrupts_are_written(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.message("tea")
+        def tea(ctx: Context) -> str:
+            return f"{ctx.ask('How many?', type=int)} {ctx.ask('Which?', choices=['green', 'black'])}"
+
+        bot.fallback(lambda ctx: f"echo {ctx.text}")
+        return bot
+
+    client = open_client(make(), channel="agui")
+    fake = client.fake
+    assert isinstance(fake, AguiFake)
+    for payloads in ([3, "black"], [None]):
+        client.send("tea")
+        for payload in payloads:
+            [interrupt] = fake.read_answer()[-1]["outcome"]["interrupts"]
+            fake.resume(interrupt["id"], payload, is_cancelled=payload is None)
+            client.said()
+    fake.resume("m9.0.0", "late")
+    client.said()
+    source = write(client)
+    for line in ('client.send("3")', 'client.send("black")', 'client.send("/cancel")', "cannot be repeated"):
+        assert source.count(line) == 1
+    run(source, make(), monkeypatch)
 
 
 def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
