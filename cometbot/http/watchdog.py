@@ -38,6 +38,11 @@ class Deadline:
     def __enter__(self) -> Deadline:
         return self
 
+    def expire(self) -> None:
+        """Shut the connections down now, also those that are added from now on."""
+        with self._watchdog.lock:
+            self._watchdog.expire(self)
+
     def cancel(self, *_: object) -> None:
         """Cancel the deadline; the connections are not shut down after this returns."""
         with self._watchdog.lock:
@@ -95,9 +100,10 @@ class SocketWatchdog:
             with self.lock:
                 now = time.monotonic()
                 for deadline in [deadline for deadline in self.deadlines if deadline.at <= now]:
-                    self._expire(deadline)
+                    self.expire(deadline)
 
-    def _expire(self, deadline: Deadline) -> None:
+    def expire(self, deadline: Deadline) -> None:
+        """Shut down the sockets of ``deadline``. The caller holds :attr:`lock`."""
         deadline.expired = True
         self.deadlines.discard(deadline)
         for connection in deadline.sockets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +14,7 @@ import urllib3
 from cometbot.errors import ChannelError, OutcomeUnknown
 from cometbot.http.client import HttpClient, make_session, read_error_response
 from cometbot.http.sse_parser import SseParser
-from cometbot.http.watchdog import shutdown_socket
+from cometbot.http.watchdog import Deadline
 from cometbot.simulator.client import MAX_RESPONSE_BYTES, CallbackResponse
 
 AgentEvent = Mapping[str, Any]
@@ -37,9 +37,11 @@ class AgentCall:
         self._url = url
         self._headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **headers}
         self._body = orjson.dumps(body)
-        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._deadline: Deadline | None = None
         self._is_aborted = False
         self._seen: list[str] = []
+        self._seen_size = 0
 
     def run(self, on_event: Callable[[AgentEvent], None]) -> CallbackResponse:
         """Send the request, call ``on_event`` for each event as it arrives, and return the response.
@@ -52,6 +54,7 @@ class AgentCall:
         http = HttpClient(make_session(1), peer="the agent")
         try:
             with http.exchange(f"POST {self._url}", RUN_TIMEOUT) as deadline:
+                self._set_deadline(deadline)
                 response = http.session.post(
                     self._url,
                     data=self._body,
@@ -60,7 +63,6 @@ class AgentCall:
                     allow_redirects=False,
                     stream=True,
                 )
-                self._sockets = list(deadline.sockets)
                 with response:
                     status = response.status_code
                     error = self._read(response, on_event)
@@ -74,16 +76,24 @@ class AgentCall:
         return CallbackResponse(status, text, error, time.monotonic() - started)
 
     def abort(self) -> None:
-        """End the run."""
-        self._is_aborted = True
-        for connection in self._sockets:
-            shutdown_socket(connection, socket.SHUT_RDWR)
+        """End the run, even if its connection is not made yet."""
+        with self._lock:
+            self._is_aborted = True
+            deadline = self._deadline
+        if deadline is not None:
+            deadline.expire()
+
+    def _set_deadline(self, deadline: Deadline) -> None:
+        with self._lock:
+            self._deadline, is_aborted = deadline, self._is_aborted
+        if is_aborted:
+            deadline.expire()
 
     def _read(self, response: Any, on_event: Callable[[AgentEvent], None]) -> str:
         """Pass the events on and return what is wrong with the answer, or ""."""
         kind = response.headers.get("Content-Type", "")
         if response.status_code != 200:
-            self._seen = [read_error_response(response).body.decode("utf-8", "replace")]
+            self._record(read_error_response(response).body.decode("utf-8", "replace"))
             return f"The agent refused the request with the status {response.status_code}."
         if not kind.startswith("text/event-stream"):
             return f"expected a response of the type text/event-stream, got {kind or 'none'}"
@@ -98,8 +108,14 @@ class AgentCall:
         with suppress(urllib3.exceptions.IncompleteRead):
             while chunk := response.raw.read1(_CHUNK_SIZE):
                 for data in parser.feed(chunk):
-                    self._seen.append(data)
+                    self._record(data)
                     yield _parse_event(data)
+
+    def _record(self, data: str) -> None:
+        """Keep the data of an event for the response's text, as much of it as that may have."""
+        if self._seen_size < MAX_RESPONSE_BYTES:
+            self._seen.append(data)
+            self._seen_size += len(data) + 1
 
 
 def _parse_event(data: str) -> AgentEvent:

@@ -29,7 +29,10 @@ def text_events(*deltas: str, id: str = "m1") -> list[dict[str, Any]]:
 
 
 class Agent:
-    """An agent of one's own. It answers with ``events``; a ``threading.Event`` among them is waited for."""
+    """An agent of one's own. It answers with ``events``; a ``threading.Event`` among them is waited for.
+
+    It begins to answer once ``may_begin`` is set.
+    """
 
     def __init__(self) -> None:
         self.events: list[Any] = [STARTED, *text_events("Hello ", "you."), FINISHED]
@@ -37,10 +40,13 @@ class Agent:
         self.inputs: list[dict[str, Any]] = []
         self.tokens: list[str] = []
         self.left = threading.Event()
+        self.may_begin = threading.Event()
+        self.may_begin.set()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         self.inputs.append(json.loads(environ["wsgi.input"].read()))
         self.tokens.append(environ.get("HTTP_AUTHORIZATION", ""))
+        self.may_begin.wait(30)
         start_response(self.status, [("Content-Type", self.content_type)])
         return self._frames(list(self.events))
 
@@ -257,6 +263,17 @@ def test_stop_ends_a_run(simulator: Simulator, agent: Agent, uid: str) -> None:
     simulator.wait_idle()
     assert simulator.callbacks[-1].error == "The simulator was stopped."
     assert agent.left.wait(30)
+
+
+def test_stop_ends_a_run_whose_answer_has_not_begun(simulator: Simulator, agent: Agent, uid: str) -> None:
+    agent.may_begin.clear()
+    simulator.user("maria").say("Hi", to=uid)
+    simulator.wait_for(lambda _: agent.inputs)
+    simulator.stop()
+    simulator.wait_idle()
+    agent.may_begin.set()
+    assert simulator.callbacks[-1].error == "The simulator was stopped."
+    assert answers(simulator, uid) == []
 
 
 def test_reset_forgets_runs(simulator: Simulator, agent: Agent, uid: str) -> None:
