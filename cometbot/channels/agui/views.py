@@ -126,7 +126,7 @@ class AguiViews:
         name = self._settings.user_header
         if not name:
             return thread
-        user = flask.request.headers.get(name, "").strip()
+        user = _read_utf8(flask.request.headers.get(name, "")).strip()
         if not user or len(user) > _MAX_USER_LENGTH or not user.isprintable():
             raise HttpError(
                 400,
@@ -166,6 +166,14 @@ def _refuse(writer: AnswerWriter) -> flask.Response:
         yield from filter(None, writer.fail("NO_MESSAGE", text))
 
     return flask.Response(write(), headers=sse.HEADERS, content_type="text/event-stream")
+
+
+def _read_utf8(header: str) -> str:
+    """Return a header as its sender meant it: WSGI reads every byte as a character, but most send UTF-8."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _digest(token: str) -> bytes:

@@ -187,6 +187,13 @@ def test_user_is_the_thread_or_that_of_the_trusted_header(make_site: MakeSite, s
     assert trusting.ask(make_request("user"), headers={"X-User": " maria "}).texts == ["maria"]
 
 
+@pytest.mark.parametrize("coding", ["utf-8", "latin-1"])
+def test_user_may_have_any_letters(make_site: MakeSite, bot: Bot, coding: str) -> None:
+    trusting = make_site(bot, user_header="X-User")
+    sent = "Öznur".encode(coding).decode("latin-1")  # as WSGI has it
+    assert trusting.ask(make_request("user"), headers={"X-User": sent}).texts == ["Öznur"]
+
+
 @pytest.mark.parametrize("user", [None, "", " ", "x" * 201, "a\x7fb"])
 def test_trusted_header_without_a_user_is_refused(make_site: MakeSite, bot: Bot, user: str | None) -> None:
     site = make_site(bot, user_header="X-User")
