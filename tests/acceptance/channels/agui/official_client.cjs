@@ -1,4 +1,5 @@
-// Walks through a conversation of each kind with the official client of AG-UI, against the bot at RUN_URL.
+// Walks through a conversation of each kind with the official client of AG-UI, against the bot at RUN_URL. VERSION is
+// the protocol that the client of version CLIENT speaks: 1.0, or old.
 // Writes the bytes of each answer to a file in RECORDINGS, and prints the names of what it did.
 const path = require("node:path");
 const fs = require("node:fs");
@@ -6,6 +7,7 @@ const assert = require("node:assert/strict");
 const { HttpAgent } = require(path.join(process.env.PACKAGE, "node_modules/@ag-ui/client"));
 
 const isVersioned = process.env.VERSION === "1.0";
+const isOldClient = process.env.CLIENT.startsWith("0.");
 const done = [];
 
 class OldAgent extends HttpAgent {
@@ -23,13 +25,13 @@ function connect(name, headers = { Authorization: `Bearer ${process.env.TOKEN}` 
     assert.equal(response.headers.get("content-type"), "text/event-stream");
     assert.equal(response.headers.get("cache-control"), "no-cache, no-transform");
     assert.equal(response.headers.get("x-accel-buffering"), "no");
-    const file = path.join(process.env.RECORDINGS, `${process.env.VERSION}-${name}-${++count}.sse`);
+    const file = path.join(process.env.RECORDINGS, `${name}-${++count}.sse`);
     const [seen, kept] = response.body.tee();
     kept.pipeTo(new WritableStream({ write: (piece) => fs.appendFileSync(file, piece) })).catch(() => {});
     return new Response(seen, response);
   };
   const Agent = isVersioned ? HttpAgent : OldAgent;
-  return new Agent({ url: process.env.RUN_URL, threadId: `${name}-${process.env.VERSION}`, headers, fetch: record });
+  return new Agent({ url: process.env.RUN_URL, threadId: `${name}-${process.env.CLIENT}-${process.env.VERSION}`, headers, fetch: record });
 }
 
 // Has the agent answer, and returns its texts, its events, and how the run ended.
@@ -91,7 +93,7 @@ async function clientTool(agent) {
   const call = asked.newMessages.find((item) => item.toolCalls).toolCalls[0];
   assert.equal(call.function.name, "rate");
   assert.deepEqual(JSON.parse(call.function.arguments), { question: "How was it?" });
-  assert.deepEqual(asked.finished.pendingToolCallIds, [call.id]);
+  assert.deepEqual(asked.finished.pendingToolCallIds, isOldClient ? undefined : [call.id]);
   agent.addMessage({ id: crypto.randomUUID(), role: "tool", toolCallId: call.id, content: "5" });
   assert.deepEqual((await run(agent, "", { tools })).texts, ["The rating is 5."]);
 }
@@ -99,13 +101,13 @@ async function clientTool(agent) {
 async function toolsOfBoth(agent) {
   const asked = await run(agent, "agent", { tools });
   const call = asked.newMessages.find((item) => item.toolCalls).toolCalls[0];
-  assert.deepEqual(asked.finished.pendingToolCallIds, [call.id]);
+  assert.deepEqual(asked.finished.pendingToolCallIds, isOldClient ? undefined : [call.id]);
   assert.deepEqual(JSON.parse(call.function.arguments), { question: "How was it?" });
   agent.addMessage({ id: crypto.randomUUID(), role: "tool", toolCallId: call.id, content: "5" });
   const { texts, finished, newMessages } = await run(agent, "", { tools });
   assert.deepEqual(texts, ['You gave 5 to {"number": 5, "euros": 30}.']);
   assert.equal(finished.outcome, "success");
-  assert.deepEqual(finished.pendingToolCallIds, []);
+  assert.deepEqual(finished.pendingToolCallIds, isOldClient ? undefined : []);
   assert.equal(newMessages.filter((item) => item.role === "tool").length, 1);
   const usage = [{ model: "stand-in", inputTokens: 80, outputTokens: 40, cachedInputTokens: 0 }];
   assert.deepEqual(finished.event.usage, isVersioned ? usage : undefined);

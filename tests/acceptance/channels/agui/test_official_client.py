@@ -18,6 +18,8 @@ pytestmark = pytest.mark.process
 
 SCRIPT = Path(__file__).with_name("official_client.cjs")
 VERSION = "1.0.0"
+OLD_VERSION = "0.0.59"
+"""The version that CopilotKit 1.75 has."""
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +28,14 @@ def server(start_agent: StartAgent) -> AgentServer:
     return start_agent(AGUI_CUSTOM_EVENTS="1")
 
 
-@pytest.mark.parametrize("protocol", ["1.0", "old"])
-def test_official_client_and_validator_accept_every_answer(server: AgentServer, tmp_path: Path, protocol: str) -> None:
+@pytest.mark.parametrize(("client", "protocol"), [(VERSION, "1.0"), (VERSION, "old"), (OLD_VERSION, "old")])
+def test_official_client_and_validator_accept_every_answer(
+    server: AgentServer, tmp_path: Path, client: str, protocol: str
+) -> None:
     environ = {
         **os.environ,
-        "PACKAGE": str(install_package("@ag-ui/client", VERSION)),
+        "PACKAGE": str(install_package("@ag-ui/client", client)),
+        "CLIENT": client,
         "RUN_URL": server.run_url,
         "TOKEN": TOKEN,
         "VERSION": protocol,
@@ -46,7 +51,7 @@ def test_official_client_and_validator_accept_every_answer(server: AgentServer, 
     assert len(recordings) > len(seen["done"])
     for recording in recordings:
         run_validator(str(recording))
-    silent = (tmp_path / f"{protocol}-silence-1.sse").read_bytes()
+    silent = (tmp_path / "silence-1.sse").read_bytes()
     assert b"\n\n: ping\n\ndata: " in silent
 
 
