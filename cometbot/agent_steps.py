@@ -9,7 +9,6 @@ from contextlib import suppress
 from types import CodeType
 from typing import Any, TypeVar
 
-from cometbot.client_calls import MAX_TOOL_RESULT_BYTES as MAX_TOOL_RESULT_BYTES
 from cometbot.client_calls import ClientCallSteps, describe_long_result
 from cometbot.context import check_token_budget
 from cometbot.context_access import count_posted

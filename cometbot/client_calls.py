@@ -19,7 +19,7 @@ from cometbot.steps import CALL, TIMEOUT, Call, CallOptions, Waiting, hash_code,
 MAX_TOOL_RESULT_BYTES = 64 * 1024
 """The bytes of JSON that the result of a tool may have; of a longer one, the model gets an error."""
 
-RESERVED_BYTES = 4096
+_RESERVED_BYTES = 4096
 """What results of tools leave free for later steps of the dialog."""
 
 
@@ -50,15 +50,21 @@ class ClientCallSteps(Asking):
             return self._finish_call(call.stored.result)
         answer = self.run.take_answer(call)
         if answer is None:
-            self._call(call, name, arguments, options)
+            self._suspend_for_client(call, name, arguments, options)
         result = self._limit_result(name, answer.raw)
         self.run.record(call, result)
         return self._finish_call(result)
 
-    def _call(self, call: Call, name: str, arguments: Mapping[str, Any], options: CallOptions) -> NoReturn:
+    def _suspend_for_client(
+        self, call: Call, name: str, arguments: Mapping[str, Any], options: CallOptions
+    ) -> NoReturn:
+        """Suspend the run until the client has returned the result of a call, which is sent at the run's end."""
         ctx = self._ctx
         if not ctx.sender_id:
-            raise BotError("call: nobody caused this event, so there is no client that could be called")
+            raise BotError(
+                "call: nobody caused this event, so there is no client that could be called. Use ctx.call in handlers "
+                "of users' messages and actions"
+            )
         timeout = to_seconds(ctx.bot.ask_timeout if options.timeout is None else options.timeout, "call: timeout")
         operation = ctx.operation(ClientCall(name, arguments, self.call_id(call)))
         if ctx.bot.outgoing_middlewares:
@@ -81,17 +87,18 @@ class ClientCallSteps(Asking):
         """Return the id of a call of a tool, the same in all runs."""
         return f"{self.run.dialog}.{call.number}"
 
+    @property
+    def max_result_bytes(self) -> int:
+        """The bytes that the result of a tool may have now."""
+        return max(min(MAX_TOOL_RESULT_BYTES, self.run.free_bytes - _RESERVED_BYTES), 0)
+
     def _limit_result(self, name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the client's result as it is stored: an error in place of one that is too long."""
         size, limit = len(json.dumps(raw)), self.max_result_bytes
         if size <= limit:
             return dict(raw)
         self._ctx.log.warning("the client's result of its tool %s has %d bytes, which are dropped", name, size)
         return {"error": describe_long_result(size, limit)}
-
-    @property
-    def max_result_bytes(self) -> int:
-        """The bytes that the result of a tool may have now."""
-        return max(min(MAX_TOOL_RESULT_BYTES, self.run.free_bytes - RESERVED_BYTES), 0)
 
     def _finish_call(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a stored result, or raise how the call ended without one."""

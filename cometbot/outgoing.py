@@ -102,21 +102,13 @@ def filter_client_call(operation: Operation, bot: Bot, event: Event) -> Operatio
     """
     changed = filter_operation(operation, bot, event)
     asked, passed = operation.message, changed.message
-    if (
-        isinstance(asked, ClientCall)
-        and isinstance(passed, ClientCall)
-        and (asked.name, asked.id)
-        == (
-            passed.name,
-            passed.id,
+    assert isinstance(asked, ClientCall)
+    if not isinstance(passed, ClientCall) or (passed.name, passed.id) != (asked.name, asked.id):
+        raise BotError(
+            f"call: outgoing middleware dropped or replaced the call of the client's tool {asked.name}, whose result "
+            "the handler waits for; return it, with other arguments at most"
         )
-    ):
-        return changed
-    name = asked.name if isinstance(asked, ClientCall) else ""
-    raise BotError(
-        f"call: outgoing middleware dropped or replaced the call of the client's tool {name}, whose result the handler "
-        "waits for; return it, with other arguments at most"
-    )
+    return changed
 
 
 def _answers_of(message: Message) -> object:

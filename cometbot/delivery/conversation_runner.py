@@ -274,12 +274,20 @@ class ConversationRunner:
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
-        report = self._report_end(run, message, outcome, sink.usage)
-        if outcome.decision is not None and outcome.decision.approval.asked_in == run.lease.conversation_key:
-            end = replace(_make_end(message, outcome, sink.finish(drafts)), report=report)
-        else:
-            end = _make_end(message, outcome, sink.finish([*drafts, *report]))
+        end = self._finish(run, message, outcome, sink, drafts)
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
+
+    def _finish(
+        self, run: Run, message: MailboxMessage, outcome: Outcome, sink: OutboxReplySink, drafts: Sequence[Draft]
+    ) -> MessageEnd:
+        """Return the end of a message with its replies, and with its report behind them.
+
+        The report of a decision about an approval stays apart: only the transaction knows if the decision counts.
+        """
+        report, decision = self._report_end(run, message, outcome, sink.usage), outcome.decision
+        if decision is not None and decision.approval.asked_in == run.lease.conversation_key:
+            return replace(_make_end(message, outcome, sink.finish(drafts)), report=report)
+        return _make_end(message, outcome, sink.finish([*drafts, *report]))
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
         log.error("gave up a message: %s", error_text, extra=run.log_extra(message))
@@ -365,9 +373,8 @@ class ConversationRunner:
             return []
         return [draft] if draft else []
 
-    def _report_end(
-        self, run: Run, message: MailboxMessage, outcome: Outcome, usage: Sequence[ModelUsage]
-    ) -> list[Draft]:
+    @staticmethod
+    def _report_end(run: Run, message: MailboxMessage, outcome: Outcome, usage: Sequence[ModelUsage]) -> list[Draft]:
         """Return the report of the end of a message, if it has ended."""
         if outcome.retry_in is not None:
             return []
@@ -411,6 +418,7 @@ class ConversationRunner:
 
 
 def _find_end_kind(message: MailboxMessage, outcome: Outcome) -> EndKind:
+    """Return how a message has ended. It is over if it answers a dialog that no longer waits for it."""
     if outcome.error is not None:
         return "failed"
     is_ignored = outcome.stopped_by == "dialog" and outcome.dialog is None

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from cometbot import AgentLimit, AskCancelled, Bot, BotError, Context, Group, Tool, ToolCall, Turn, User
-from cometbot.agent_steps import MAX_TOOL_RESULT_BYTES
 from cometbot.agents import MAX_CALLS_AT_ONCE, MAX_ERROR_LENGTH, MAX_KNOWN_CALLS, _make_fields, get_approval
+from cometbot.client_calls import MAX_TOOL_RESULT_BYTES
 from cometbot.testing import BotClient, FakeModel
 from cometbot.turns import to_anthropic, to_openai
 

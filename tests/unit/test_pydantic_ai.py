@@ -35,7 +35,7 @@ from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 from pydantic_ai.models.test import TestModel as CallingModel
 
 from cometbot import Attachment, Bot, BotError, Context, Group, ToolCall, Turn
-from cometbot.agent_steps import MAX_TOOL_RESULT_BYTES
+from cometbot.client_calls import MAX_TOOL_RESULT_BYTES
 from cometbot.pydantic_ai import PydanticAgent, to_messages
 from cometbot.testing import BotClient
 
