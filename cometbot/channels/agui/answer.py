@@ -19,7 +19,7 @@ ERRORS = {
     "timeout": ("TIMEOUT", "The bot did not answer in time."),
     "over": ("NOT_OPEN", "What this answers is not open any more. Send a message instead."),
 }
-"""The code and the text of ``RUN_ERROR`` for each kind of end that is none of success."""
+"""The code and the text of ``RUN_ERROR`` for each kind of end but ``done``."""
 
 JsonObject = dict[str, Any]
 
@@ -38,6 +38,27 @@ class _OpenText:
     received: str = ""
     next_number: int = 0
     has_gap: bool = False
+
+    def add(self, number: int, text: str | None) -> None:
+        """Add the piece ``number`` of the stream. A first piece begins anew: the handler runs again."""
+        if number == 0:
+            self.received, self.next_number, self.has_gap = "", 0, False
+        if text is None or number != self.next_number:
+            self.has_gap = True
+        if text is not None and not self.has_gap:
+            self.received += text
+            self.next_number += 1
+
+    def find_rest(self, text: str, stream: str) -> str | None:
+        """Return how a row's ``text`` of ``stream`` goes on behind what is shown, or None if it does not continue it.
+
+        The mark of a stream that was broken off names no stream, and follows the text without its last spaces.
+        """
+        is_same = stream == self.stream
+        if not self.shown or not (is_same or (not stream and self.has_gap)):
+            return None
+        begin = self.shown if text.startswith(self.shown) else self.shown.rstrip()
+        return text[len(begin) :] if begin and text.startswith(begin) else None
 
 
 @dataclass(slots=True)
@@ -127,15 +148,13 @@ class AnswerWriter:
 
     def _write_text(self, row: ChatMessage) -> Iterator[bytes]:
         text, stream = row.payload["text"], row.payload.get("stream", "")
-        rest = self._find_rest(text, stream)
+        opened = self._open
+        rest = opened.find_rest(text, stream) if opened is not None else None
+        if opened is not None and rest:
+            yield self._event("TEXT_MESSAGE_CONTENT", messageId=opened.message_id, delta=rest)
+        yield from self._close()
         if rest is None:
-            yield from self._close()
             yield from self._write_message(row.id, _remove_start(text, self._cut_off.get(stream, "")))
-        else:
-            assert self._open is not None
-            if rest:
-                yield self._event("TEXT_MESSAGE_CONTENT", messageId=self._open.message_id, delta=rest)
-            yield from self._close()
         if self.shows_custom and "custom" in row.payload:
             yield self._event("CUSTOM", **row.payload["custom"])
 
@@ -146,19 +165,6 @@ class AnswerWriter:
             yield self._event("TEXT_MESSAGE_CONTENT", messageId=message_id, delta=text)
             yield self._event("TEXT_MESSAGE_END", messageId=message_id)
 
-    def _find_rest(self, text: str, stream: str) -> str | None:
-        """Return how ``text`` goes on behind what is shown of its stream, or None if it does not continue it.
-
-        The mark of a stream that was broken off names no stream, and follows the text without its last spaces.
-        """
-        if self._open is None or not self._open.shown or (stream and stream != self._open.stream):
-            return None
-        shown = self._open.shown
-        for begin in (shown, shown.rstrip()) if stream == self._open.stream or self._open.has_gap else ():
-            if begin and text.startswith(begin):
-                return text[len(begin) :]
-        return None
-
     def _write_delta(self, data: Mapping[str, Any]) -> Iterator[bytes]:
         stream, number, text = data["stream"], data["number"], data["text"]
         if stream in self._cut_off or stream in self._complete:
@@ -168,16 +174,8 @@ class AnswerWriter:
                 return  # its beginning was lost, or came before this request: the complete text follows
             yield from self._close()
             self._open = _OpenText(stream, stream_message_id(stream))
-        opened = self._open
-        if number == 0 and opened.next_number:  # the handler runs again
-            opened.received, opened.next_number, opened.has_gap = "", 0, False
-        if text is None or number != opened.next_number:
-            opened.has_gap = True
-        if opened.has_gap:
-            return
-        opened.received += text
-        opened.next_number += 1
-        yield from self._show_received(opened)
+        self._open.add(number, text)
+        yield from self._show_received(self._open)
 
     def _show_received(self, opened: _OpenText) -> Iterator[bytes]:
         """Show what is new in a growing text. If it is not what an earlier run has said, a new message begins."""

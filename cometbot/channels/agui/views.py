@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import logging
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _PING = b": ping\n\n"
 _MAX_USER_LENGTH = 200
 _STOPPED_TEXTS = {
-    Stopped.CLOSED: ("INTERRUPTED", "The server is restarting. Send the same request again for the rest."),
+    Stopped.CLOSED: ("INTERRUPTED", "The server closed the stream. Send the same request again for the rest."),
     Stopped.LATE: ("TIMEOUT", "The answer is not complete yet. Send the same request again for the rest."),
 }
 
@@ -158,14 +158,10 @@ def _stream(begin: Callable[[], sse.ItemSource[RunItem]], writer: AnswerWriter) 
 
 
 def _refuse(writer: AnswerWriter) -> flask.Response:
-    """Return the answer to a request that asks nothing."""
-
-    def write() -> Iterator[bytes]:
-        yield writer.start()
-        text = "The request has no message of a user, no result of a tool and no answer to an interrupt."
-        yield from filter(None, writer.fail("NO_MESSAGE", text))
-
-    return flask.Response(write(), headers=sse.HEADERS, content_type="text/event-stream")
+    """Return the answer to a request that asks nothing. It needs no slot of a stream."""
+    text = "The request has no message of a user, no result of a tool and no answer to an interrupt. Send one of them."
+    frames = [writer.start(), *writer.fail("NO_MESSAGE", text)]
+    return flask.Response(b"".join(frames), headers=sse.HEADERS, content_type="text/event-stream")
 
 
 def _read_utf8(header: str) -> str:

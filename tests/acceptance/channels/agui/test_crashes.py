@@ -116,7 +116,7 @@ def test_sigterm_in_a_run_ends_it_with_an_error(serve: Callable[..., AgentServer
         assert answer.last == {
             "type": "RUN_ERROR",
             "code": "INTERRUPTED",
-            "message": "The server is restarting. Send the same request again for the rest.",
+            "message": "The server closed the stream. Send the same request again for the rest.",
         }
     server.open_gate()
     assert server.wait_for_end() == 0
