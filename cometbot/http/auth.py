@@ -1,12 +1,13 @@
-"""HTTP Basic credentials, compared in constant time."""
+"""Credentials of HTTP requests, compared in constant time."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import contextlib
+import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="cometbot", charset="UTF-8"'}
 
@@ -50,6 +51,29 @@ class BasicCredentials:
         except (binascii.Error, ValueError):
             return False
         return any(hmac.compare_digest(pair, expected) for expected in self._pairs[name])
+
+
+class BearerTokens:
+    """Tokens, one of which a client sends as ``Authorization: Bearer <token>`` or ``X-API-Key: <token>``.
+
+    They never appear in a repr.
+    """
+
+    def __init__(self, tokens: Iterable[str]) -> None:
+        self._digests = [_make_digest(token) for token in tokens]
+
+    def matches(self, authorization: str, api_key: str) -> bool:
+        """Return whether one of the two headers has one of the tokens. Each is compared with all of them."""
+        scheme, _, token = authorization.strip().partition(" ")
+        given = (api_key, token if scheme.lower() == "bearer" else "")
+        digests = [_make_digest(text.strip()) for text in given]
+        found = [hmac.compare_digest(digest, known) for digest in digests for known in self._digests]
+        return any(found)
+
+
+def _make_digest(token: str) -> bytes:
+    """Return a digest of a token: those that are compared have the same length, whatever was sent."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
 
 
 def _encode_pair(user: str, password: str) -> tuple[bytes, ...]:

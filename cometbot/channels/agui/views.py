@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterable
@@ -23,6 +21,7 @@ from cometbot.channels.base import DeliveryService
 from cometbot.chat import ChatMessage, new_id
 from cometbot.errors import PayloadError, StorageFull, StoreBusy
 from cometbot.http import sse
+from cometbot.http.auth import BearerTokens
 from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.json_response import json_response
 from cometbot.http.limits import read_body
@@ -55,7 +54,7 @@ class AguiViews:
         self._channel = channel
         self._delivery = delivery
         self._settings = channel.settings
-        self._token_digests = [_digest(token.reveal()) for token in channel.settings.tokens]
+        self._tokens = BearerTokens(token.reveal() for token in channel.settings.tokens)
 
     def handle_run(self, bot: str) -> flask.Response:
         """Store a request, and return the stream of its answer."""
@@ -98,13 +97,8 @@ class AguiViews:
         return json_response({"error": {"code": error.code, "message": error.message}}, error.status, error.headers)
 
     def _is_authorized(self) -> bool:
-        """Return whether the request carries one of the tokens; all of them are compared, in constant time."""
         headers = flask.request.headers
-        scheme, _, bearer = headers.get("Authorization", "").strip().partition(" ")
-        given = [headers.get("X-API-Key", ""), bearer if scheme.lower() == "bearer" else ""]
-        digests = [_digest(token.strip()) for token in given]
-        found = [hmac.compare_digest(one, known) for one in digests for known in self._token_digests]
-        return any(found)
+        return self._tokens.matches(headers.get("Authorization", ""), headers.get("X-API-Key", ""))
 
     def _read_body(self) -> dict[str, Any]:
         environ = flask.request.environ
@@ -170,8 +164,3 @@ def _read_utf8(header: str) -> str:
         return header.encode("latin-1").decode()
     except UnicodeError:
         return header
-
-
-def _digest(token: str) -> bytes:
-    """Return a digest of a token: those that are compared have the same length, whatever was sent."""
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

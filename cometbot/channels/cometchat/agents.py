@@ -14,6 +14,7 @@ from cometbot.channels.cometchat.operations import MAX_AGENT_NAME_LENGTH
 from cometbot.channels.cometchat.provision import Difference, check_url, name_from_uid
 from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.errors import ConfigurationError, NotFound
+from cometbot.http.auth import BearerTokens
 from cometbot.settings import Secret
 
 PROVIDER = "ag-ui"
@@ -79,8 +80,7 @@ class RegisteredAgent:
     def sends(self, token: Secret) -> bool:
         """Return True if CometChat sends ``token`` in one of the headers that cometbot reads."""
         sent = {name.lower(): text for name, text in self.headers.items()}
-        given = (sent.get("x-api-key", ""), _get_bearer_token(sent))
-        return any(Secret(text) == token for text in given)
+        return BearerTokens([token.reveal()]).matches(sent.get("authorization", ""), sent.get("x-api-key", ""))
 
     def to_json(self) -> dict[str, Any]:
         """Return the agent with CometChat's names, and with the values of its headers masked."""
@@ -221,11 +221,6 @@ def _find_picture(client: CometChatClient, uid: str) -> str:
         return _get_text(client.get_user(uid), "avatar")
     except NotFound:
         return ""
-
-
-def _get_bearer_token(headers: Mapping[str, str]) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _get_text(record: Mapping[str, Any], name: str) -> str:

@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import pytest
 
-from cometbot.http.auth import BasicCredentials
+from cometbot.http.auth import BasicCredentials, BearerTokens
 
 
 def basic(user: str, password: str, encoding: str = "utf-8", scheme: str = "Basic ") -> str:
@@ -76,3 +76,22 @@ def test_credentials_are_falsy_only_without_any_entry(credentials: BasicCredenti
 
 def test_the_repr_holds_no_password(credentials: BasicCredentials) -> None:
     assert "s3cr3t" not in repr(credentials)
+
+
+@pytest.mark.parametrize(
+    ("authorization", "api_key", "expected"),
+    [
+        ("Bearer one", "", True),
+        ("  bEARER   two ", "", True),
+        ("", " two ", True),
+        ("Basic one", "two", True),
+        ("Bearer three", "", False),
+        ("Basic one", "", False),
+        ("one", "", False),
+        ("Bearer", "", False),
+        ("", "", False),
+        ("Bearer \ud800", "é", False),
+    ],
+)
+def test_bearer_tokens_stand_in_either_header(authorization: str, api_key: str, expected: bool) -> None:
+    assert BearerTokens(["one", "two"]).matches(authorization, api_key) is expected
