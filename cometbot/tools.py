@@ -272,10 +272,10 @@ def choose_tools(registered: Sequence[FunctionTool], given: Iterable[Any] | None
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise BotError(f"run_agent: tools: expected a list of functions, got {given!r}")
     chosen: dict[str, Tool] = {}
-    items = list(given)
-    offered = [item for item in items if isinstance(item, ClientTool)]
-    for item in items:
+    offered: list[ClientTool] = []
+    for item in given:
         if isinstance(item, ClientTool):
+            offered.append(item)  # after all others, whose names go first
             continue
         for tool in item.list_tools() if isinstance(item, ToolSource) else [_to_tool(registered, item)]:
             if tool.name in chosen:

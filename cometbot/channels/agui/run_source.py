@@ -5,11 +5,14 @@ from __future__ import annotations
 import enum
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import TypeAlias
 
+from cometbot.channels.agui import rows
 from cometbot.channels.agui.runs import Run
 from cometbot.channels.agui.thread_runs import list_after
 from cometbot.chat import Chat, ChatMessage, Signal
+from cometbot.store.database import Transaction
 
 
 class Stopped(enum.Enum):
@@ -35,7 +38,7 @@ class RunSource:
         self._listener = chat.feed.listen(run.conversation.topic)
         try:
             with chat.database.read() as connection:
-                self._rows = deque(list_after(connection, chat, run.conversation, run.after))
+                self._rows = deque(_list_answer(connection, chat, run))
         except BaseException:
             self._listener.close()
             raise
@@ -53,3 +56,11 @@ class RunSource:
     def close(self) -> None:
         """End the source; the thread that waits in :meth:`get` gets :class:`Stopped`."""
         self._listener.close()
+
+
+def _list_answer(connection: Transaction, chat: Chat, run: Run) -> Iterator[ChatMessage]:
+    """Yield the rows from the begin of a run to its end, or to the newest row. Later answers are none of its own."""
+    for row in list_after(connection, chat, run.conversation, run.after):
+        yield row
+        if row.payload.get("kind") == rows.END and row.payload["event"] == run.key:
+            return

@@ -9,7 +9,12 @@ import sqlalchemy as sa
 
 from cometbot import Bot, Context
 from cometbot.channels.agui import rows
-from cometbot.channels.agui.thread_runs import KEPT_RUNS, REPEAT_INTERVAL
+from cometbot.channels.agui.ids import scope_of
+from cometbot.channels.agui.run_source import RunSource, Stopped
+from cometbot.channels.agui.runs import Run
+from cometbot.channels.agui.schemas import read_input
+from cometbot.channels.agui.thread_runs import KEPT_RUNS, REPEAT_INTERVAL, ThreadRuns
+from cometbot.chat import ChatMessage
 from cometbot.chat.storage_quota import StorageLimits, StorageQuota
 from cometbot.store.tables import mailbox
 from tests.integration.channels.agui.conftest import Answer, MakeSite, Site, make_request
@@ -334,3 +339,19 @@ def test_stored_answer_is_repeated_while_the_database_is_full(site: Site) -> Non
 
     assert site.read(make_request("hello")).texts == ["echo hello"]
     assert site.read(make_request("more", run="r2")).error == (507, "ERR_STORAGE_FULL")
+
+
+def test_repeated_request_reads_no_later_answers(site: Site) -> None:
+    thread = ["one", *site.ask(make_request("one")).texts, "two"]
+    site.ask(make_request(*thread, run="r2"))
+    chat = site.channel.chat
+    with chat.database.read() as connection:
+        stored = chat.conversations.get(connection, scope_of("shop"), "t")
+        assert stored is not None
+        found = ThreadRuns(connection, chat, stored).find_equal(read_input(make_request("one")))
+    assert found is not None
+
+    source = RunSource(chat, Run.from_stored(stored, found, is_new=False), lifetime=60)
+    items = [source.get(0) for _ in range(3)]
+    assert [item.payload["kind"] for item in items if isinstance(item, ChatMessage)] == [rows.TEXT, rows.END]
+    assert items[2] is Stopped.CLOSED
