@@ -458,6 +458,26 @@ def test_the_example_files_defaults_are_the_defaults() -> None:
     assert read(**shown) == Settings()
 
 
+def test_tokens_of_agents_are_a_list() -> None:
+    one, other = "0123456789abcdef" * 2, "fedcba9876543210" * 2
+    assert read(AGUI_TOKEN=f" {one}, {other},").agui_token == (Secret(one), Secret(other))
+    assert read().agui_token == ()
+    assert one not in repr(read(AGUI_TOKEN=one))
+
+
+@pytest.mark.parametrize("token", ["short", "x" * 31, "x" * 40 + ",short", "with a space, " + "x" * 40, "é" * 40])
+def test_weak_token_of_agents_is_refused_without_being_shown(token: str) -> None:
+    text = refusal(AGUI_TOKEN=token)
+    assert text.startswith("AGUI_TOKEN: expected tokens of at least 32 printable ASCII characters")
+    assert token not in text
+
+
+@pytest.mark.parametrize("name", ["X User", "X-User:", "-X", "é", "X" * 62])
+def test_name_that_no_header_has_is_refused(name: str) -> None:
+    assert read(AGUI_USER_HEADER="X-User-Id").agui_user_header == "X-User-Id"
+    assert refusal(AGUI_USER_HEADER=name).startswith("AGUI_USER_HEADER: expected the name of a header")
+
+
 SECRETS = [
     "COMETBOT_SECRET_KEY",
     "CHAT_API_ENCRYPTION_KEY",
