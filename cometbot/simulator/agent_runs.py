@@ -25,20 +25,21 @@ MAX_HISTORY = 200
 
 @dataclass(slots=True)
 class AgentRun:
-    """A run for one message of a user. ``text`` is the message that the agent is writing, of the id ``message_id``.
+    """A run for one message of a user. ``call`` sends the request ``body``.
 
-    ``began_at`` is the Unix time of that message's beginning. ``tools`` are the names of the tools that the agent is
-    calling, by the ids of the calls.
+    ``text`` is the message that the agent is writing, of the id ``message_id``. ``began_at`` is the Unix time of that
+    message's beginning. ``tools`` are the names of the tools that the agent is calling, by the ids of the calls.
     """
 
     agent: AgentRecord
     message: StoredMessage
     id: str
+    body: dict[str, Any]
+    call: AgentCall
     message_id: str = ""
     began_at: int = 0
     text: str = ""
     tools: dict[str, str] = field(default_factory=dict)
-    call: AgentCall | None = None
 
 
 class AgentRuns:
@@ -76,7 +77,7 @@ class AgentRuns:
         """End all runs. Messages that are queued wait for the next start."""
         with self._world.condition:
             self._is_started = False
-            calls = [run.call for run in self._runs.values() if run.call is not None]
+            calls = [run.call for run in self._runs.values()]
         for call in calls:
             call.abort()
 
@@ -84,7 +85,7 @@ class AgentRuns:
         """Discard all queued runs, and what the running ones still say."""
         with self._world.condition:
             self._pending.clear()
-            calls = [run.call for run in self._runs.values() if run.call is not None]
+            calls = [run.call for run in self._runs.values()]
             self._runs.clear()
             self._world.condition.notify_all()
         for call in calls:
@@ -112,16 +113,14 @@ class AgentRuns:
         if agent is None:  # it was deleted meanwhile
             self._pending.pop(conversation, None)
             return
-        run = AgentRun(agent, message, str(uuid.uuid4()))
-        body = self._make_input(run)
-        run.call = AgentCall(agent.url, agent.headers, body)
+        run_id = str(uuid.uuid4())
+        body = self._make_input(agent, message, run_id)
+        run = AgentRun(agent, message, run_id, body, AgentCall(agent.url, agent.headers, body))
         self._runs[conversation] = run
         self._world.condition.notify_all()
-        name = f"simulator-agent-{message.id}"
-        threading.Thread(target=self._run, args=(run, body), name=name, daemon=True).start()
+        threading.Thread(target=self._run, args=(run,), name=f"simulator-agent-{message.id}", daemon=True).start()
 
-    def _run(self, run: AgentRun, body: dict[str, Any]) -> None:
-        assert run.call is not None
+    def _run(self, run: AgentRun) -> None:
         conversation = run.message.conversation_id
         try:
             answer = run.call.run(lambda event: self._handle(run, event))
@@ -132,7 +131,7 @@ class AgentRuns:
             if self._runs.get(conversation) is not run:
                 return
             del self._runs[conversation]
-            self._record(run, body, answer)
+            self._record(run, answer)
             self._world.condition.notify_all()
             if self._is_started:
                 self._start_next(conversation)
@@ -174,18 +173,18 @@ class AgentRuns:
         "TOOL_CALL_RESULT": _end_tool,
     }
 
-    def _make_input(self, run: AgentRun) -> dict[str, Any]:
+    def _make_input(self, agent: AgentRecord, message: StoredMessage, run_id: str) -> dict[str, Any]:
         """Return the request's body, in the older form of the protocol, which CometChat's documentation shows."""
-        messages = self._world.message_store.messages(run.message.conversation_id)
+        messages = self._world.message_store.messages(message.conversation_id)
         texts = [item for item in messages if item.type == "text" and not item.deleted_at and not item.is_action]
-        shown = [item for item in texts if item.number <= run.message.number][-MAX_HISTORY:]
+        shown = [item for item in texts if item.number <= message.number][-MAX_HISTORY:]
         return {
-            "threadId": run.message.conversation_id,
-            "runId": run.id,
+            "threadId": message.conversation_id,
+            "runId": run_id,
             "messages": [
                 {
                     "id": item.id,
-                    "role": "assistant" if item.sender == run.agent.uid else "user",
+                    "role": "assistant" if item.sender == agent.uid else "user",
                     "content": item.text,
                 }
                 for item in shown
@@ -196,7 +195,7 @@ class AgentRuns:
             "forwardedProps": {},
         }
 
-    def _record(self, run: AgentRun, body: dict[str, Any], answer: CallbackResponse) -> None:
+    def _record(self, run: AgentRun, answer: CallbackResponse) -> None:
         headers = {"Content-Type": "application/json", "Accept": "text/event-stream", **run.agent.headers}
         self._world.journal.add_callback(
             self._world.clock(),
@@ -205,7 +204,7 @@ class AgentRuns:
             trigger="agent_run",
             message_id=run.message.id,
             headers=dict.fromkeys(map(str.lower, run.agent.headers), "***") | mask_headers(headers),
-            body=body,
+            body=run.body,
             status=answer.status,
             answer=answer.text,
             error=answer.error,
