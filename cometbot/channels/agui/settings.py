@@ -18,7 +18,7 @@ class AguiSettings:
     are also sent as events of the type ``CUSTOM``.
 
     ``lifetime`` is the seconds after which a request whose answer is not complete ends; the client may send it again.
-    ``body_timeout`` is in seconds.
+    ``body_timeout`` is in seconds. ``max_streams`` are the answers that one user may read from a bot at once.
     """
 
     tokens: tuple[Secret, ...]
@@ -27,3 +27,4 @@ class AguiSettings:
     max_body_size: int = 1024 * 1024
     body_timeout: float = 10.0
     lifetime: float = DEFAULT_LIFETIME
+    max_streams: int = 100

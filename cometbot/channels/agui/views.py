@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -84,7 +84,7 @@ class AguiViews:
             writer.follow(run.key, run.pending)
             return self._listen(run)
 
-        return _stream(begin, writer)
+        return _stream(begin, writer, {f"agui/{bot}/{user}": self._settings.max_streams})
 
     def error_response(self, refusal: Exception) -> flask.Response:
         """Return the response to a request that is refused before its stream begins."""
@@ -139,8 +139,10 @@ class AguiViews:
                 self._delivery.notify(run.to_notify)
 
 
-def _stream(begin: Callable[[], sse.ItemSource[RunItem]], writer: AnswerWriter) -> flask.Response:
-    """Return the answer, whose source ``begin`` returns."""
+def _stream(
+    begin: Callable[[], sse.ItemSource[RunItem]], writer: AnswerWriter, limits: Mapping[str, int]
+) -> flask.Response:
+    """Return the answer, whose source ``begin`` returns. ``limits`` are those of :func:`cometbot.http.sse.stream`."""
 
     def to_frames(item: RunItem) -> Iterable[bytes]:
         if isinstance(item, Stopped):
@@ -148,7 +150,7 @@ def _stream(begin: Callable[[], sse.ItemSource[RunItem]], writer: AnswerWriter) 
         return writer.write_row(item) if isinstance(item, ChatMessage) else writer.write(item)
 
     # Servers such as CometChat's call from few addresses for all of their users.
-    return sse.stream(begin, to_frames, ping=_PING, first=writer.start(), counts_address=False)
+    return sse.stream(begin, to_frames, limits=limits, ping=_PING, first=writer.start(), counts_address=False)
 
 
 def _refuse(writer: AnswerWriter) -> flask.Response:

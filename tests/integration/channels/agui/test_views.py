@@ -310,3 +310,12 @@ def test_requests_are_observed_by_their_outcome(site: Site, monkeypatch: pytest.
     site.read(make_request("hi"), headers={"Authorization": ""})
     site.read(make_request("hi"), bot="nobody")
     assert seen == [("shop", "received"), ("shop", "duplicate"), ("shop", "refused"), ("", "refused")]
+
+
+def test_streams_of_one_user_are_limited(make_site: MakeSite, bot: Bot) -> None:
+    site = make_site(bot, max_streams=1)
+    held = site.call(make_request("hello"))
+    assert site.read(make_request("hello", run="r2")).error == (429, "ERR_TOO_MANY_STREAMS")
+    assert site.read(make_request("hello", thread="other")).status == 200
+    held.close()
+    assert site.read(make_request("hello")).status == 200
