@@ -13,6 +13,7 @@ from cometbot.channels.base import EventEnd
 from cometbot.errors import MessageError
 from cometbot.messages import ClientCall, Field, Message
 from cometbot.steps import APPROVE, ASK, CALL, Waiting
+from cometbot.token_usage import ModelUsage
 
 CARD = Card("Tea", "Green", buttons=[Button("Buy", "buy", {"id": 7})])
 
@@ -93,3 +94,12 @@ def test_call_of_the_client_is_pending_and_an_approval_is_nothing() -> None:
     assert make_end_row(EventEnd("k", "done", 0, "m1.0", wait(CALL)))["pending"] == "m1.0.2"
     row = make_end_row(EventEnd("k", "done", 0, "m1.0", wait(APPROVE, question_text="Pay?")))
     assert not {"interrupt", "pending"} & row.keys()
+
+
+def test_tokens_of_each_model_are_added() -> None:
+    calls = (ModelUsage("small", 10, 2, 1), ModelUsage("large", 5, 1, 0), ModelUsage("small", 30, 4, 0))
+    assert make_end_row(EventEnd("k", usage=calls))["usage"] == [
+        {"model": "small", "inputTokens": 40, "outputTokens": 6, "cachedInputTokens": 1},
+        {"model": "large", "inputTokens": 5, "outputTokens": 1, "cachedInputTokens": 0},
+    ]
+    assert "usage" not in make_end_row(EventEnd("k"))
