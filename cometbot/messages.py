@@ -383,8 +383,9 @@ class Operation:
     ``message_id`` is the platform's id of any other message. ``reply_to`` is the id of the message that this one
     answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
     ``is_growing`` announces that edits which continue the text follow soon, and ``mark`` is what the message becomes if
-    none follows. ``approval`` is what storing the operation changes among the approvals that wait in its conversation
-    (:mod:`cometbot.approvals`).
+    none follows. ``ending`` is set for the text of a stream that was broken off: its end, which says so, behind a text
+    that may be shorter than what was shown. ``approval`` is what storing the operation changes among the approvals that
+    wait in its conversation (:mod:`cometbot.approvals`).
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.
@@ -403,6 +404,7 @@ class Operation:
     stream_id: str = ""
     is_growing: bool = False
     mark: Message | None = None
+    ending: str | None = None
     approval: Mapping[str, Any] | None = None
 
     @property

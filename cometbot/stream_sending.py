@@ -181,7 +181,9 @@ class _Deltas:
     def _prepare_mark(self, text: str) -> None:
         if self._key is not None and len(text) >= self._marked_length * _MARK_GROWTH:
             self._marked_length = len(text)
-            self._sender.sink.prepare_mark(self._key, self._make_operation(self._sender.mark(text)))
+            mark = self._sender.mark(text)
+            ending = mark.removeprefix(text.rstrip())
+            self._sender.sink.prepare_mark(self._key, replace(self._make_operation(mark), ending=ending))
 
     def _make_operation(self, text: str) -> Operation:
         return replace(self._sender.make_operation(text), stream_id=self._stream_id)

@@ -76,6 +76,7 @@ def test_shown_deltas_have_a_mark_that_completes_them(sink: Any, context: Any) -
     context("hi").stream(iter(["One "] * 100))
     assert 2 < len(sink.prepared) < 15
     assert {(key, mark.kind, mark.stream_id) for key, mark in sink.prepared} == {(0, "send", sink.posted[0].stream_id)}
+    assert {mark.ending for _, mark in sink.prepared} == {" … (broken off)"}
 
 
 def test_mark_of_abandoned_deltas_is_a_message_of_its_own(sink: Any, context: Any) -> None:

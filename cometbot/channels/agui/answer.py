@@ -147,8 +147,8 @@ class AnswerWriter:
         yield sse.END_OF_STREAM
 
     def _write_text(self, row: ChatMessage) -> Iterator[bytes]:
-        text, stream = row.payload["text"], row.payload.get("stream", "")
-        opened = self._open
+        stream, opened = row.payload.get("stream", ""), self._open
+        text = self._find_text(row.payload, stream)
         rest = opened.find_rest(text, stream) if opened is not None else None
         if opened is not None and rest:
             yield self._event("TEXT_MESSAGE_CONTENT", messageId=opened.message_id, delta=rest)
@@ -157,6 +157,15 @@ class AnswerWriter:
             yield from self._write_message(row.id, _remove_start(text, self._cut_off.get(stream, "")))
         if self.shows_custom and "custom" in row.payload:
             yield self._event("CUSTOM", **row.payload["custom"])
+
+    def _find_text(self, payload: Mapping[str, Any], stream: str) -> str:
+        """Return the text of a row. That of a stream that was broken off gets what has been shown beyond it."""
+        text, ending = str(payload["text"]), payload.get("ending")
+        if ending is None:
+            return text
+        opened = self._open
+        shown = opened.shown if opened is not None and opened.stream == stream else self._cut_off.get(stream, "")
+        return shown.rstrip() + ending if shown.startswith(text.removesuffix(ending)) else text
 
     def _write_message(self, id: str, text: str) -> Iterator[bytes]:
         if text:

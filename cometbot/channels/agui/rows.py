@@ -24,8 +24,11 @@ DELTA, TOOL_CALLED, TOOL_RETURNED = "agui_delta", "agui_tool_called", "agui_tool
 """The kinds of signals that are no rows: a piece of a stream, and the begin and end of a call of the bot's own tool."""
 
 
-def make_message_row(message: Message, stream_id: str) -> JsonObject:
-    """Return the row of a message: its text, and what it is besides, or a call of a tool of the client."""
+def make_message_row(message: Message, stream_id: str, ending: str | None = None) -> JsonObject:
+    """Return the row of a message: its text, and what it is besides, or a call of a tool of the client.
+
+    ``stream_id`` and ``ending``: see :class:`Operation`.
+    """
     if isinstance(message, ClientCall):
         return {
             "op": "send",
@@ -37,6 +40,8 @@ def make_message_row(message: Message, stream_id: str) -> JsonObject:
     row: JsonObject = {"op": "send", "kind": TEXT, "text": message.to_text()}
     if stream_id:
         row["stream"] = stream_id
+    if ending is not None:
+        row["ending"] = ending
     if not isinstance(message, Text):
         row["custom"] = _to_json({"name": f"cometbot.{type(message).__name__.lower()}", "value": message})
     return row

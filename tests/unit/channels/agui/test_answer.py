@@ -102,6 +102,23 @@ def test_text_is_a_message_of_one_piece(thread: Thread) -> None:
     assert texts_of(events) == ["Hello!"]
 
 
+@pytest.mark.parametrize("ending", [" … (broken off)", ""])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_mark_of_a_stream_follows_what_was_shown_beyond_it(thread: Thread, ending: str, is_cut: bool) -> None:
+    between = [thread.text("By the way.")] if is_cut else []
+    mark = thread.text(f"one two{ending}", "s", ending=ending)
+    signals = [*thread.deltas("s", ["one ", "two ", "three "]), *between, mark, thread.end("timeout")]
+    events = answer(make_writer(), signals)
+    assert "".join(text for text in texts_of(events) if text != "By the way.").replace("  ", " ").strip() == (
+        f"one two three{ending}"
+    )
+
+
+def test_mark_of_a_stream_is_whole_for_those_who_saw_nothing(thread: Thread) -> None:
+    mark = thread.text("one two … (broken off)", "s", ending=" … (broken off)")
+    assert texts_of(answer(make_writer(), [mark, thread.end("timeout")])) == ["one two … (broken off)"]
+
+
 def test_older_clients_get_nothing_that_is_new(thread: Thread) -> None:
     interrupt = {"id": "m1.0.0", "reason": "cometbot.question", "message": "Which size?"}
     events = answer(make_writer(is_versioned=False), [thread.text("Which size?"), thread.end(interrupt=interrupt)])
