@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator
+from random import Random
 from typing import Any
 
 import pytest
@@ -357,3 +358,22 @@ def test_answer_is_valid_and_has_each_text_once(sayings: list[Any], data: st.Dat
 
     assert [text.rstrip() for text in texts_of(events)] == [text.rstrip() for text in texts]
     assert events[-1]["type"] == "RUN_FINISHED"
+
+
+@given(SAYINGS, st.randoms(use_true_random=False), st.sets(st.sampled_from(["message:other", "message:lost"])))
+def test_signals_in_any_order_make_a_valid_answer(sayings: list[Any], random: Random, pending: set[str]) -> None:
+    signals, _ = play(Thread(), sayings)
+    random.shuffle(signals)
+    events = answer(make_writer(*pending, shows_custom=True), signals)
+    assert events[-1]["type"] in ("RUN_FINISHED", "RUN_ERROR")
+
+
+@given(st.lists(st.integers(0, 3) | st.none(), max_size=12), st.data())
+def test_pieces_of_any_numbers_lose_no_text(numbers: list[int | None], data: st.DataObject) -> None:
+    thread, pieces = Thread(), ["one ", "two ", "three ", "four"]
+    deltas = [
+        thread.delta("s", data.draw(st.integers(0, 3)) if n is None else n, None if n is None else pieces[n])
+        for n in numbers
+    ]
+    events = answer(make_writer(), [*deltas, thread.text("".join(pieces), "s"), thread.end()])
+    assert texts_of(events) == ["".join(pieces)]
