@@ -120,7 +120,7 @@ class Question:
         if self.choices and str(raw.get("value", "")) not in {offer.value for offer in self.message.offers()}:
             labels = ", ".join(choice.label for choice in self.choices)
             raise InvalidAnswer(self.invalid_text or f"Please choose one of: {labels}.")
-        if "value" not in raw and not str(raw.get("text", "")).strip():
+        if not self.choices and not str(raw.get("value", raw.get("text", ""))).strip():
             raise InvalidAnswer(self.invalid_text or _DEFAULT_TEXT_TEXT)
 
     def _explain(self, raw: Mapping[str, Any], error: Exception) -> str:

@@ -16,7 +16,7 @@ from cometbot.content_types import media_family
 from cometbot.errors import PayloadError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.models import Attachment, Conversation, User
-from cometbot.questions import ACTION_PREFIX
+from cometbot.questions import ACTION_PREFIX, parse_action_name
 
 JsonObject = dict[str, Any]
 
@@ -122,7 +122,10 @@ def _make_resume_event(run_input: RunInput, shared: JsonObject) -> ActionEvent:
     if isinstance(entry.payload, dict):
         values = {name: _to_text(given) for name, given in entry.payload.items()}
     elif not entry.is_cancelled:
-        value = encode_value(entry.payload)
+        action = parse_action_name(f"{ACTION_PREFIX}{entry.interrupt_id}")
+        is_field = action is not None and bool(action.field)
+        # What is filled in for a field is always a text.
+        value = _to_text(entry.payload) if is_field else encode_value(entry.payload)
     return ActionEvent(
         **shared,
         name=f"{ACTION_PREFIX}{entry.interrupt_id}",
@@ -133,4 +136,6 @@ def _make_resume_event(run_input: RunInput, shared: JsonObject) -> ActionEvent:
 
 
 def _to_text(value: Any) -> str:
+    if value is None:
+        return ""
     return value if isinstance(value, str) else orjson.dumps(value).decode()

@@ -7,7 +7,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from cometbot import Bot, Context
+from cometbot import Bot, Context, Field, Form
 from cometbot.channels.agui import rows
 from cometbot.channels.agui.ids import scope_of
 from cometbot.channels.agui.run_source import RunSource, Stopped
@@ -243,6 +243,38 @@ def test_answer_that_does_not_fit_is_followed_by_another_at_once(site: Site) -> 
     assert resume("XXL", "r2").last["outcome"]["interrupts"] == [interrupt]
     assert resume("M", "r3").texts == ["Size M"]
     assert resume("S", "r4").last["code"] == "NOT_OPEN"
+
+
+@pytest.mark.parametrize("payload", ["", "  ", None])
+def test_nothing_is_no_answer_to_a_question_for_a_text(make_site: MakeSite, payload: object) -> None:
+    bot = Bot("shop")
+    bot.message("name")(lambda ctx: f"Hello, {ctx.ask('Your name?')}!")
+    answer = resume_last(make_site(bot), "name", payload)
+    assert answer.texts == ["Please answer with a text."]
+    assert answer.last["outcome"]["interrupts"]
+
+
+@pytest.mark.parametrize("payload", [4, "4"])
+def test_number_is_an_answer_to_a_field_of_a_form(make_site: MakeSite, payload: object) -> None:
+    bot = Bot("shop")
+    form = Form("Order", [Field("number", "Number", kind="number")])
+    bot.message("form")(lambda ctx: f"{ctx.ask(form)}")
+    assert resume_last(make_site(bot), "form", payload).texts == ["{'number': 4}"]
+
+
+def test_null_in_a_form_is_an_empty_field(make_site: MakeSite) -> None:
+    bot = Bot("shop")
+    form = Form("Order", [Field("name", "Name"), Field("note", "Note", optional=True)])
+    bot.message("form")(lambda ctx: f"{ctx.ask(form)}")
+    answer = resume_last(make_site(bot), "form", {"name": "Maria", "note": None})
+    assert "null" not in answer.texts[0]
+
+
+def resume_last(site: Site, text: str, payload: object) -> Answer:
+    """Ask with a text, and return the answer to what is said to its interrupt."""
+    [interrupt] = site.ask(make_request(text)).last["outcome"]["interrupts"]
+    entry = {"interruptId": interrupt["id"], "status": "resolved", "payload": payload}
+    return site.ask(make_request(text, run="r2", resume=[entry]))
 
 
 def test_interrupt_is_answered_by_the_next_message_too(site: Site) -> None:
