@@ -384,8 +384,9 @@ class Operation:
     answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
     ``is_growing`` announces that edits which continue the text follow soon, and ``mark`` is what the message becomes if
     none follows. ``ending`` is set for the text of a stream that was broken off: its end, which says so, behind a text
-    that may be shorter than what was shown. ``approval`` is what storing the operation changes among the approvals that
-    wait in its conversation (:mod:`cometbot.approvals`).
+    that may be shorter than what was shown. ``is_beside`` is set if it answers an event beside the one that is being
+    handled. ``approval`` is what storing the operation changes among the approvals that wait in its conversation
+    (:mod:`cometbot.approvals`).
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.
@@ -405,6 +406,7 @@ class Operation:
     is_growing: bool = False
     mark: Message | None = None
     ending: str | None = None
+    is_beside: bool = False
     approval: Mapping[str, Any] | None = None
 
     @property

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from cometbot.bot import Bot
@@ -230,7 +230,7 @@ def _render_answer(run: HandlerRun, message: MailboxMessage, ctx: Context) -> Dr
     text = make_stop_text(ctx, has_stopped=True)
     if not text or not text.strip():
         return None
-    operation = filter_operation(ctx.operation(Text(text)), ctx.bot, ctx.event)
+    operation = filter_operation(replace(ctx.operation(Text(text)), is_beside=True), ctx.bot, ctx.event)
     if operation.is_dropped:
         return None
     return Draft(message.event_id, message.generation, 0, operation.conversation, run.sink.render(operation))

@@ -8,6 +8,7 @@ from typing import Any
 
 from cometbot.channels.agui import rows
 from cometbot.channels.agui.ids import stream_message_id
+from cometbot.channels.agui.parsing import message_id
 from cometbot.chat import CONVERSATION_DELETED, EVENT_CREATED, MESSAGE_CREATED, ChatMessage, Signal
 from cometbot.http import sse
 from cometbot.lenient_json import dump_json
@@ -118,12 +119,18 @@ class AnswerWriter:
         kind = row.payload.get("kind")
         if kind == rows.END:
             yield from self._write_end(row.payload)
-        elif self._pending:
+        elif not self._is_own(row.payload):
             return
         elif kind == rows.TEXT:
             yield from self._write_text(row)
         elif kind == rows.TOOL_CALL:
             yield from self._write_client_call(row.payload)
+
+    def _is_own(self, payload: Mapping[str, Any]) -> bool:
+        """Return True if a row belongs to this answer. What answers ``/stop`` comes before its handler has ended."""
+        if "answers" in payload:
+            return bool(payload["answers"] == message_id(self._key))
+        return not self._pending
 
     def fail(self, code: str, message: str) -> Iterator[bytes]:
         """Yield the events that end the answer with an error."""

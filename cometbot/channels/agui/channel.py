@@ -93,7 +93,8 @@ class AguiChannel(Channel):
         """Return the row that :meth:`send` stores. Raises :class:`MessageError` for what the protocol does not have."""
         if operation.kind != "send" or operation.message is None:
             raise MessageError(f"AG-UI does not support operations of kind {operation.kind}")
-        return [rows.make_message_row(operation.message, operation.stream_id, operation.ending)]
+        row = rows.make_message_row(operation.message, operation.stream_id, operation.ending)
+        return [row | {"answers": operation.reply_to} if operation.is_beside else row]
 
     def render_end(self, end: EventEnd) -> Mapping[str, Any]:
         return rows.make_end_row(end)

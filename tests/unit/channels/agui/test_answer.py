@@ -120,6 +120,20 @@ def test_mark_of_a_stream_is_whole_for_those_who_saw_nothing(thread: Thread) -> 
     assert texts_of(answer(make_writer(), [mark, thread.end("timeout")])) == ["one two … (broken off)"]
 
 
+def test_answer_beside_a_handler_is_in_its_own_answer_alone(thread: Thread) -> None:
+    signals = [
+        *thread.deltas("s", ["one ", "two"]),
+        thread.text("I have stopped.", answers="own"),
+        thread.end(),
+        thread.text("one two", "s"),
+        thread.end(event="message:earlier"),
+    ]
+    stop, earlier = make_writer("message:earlier"), make_writer()
+    earlier.follow("message:earlier", ())
+    assert texts_of(answer(stop, signals)) == ["I have stopped."]
+    assert texts_of(answer(earlier, signals)) == ["one two"]
+
+
 def test_older_clients_get_nothing_that_is_new(thread: Thread) -> None:
     interrupt = {"id": "m1.0.0", "reason": "cometbot.question", "message": "Which size?"}
     events = answer(make_writer(is_versioned=False), [thread.text("Which size?"), thread.end(interrupt=interrupt)])
