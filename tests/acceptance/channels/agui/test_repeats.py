@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cometbot.bot import STOP_TEXT
 from tests.acceptance.channels.agui.conftest import WHOLE, AgentServer, Answer, Client, StartAgent
 
 pytestmark = pytest.mark.process
@@ -86,6 +87,17 @@ def test_next_message_while_the_first_is_handled_gets_its_own_answer(server: Age
     server.open_gate()
     assert first.wait().texts == [WHOLE]
     assert second.wait().texts == ["re: hello"]
+
+
+def test_stop_is_answered_while_its_handler_runs_on(server: AgentServer) -> None:
+    server.close_gate()
+    client = Client(server)
+    first = client.start("gate").wait_for("TEXT_MESSAGE_CONTENT")
+    stop = client.start("/stop").wait()
+    assert stop.texts == [STOP_TEXT]
+    assert client.repeat().texts == [STOP_TEXT]
+    server.open_gate()
+    assert STOP_TEXT not in first.wait().texts
 
 
 def test_equal_text_later_in_the_thread_is_another_request(server: AgentServer) -> None:
