@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from cometbot.channels.cometchat import CometChatClient
 from cometbot.simulator import Actor, Simulator
 from cometbot.testing.simplex import FakeSimplexCLI
 from tests.acceptance.conftest import WAIT_TIMEOUT, wait_for
@@ -110,9 +111,12 @@ def test_asking(reader: Reader) -> None:
 
 def test_register(reader: Reader, cometchat: Simulator) -> None:
     reader.begin_project()
+    reader.write_settings(COMETBOT_CHANNELS="cometchat,agui", AGUI_TOKEN="0123456789abcdef" * 2)
     follow(reader, ROOT / "docs/register.md")
     listed = requests.get(f"{cometchat.api_url}/bots", headers={"apikey": cometchat.api_key}, timeout=30).json()
     assert [bot["uid"] for bot in listed["data"]] == ["helpdesk"]
+    [agent] = CometChatClient(cometchat.api_url, cometchat.api_key, app_id=cometchat.app_id).agents()
+    assert agent["integrationMeta"]["url"] == "https://bots.example.com/agui/helpdesk"
 
 
 def test_chat_api(reader: Reader, cometchat: Simulator) -> None:

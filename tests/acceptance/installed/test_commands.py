@@ -81,6 +81,8 @@ def test_commands_for_cometchat_work(installation: Installation, project: Path) 
             "COMETBOT_CALLBACK_USERNAME": "cometchat",
             "COMETBOT_CALLBACK_PASSWORD": "a-long-callback-password",
             "COMETBOT_DATABASE_URL": "sqlite:///commands.db",
+            "COMETBOT_CHANNELS": "cometchat,agui",
+            "AGUI_TOKEN": "0123456789abcdef" * 2,
         }
 
         def run(*words: str) -> str:
@@ -95,6 +97,9 @@ def test_commands_for_cometchat_work(installation: Installation, project: Path) 
         run("bots", "sync", "--url", "https://bots.example.com", "--yes")
         run("bots", "delete", "helper", "--yes")
         assert "helper " not in run("bots", "list")
+        run("agents", "sync", "--url", "https://bots.example.com", "--icon", "https://example.com/stock.png", "--yes")
+        [agent] = [line for line in run("agents", "list").splitlines() if "https://bots.example.com/agui/" in line]
+        run("agents", "delete", agent.split()[0], "--yes")
         run("send", "Hello", "--bot", "bot:bot", "--user", "maria", "--now")
 
 
@@ -234,6 +239,7 @@ TESTS = {
     **dict.fromkeys(("worker", "simplex", "doctor", "db upgrade"), test_installed.test_every_command_works_once),
     **dict.fromkeys(("send", "users create"), test_commands_for_cometchat_work),
     **{f"bots {verb}": test_commands_for_cometchat_work for verb in ("create", "delete", "list", "sync", "update")},
+    **{f"agents {verb}": test_commands_for_cometchat_work for verb in ("delete", "list", "sync")},
     **{
         f"platform {what} {verb}": test_platform_lists_removes_and_replays
         for what in ("chats", "files", "users")
