@@ -36,7 +36,8 @@ class Room:
         """The message that is stored and told of."""
         at = chat or self.chat
         draft = Draft(by or self.ann.id, {"type": "text", "text": text}, **more)  # type: ignore[arg-type]
-        return at.commit(lambda connection: at.messages.post(connection, SCOPE, self.id, draft)).message
+        # A busy machine may let a commit wait for longer than a client would.
+        return at.commit(lambda connection: at.messages.post(connection, SCOPE, self.id, draft), timeout=60.0).message
 
     def texts(self) -> list[str]:
         """What was said, oldest first."""
