@@ -179,6 +179,7 @@ class ChatService:
 
     def send_as_user(self, user: ChatUser, chat_id: str, new_message: NewMessage) -> PostResult:
         """Store a user's message together with its delivery to the bot, in one transaction, and return it."""
+        limits = self.limits.message  # which may be read from the database, for which a transaction may not wait
 
         def work(connection: Transaction) -> tuple[PostResult, ListedBot | None, Conversation | None]:
             chat = self.get_user_chat(connection, user, chat_id)
@@ -186,7 +187,7 @@ class ChatService:
             if (known := self._find_duplicate(connection, chat, user.id, new_message)) is not None:
                 return known, bot, None
             self.chat.quota.check(connection)
-            validators.check_body(new_message.body, new_message.attachment_ids, self.limits.message)
+            validators.check_body(new_message.body, new_message.attachment_ids, limits)
             if bot is None:
                 raise bot_not_found()
             action = self._validate_action(connection, chat, new_message.action) if new_message.action else None
@@ -205,12 +206,13 @@ class ChatService:
 
     def send_as_bot(self, bot: ListedBot, chat_id: str, new_message: NewMessage) -> PostResult:
         """Store a message of an external bot and return it. It may have files of the bot and of the chat's user."""
+        limits = self.limits.message
 
         def work(connection: Transaction) -> PostResult:
             chat = self.get_bot_chat(connection, bot, chat_id)
             if (known := self._find_duplicate(connection, chat, bot.id, new_message)) is not None:
                 return known
-            validators.check_body(new_message.body, new_message.attachment_ids, self.limits.message)
+            validators.check_body(new_message.body, new_message.attachment_ids, limits)
             return self._post(connection, chat, new_message, bot.id, file_owners=(bot.id, chat.owner), is_bot=True)
 
         return self.chat.commit(work)
