@@ -32,7 +32,7 @@ _AT_ONCE = 10
 
 @dataclass
 class Measured:
-    """What was seen of one server, before and while ``answers`` were open."""
+    """The measurements of one server, before and while ``answers`` were open."""
 
     answers: int = 0
     kilobytes: float = 0.0

@@ -20,7 +20,7 @@ MAX_TOOL_RESULT_BYTES = 64 * 1024
 """The bytes of JSON that the result of a tool may have; of a longer one, the model gets an error."""
 
 _RESERVED_BYTES = 4096
-"""What results of tools leave free for later steps of the dialog."""
+"""The bytes that results of tools leave free for later steps of the dialog."""
 
 
 class ClientCallSteps(Asking):

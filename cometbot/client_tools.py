@@ -1,4 +1,4 @@
-"""What a handler passes to ``ctx.call``, and what becomes of the client's result."""
+"""The arguments of ``ctx.call``, and the conversion of the client's result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What this channel stores in a thread: requests of the client, texts and calls of the bot, and ends of events."""
+"""The rows of a thread: requests of the client, texts and calls of the bot, and ends of events."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class InputMessage:
 
     @property
     def identity(self) -> list[Any]:
-        """What makes it the same message, whatever id the client gives it."""
+        """The content by which it is the same message, whatever id the client gives it."""
         return [self.role, self.text, [[item.url, item.mime_type] for item in self.attachments]]
 
 
@@ -56,7 +56,7 @@ class RunInput:
 
     @property
     def kind(self) -> RequestKind | None:
-        """What the request is for: an interrupt's answer, a tool's result, or a message; None for none of them."""
+        """The purpose of the request: an interrupt's answer, a tool's result, or a message; None for none of them."""
         if self.resume and not self.cancels_first:
             return "resume"
         if self.messages and self.messages[-1].role == "tool" and self.messages[-1].tool_call_id:

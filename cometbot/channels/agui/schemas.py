@@ -101,7 +101,7 @@ class _Schema(Schema):
 
 
 class _SourceSchema(_Schema):
-    """Where the bytes of a part come from."""
+    """The source of the bytes of a part."""
 
     type = _Lenient(_parse_text, "")
     value = _Lenient(_parse_text, "")
