@@ -17,6 +17,7 @@ from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
 from cometbot.presses import check_refusal_texts
+from cometbot.rates import Rate
 from cometbot.redaction import Redaction, check_redaction
 from cometbot.registration import HandlerGroup
 from cometbot.routing import HandlerTable
@@ -32,6 +33,7 @@ STOP_TEXT = "All right, I have stopped."
 NOTHING_TO_STOP_TEXT = "There is nothing to stop."
 MENTION_TEXT = "Mention me in your answer."
 TOKEN_BUDGET_TEXT = "You have reached your limit for now. Please try again {renewed}."
+USER_LIMIT_TEXT = "You write faster than I can answer. Please try again {renewed}."
 RESTART_TEXT = "I have changed in the meantime, so please start again."
 _NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,50}")
 _UID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -91,6 +93,12 @@ class Bot(HandlerGroup):
     in periods of UTC; see :meth:`Context.usage`. A handler that would call a model without any left ends with
     ``token_budget_text``, in which ``{renewed}`` becomes a time such as "in 5 hours", and ``{renewed_at}`` the date and
     time in UTC.
+
+    ``user_limit`` (``"20/minute"``, ``"100/hour"``, ``"500/day"``) is how many messages and presses of each user are
+    handled in a period of UTC. Further ones get no handler; the first of them is answered with ``user_limit_text``, in
+    which ``{renewed}`` becomes a time. ``group_answers`` is how many messages and presses of each group the bot
+    answers; further ones get neither a handler nor an answer. While ``maintenance`` is a text, it is the answer to
+    everything, and no handler begins.
     """
 
     redactions: tuple[Redaction, ...] = ()
@@ -121,15 +129,16 @@ class Bot(HandlerGroup):
         refusal_texts: Mapping[str, str | None] | None = None,
         token_budget: str | None = None,
         token_budget_text: str | None = TOKEN_BUDGET_TEXT,
+        user_limit: str | None = None,
+        user_limit_text: str | None = USER_LIMIT_TEXT,
+        group_answers: str | None = None,
+        maintenance: str | None = None,
     ) -> None:
         super().__init__()
         _check_profile(name, cometchat_uid, avatar)
         check_options(f"the bot {name}", 0, handler_timeout)
         to_seconds(ask_timeout, "ask_timeout")
-        if isinstance(cancel_words, str):
-            raise RegistrationError(f'cancel_words: expected a list such as ["stop"], got {cancel_words!r}')
-        if dialogs not in ("replace", "refuse"):
-            raise RegistrationError(f'dialogs: expected "replace" or "refuse", got {dialogs!r}')
+        _check_options(cancel_words, dialogs, maintenance)
         self.name = name
         self.description = description
         self.avatar = avatar
@@ -152,6 +161,10 @@ class Bot(HandlerGroup):
         self.refusal_texts = check_refusal_texts({} if refusal_texts is None else refusal_texts)
         self.token_budget = None if token_budget is None else TokenBudget.parse(token_budget)
         self.token_budget_text = token_budget_text
+        self.user_limit = None if user_limit is None else Rate.parse(user_limit, "user_limit")
+        self.user_limit_text = user_limit_text
+        self.group_answers = None if group_answers is None else Rate.parse(group_answers, "group_answers")
+        self.maintenance = maintenance
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
         self.outgoing_middlewares: tuple[Middleware, ...] = ()
@@ -313,3 +326,12 @@ def _check_profile(name: str, cometchat_uid: str, avatar: str) -> None:
         raise RegistrationError(f"a CometChat UID is 1 to 100 letters, digits, - and _; not {cometchat_uid!r}")
     if avatar and not avatar.startswith(("https://", "http://")):
         raise RegistrationError(f"a bot's avatar is the http(s) URL of a picture, not {avatar!r}")
+
+
+def _check_options(cancel_words: object, dialogs: object, maintenance: object) -> None:
+    if isinstance(cancel_words, str):
+        raise RegistrationError(f'cancel_words: expected a list such as ["stop"], got {cancel_words!r}')
+    if dialogs not in ("replace", "refuse"):
+        raise RegistrationError(f'dialogs: expected "replace" or "refuse", got {dialogs!r}')
+    if maintenance is not None and not (isinstance(maintenance, str) and maintenance.strip()):
+        raise RegistrationError(f"maintenance: expected the text that users get, or None; got {maintenance!r}")

@@ -23,6 +23,7 @@ from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
 from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost, TokenBudgetExceeded
+from cometbot.event_limits import EventLimits
 from cometbot.event_loop import run_coroutine, run_in_thread
 from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
@@ -121,8 +122,12 @@ class _Dispatch:
         self._ctx = Context(bot, event, sink)
         self._dialog = DialogRun(self._ctx, sink)
         self._buttons = Buttons(self._ctx, sink)
+        self._limits = EventLimits(self._ctx, sink, sender_is_bot=sender_is_bot)
 
     def outcome(self, failures: int) -> Outcome:
+        return self._limits.count(self._find_outcome(failures))
+
+    def _find_outcome(self, failures: int) -> Outcome:
         if self._sender_is_bot:
             if not self._bot.handle_bots and isinstance(self._event, _CONVERSATION_EVENTS):
                 return Outcome(stopped_by="bot")
@@ -136,6 +141,8 @@ class _Dispatch:
                 return decided
             if is_stop(self._ctx) and (self._sink.has_stopped or not is_for_nothing(self._ctx)):
                 return self._answer_stop()
+            if (reached := self._limits.check()) is not None:
+                return self._answer_without_handler(reached.limit, reached.text)
             resume = self._find_resume()
             if resume is not None:
                 stored = self._load_dialog(resume)

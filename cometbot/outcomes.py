@@ -16,12 +16,12 @@ class Outcome:
 
     ``handler`` is the name of the handler that the event was passed to, empty if there was none. ``stopped_by`` is the
     middleware that did not call the next, or ``own`` (the bot's own message), ``bot`` (the message of another bot, for
-    a bot that does not handle those), ``brake`` (too many of them in a row), ``press`` (one that does not count) or
-    ``approval`` (a decision about one). ``operations`` are the returned replies, in order, to be stored together with
-    ``changes``; those of ``ctx.reply()`` went to the sink before. ``error`` is the error that was raised in the end. If
-    ``retry_in`` (seconds) is set, the event must be dispatched again after that time, with one failure more. ``dialog``
-    is what the run changes in the dialog of its handler, None without one. ``decision`` is what the event decides about
-    an approval; then no handler gets it.
+    a bot that does not handle those), ``brake`` (too many of them in a row), ``press`` (one that does not count),
+    ``approval`` (a decision about one), or a limit of the bot. ``operations`` are the returned replies, in order, to be
+    stored together with ``changes``; those of ``ctx.reply()`` went to the sink before. ``error`` is the error that was
+    raised in the end. If ``retry_in`` (seconds) is set, the event must be dispatched again after that time, with one
+    failure more. ``dialog`` is what the run changes in the dialog of its handler, None without one. ``decision`` is
+    what the event decides about an approval; then no handler gets it.
     """
 
     handler: str = ""
