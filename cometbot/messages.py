@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from os import PathLike
+from pathlib import PurePath
 from typing import Any, ClassVar, Literal
 
 from cometbot.action_values import encode_value
@@ -13,6 +15,7 @@ from cometbot.errors import MessageError
 from cometbot.field_values import check_field, choices_of, describe_value, label_of
 from cometbot.fields import Choice as Choice
 from cometbot.fields import Field as Field
+from cometbot.file_sources import FileData, to_bytes
 from cometbot.message_checks import require, require_sequence, require_texts
 from cometbot.models import Conversation
 from cometbot.presses import Limited
@@ -81,28 +84,52 @@ class Text(Message):
 
 @dataclass(frozen=True)
 class Media(Message):
-    """A picture, sound, video or file at a URL that the reader's app can load.
+    """A picture, sound, video or file: one at a ``url`` that the reader's app can load, or one that the bot has.
 
-    ``size`` is in bytes. ``kind``, ``name`` and ``mime_type`` are guessed from the URL if they are not given.
+    ``data`` is the content as bytes, a figure of matplotlib or an image of Pillow; ``path`` names a local file. Both
+    are stored when the message is said: a later change of the file changes nothing. ``size`` is in bytes. What is not
+    given is guessed: ``kind`` and ``mime_type`` from the content, and from a URL otherwise; ``name`` from the path or
+    the URL. ``is_stored`` is set by cometbot, for a file that it serves itself.
     """
 
-    url: str
+    url: str = ""
     kind: MediaKind | None = None
     name: str = ""
     mime_type: str = ""
     size: int | None = None
     caption: str = ""
+    data: FileData | None = field(default=None, kw_only=True, repr=False)
+    path: str | PathLike[str] | None = field(default=None, kw_only=True)
+    is_stored: bool = field(default=False, kw_only=True, repr=False)
 
     def __post_init__(self) -> None:
+        has = {"url": bool(self.url), "data": self.data is not None, "path": self.path is not None}
+        given = [name for name, is_given in has.items() if is_given]
+        require(len(given) == 1, f"a Media needs either a url, data or a path, not {' and '.join(given) or 'nothing'}")
         require(
-            isinstance(self.url, str) and self.url.startswith(("https://", "http://")),
-            f"a Media needs an http(s) URL that the reader's app can load, not {self.url!r}",
+            not self.url or self.is_stored or is_web_url(self.url),
+            f"a Media needs an http(s) URL that the reader's app can load, not {self.url!r}; a local file is given as "
+            "path=",
         )
         require(
             self.kind in (None, "image", "audio", "video", "file"),
             f"a Media's kind is image, audio, video or file, not {self.kind!r}",
         )
         require_texts(self, "name", "mime_type", "caption")
+        if self.data is not None:
+            content, name = to_bytes(self.data)
+            require(bool(content), "a Media's data is empty; a file has at least one byte")
+            object.__setattr__(self, "data", content)
+            object.__setattr__(self, "name", self.name or name)
+        if self.path is not None:
+            require(isinstance(self.path, str | PathLike), f"a Media's path is a path, not {type(self.path).__name__}")
+            object.__setattr__(self, "path", PurePath(self.path))
+            object.__setattr__(self, "name", self.name or PurePath(self.path).name)
+
+    @property
+    def is_local(self) -> bool:
+        """True if the bot has the content, which is not stored yet."""
+        return not self.url
 
     def to_text(self) -> str:
         return paragraphs(self.caption, self.name, self.url)
@@ -456,6 +483,11 @@ def to_messages(answer: object) -> list[Message]:
     raise MessageError(
         f"a handler returns a str, a message such as Card, a list of these, or None; not {type(answer).__name__}"
     )
+
+
+def is_web_url(url: object) -> bool:
+    """Return True for an http(s) URL."""
+    return isinstance(url, str) and url.startswith(("https://", "http://"))
 
 
 def _require_values(message: Choices) -> None:

@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias
+from typing import Any, BinaryIO, ClassVar, Literal, Protocol, TypeAlias
 
 from cometbot.bot import Bot
 from cometbot.errors import BotError
@@ -142,6 +142,17 @@ class DeliveryService(Protocol):
         ...
 
 
+class StoredFiles(Protocol):
+    """The files that bots have sent, as channels need them."""
+
+    def open_url(self, url: str) -> tuple[str, int, BinaryIO] | None:
+        """Return the name, the size and the content of the file at an address of this server.
+
+        None for any other URL, and if the file is gone.
+        """
+        ...
+
+
 class Channel(ABC):
     """The base class of all channels. A channel is the adapter to one platform.
 
@@ -158,6 +169,8 @@ class Channel(ABC):
 
     Otherwise delivery looks up the name that the platform has used for it.
     """
+    takes_files: ClassVar[bool] = False
+    """True if users get the files that the bot has (``Media(data=…)``) without a public URL of this server."""
     reports_ends: ClassVar[bool] = False
     """True if :meth:`render_end` is called for each event, and what it returns is sent behind all replies to it."""
     capabilities: Capabilities
@@ -301,6 +314,9 @@ class Channel(ABC):
 
     def attach(self, delivery: DeliveryService) -> None:
         """Store a reference to the delivery of this channel. Called once, before any other method."""
+
+    def attach_files(self, files: StoredFiles) -> None:
+        """Store a reference to the files that bots send. Called once, after :meth:`attach`."""
 
     def close(self) -> None:
         """Close connections."""

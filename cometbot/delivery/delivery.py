@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel, to_storable_key
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
+from cometbot.delivery.outgoing_files import store_file
 from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.sending import SendPolicy
 from cometbot.delivery.worker import Worker
@@ -38,6 +39,7 @@ from cometbot.store.local_notifier import LocalNotifier
 from cometbot.store.outbox import Draft, OldReplyPurge
 from cometbot.store.pubsub import PubSub
 from cometbot.store.purge import Purge
+from cometbot.store.sent_files import Said, SentFiles
 from cometbot.store.shared_call import SharedCall
 from cometbot.store.tables import CONVERSATION_COLUMNS
 
@@ -96,13 +98,14 @@ class Delivery:
         policy: SendPolicy | None = None,
         stop_timeout: float = 20.0,
         handles: bool = True,
+        files: SentFiles | None = None,
     ) -> None:
         self.bots: Mapping[str, Bot] = {bot.name: bot for bot in bots}
         for bot in self.bots.values():
             bot.check()
         self.channels: Mapping[str, Channel] = {channel.name: channel for channel in channels}
         self.database = database_from_url(database_url) if isinstance(database_url, str) else database_url
-        self.store = DeliveryStore(self.database)
+        self.store = DeliveryStore(self.database, files)
         self.dead_letters = DeadLetters(self.store)
         self.dialogs = DialogList(self.store)
         self.observer = observer or Observer()
@@ -124,6 +127,7 @@ class Delivery:
         self._database_check = SharedCall(self._check_database, DATABASE_CHECK_TIMEOUT)
         for channel in self.channels.values():
             channel.attach(self)
+            channel.attach_files(self.store.files)
 
     @property
     def active_bots(self) -> Mapping[str, Bot]:
@@ -245,7 +249,9 @@ class Delivery:
         if operation.message is None:
             return None
         outgoing = apply_limits(operation.message, f"{event}.0", self.database.clock())
-        payloads = target_channel.render(replace(operation, message=outgoing))
+        operation = replace(operation, message=outgoing)
+        stored = store_file(self.store.files, target_channel, operation, Said(event, 0, 0, conversation_key))
+        payloads = target_channel.render(stored)
 
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)
@@ -473,6 +479,7 @@ class Delivery:
         Return the number of deleted rows, or 0 if another process is purging.
         """
         before = self.database.clock() - self._retention
+        self.store.files.clean_up()
         removed = self._purge.run(
             lambda connection, limit: self.store.mailbox.purge(connection, before, limit),
             OldReplyPurge(before).delete_batch,

@@ -13,6 +13,7 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel
 from cometbot.delivery.delivery import Delivery
+from cometbot.delivery.outgoing_files import describe_file
 from cometbot.dispatch import dispatch
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
@@ -169,7 +170,7 @@ class DryRunSink(ReplySink):
         return self._find_channel(conversation.channel).has_member(conversation, user)
 
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
-        return self._find_channel(operation.conversation.channel).render(operation)
+        return self._find_channel(operation.conversation.channel).render(describe_file(operation))
 
     def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
         return self._find_channel(channel).hears_only_mentions(bot)

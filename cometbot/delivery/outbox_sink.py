@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cometbot.channels.base import Channel, EndKind, EventEnd
+from cometbot.delivery.outgoing_files import has_file, store_file
 from cometbot.delivery.stored_dialogs import make_stored_dialog
 from cometbot.delivery.stream_marks import StreamMarks
 from cometbot.delivery.transactions import ReplyBatch, Transactions
@@ -26,6 +27,7 @@ from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
 from cometbot.store.outbox import END_ORDINAL, FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
+from cometbot.store.sent_files import Said
 from cometbot.token_usage import ModelUsage, ReportedUsage, merge_changes
 
 if TYPE_CHECKING:
@@ -466,6 +468,8 @@ class OutboxReplySink(ReplySink):
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal in self._stored_ordinals or (operation.message is None and operation.is_dropped):
             return ordinal, None
+        if operation.kind == "delete" and operation.target is not None:
+            self._revoke_file(operation, operation.target)
         draft = self._render(operation, ordinal)
         self._marks.complete(operation, ordinal)
         if operation.mark is not None:
@@ -475,8 +479,19 @@ class OutboxReplySink(ReplySink):
             self._marks.prepare(ordinal, self._render(mark, FIRST_MARK_ORDINAL + ordinal))
         return ordinal, draft
 
+    def _revoke_file(self, operation: Operation, target: int) -> None:
+        """Delete the file of a message that the handler deletes."""
+        own = DialogId(self._message.event_id, self._message.generation)
+        said_for = DialogId.parse(operation.target_event) or own if operation.target_event else own
+        self._transactions.files.revoke_said(said_for.event, said_for.generation, target)
+
     def _render(self, operation: Operation, ordinal: int) -> Draft:
-        message, payloads = self._message, self.render(operation)
+        message = self._message
+        if has_file(operation):
+            said = Said(message.event_id, message.generation, ordinal, operation.conversation.key_text)
+            channel = self._get_channel(operation.conversation.channel)
+            operation = store_file(self._transactions.files, channel, operation, said)
+        payloads = self.render(operation)
         return Draft(
             message.event_id,
             message.generation,

@@ -151,6 +151,7 @@ class Transactions:
     ) -> None:
         self.process = process
         self.clock = store.database.clock
+        self.files = store.files
         self._store = store
         self._channels = channels
         self._notify = notify

@@ -8,15 +8,20 @@ from cometbot.store.dialogs import Dialogs
 from cometbot.store.leases import Leases
 from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Outbox
+from cometbot.store.sent_files import SentFiles
 from cometbot.store.state import StateTable
 from cometbot.store.throttles import AccountThrottles
 
 
 class DeliveryStore:
-    """One object for each table of the same database; they work inside transactions of :attr:`database`."""
+    """One object for each table of the same database; they work inside transactions of :attr:`database`.
 
-    def __init__(self, database: Database) -> None:
+    ``files`` are the files that bots send (None: with contents in the database, and addresses without a host).
+    """
+
+    def __init__(self, database: Database, files: SentFiles | None = None) -> None:
         self.database = database
+        self.files = files or SentFiles(database)
         self.state = StateTable(database)
         self.mailbox = Mailbox(database, self.state)
         self.outbox = Outbox(database)

@@ -130,10 +130,11 @@ class Erasure:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._dialogs = DeliveryStore(database).dialogs
+        store = DeliveryStore(database)
+        self._dialogs, self._files = store.dialogs, store.files
 
     def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
-        """Clear the messages, the replies and the target of these conversations.
+        """Clear the messages, the replies, the files and the target of these conversations.
 
         Waiting messages and replies and dead letters are discarded. A running handler and a request in flight end as
         usual; the channel must refuse what is sent there later.
@@ -148,6 +149,7 @@ class Erasure:
             was_idle = transaction.execute(_delete_idle_conversation, values).rowcount > 0
             transaction.execute(_clear_target, values)
             self._dialogs.erase(transaction, conversation_key)
+            self._files.erase_conversation(transaction, conversation_key)
             transaction.execute(_clear_unfinished_messages, values)
             transaction.execute(_clear_finished_messages, values)
             self._clear_replies(transaction, conversation_key, lambda body: True)

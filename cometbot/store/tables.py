@@ -45,6 +45,8 @@ IS_DEAD = f"state = '{DEAD}'"
 IS_PREPARED = f"state = '{DISCARDED}' AND outbox.ended_at IS NULL"
 """The condition of a mark of a stream that is sent only if nothing completes the stream."""
 
+IS_NEW_FILE = "NOT is_said"
+
 
 def _key(*names: str) -> Iterator[Column[str]]:
     """Return the columns of a primary key."""
@@ -319,6 +321,43 @@ chat_files = Table(
 _index("chat_files_owner", chat_files, "channel", "owner")
 _index("chat_files_created", chat_files, "channel", "created_at", "id")
 _index("chat_files_untidy", chat_files, "created_at", where="removed OR used_at IS NULL")
+
+sent_files = Table(
+    "sent_files",
+    metadata,
+    Column("id", Text, primary_key=True),
+    *_texts("event"),
+    *(Column(name, Integer, nullable=False) for name in ("generation", "ordinal")),
+    *_texts("conversation_key", "digest", "name", "mime_type", "kind"),
+    Column("size", BigInteger, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("is_said", Boolean, nullable=False, server_default=false()),
+)
+"""The files that bots have sent. ``is_said`` is true once it is known that the outbox has the message."""
+
+_index("sent_files_said", sent_files, "event", "generation", "ordinal")
+_index("sent_files_conversation", sent_files, "conversation_key")
+_index("sent_files_digest", sent_files, "digest")
+_index("sent_files_new", sent_files, "created_at", where=IS_NEW_FILE)
+
+sent_contents = Table(
+    "sent_contents",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    Column("is_released", Boolean, nullable=False, server_default=false()),
+)
+"""The contents of these files, each once. ``is_released`` is true if a file that had it was deleted."""
+
+_index("sent_contents_released", sent_contents, "digest", where="is_released")
+
+sent_chunks = Table(
+    "sent_chunks",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
 
 platform_bots = Table(
     "platform_bots",

@@ -20,7 +20,8 @@ from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
-from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall
+from cometbot.file_links import find_file_url
+from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
 from cometbot.models import Attachment, ClientTool, Conversation, Group, User
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
@@ -353,6 +354,24 @@ class BotClient:
         if user or group:
             return self.as_user(user or self.user, group=group).said()
         return Replies(self._sent_here(), self._stored_quick_replies() or ())
+
+    def download(self, said: SentMessage | None = None) -> bytes:
+        """Return the content of a file that the bot sent from its own, by default with its newest message here.
+
+        It comes as the user's app gets it: from the platform, or from the bot's server at the file's address. Raises
+        :class:`BotError` if the message has no such file, or if that was deleted.
+        """
+        if said is None:
+            said = next(reversed(self.said()), None)
+        if said is None:
+            raise BotError("download: the bot has sent no message here")
+        content = self.fake.read_file(said)
+        if content is not None:
+            return content
+        url = said.message.url if isinstance(said.message, Media) else find_file_url(said.text)
+        if not url:
+            raise BotError(f"download: the message {said.text!r} has no file")
+        return self._harness.download(url)
 
     def said_elsewhere(self) -> Replies:
         """Return all messages of the bot in other conversations."""

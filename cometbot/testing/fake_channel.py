@@ -73,6 +73,7 @@ class FakeChannel(Channel):
     """
 
     name = "fake"
+    takes_files = True
 
     def __init__(self, capabilities: Capabilities = EVERYTHING, account: str = "test") -> None:
         self.capabilities = capabilities

@@ -17,10 +17,12 @@ from cometbot.providers import Providers, replace_providers
 from cometbot.state import RESERVED_PREFIX, StateChange, check_state_key, to_json
 from cometbot.steps import OPEN
 from cometbot.store.dialogs import DialogRow
+from cometbot.store.sent_files import SentFiles
 from cometbot.store.tables import conversations
-from cometbot.testing.fakes.base import Fake
+from cometbot.testing.fakes.base import PUBLIC_URL, Fake
 from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
 from cometbot.testing.path_checks import PathChecks
+from cometbot.testing.wsgi import download_file
 from cometbot.token_usage import ModelUsage
 
 
@@ -53,7 +55,12 @@ class BotHarness:
         self._providers = providers
         with replace_providers(providers):
             self.delivery = Delivery(
-                [bot], [self.fake.channel], self.database, engine=self._engine, observer=self._recorder
+                [bot],
+                [self.fake.channel],
+                self.database,
+                engine=self._engine,
+                observer=self._recorder,
+                files=SentFiles(self.database, base_url=PUBLIC_URL),
             )
         self.delivery.channels = {**self.delivery.channels, **dict.fromkeys(also, self.fake.channel)}
         self._path_checks = PathChecks(self.delivery, self._engine.reraise) if check_paths else None
@@ -66,6 +73,10 @@ class BotHarness:
     def usage(self) -> list[ModelUsage]:
         """The calls of models that handlers have reported, in order."""
         return list(self._recorder.usage)
+
+    def download(self, url: str) -> bytes:
+        """Return the content of a file of the bot, as the server answers the request of a user's app."""
+        return download_file(self.delivery.store.files, f"{PUBLIC_URL}/", url)
 
     def run_until_idle(self) -> None:
         """Do all work that is due now."""

@@ -14,7 +14,10 @@ from werkzeug.test import Client
 
 from cometbot.channels.base import Channel
 from cometbot.delivery import Delivery
+from cometbot.errors import BotError
+from cometbot.store.sent_files import SentFiles
 from cometbot.web.channels import make_blueprint
+from cometbot.web.files import make_file_views
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
@@ -26,6 +29,16 @@ def make_channel_app(channel: Channel, delivery: Delivery) -> WSGIApplication:
     if blueprint := make_blueprint(channel, delivery):
         app.register_blueprint(blueprint)
     return app.wsgi_app
+
+
+def download_file(files: SentFiles, base_url: str, url: str) -> bytes:
+    """Return the content of a file of the bot, as its server answers. Raises :class:`BotError` if it is gone."""
+    app = flask.Flask("cometbot", static_folder=None)
+    app.register_blueprint(make_file_views(files))
+    with Client(app).get(url, base_url=base_url) as answer:
+        if answer.status_code != 200:
+            raise BotError(f"download: GET {url} was answered with {answer.status_code}")
+        return answer.get_data()
 
 
 def make_wsgi_session(app: WSGIApplication) -> requests.Session:

@@ -44,6 +44,7 @@ class PlatformChannel(Channel):
 
     name = CHANNEL
     has_stored_conversations = True
+    takes_files = True
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
@@ -181,7 +182,9 @@ class PlatformChannel(Channel):
         files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
         draft = Draft(
             sending.conversation.bot,
-            serializers.message_payload(payload["body"], files, payload["content"], payload["stream"]),
+            serializers.message_payload(
+                payload["body"], files, payload["content"], payload["stream"], stored=payload.get("stored", ())
+            ),
             MergedReply.single(payload["answers"], sending.client_id, payload["body"]).to_metadata(),
             is_bot=True,
             client_id=sending.client_id,
@@ -193,7 +196,8 @@ class PlatformChannel(Channel):
         """Append a text to the chat's last message, and return its id; None if it cannot be merged with it."""
         last = next(iter(self._chat.messages.list_newest(connection, chat.scope, chat.id, limit=1).items), None)
         payload = sending.payload
-        if last is None or not last.is_bot or payload["content"] or payload["files"] or last.payload.get("content"):
+        is_text = not (payload["content"] or payload["files"] or payload.get("stored"))
+        if last is None or not last.is_bot or not is_text or last.payload.get("content"):
             return None
         merged = MergedReply.from_message(last).with_part(payload["answers"], sending.client_id, payload["body"])
         if merged is None or len(merged.body.encode()) > rendering.TEXT_LIMIT:
@@ -235,7 +239,8 @@ class PlatformChannel(Channel):
         stored = {**message.payload, "body": changed.body}
         if not part and len(merged.parts) == 1:
             files = self._chat.files.find(connection, ALL_BOTS, payload["files"])
-            stored = serializers.message_payload(payload["body"], files, payload["content"])
+            own = payload.get("stored", ())
+            stored = serializers.message_payload(payload["body"], files, payload["content"], stored=own)
         self._update(connection, message, changed, stored)
         return _target_id(sending)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from cometbot.channels.platform.rich_content import to_content
 from cometbot.errors import MessageError
@@ -46,6 +47,8 @@ def clean_text(text: str) -> str:
 def _render_parts(message: Message, base_url: str) -> list[dict[str, Any]]:
     if isinstance(message, Media) and (file := platform_file_id(message.url, base_url)):
         return [{"body": clean_text(message.caption), "files": [file]}]
+    if isinstance(message, Media) and message.is_stored:
+        return [{"body": clean_text(message.caption), "stored": [_to_file(message)]}]
     content = _clean_json(to_content(message)) if type(message) in NATIVE_TYPES else None
     text = clean_text(message.to_text())
     if content is None:
@@ -53,6 +56,19 @@ def _render_parts(message: Message, base_url: str) -> list[dict[str, Any]]:
     if len(text.encode()) > _MAX_CONTENT_SIZE:
         raise MessageError(f"a {type(message).__name__} is at most {_MAX_CONTENT_SIZE} bytes long on the platform")
     return [{"body": text, "content": content}]
+
+
+def _to_file(message: Media) -> dict[str, Any]:
+    """Return the File object of a bot's file, which this server serves under its own route."""
+    path = urlsplit(message.url).path.lstrip("/")
+    token = path.split("/")[-2]
+    return {
+        "id": token.partition("-")[0],
+        "path": path,
+        "name": clean_text(message.name),
+        "size": message.size or 0,
+        "mimeType": message.mime_type,
+    }
 
 
 def platform_file_id(url: str, base_url: str) -> str:

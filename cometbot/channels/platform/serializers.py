@@ -204,10 +204,18 @@ def limits_json(limits: Limits, max_chats: int) -> dict[str, int]:
 
 
 def message_payload(
-    body: str, files: Sequence[ChatFile] = (), content: Mapping[str, Any] | None = None, stream: str = ""
+    body: str,
+    files: Sequence[ChatFile] = (),
+    content: Mapping[str, Any] | None = None,
+    stream: str = "",
+    *,
+    stored: Sequence[JsonObject] = (),
 ) -> JsonObject:
-    """Return the stored payload of a message. It contains the files' JSON, since files never change."""
-    attachments = sorted((file_json(file) for file in files), key=lambda item: str(item["id"]))
+    """Return the stored payload of a message. It contains the files' JSON, since files never change.
+
+    ``stored`` are the File objects of files that the bot has sent from its own.
+    """
+    attachments = sorted([*map(file_json, files), *stored], key=lambda item: str(item["id"]))
     found = {"body": body, "attachments": attachments, "content": content, "streamId": stream}
     return {name: value for name, value in found.items() if value or name == "body"}
 

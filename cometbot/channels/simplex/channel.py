@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, StoredFiles
 from cometbot.channels.simplex import ids, parsing, rendering
 from cometbot.channels.simplex.client import CommandSender, ReadOnlySimplexClient, SimplexClient
 from cometbot.channels.simplex.download_tracker import DownloadTracker
@@ -59,6 +59,7 @@ class SimplexChannel(Channel):
 
     name: ClassVar[str] = ids.CHANNEL
     has_single_sender: ClassVar[bool] = True
+    takes_files: ClassVar[bool] = True
     capabilities: Capabilities = rendering.CAPABILITIES
 
     def __init__(
@@ -226,6 +227,10 @@ class SimplexChannel(Channel):
     def refresh(self) -> None:
         for callback in self._on_refresh:
             callback()
+
+    def attach_files(self, files: StoredFiles) -> None:
+        if self._outgoing_files is not None:
+            self._outgoing_files.attach_files(files)
 
     def close(self) -> None:
         while self._on_close:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from cometbot import private_files
+from cometbot.channels.base import StoredFiles
 from cometbot.channels.simplex.files import SharedFolder, make_safe_name
 from cometbot.channels.simplex.media import make_content, make_preview, make_video_preview
 from cometbot.channels.simplex.protocol import Record, contents
@@ -48,6 +49,33 @@ class FileFetcher(Protocol):
         ...
 
 
+class StoredFilesFirst:
+    """Fetches files that this server serves itself from where they are stored, and others with ``fetcher``.
+
+    ``files`` are set once delivery has them.
+    """
+
+    def __init__(self, fetcher: FileFetcher) -> None:
+        self._fetcher = fetcher
+        self.files: StoredFiles | None = None
+
+    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
+        """Write the file at ``url`` to ``to`` and return its name. Raises the errors of ``fetcher``."""
+        found = self.files.open_url(url) if self.files is not None else None
+        if found is None:
+            return self._fetcher.fetch(url, to, limit=limit, timeout=timeout)
+        name, size, content = found
+        with content, private_files.open_file(to, "wb") as file:
+            if size > limit:
+                raise Rejected(f"the file has {size} bytes, and the limit is {limit}", code="file_too_large")
+            shutil.copyfileobj(content, file)
+        return name
+
+    def close(self) -> None:
+        """Cancel downloads and refuse new ones."""
+        self._fetcher.close()
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
     """A file that can be sent: its path, and the content of the message without a caption."""
@@ -64,10 +92,14 @@ class OutgoingFiles:
     """
 
     def __init__(self, fetcher: FileFetcher, folder: SharedFolder, limit: int) -> None:
-        self._fetcher, self._folder, self._limit = fetcher, folder, limit
+        self._fetcher, self._folder, self._limit = StoredFilesFirst(fetcher), folder, limit
         self._upload_folder = folder.local_path / "out"
         self._lock = threading.Lock()
         self._downloads: dict[str, _Download] = {}
+
+    def attach_files(self, files: StoredFiles) -> None:
+        """Take files that bots have sent from ``files``."""
+        self._fetcher.files = files
 
     def prepare(self, key: str, media: Mapping[str, Any], timeout: float) -> PreparedFile:
         """Return the file that ``media`` describes (``url``, and optionally ``kind`` and ``name``).

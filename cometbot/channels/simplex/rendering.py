@@ -10,7 +10,17 @@ from typing import Any
 from cometbot.channels.base import fall_back_to_text
 from cometbot.channels.simplex.protocol import contents
 from cometbot.errors import MessageError
-from cometbot.messages import Capabilities, Card, Custom, Media, Message, Operation, Text
+from cometbot.messages import (
+    Capabilities,
+    Card,
+    Custom,
+    Media,
+    Message,
+    Operation,
+    Text,
+    is_web_url,
+    paragraphs,
+)
 
 CAPABILITIES = Capabilities(
     native=frozenset({Text, Media, Custom}),
@@ -28,6 +38,9 @@ FILE_TYPES = ("image", "video", "voice", "file")
 
 MAX_CAPTION_BYTES = contents.MESSAGE_LIMIT - contents.ENVELOPE_RESERVE - contents.PREVIEW_LIMIT
 """Maximum bytes, as JSON, of a caption beside a preview whose size is not known yet."""
+
+FILE_FAILED_TEXT = "(The file could not be sent.)"
+"""The last line of what is sent instead of a file that has no address."""
 
 _MAX_TITLE_LENGTH = 200
 _MAX_DESCRIPTION_LENGTH = 300
@@ -116,7 +129,10 @@ def _render_media(message: Media) -> list[dict[str, Any]]:
     captions = contents.split_message_text(message.caption) if message.caption else []
     fits_in_caption = len(captions) == 1 and contents.json_size(captions[0]) <= MAX_CAPTION_BYTES
     caption = captions[0] if fits_in_caption else ""
-    texts = contents.split_message_text(replace(message, caption=caption).to_text())
+    otherwise = replace(message, caption=caption).to_text()
+    if not is_web_url(message.url):  # the server has no public URL, so nobody could open the address
+        otherwise = paragraphs(caption, message.name, FILE_FAILED_TEXT)
+    texts = contents.split_message_text(otherwise)
     if len(texts) > 1:  # a URL of many kilobytes
         return [{"content": contents.text_content(part)} for part in _render_texts(message)]
     media = {"url": message.url, "kind": message.kind or "", "name": message.name}

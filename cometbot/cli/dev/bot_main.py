@@ -64,6 +64,9 @@ def _serve(spec: str, listen_fd: int, reporter: Reporter, shutdown: ShutdownEven
         app = create_app(bots, _development_settings(settings, bots, is_real=is_real))
         running: AppRuntime = app.extensions["cometbot"]
         running.delivery.database.open()
+        if not settings.public_url:
+            # The simulator's page is on the same machine, and shows files of the bot from here.
+            running.delivery.store.files.links.base_url = _local_url(listen_fd)
         if is_real:
             app.wsgi_app = CallbackReporter(app.wsgi_app, reporter.report)  # type: ignore[method-assign]
             _report_calls(reporter)
@@ -91,8 +94,7 @@ class _SharedSocketServer(ThreadedWSGIServer):
     daemon_threads = False  # server_close waits for running requests
 
     def __init__(self, listen_fd: int, app: WSGIApplication) -> None:
-        with socket.socket(fileno=os.dup(listen_fd)) as given:
-            host, port = given.getsockname()
+        host, port = _address_of(listen_fd)
         super().__init__(host, port, app, handler=_QuietRequestHandler, fd=listen_fd)
         self.socket.setblocking(False)  # another process may accept the connection first
 
@@ -109,6 +111,17 @@ class _SharedSocketServer(ThreadedWSGIServer):
         self.shutdown()
         serving.join()
         self.server_close()
+
+
+def _address_of(listen_fd: int) -> tuple[str, int]:
+    with socket.socket(fileno=os.dup(listen_fd)) as given:
+        host, port = given.getsockname()
+        return host, port
+
+
+def _local_url(listen_fd: int) -> str:
+    host, port = _address_of(listen_fd)
+    return f"http://{host}:{port}"
 
 
 def _development_settings(settings: Settings, bots: Sequence[Bot], *, is_real: bool) -> Settings:

@@ -274,4 +274,8 @@ class PublicSession(Session):
     def _environ(self) -> Mapping[str, str]:
         shared = Credentials(self._settings.callback_username, self._settings.callback_password)
         username, password = shared if all(shared) else self._generated
-        return {"COMETBOT_CALLBACK_USERNAME": username, "COMETBOT_CALLBACK_PASSWORD": password.reveal()}
+        return {
+            "COMETBOT_CALLBACK_USERNAME": username,
+            "COMETBOT_CALLBACK_PASSWORD": password.reveal(),
+            "COMETBOT_PUBLIC_URL": self._options.public_url,
+        }

@@ -12,6 +12,7 @@ from cometbot.testing.contract.approvals import ApprovalContract
 from cometbot.testing.contract.client_tools import ClientToolContract
 from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
+from cometbot.testing.contract.files import FileContract
 from cometbot.testing.contract.messaging import MessagingContract
 from cometbot.testing.contract.outgoing import OutgoingContract
 from cometbot.testing.contract.streams import StreamContract
@@ -28,6 +29,7 @@ class ChannelContract(
     StreamContract,
     TurnContract,
     ClientToolContract,
+    FileContract,
     FailureContract,
 ):
     """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.

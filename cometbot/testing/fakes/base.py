@@ -17,6 +17,9 @@ from cometbot.models import Attachment, ClientTool, Conversation, User
 from cometbot.store.database import Database
 from cometbot.testing.replies import SentMessage
 
+PUBLIC_URL = "https://bots.test"
+"""The public URL of the bot's server."""
+
 Fault = Literal["rate_limited", "failed", "failed_after_acting", "unreachable", "refused"]
 """The platform's response to the bot's next request: a 429 with one second to wait, a 500 without effect, a 500
 although the request took effect, no connection, or a permanent refusal.
@@ -130,6 +133,13 @@ class Fake(ABC):
         """Return what users see of a request that the channel has rendered and delivery has stored.
 
         None if it shows no message, or if only the platform knows what it shows.
+        """
+        return None
+
+    def read_file(self, said: SentMessage) -> bytes | None:
+        """Return the content of the file that the platform itself delivers with a message of the bot.
+
+        None on a platform that shows the address of the file.
         """
         return None
 

@@ -40,15 +40,13 @@ from cometbot.simulator.client import CallbackResponse, make_session, send
 from cometbot.simulator.page.buttons import button_request
 from cometbot.simulator.records import Member
 from cometbot.simulator.server import HOST, LoopbackServer
+from cometbot.testing.fakes.base import PUBLIC_URL as PUBLIC_URL
 from cometbot.testing.fakes.base import Actor, Fake, Fault, ShownRequest, UserMessage, already_member
 from cometbot.testing.replies import SentMessage
 from cometbot.testing.wsgi import make_channel_app, make_wsgi_session
 
 _CREDENTIALS = ("cometchat", "a-password-for-tests")
 _MEDIA = ("image", "audio", "video", "file")
-PUBLIC_URL = "https://bots.test"
-"""The public URL of the bot's server."""
-
 CardButtons = Literal["message", "url"]
 
 

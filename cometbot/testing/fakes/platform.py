@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from werkzeug.test import TestResponse
 
@@ -14,6 +14,7 @@ from cometbot.channels.platform.channel import PlatformChannel
 from cometbot.channels.platform.ids import ALL_BOTS, bot_scope, conversation_of
 from cometbot.channels.platform.platform import Platform, PlatformSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage
+from cometbot.content_types import media_family
 from cometbot.field_values import field_from_json
 from cometbot.messages import (
     Button,
@@ -24,6 +25,7 @@ from cometbot.messages import (
     Form,
     Location,
     Media,
+    MediaKind,
     Message,
     QuickReply,
     Text,
@@ -31,7 +33,7 @@ from cometbot.messages import (
 from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Database
 from cometbot.temporary_folders import TemporaryFolder
-from cometbot.testing.fakes.base import Actor, Fault, ShownRequest, Unsupported, UserMessage
+from cometbot.testing.fakes.base import PUBLIC_URL, Actor, Fault, ShownRequest, Unsupported, UserMessage
 from cometbot.testing.fakes.chat_fake import ChatFake, FaultyChannel
 from cometbot.testing.replies import SentMessage
 
@@ -85,6 +87,8 @@ class PlatformFake(ChatFake[_FaultyChannel]):
     def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
         if "body" not in payload or payload["files"]:
             return None
+        if payload.get("stored"):
+            return ShownRequest.of(_to_media(payload["stored"][0], payload["body"]))
         return ShownRequest.of(_to_message(payload["content"], payload["body"]))
 
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
@@ -104,7 +108,8 @@ class PlatformFake(ChatFake[_FaultyChannel]):
     def _to_sent_message(self, message: ChatMessage, conversation: ChatConversation) -> SentMessage:
         here = conversation_of(self.bot.name, conversation.id, conversation.owner)
         body = str(message.payload.get("body", ""))
-        shown = _to_message(message.payload.get("content"), body)
+        files = message.payload.get("attachments")
+        shown = _to_media(files[0], body) if files else _to_message(message.payload.get("content"), body)
         return SentMessage(message.id, here, shown, client_id=message.client_id, versions=(body,), at=message.at)
 
     def close(self) -> None:
@@ -136,6 +141,12 @@ class PlatformFake(ChatFake[_FaultyChannel]):
     def _post(self, actor: Actor, path: str, **options: Any) -> TestResponse:
         token = self.platform.token_signer.create(actor.user.uid, actor.user.name, 60)
         return self._request("POST", path, headers={"Cookie": f"token={token.value}"}, **options)
+
+
+def _to_media(file: Mapping[str, Any], body: str) -> Media:
+    """Return the message with a File object and the text beside it."""
+    kind = cast(MediaKind, media_family(file["mimeType"]))
+    return Media(f"{PUBLIC_URL}/{file['path']}", kind, file["name"], file["mimeType"], file["size"], body)
 
 
 def _to_message(content: Mapping[str, Any] | None, body: str) -> Message:

@@ -84,6 +84,10 @@ class SimplexFake(Fake):
             self._groups[name] = self.cli.add_group(name)
         return self._groups[name]
 
+    def read_file(self, said: SentMessage) -> bytes | None:
+        found = [line for line in self.cli.said() if str(line.item_id) == said.id]
+        return self.cli.file_of(found[0]) if found and found[0].file_path else None
+
     def uid(self, user: User, group: str = "") -> str:
         known = self._member_uids.get((group, user.uid))
         return known or str(self.person(user).contact_id)

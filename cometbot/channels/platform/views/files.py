@@ -21,8 +21,8 @@ from cometbot.channels.platform.serializers import KIND_FOLDERS, JsonObject, fil
 from cometbot.channels.platform.views.access import client_address
 from cometbot.chat import ChatFile, Upload
 from cometbot.errors import FileTooLarge, StorageFull
+from cometbot.http.file_response import make_file_response
 from cometbot.http.limits import LimitedReader, open_body
-from cometbot.http.ranges import simplify_range
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.store.database import ACK_TIMEOUT
 
@@ -31,23 +31,6 @@ _MAX_FORM_MEMORY = 4 * _CHUNK_SIZE
 _MAX_PARTS = 200
 _FILE_FIELD = "file"
 _MULTIPART_OVERHEAD = 64 * 1024
-
-_INLINE_KINDS = ("image", "audio", "video")
-_MEDIA_POLICY = "sandbox allow-same-origin; default-src 'none'; media-src 'self'"
-_POLICIES = {
-    "image": "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self'",
-    "audio": _MEDIA_POLICY,
-    "video": _MEDIA_POLICY,
-    "file": "sandbox; default-src 'none'",
-}
-"""The Content-Security-Policy of a file that is opened by itself. A sandbox runs no script.
-
-Browsers create a page around an image, with inline styles. Around audio and video they create a page that loads the
-file again, which needs the origin.
-"""
-
-_DOWNLOAD_TYPE = "application/octet-stream"
-"""The type of files that are downloaded and not shown, so that no page can load them as a script or style."""
 
 _CACHE_CONTROL = "private, max-age=86400"
 
@@ -138,18 +121,14 @@ class FileViews:
         path = self.service.chat.files.path(file)
         if not path.is_file():
             raise ApiError(404, "There is no such file.")
-        simplify_range(flask.request.environ, file.size)
-        response = flask.send_file(
+        response = make_file_response(
             path,
-            mimetype=file.mime_type if file.kind in _INLINE_KINDS else _DOWNLOAD_TYPE,
-            as_attachment=file.kind not in _INLINE_KINDS,
-            download_name=file.name or name,
+            kind=file.kind,
+            mime_type=file.mime_type,
+            name=file.name or name,
+            size=file.size,
             etag=file.id,
-            conditional=True,
         )
-        response.headers["Content-Security-Policy"] = _POLICIES[file.kind]
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         response.headers["Cache-Control"] = _CACHE_CONTROL
         return response
 

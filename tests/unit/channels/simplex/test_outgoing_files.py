@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -285,3 +286,31 @@ def test_a_file_for_the_cli_has_the_access_of_their_folder(files: OutgoingFiles,
     path = prepare_file(files).path
     modes = [stat.S_IMODE(place.stat().st_mode) for place in (path, path.parent, path.parent.parent)]
     assert modes == [0o660, 0o770, 0o770]
+
+
+class OwnFiles:
+    """The files of this server, by their addresses."""
+
+    def __init__(self, **files: bytes) -> None:
+        self.files = files
+
+    def open_url(self, url: str) -> tuple[str, int, BinaryIO] | None:
+        name = url.rpartition("/")[2]
+        content = self.files.get(name.partition(".")[0])
+        return None if content is None else (name, len(content), io.BytesIO(content))
+
+
+def test_own_files_are_not_fetched_from_the_web(files: OutgoingFiles, web: MadeUpWeb) -> None:
+    files.attach_files(OwnFiles(chart=make_file("chart.png")))
+    prepared = prepare_file(files, "/files/token/chart.png", name="Sales.png")
+    assert (prepared.path.name, prepared.path.read_bytes()) == ("Sales.png", make_file("chart.png"))
+    assert prepared.content["type"] == "image"
+    assert web.asked == []
+    prepare_file(files, URL, key="other")
+    assert web.asked == [URL]
+
+
+def test_own_file_over_the_limit_is_refused(files: OutgoingFiles) -> None:
+    files.attach_files(OwnFiles(big=b"x" * 100_001))
+    with pytest.raises(Rejected, match="100001 bytes, and the limit is 100000"):
+        prepare_file(files, "/files/token/big.bin")

@@ -1,0 +1,38 @@
+"""The route of the files that bots send."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, abort
+
+from cometbot.file_links import ROUTE
+from cometbot.http.file_response import make_file_response
+from cometbot.store.sent_files import SentFiles
+
+_CACHE_CONTROL = "private, max-age=86400"
+
+
+def make_file_views(files: SentFiles) -> Blueprint:
+    """Create the view of ``/files/…``. Who has the signed address of a file may load it, until the file is deleted."""
+    blueprint = Blueprint("files", __name__)
+
+    @blueprint.get(f"{ROUTE}/<token>/<name>")
+    def download(token: str, name: str) -> Response:
+        file = files.find(f"{ROUTE}/{token}/{name}")
+        content = files.open(file) if file is not None else None
+        if file is None or content is None:
+            abort(404)
+        response = make_file_response(
+            content,
+            kind=file.kind,
+            mime_type=file.mime_type,
+            name=file.name,
+            size=file.size,
+            etag=file.digest[:32],
+            from_anywhere=True,
+        )
+        response.headers["Cache-Control"] = _CACHE_CONTROL
+        # Players of web apps load parts of a video from other origins.
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    return blueprint
