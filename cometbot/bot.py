@@ -99,6 +99,9 @@ class Bot(HandlerGroup):
     which ``{renewed}`` becomes a time. ``group_answers`` is how many messages and presses of each group the bot
     answers; further ones get neither a handler nor an answer. While ``maintenance`` is a text, it is the answer to
     everything, and no handler begins.
+
+    ``burst_pause`` is how long a user must pause before a handler with ``concurrency="burst"`` gets what they have
+    written (``"2s"``, seconds, a ``timedelta``). A burst that never pauses is handed over after five times as long.
     """
 
     redactions: tuple[Redaction, ...] = ()
@@ -133,6 +136,7 @@ class Bot(HandlerGroup):
         user_limit_text: str | None = USER_LIMIT_TEXT,
         group_answers: str | None = None,
         maintenance: str | None = None,
+        burst_pause: Duration = "2s",
     ) -> None:
         super().__init__()
         _check_profile(name, cometchat_uid, avatar)
@@ -165,6 +169,7 @@ class Bot(HandlerGroup):
         self.user_limit_text = user_limit_text
         self.group_answers = None if group_answers is None else Rate.parse(group_answers, "group_answers")
         self.maintenance = maintenance
+        self.burst_pause = to_seconds(burst_pause, "burst_pause")
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
         self.outgoing_middlewares: tuple[Middleware, ...] = ()

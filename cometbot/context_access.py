@@ -36,6 +36,11 @@ def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> N
         ctx.__dict__.pop(name, None)
 
 
+def set_burst(ctx: Context, message: str) -> None:
+    """Let ``ctx.messages`` have those that ended with the message ``message`` (``m15``), the newest of a burst."""
+    ctx._burst = message
+
+
 def count_posted(ctx: Context) -> int:
     """Return the number of ordinals that this run has used."""
     return len(ctx._posted)

@@ -72,6 +72,11 @@ class DialogRun:
         """True if the run has reached a step that it must wait for."""
         return self.asking is not None and self.asking.run.is_suspended
 
+    @property
+    def opening(self) -> str:
+        """The id of the message that started the handler (``m12``)."""
+        return self.asking.run.dialog.event if self.asking is not None else self._sink.trigger.event
+
     def resume(self, stored: StoredDialog, answer: Answer, incoming: Event) -> None:
         """Begin a run that continues a dialog."""
         trigger = self._sink.trigger

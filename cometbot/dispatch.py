@@ -14,10 +14,11 @@ from typing import Any
 
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
+from cometbot.bursts import MessageGatherer
 from cometbot.buttons import Buttons
 from cometbot.commands import Arguments, UsageError
 from cometbot.context import Context, with_limits
-from cometbot.context_access import count_said, made_states, make_exceeded_text
+from cometbot.context_access import count_said, made_states, make_exceeded_text, set_burst
 from cometbot.conversation_turns import TURNS_KEY
 from cometbot.decisions import decide
 from cometbot.dialog_runs import REFUSED_TEXT, DialogRun, restore_match
@@ -155,6 +156,8 @@ class _Dispatch:
                 found = self._buttons.find_handler()
             if self._buttons.refusal is not None:
                 return self._refuse_press(self._buttons.refusal)
+            if resume is None and (gathered := self._gather(found)) is not None:
+                return gathered
             return self._run_handler(found)
         except self._reraise:
             raise
@@ -208,6 +211,12 @@ class _Dispatch:
         operations = self._to_operations(text)
         return Outcome(stopped_by=stopped_by, operations=operations, changes=self._collect_changes(operations))
 
+    def _gather(self, found: HandlerMatch | None) -> Outcome | None:
+        """Return the outcome of a message that waits for others, or ends with a newer one; None if it is handled."""
+        if found is None or found.error is not None:
+            return None
+        return MessageGatherer(self._ctx, self._sink, found.handler).gather()
+
     def _run_handler(self, found: HandlerMatch | None) -> Outcome:
         middleware = self._bot.middlewares
         if found is None and not middleware:
@@ -222,6 +231,8 @@ class _Dispatch:
         seconds = self._bot.handler_timeout if timeout is None else timeout
         stops_on_new = found is not None and found.handler.stop_on_new
         self._sink.start_handler(name, seconds, stops_on_new=stops_on_new)
+        if found is not None and found.handler.concurrency == "burst":
+            set_burst(self._ctx, self._dialog.opening)
         answer, stopped_by = self._call_until_suspended(middleware, found)
         asking = self._dialog.asking
         if found is not None and asking is not None and asking.run.is_suspended:

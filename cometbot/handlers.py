@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from cometbot.commands import Command, Parameter, ProvidedParameter, Signature, inspect_signature
 from cometbot.errors import RegistrationError
@@ -18,6 +18,8 @@ Function = Callable[..., Any]
 MiddlewareFunction = Callable[[Any, Callable[[], Any]], Any]
 HandlerKind = Literal["action", "command", "message", "event", "fallback"]
 ActionName = str | re.Pattern[str]
+Concurrency = Literal["queue", "burst", "latest"]
+"""What becomes of messages that a user writes in quick succession: one by one, all at once, or only the newest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Handler:
     retries: int = 0
     timeout: float | None = None
     stop_on_new: bool = False
+    concurrency: Concurrency = "queue"
     command: Command | None = None
     actions: tuple[ActionName, ...] = ()
     classes: tuple[type[Event], ...] = ()
@@ -219,6 +222,17 @@ def check_options(name: str, retries: Any, timeout: Any, stop_on_new: Any = Fals
         raise RegistrationError(f"timeout of {name} is in seconds, more than 0, or None, not {timeout!r}")
     if not isinstance(stop_on_new, bool):
         raise RegistrationError(f"stop_on_new of {name} is True or False, not {stop_on_new!r}")
+
+
+def check_concurrency(name: str, kind: HandlerKind, concurrency: Any) -> None:
+    """Raise :class:`RegistrationError` for a ``concurrency`` that does not exist, or that is not for this kind."""
+    if concurrency not in get_args(Concurrency):
+        raise RegistrationError(f'concurrency of {name}: expected "queue", "burst" or "latest", got {concurrency!r}')
+    if kind == "command" and concurrency == "burst":
+        raise RegistrationError(
+            f'concurrency of {name}: a command has the words of one message, so it cannot be "burst"; use '
+            "@bot.message or @bot.fallback"
+        )
 
 
 def check_signature(function: Function, name: str, kind: HandlerKind, matcher: Matcher) -> Signature:

@@ -21,7 +21,9 @@ class Outcome:
     stored together with ``changes``; those of ``ctx.reply()`` went to the sink before. ``error`` is the error that was
     raised in the end. If ``retry_in`` (seconds) is set, the event must be dispatched again after that time, with one
     failure more. ``dialog`` is what the run changes in the dialog of its handler, None without one. ``decision`` is
-    what the event decides about an approval; then no handler gets it.
+    what the event decides about an approval; then no handler gets it. With ``held_for`` (seconds), nothing has
+    happened, and the event must be dispatched again after that time, or when something arrives. ``joined`` are the
+    sequence numbers of waiting messages that end with this one, for the same reason (``stopped_by``).
     """
 
     handler: str = ""
@@ -32,3 +34,5 @@ class Outcome:
     retry_in: float | None = None
     dialog: DialogChange | None = None
     decision: Decision | None = None
+    held_for: float | None = None
+    joined: tuple[int, ...] = ()

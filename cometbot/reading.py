@@ -27,6 +27,8 @@ class ConversationReader(ABC):
     state: State
     _sink: ReplySink
     _turn_moves: Sequence[Sequence[str]] | None = None
+    _burst: str = ""
+    _joined: Sequence[MessageEvent] | None = None
 
     @property
     def message(self) -> MessageEvent | None:
@@ -34,6 +36,16 @@ class ConversationReader(ABC):
         if isinstance(self.event, MessageEvent):
             return self.event
         return self.event.message if isinstance(self.event, ActionEvent) else None
+
+    @property
+    def messages(self) -> tuple[MessageEvent, ...]:
+        """The messages that the handler gets, oldest first: with ``concurrency="burst"`` all of a burst, else one.
+
+        The event is the newest of them. Empty for events without a message.
+        """
+        if self._joined is None:
+            self._joined = self._sink.joined_messages(self._burst) if self._burst else ()
+        return (*self._joined, *((self.message,) if self.message is not None else ()))
 
     @property
     def conversation(self) -> Conversation:

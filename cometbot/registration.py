@@ -11,6 +11,7 @@ from cometbot.errors import RegistrationError
 from cometbot.events import Event
 from cometbot.handlers import (
     ActionName,
+    Concurrency,
     ErrorHandler,
     Handler,
     HandlerKind,
@@ -18,6 +19,7 @@ from cometbot.handlers import (
     MiddlewareFunction,
     action_matcher,
     check_callable,
+    check_concurrency,
     check_options,
     check_signature,
     event_matcher,
@@ -85,6 +87,7 @@ class HandlerGroup:
         retries: int = 0,
         timeout: float | None = None,
         stop_on_new: bool = False,
+        concurrency: Concurrency = "queue",
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
@@ -99,6 +102,7 @@ class HandlerGroup:
         retries: int = 0,
         timeout: float | None = None,
         stop_on_new: bool = False,
+        concurrency: Concurrency = "queue",
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register a handler for the command ``/name``.
@@ -126,7 +130,17 @@ class HandlerGroup:
             text = description or (getattr(function, "__doc__", None) or "").strip().partition("\n")[0]
             names = tuple(normalize_command_name(item) for item in (called, *aliases))
             command = Command(names[0], names[1:], text, hidden=hidden, slash_optional=slash_optional)
-            self._register(function, "command", any_message, retries, timeout, stop_on_new, middleware, command=command)
+            self._register(
+                function,
+                "command",
+                any_message,
+                retries,
+                timeout,
+                stop_on_new,
+                middleware,
+                concurrency=concurrency,
+                command=command,
+            )
             return function
 
         if _is_function(name):
@@ -141,6 +155,7 @@ class HandlerGroup:
         retries: int = 0,
         timeout: float | None = None,
         stop_on_new: bool = False,
+        concurrency: Concurrency = "queue",
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]:
         """Register a handler for messages that match one of ``matchers``, or for any message without matchers.
@@ -149,6 +164,12 @@ class HandlerGroup:
         the text. Its named groups fill the parameters of the same names; if a group does not convert to its parameter's
         annotation, the message does not match. For other matchers see :mod:`cometbot.matchers`, or pass a function of
         the context.
+
+        ``concurrency`` says what becomes of messages for this handler that a user writes in quick succession. With
+        ``"queue"`` it gets one after the other. With ``"burst"`` it gets them all at once, as soon as the user has
+        paused (the bot's ``burst_pause``): ``ctx.event`` is the newest one, and :attr:`Context.messages` has all. With
+        ``"latest"`` a newer message stops the handler, as ``stop_on_new`` does, and it then gets the newest only. What
+        has another handler, user or thread ends a burst: the order never changes.
         """
         matcher = any_of(matchers)
         token = object()
@@ -157,7 +178,9 @@ class HandlerGroup:
 
         def register(function: F) -> F:
             self._unapplied.pop(token, None)
-            self._register(function, "message", matcher, retries, timeout, stop_on_new, middleware)
+            self._register(
+                function, "message", matcher, retries, timeout, stop_on_new, middleware, concurrency=concurrency
+            )
             return function
 
         return register
@@ -248,6 +271,7 @@ class HandlerGroup:
         retries: int = 0,
         timeout: float | None = None,
         stop_on_new: bool = False,
+        concurrency: Concurrency = "queue",
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Callable[[F], F]: ...
 
@@ -257,12 +281,15 @@ class HandlerGroup:
         retries: int = 0,
         timeout: float | None = None,
         stop_on_new: bool = False,
+        concurrency: Concurrency = "queue",
         middleware: Sequence[MiddlewareFunction] = (),
     ) -> Any:
         """Register the handler for messages and actions that no other handler matches. A bot has one."""
 
         def register(function: F) -> F:
-            self._register(function, "fallback", any_message, retries, timeout, stop_on_new, middleware)
+            self._register(
+                function, "fallback", any_message, retries, timeout, stop_on_new, middleware, concurrency=concurrency
+            )
             return function
 
         return register(*function) if function else register
@@ -426,12 +453,14 @@ class HandlerGroup:
         stop_on_new: bool,
         middleware: Sequence[MiddlewareFunction],
         *,
+        concurrency: Concurrency = "queue",
         command: Command | None = None,
         **names: Any,
     ) -> None:
         name = function_name(function)
         check_callable(function, name)
         check_options(name, retries, timeout, stop_on_new)
+        check_concurrency(name, kind, concurrency)
         signature = check_signature(function, name, kind, matcher)
         handler = Handler(
             function=function,
@@ -441,7 +470,8 @@ class HandlerGroup:
             signature=signature,
             retries=retries,
             timeout=timeout,
-            stop_on_new=stop_on_new,
+            stop_on_new=stop_on_new or concurrency == "latest",
+            concurrency=concurrency,
             middleware=to_middleware(middleware, name),
             command=command and with_usage(command, signature),
             **names,

@@ -129,6 +129,14 @@ class ReplySink(Protocol):
         """Return the stored state of an owner: JSON texts by key."""
         ...
 
+    def waiting_messages(self, limit: int) -> Sequence[WaitingMessage]:
+        """Return the oldest ``limit`` messages that wait in the conversation behind that of this run."""
+        return ()
+
+    def joined_messages(self, message: str) -> Sequence[MessageEvent]:
+        """Return the messages, oldest first, that ended with ``message`` (``m15``) because they are of its burst."""
+        return ()
+
     def start_handler(self, handler: str, timeout: float | None, *, stops_on_new: bool = False) -> None:
         """Record that a handler of this name begins. ``timeout`` is its limit in seconds (None: the default).
 
@@ -209,6 +217,18 @@ class ReplySink(Protocol):
     def pending_usage(self) -> Sequence[ReportedUsage]:
         """The calls of models that are not stored yet."""
         return ()
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """A message that waits: its number in the mailbox, when it arrived, and its event.
+
+    The event is None for what is no new message, cannot be read now, or has run before.
+    """
+
+    sequence: int
+    received_at: float
+    event: MessageEvent | None
 
 
 @dataclass(frozen=True, slots=True)

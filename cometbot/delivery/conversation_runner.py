@@ -218,7 +218,7 @@ class ConversationRunner:
         bot = run.lease.conversation.bot
         if handled.outcome:
             self._observer.handled(bot, time.monotonic() - handled.started_at, handled.outcome)
-        for _ in handled.end.replies.stops:
+        for _ in (*handled.end.replies.stops, *handled.end.joined):
             self._observer.handled(bot, 0.0, "stopped")
         if handled.outcome == "failed" and handled.error is not None:
             self._observer.failed(bot, handled.end.message.key, handled.error)
@@ -268,13 +268,21 @@ class ConversationRunner:
             else:
                 sink.event = event
                 outcome = self._dispatch(run, message, event, sink)
+        if outcome.held_for is not None:
+            end = MessageEnd(message, "", WAITING, retry_in=outcome.held_for, replies=sink.finish(()), is_held=True)
+            return HandledMessage(end, started_at)
         drafts, outcome = self._render_replies(run, sink, outcome)
         if outcome.retry_in is None:  # else the next run may complete what this one has streamed
             drafts = [*sink.finish_streams(), *drafts]
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
+        joined = sink.get_behind(outcome.joined)
+        for ended in joined:
+            drafts = [*drafts, *report_end(run.channel, run.lease.conversation, ended, "done")]
         end = self._finish(run, message, outcome, sink, drafts)
+        if joined:
+            end = replace(end, joined=joined)
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
 
     def _finish(

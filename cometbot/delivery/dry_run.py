@@ -13,6 +13,7 @@ from typing import Any
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel
 from cometbot.delivery.delivery import Delivery
+from cometbot.delivery.gathered_messages import list_joined, read_joined
 from cometbot.delivery.outgoing_files import describe_file
 from cometbot.dispatch import dispatch
 from cometbot.errors import BotError
@@ -88,6 +89,7 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
     message = find_message(delivery.store, message_id)
     bot, channel = get_bot(delivery, message), _get_channel(delivery, message)
     sink = DryRunSink(delivery, channel, bot)
+    sink.conversation_of_run, sink.message_of_run = message.conversation, message.id
     incoming = IncomingEvent(
         message.conversation, message.event, message.body, message.sender, received_at=message.received_at
     )
@@ -131,6 +133,8 @@ class DryRunSink(ReplySink):
         self._client = channel.readonly_client(bot.name, self.blocked_calls.append)
         self._guard = threading.Lock()
         self._posted_count = 0
+        self.conversation_of_run: Conversation | None = None
+        self.message_of_run = "m0"
         self._bot = bot
 
     @property
@@ -179,6 +183,13 @@ class DryRunSink(ReplySink):
         """Return the channel called ``name``, by default that of the event."""
         return self._channel if name in ("", self._channel.name) else get_channel(self._delivery.channels, name)
 
+    def joined_messages(self, message: str) -> Sequence[MessageEvent]:
+        if self.conversation_of_run is None:
+            return ()
+        with self._store.database.read() as connection:
+            rows = list_joined(self._store, connection, self.conversation_of_run.key_text, message)
+        return read_joined(self._channel, self.conversation_of_run, rows)
+
     def platform_id(self, ordinal: int) -> str | None:
         return None
 
@@ -197,7 +208,7 @@ class DryRunSink(ReplySink):
 
     @property
     def trigger(self) -> Trigger:
-        return Trigger("m0", 0, 0, time.time(), time.time())
+        return Trigger(self.message_of_run, 0, 0, time.time(), time.time())
 
     def skip_ordinals(self, count: int) -> None:
         """Do nothing: a dry run stores no ordinals."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cometbot.channels.base import Channel, EndKind, EventEnd
+from cometbot.delivery.gathered_messages import read_joined, read_waiting
 from cometbot.delivery.outgoing_files import has_file, store_file
 from cometbot.delivery.stored_dialogs import make_stored_dialog
 from cometbot.delivery.stream_marks import StreamMarks
@@ -19,7 +20,7 @@ from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
-from cometbot.sinks import ReplySink, Transcript, Trigger
+from cometbot.sinks import ReplySink, Transcript, Trigger, WaitingMessage
 from cometbot.state import StateChange, to_json
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.stopping import STOPPED_KEY, STOPPED_LIFETIME
@@ -113,6 +114,7 @@ class OutboxReplySink(ReplySink):
         self.ended = threading.Event()
         """Set once the handler has ended."""
         self._stops: list[Stop] = []
+        self._behind: dict[int, MailboxMessage] = {}
         self.is_cancelled = False
         self.has_stopped = handlers.take_stop(message.seq)
         self.is_rerun = message.is_rerun
@@ -208,6 +210,21 @@ class OutboxReplySink(ReplySink):
     @in_thread
     def transcript(self, conversation: Conversation, limit: int) -> Transcript:
         return self._transactions.load_transcript(self._channel, conversation, limit)
+
+    @in_thread
+    def waiting_messages(self, limit: int) -> Sequence[WaitingMessage]:
+        rows = self._transactions.list_behind(self._lease, self._message, limit)
+        self._behind = {row.seq: row for row in rows}
+        return [read_waiting(self._channel, self._lease.conversation, row) for row in rows]
+
+    @in_thread
+    def joined_messages(self, message: str) -> Sequence[MessageEvent]:
+        rows = self._transactions.list_joined(self._lease.conversation_key, message)
+        return read_joined(self._channel, self._lease.conversation, rows)
+
+    def get_behind(self, sequences: Iterable[int]) -> list[MailboxMessage]:
+        """Return messages of :meth:`waiting_messages` by their numbers."""
+        return [self._behind[sequence] for sequence in sequences]
 
     def platform_id(self, ordinal: int) -> str | None:
         return self._platform_ids.get(ordinal)

@@ -84,6 +84,7 @@ class SingleStatementTransactions(Transactions):
             or replies.steps
             or replies.marks
             or end.message.crash_count
+            or end.joined
             or replies.results
             or replies.is_blocked
             or replies.stops

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from cometbot.approvals import Decision
 from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel, get_channel
+from cometbot.delivery.gathered_messages import list_joined
 from cometbot.errors import StoreBusy
 from cometbot.models import Conversation
 from cometbot.sinks import Transcript
@@ -110,7 +111,9 @@ class MessageEnd:
 
     ``state`` is done, dead, or waiting: then the message runs again after ``retry_in`` seconds. ``handler`` is the
     handler, or what stopped the message. ``report`` is that of the end of a message that decides about an approval,
-    for a client that waits: if the decision counts, the dialog that goes on makes it instead.
+    for a client that waits: if the decision counts, the dialog that goes on makes it instead. With ``is_held``, the
+    message has done nothing, and the run does not count. The waiting messages ``joined`` end with it, for the same
+    reason.
     """
 
     message: MailboxMessage
@@ -124,6 +127,8 @@ class MessageEnd:
     question_ordinal: int | None = None
     decision: Decision | None = None
     report: Sequence[Draft] = ()
+    is_held: bool = False
+    joined: Sequence[MailboxMessage] = ()
 
 
 class Transactions:
@@ -267,6 +272,16 @@ class Transactions:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
         return self._read(lambda connection: self._store.outbox.get_platform_id(connection, event, generation, ordinal))
 
+    def list_behind(self, lease: Lease, message: MailboxMessage, limit: int) -> list[MailboxMessage]:
+        """Return the oldest ``limit`` messages that wait behind ``message``."""
+        return self._read(
+            lambda connection: self._store.mailbox.list_behind(connection, lease.conversation_key, message.seq, limit)
+        )
+
+    def list_joined(self, conversation_key: str, message: str) -> list[MailboxMessage]:
+        """Return the messages that ended because they are of the burst of ``message`` (``m15``), oldest first."""
+        return self._read(lambda connection: list_joined(self._store, connection, conversation_key, message))
+
     def load_transcript(self, channel: Channel, conversation: Conversation, limit: int) -> Transcript:
         """Return the newest messages of a conversation, and which messages the bot's own ones answer."""
         messages = channel.transcript(conversation, limit)
@@ -380,6 +395,8 @@ class Transactions:
         if attempts or end.message.crash_count:
             # A message that crashed a process must have ended before the next such one may run.
             return SendReplies(attempts) if attempts else StartNext()
+        if end.is_held and not self._store.leases.has_mail(connection, lease):
+            return self._release(connection, lease, self._store.database.clock() + end.retry_in)
         return self._choose_next(connection, lease, limits)
 
     def _save_results(
@@ -450,6 +467,10 @@ class Transactions:
     def _end_message(self, connection: Transaction, end: MessageEnd) -> bool:
         """Return False if an earlier commit, whose outcome was unknown, or another thread has ended the message."""
         mailbox = self._store.mailbox
+        for message in end.joined:
+            mailbox.end_waiting(connection, message, end.handler)
+        if end.is_held:
+            return mailbox.hold(connection, end.message, self._store.database.clock() + end.retry_in)
         if end.state == WAITING:
             due_at = self._store.database.clock() + end.retry_in
             return mailbox.postpone(connection, end.message, end.handler, end.error_text, due_at)
@@ -571,7 +592,7 @@ class Transactions:
         self, connection: Transaction, lease: Lease, message: MailboxMessage
     ) -> HandleMessage | Released:
         now = self._store.database.clock()
-        if message.due_at is not None and message.due_at > now:
+        if message.due_at is not None and message.due_at > now and not message.is_held:
             return self._release(connection, lease, message.due_at)
         if message.crash_count >= MAX_CRASH_COUNT:
             return HandleMessage(message)

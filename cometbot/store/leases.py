@@ -61,6 +61,7 @@ _find_dead_holder = sa.select(conversations.c.token).where(
 _claim_dead = sa.update(conversations).where(*_is_held).values(_lease_values).returning(*conversation_columns)
 _clear_mail = sa.update(conversations).where(*_is_held).values(mail=False)
 _check = sa.select(conversations.c.conversation_key).where(*_is_held).with_for_update()
+_has_mail = sa.select(conversations.c.mail).where(*_is_held)
 _select_held = sa.select(conversations.c.conversation_key).where(*_is_held)
 _release_idle = (
     sa.update(conversations)
@@ -293,6 +294,10 @@ class Leases:
         """
         if self._clear_mail(connection, {"key": lease.conversation_key, "held": lease.token}).rowcount == 0:
             raise LeaseLost
+
+    def has_mail(self, connection: Connection, lease: Lease) -> bool:
+        """Return True if something was stored since the mail flag was cleared."""
+        return bool(connection.execute(_has_mail, {"key": lease.conversation_key, "held": lease.token}).scalar())
 
     def check(self, connection: Connection, lease: Lease) -> None:
         """Lock the lease, so that it holds until the transaction ends.

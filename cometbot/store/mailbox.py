@@ -20,6 +20,7 @@ from cometbot.store.tables import (
     DONE,
     ENDED_MESSAGE,
     IS_DEAD,
+    KEPT_MESSAGE,
     PENDING_MESSAGE,
     RUNNING,
     WAITING,
@@ -106,6 +107,28 @@ _get_waiting = (
     .where(mailbox.c.seq.in_(bound("rows", expanding=True)), mailbox.c.state == WAITING)
     .order_by(mailbox.c.seq)
 )
+_hold = (
+    sa.update(mailbox)
+    .where(*_is_running)
+    .values(state=WAITING, due_at=bound("due"), attempts=mailbox.c.attempts - 1, error=None)
+)
+_list_behind = (
+    sa.select(*_columns)
+    .where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, PENDING_MESSAGE), mailbox.c.seq > bound("row"))
+    .order_by(mailbox.c.seq)
+    .limit(bound("most", type_=sa.Integer))
+)
+_just_before = (
+    sa.select(mailbox.c.seq)
+    .where(mailbox.c.conversation_key == bound("key"), in_state(mailbox, KEPT_MESSAGE), mailbox.c.seq < bound("row"))
+    .order_by(mailbox.c.seq.desc())
+    .limit(bound("most", type_=sa.Integer))
+)
+_list_ended_by = (
+    sa.select(*_columns)
+    .where(mailbox.c.seq.in_(_just_before), mailbox.c.state == DONE, mailbox.c.handler == bound("by"))
+    .order_by(mailbox.c.seq)
+)
 _find_conversation = (
     sa.select(*conversation_columns)
     .join(mailbox, mailbox.c.conversation_key == conversations.c.conversation_key)
@@ -151,6 +174,11 @@ class MailboxMessage:
     def crash_count(self) -> int:
         """The number of times that its process died while it was handled."""
         return self.attempts - self.failures
+
+    @property
+    def is_held(self) -> bool:
+        """True if the message has not run yet, but waits for others (:meth:`Mailbox.hold`)."""
+        return self.due_at is not None and self.attempts == 0
 
     @property
     def is_rerun(self) -> bool:
@@ -254,6 +282,25 @@ class Mailbox:
         """Schedule the running message to run again at ``due_at``. Return False if it had ended already."""
         values = {"row": message.seq, "due": due_at, "by": handler, "why": storable_text(error)}
         return connection.execute(_postpone, values).rowcount > 0
+
+    def hold(self, connection: Connection, message: MailboxMessage, due_at: float) -> bool:
+        """Let the running message, which has done nothing, run at ``due_at``, or when something arrives.
+
+        Return False if it had ended already.
+        """
+        return connection.execute(_hold, {"row": message.seq, "due": due_at}).rowcount > 0
+
+    def list_behind(self, connection: Connection, conversation_key: str, seq: int, limit: int) -> list[MailboxMessage]:
+        """Return the oldest ``limit`` pending events of a conversation behind the number ``seq``."""
+        values = {"key": conversation_key, "row": seq, "most": limit}
+        return [MailboxMessage(*row) for row in connection.execute(_list_behind, values)]
+
+    def list_ended_by(
+        self, connection: Connection, conversation_key: str, seq: int, handler: str, limit: int
+    ) -> list[MailboxMessage]:
+        """Return the events that ``handler`` ended among the newest ``limit`` ended ones before the number ``seq``."""
+        values = {"key": conversation_key, "row": seq, "by": handler, "most": limit}
+        return [MailboxMessage(*row) for row in connection.execute(_list_ended_by, values)]
 
     def get(self, connection: Connection, seq: int) -> sa.RowMapping | None:
         """Return the whole row, or None."""

@@ -53,6 +53,7 @@ class PathChecks:
         channel = self._delivery.channels[conversation.channel]
         stored = make_stored_dialog(channel, conversation, row, steps, opening)
         sink = _SecondRunSink(self._delivery, channel, bot, stored)
+        sink.conversation_of_run = conversation
         outcome = dispatch(bot, _make_event(row, conversation), sink, reraise=self._reraise)
         change = outcome.dialog
         is_same = change is not None and change.waiting is not None and change.waiting.step == row.waiting.step

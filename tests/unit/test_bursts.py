@@ -1,0 +1,129 @@
+"""Handlers that get the messages of a burst at once, or only the newest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from cometbot import Bot, Context
+from cometbot.errors import RegistrationError
+from cometbot.testing import BotClient
+
+
+def make_bot(concurrency: Any = "burst", **options: Any) -> Bot:
+    bot = Bot("helpdesk", **options)
+
+    @bot.fallback(concurrency=concurrency)
+    def answer(ctx: Context) -> str:
+        return f"{ctx.text}: {[message.text for message in ctx.messages]}"
+
+    return bot
+
+
+def test_burst_is_handed_over_when_the_user_pauses() -> None:
+    client = BotClient(make_bot())
+    assert client.send("one").texts == []
+    assert client.advance(1).texts == []
+    assert client.send("two").texts == []
+    assert client.advance(1.5).texts == []
+    assert client.send("three").texts == []
+    assert client.advance(2).texts == ["three: ['one', 'two', 'three']"]
+    client.send("four")
+    assert client.advance(2).texts == ["four: ['four']"]
+
+
+def test_burst_that_never_pauses_is_handed_over_in_parts() -> None:
+    client = BotClient(make_bot(burst_pause="1s"))
+    said = [text for number in range(16) for text in (*client.send(str(number)).texts, *client.advance(0.5).texts)]
+    assert [len(text.split(",")) for text in said] == [10]
+    assert client.advance(5).texts == ["15: ['10', '11', '12', '13', '14', '15']"]
+
+
+def test_other_handler_ends_a_burst_at_once() -> None:
+    bot = make_bot()
+    bot.command("now")(lambda ctx: "12:00")
+    client = BotClient(bot)
+    client.send("one")
+    client.send("two")
+    assert client.send("/now").texts == ["two: ['one', 'two']", "12:00"]
+
+
+def test_other_user_ends_a_burst_at_once() -> None:
+    client = BotClient(make_bot(), group="ops")
+    ben = client.as_user("ben", group="ops")
+    client.send("one")
+    assert ben.send("hi").texts == ["one: ['one']"]
+    assert client.send("two").texts == ["hi: ['hi']"]
+    assert client.advance(2).texts == ["two: ['two']"]
+
+
+def test_commands_presses_and_other_events_are_not_held() -> None:
+    bot = make_bot()
+    bot.command("now")(lambda ctx: str(len(ctx.messages)))
+    client = BotClient(bot)
+    assert client.send("/now").texts == ["1"]
+
+
+def test_burst_asks_and_still_has_its_messages() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.fallback(concurrency="burst")
+    def order(ctx: Context) -> str:
+        size = ctx.ask("Which size?")
+        return f"{size} for {[message.text for message in ctx.messages]}"
+
+    client = BotClient(bot)
+    client.send("a shirt")
+    client.send("a blue one")
+    assert client.advance(2).texts == ["Which size?"]
+    assert client.send("M").texts == ["M for ['a shirt', 'a blue one']"]
+
+
+def test_handler_that_fails_gets_the_same_burst_again() -> None:
+    bot = Bot("helpdesk", error_text=None)
+    seen: list[list[str]] = []
+
+    @bot.fallback(concurrency="burst", retries=1)
+    def answer(ctx: Context) -> str:
+        seen.append([message.text for message in ctx.messages])
+        if len(seen) == 1:
+            raise ValueError
+        return "done"
+
+    client = BotClient(bot, raise_errors=False)
+    client.send("one")
+    client.send("two")
+    client.advance(2)
+    client.send("three")
+    assert client.advance(10).texts == ["done", "done"]
+    assert seen == [["one", "two"], ["one", "two"], ["three"]]
+
+
+def test_burst_has_fifty_messages_at_most() -> None:
+    bot = Bot("helpdesk")
+    sizes: list[int] = []
+    bot.fallback(concurrency="burst")(lambda ctx: sizes.append(len(ctx.messages)))
+    client = BotClient(bot)
+    for number in range(60):
+        client.send(str(number))
+    client.advance(10)
+    assert sizes == [50, 10]
+
+
+@pytest.mark.parametrize("concurrency", ["burst", "latest"])
+def test_limits_bound_bursts(concurrency: str) -> None:
+    client = BotClient(make_bot(concurrency, maintenance="Soon."))
+    assert client.send("one").texts == ["Soon."]
+
+
+def test_registration_checks_concurrency() -> None:
+    bot = Bot("helpdesk")
+    with pytest.raises(
+        RegistrationError, match=r'concurrency of .*: expected "queue", "burst" or "latest", got "?\'all'
+    ):
+        bot.message("hi", concurrency="all")(lambda ctx: None)  # type: ignore[call-overload,arg-type]
+    with pytest.raises(RegistrationError, match="a command has the words of one message"):
+        bot.command("hi", concurrency="burst")(lambda ctx: None)
+    bot.command("hi", concurrency="latest")(lambda ctx: None)
+    assert bot.handlers[0].stop_on_new
