@@ -271,31 +271,26 @@ class ConversationRunner:
         if outcome.held_for is not None:
             end = MessageEnd(message, "", WAITING, retry_in=outcome.held_for, replies=sink.finish(()), is_held=True)
             return HandledMessage(end, started_at)
+        return self._make_handled(run, message, sink, outcome, started_at)
+
+    def _make_handled(
+        self, run: Run, message: MailboxMessage, sink: OutboxReplySink, outcome: Outcome, started_at: float
+    ) -> HandledMessage:
+        """Return the end of a message whose handler has ended, with its last replies."""
         drafts, outcome = self._render_replies(run, sink, outcome)
         if outcome.retry_in is None:  # else the next run may complete what this one has streamed
             drafts = [*sink.finish_streams(), *drafts]
         usage = sink.pending_usage
         if usage:
             outcome = replace(outcome, changes=(*outcome.changes, *merge_changes(usage)))
+        reports = self._report_end(run, message, outcome, sink.usage)
         joined = sink.get_behind(outcome.joined)
         for ended in joined:
-            drafts = [*drafts, *report_end(run.channel, run.lease.conversation, ended, "done")]
-        end = self._finish(run, message, outcome, sink, drafts)
+            reports += report_end(run.channel, run.lease.conversation, ended, "done")
+        end = _finish(run, message, outcome, sink, drafts, reports)
         if joined:
             end = replace(end, joined=joined)
         return HandledMessage(end, started_at, _outcome_name(outcome), outcome.error, usage)
-
-    def _finish(
-        self, run: Run, message: MailboxMessage, outcome: Outcome, sink: OutboxReplySink, drafts: Sequence[Draft]
-    ) -> MessageEnd:
-        """Return the end of a message with its replies, and with its report behind them.
-
-        The report of a decision about an approval stays apart: only the transaction knows if the decision counts.
-        """
-        report, decision = self._report_end(run, message, outcome, sink.usage), outcome.decision
-        if decision is not None and decision.approval.asked_in == run.lease.conversation_key:
-            return replace(_make_end(message, outcome, sink.finish(drafts)), report=report)
-        return _make_end(message, outcome, sink.finish([*drafts, *report]))
 
     def _give_up(self, run: Run, message: MailboxMessage, error_text: str) -> HandledMessage:
         log.error("gave up a message: %s", error_text, extra=run.log_extra(message))
@@ -431,6 +426,24 @@ def _find_end_kind(message: MailboxMessage, outcome: Outcome) -> EndKind:
         return "failed"
     is_ignored = outcome.stopped_by == "dialog" and outcome.dialog is None
     return "over" if is_ignored and not message.key.startswith(INTERNAL_PREFIX) else "done"
+
+
+def _finish(
+    run: Run,
+    message: MailboxMessage,
+    outcome: Outcome,
+    sink: OutboxReplySink,
+    drafts: Sequence[Draft],
+    reports: Sequence[Draft],
+) -> MessageEnd:
+    """Return the end of a message with its replies, and with its reports behind them.
+
+    The report of a decision about an approval stays apart: only the transaction knows if the decision counts.
+    """
+    decision = outcome.decision
+    if decision is not None and decision.approval.asked_in == run.lease.conversation_key:
+        return replace(_make_end(message, outcome, sink.finish(drafts)), report=reports)
+    return _make_end(message, outcome, sink.finish([*drafts, *reports]))
 
 
 def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) -> MessageEnd:

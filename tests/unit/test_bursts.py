@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, Context
+from cometbot import Bot, Context, MessageEvent
 from cometbot.errors import RegistrationError
+from cometbot.sinks import WaitingMessage
 from cometbot.testing import BotClient
+from tests.unit.conftest import DispatchHarness, FakeReplySink, message
 
 
 def make_bot(concurrency: Any = "burst", **options: Any) -> Bot:
@@ -98,6 +100,33 @@ def test_handler_that_fails_gets_the_same_burst_again() -> None:
     client.send("three")
     assert client.advance(10).texts == ["done", "done"]
     assert seen == [["one", "two"], ["one", "two"], ["three"]]
+
+
+class BurstSink(FakeReplySink):
+    """A sink behind whose message another one waits, and which may be the newest of a burst that has ended."""
+
+    def __init__(self, *joined: MessageEvent) -> None:
+        super().__init__()
+        self.joined = joined
+
+    def waiting_messages(self, limit: int) -> list[WaitingMessage]:
+        return [WaitingMessage(713, 1_700_000_000.0, message("later", key="message:713"))]
+
+    def joined_messages(self, message: str) -> tuple[MessageEvent, ...]:
+        assert message == "m712"
+        return self.joined
+
+
+def test_burst_that_was_stored_gets_nothing_more() -> None:
+    earlier = message("earlier", key="message:711")
+    harness = DispatchHarness(make_bot(), BurstSink(earlier))
+    assert harness.send_text("now") == ["now: ['earlier', 'now']"]
+    harness = DispatchHarness(make_bot(), BurstSink())
+    assert harness.send_text("now") == []
+    assert (harness.outcome.held_for or 0) > 0
+    harness = DispatchHarness(make_bot("latest"), BurstSink(earlier))
+    assert harness.send_text("now") == []
+    assert harness.outcome.stopped_by == "superseded by m713"
 
 
 def test_burst_has_fifty_messages_at_most() -> None:
