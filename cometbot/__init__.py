@@ -32,11 +32,13 @@ from cometbot.events import (
     DeleteEvent,
     EditEvent,
     Event,
+    JobEvent,
     MembershipEvent,
     MessageEvent,
     ReactionEvent,
     UnknownEvent,
 )
+from cometbot.jobs import Job
 from cometbot.matchers import (
     any_message,
     contains,
@@ -105,6 +107,8 @@ __all__ = [
     "FieldError",
     "Form",
     "Group",
+    "Job",
+    "JobEvent",
     "Location",
     "Media",
     "MembershipEvent",

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 from cometbot.commands import Command, help_text
@@ -13,6 +14,7 @@ from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
 from cometbot.handlers import HELP_HANDLER, Middleware, check_options, to_outgoing_middleware
+from cometbot.jobs import JobChange, make_bot_job
 from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
@@ -21,6 +23,7 @@ from cometbot.rates import Rate
 from cometbot.redaction import Redaction, check_redaction
 from cometbot.registration import HandlerGroup
 from cometbot.routing import HandlerTable
+from cometbot.schedules import make_at
 from cometbot.token_budget import TokenBudget
 
 G = TypeVar("G", bound=Callable[[Any, Any], Message | None])
@@ -57,6 +60,10 @@ class Sender(Protocol):
 
         The message is durable on return.
         """
+        ...
+
+    def schedule(self, bot: Bot, change: JobChange) -> None:
+        """Store a change of the jobs of ``bot`` durably."""
         ...
 
 
@@ -311,6 +318,26 @@ class Bot(HandlerGroup):
         return sender.send(
             self, outgoing, user=user or None, group=group or None, conversation=conversation, channel=channel
         )
+
+    def at(self, when: datetime, job: Callable[..., Any], /, *, name: str = "", **arguments: Any) -> None:
+        """Run a job once, at ``when``, a time with a zone, with these arguments.
+
+        ::
+
+            bot.at(datetime(2027, 1, 1, 0, 0, tzinfo=ZoneInfo("Europe/Berlin")), wish, year=2027)
+
+        Before an app runs, as when the bot's module is imported, this registers the job like :meth:`every`: if the time
+        is over when the app first starts with it, the job does not run. Later, from a view or a thread, the job is
+        stored when this call returns, and a time that is over means now; a handler that runs again does not schedule
+        it twice. ``name`` (default: made from function, time and arguments) is unique: a job of the same name is
+        replaced. Raises :class:`BotError` for a time without a zone, and for arguments that do not fit the job.
+        """
+        made = self._make_scheduled(job, make_at(when), name, "once", arguments)
+        running = handler_sender.get() or self._sender
+        if running is None:
+            self._add_scheduled([made])
+        else:
+            running.schedule(self, make_bot_job(self.name, made))
 
     @property
     def sender(self) -> Sender:

@@ -6,14 +6,18 @@ import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, TypeVar, overload
 
 from cometbot.action_values import decode_value
 from cometbot.bot import Bot
+from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
-from cometbot.events import ActionEvent, Event
+from cometbot.events import ActionEvent, Event, JobEvent
+from cometbot.job_calls import refuse_reply
+from cometbot.jobs import Job
 from cometbot.lasting_calls import LastingCalls, calling_code
 from cometbot.messages import (
     Capabilities,
@@ -78,7 +82,7 @@ class Context(LastingCalls):
     @cached_property
     def user_state(self) -> State:
         """The state of the sender, across all conversations of this bot."""
-        key = self.event.conversation.key
+        key = (self._home_conversation or self.event.conversation).key
         owner = f"{key.channel}/{key.account}/{key.bot}/{self.sender_id}"
         return State("user", owner, self._sink.load_state)
 
@@ -177,26 +181,57 @@ class Context(LastingCalls):
         """
         return self.send(message, to=self.conversation, quote_id=self._answered_id if quote else "")
 
-    def send(self, message: Message | str, *, to: Conversation, quote_id: str = "") -> Sent:
-        """Send a message to the conversation ``to``, which may be another one of the same bot."""
+    @overload
+    def send(
+        self, message: Message | str, *, to: Conversation | None = None, quote_id: str = "", at: None = None
+    ) -> Sent: ...
+
+    @overload
+    def send(
+        self,
+        message: Message | str,
+        *,
+        to: Conversation | None = None,
+        quote_id: str = "",
+        at: Duration | datetime,
+        name: str = "",
+    ) -> Job: ...
+
+    def send(
+        self,
+        message: Message | str,
+        *,
+        to: Conversation | None = None,
+        quote_id: str = "",
+        at: Duration | datetime | None = None,
+        name: str = "",
+    ) -> Sent | Job:
+        """Send a message to the conversation ``to``, which may be another one of the same bot (None: this one).
+
+        With ``at``, it is sent at that time, a ``datetime`` with a zone, or after that duration (``"2h"``). It is
+        stored as it is now, and what is returned can cancel it. ``name`` is that of :meth:`later`.
+        """
         messages = to_messages(message)
         if len(messages) != 1:
             raise BotError("reply() and send() take one message, and a text must not be empty")
-        return self._post(self.operation(messages[0], to=to, quote_id=quote_id))
+        operation = self.operation(messages[0], to=to or self._home_conversation, quote_id=quote_id)
+        return self._post(operation) if at is None else self._send_later(operation, at, name)
 
-    def conversation_with(self, *, user: str = "", group: str = "") -> Conversation:
-        """Return another conversation of this bot on the same channel: with a user (a uid) or of a group (a guid).
+    def conversation_with(self, *, user: str = "", group: str = "", channel: str = "") -> Conversation:
+        """Return another conversation of this bot: with a user (a uid) or of a group (a guid).
 
         ::
 
             ctx.send("Somebody asks for help.", to=ctx.conversation_with(group="team"))
 
-        Messages sent there are stored under the event like replies, so a handler that runs again does not send them
-        twice. Raises :class:`BotError` unless exactly one of ``user`` and ``group`` is given, and if the platform has
-        no such conversation.
+        Without ``channel``, it is on the channel of the event; in a job that the bot's code schedules, on the first one
+        that is configured. Messages sent there are stored under the event like replies, so a handler that runs again
+        does not send them twice. Raises :class:`BotError` unless exactly one of ``user`` and ``group`` is given, and if
+        the platform has no such conversation.
         """
         check_recipient(user, group)
-        return self._sink.conversation(self.bot, user, group)
+        home = self._home_conversation
+        return self._sink.conversation(self.bot, user, group, channel or (home.channel if home else ""))
 
     def _post(self, operation: Operation) -> Sent:
         self._check_call("reply")
@@ -227,6 +262,8 @@ class Context(LastingCalls):
         """Return the operation that sends ``message`` in reply to this event."""
         own = self.event.conversation
         here = to is None or to == own
+        if here and isinstance(self.event, JobEvent):
+            raise refuse_reply(self.event)
         return Operation(
             conversation=to or own,
             message=message,

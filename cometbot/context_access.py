@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from cometbot.context import Context
 from cometbot.events import Event
+from cometbot.jobs import JobChange
 from cometbot.models import Conversation
 from cometbot.presses import Press
 from cometbot.sinks import ReplySink, StepCalls
@@ -41,9 +42,15 @@ def set_burst(ctx: Context, message: str) -> None:
     ctx._burst = message
 
 
+def change_job(ctx: Context, change: JobChange) -> None:
+    """Change the jobs of the bot in this run, unless an earlier one has done so."""
+    ctx._check_call("later")
+    ctx._change(change)
+
+
 def count_posted(ctx: Context) -> int:
     """Return the number of ordinals that this run has used."""
-    return len(ctx._posted)
+    return len(ctx._posted) + ctx._posted_change_count
 
 
 def count_said(ctx: Context) -> int:

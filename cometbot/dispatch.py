@@ -26,8 +26,9 @@ from cometbot.dialogs import DIALOGS_KEY, Resume, find_replaced, find_resume
 from cometbot.errors import AskCancelled, AskEnded, AskGivenUp, BotError, LeaseLost, TokenBudgetExceeded
 from cometbot.event_limits import EventLimits
 from cometbot.event_loop import run_coroutine, run_in_thread
-from cometbot.events import ActionEvent, EditEvent, Event, MessageEvent, ReactionEvent
+from cometbot.events import ActionEvent, EditEvent, Event, JobEvent, MessageEvent, ReactionEvent
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
+from cometbot.jobs import check_arguments
 from cometbot.messages import Operation, to_messages
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
@@ -154,6 +155,8 @@ class _Dispatch:
                     return self._wait_for_handler(stored, failures)
             else:
                 found = self._buttons.find_handler()
+                if found is None and isinstance(self._event, JobEvent):
+                    return self._wait_for_job(self._event, failures)
             if self._buttons.refusal is not None:
                 return self._refuse_press(self._buttons.refusal)
             if resume is None and (gathered := self._gather(found)) is not None:
@@ -195,6 +198,12 @@ class _Dispatch:
         if failures < _MISSING_HANDLER_RETRIES:
             return Outcome(stored.handler, error=error, retry_in=_MISSING_HANDLER_INTERVAL)
         return Outcome(stored.handler, error=error, dialog=DialogChange(stored.id, FAILED, ended="failed"))
+
+    def _wait_for_job(self, event: JobEvent, failures: int) -> Outcome:
+        """Try again for some minutes, like :meth:`_wait_for_handler`."""
+        error = BotError(f"there is no job {event.handler} in the code of this bot (any more)")
+        can_retry = failures < _MISSING_HANDLER_RETRIES
+        return Outcome(event.handler, error=error, retry_in=_MISSING_HANDLER_INTERVAL if can_retry else None)
 
     def _refuse_press(self, refusal: str) -> Outcome:
         """Tell the user why a press does not count."""
@@ -365,6 +374,9 @@ class _Dispatch:
             return handler.command.read(handler.signature, found.line)
         if isinstance(event, ActionEvent) and handler.kind == "action":
             return handler.signature.parse_action(event, found.match.groups, handler.name)
+        if isinstance(event, JobEvent):
+            check_arguments(handler.function, handler.signature, handler.name, event.arguments)
+            return [], dict(event.arguments)
         return [], {}
 
     def _to_operations(self, answer: Any) -> tuple[Operation, ...]:

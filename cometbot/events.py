@@ -143,6 +143,22 @@ class CustomEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobEvent(Event):
+    """The time of a job has come.
+
+    ``name`` is that of the job, ``handler`` that of its function. ``due_at`` is the time that it was scheduled for, in
+    Unix seconds. ``origin`` is the conversation in which a handler scheduled it, None if the bot's code did, and
+    ``sender`` the user for whose event that handler ran.
+    """
+
+    handler: str
+    name: str
+    due_at: float
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    origin: Conversation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
     """A well-formed event that cometbot has no class for. ``kind`` is the platform's name for it."""
 

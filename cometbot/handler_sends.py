@@ -7,7 +7,10 @@ from collections.abc import Callable
 from cometbot.asking import Asking
 from cometbot.bot import Bot, Sender
 from cometbot.context import Context
+from cometbot.context_access import change_job
 from cometbot.event_loop import run_in_thread
+from cometbot.events import JobEvent
+from cometbot.jobs import JobChange
 from cometbot.messages import Message
 from cometbot.models import Conversation
 
@@ -43,8 +46,10 @@ class HandlerSender(Sender):
         if self._is_in_handler() and not (asking is not None and asking.is_inside_once):
             here = self._ctx.conversation.channel
             name = conversation.channel if conversation is not None else channel or here
-            if bot is self._ctx.bot and name == here:
-                to = conversation or self._ctx.conversation_with(user=user or "", group=group or "")
+            if bot is self._ctx.bot and (name == here or isinstance(self._ctx.event, JobEvent)):
+                to = conversation or self._ctx.conversation_with(
+                    user=user or "", group=group or "", channel=channel or ""
+                )
                 self._ctx.send(message, to=to)
                 return None  # an id would be there in some runs only
             if asking is not None and asking.is_repeating:
@@ -52,3 +57,14 @@ class HandlerSender(Sender):
         return run_in_thread(
             bot.sender.send, bot, message, user=user, group=group, conversation=conversation, channel=channel
         )
+
+    def schedule(self, bot: Bot, change: JobChange) -> None:
+        """Store a change of the jobs of ``bot``, unless an earlier run has done so."""
+        asking = self._get_asking()
+        if self._is_in_handler() and not (asking is not None and asking.is_inside_once):
+            if bot is self._ctx.bot:
+                change_job(self._ctx, change)
+                return
+            if asking is not None and asking.is_repeating:
+                return
+        run_in_thread(bot.sender.schedule, bot, change)

@@ -11,12 +11,13 @@ from typing import Any, Literal, get_args
 from cometbot.commands import Command, Parameter, ProvidedParameter, Signature, inspect_signature
 from cometbot.errors import RegistrationError
 from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.jobs import inspect_job
 from cometbot.matchers import ANY_SCOPE, MATCHED, NO_SCOPE, Match, MatchContext, Matcher, any_message
 from cometbot.providers import Provider, Providers, find_provider
 
 Function = Callable[..., Any]
 MiddlewareFunction = Callable[[Any, Callable[[], Any]], Any]
-HandlerKind = Literal["action", "command", "message", "event", "fallback"]
+HandlerKind = Literal["action", "command", "message", "event", "fallback", "job"]
 ActionName = str | re.Pattern[str]
 Concurrency = Literal["queue", "burst", "latest"]
 """What becomes of messages that a user writes in quick succession: one by one, all at once, or only the newest."""
@@ -88,7 +89,9 @@ class Handler:
 
     @property
     def reserved(self) -> tuple[str, ...]:
-        """The names that this handler alone may have: its command names, or its action names without patterns."""
+        """The names that this handler alone may have: of a command or job, or of actions without patterns."""
+        if self.kind == "job":
+            return (self.name,)
         if self.command is not None:
             return self.command.names
         return tuple(self.prefix + item for item in self.actions if isinstance(item, str))
@@ -240,6 +243,8 @@ def check_signature(function: Function, name: str, kind: HandlerKind, matcher: M
 
     Raises :class:`RegistrationError` if a parameter can never be filled.
     """
+    if kind == "job":
+        return inspect_job(function, name)
     signature = inspect_signature(function, name, has_values=kind == "action")
     if kind == "command" and len(signature.keyword_only) > 1:
         raise RegistrationError(

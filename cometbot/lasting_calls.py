@@ -14,9 +14,9 @@ from cometbot.agents import Agent, AgentOptions, Model
 from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.client_tools import check_call, find_client_tool, read_options, read_result
 from cometbot.durations import Duration
+from cometbot.job_calls import JobCalls
 from cometbot.messages import Choice, Form, Message
 from cometbot.models import ClientTool, Conversation, Group, User
-from cometbot.reading import ConversationReader
 from cometbot.sent import Sent
 from cometbot.sinks import StepCalls
 from cometbot.steps import AskKeywords, AskOptions, CallOptions
@@ -35,7 +35,7 @@ else:
     D = TypeVar("D")
 
 
-class LastingCalls(ConversationReader):
+class LastingCalls(JobCalls):
     """The calls of a context that are steps: ``ask``, ``approve``, ``call``, ``once``, ``run_agent`` and ``sleep``."""
 
     @property

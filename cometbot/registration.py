@@ -27,6 +27,7 @@ from cometbot.handlers import (
     to_middleware,
     with_usage,
 )
+from cometbot.job_registration import JobGroup
 from cometbot.matchers import Matcher, MatcherLike, any_message, any_of
 from cometbot.providers import Provided, Provider, Providers
 from cometbot.tools import Approvers, FunctionTool
@@ -35,10 +36,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 
-class HandlerGroup:
+class HandlerGroup(JobGroup):
     """The registration decorators, and the handlers registered with them, in order of registration."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._handlers: list[Handler] = []
         self._middleware: list[Middleware] = []
         self._error_handlers: list[ErrorHandler] = []
@@ -438,6 +440,7 @@ class HandlerGroup:
         ]
         self._add_tools(router.tools)
         self._reserve_names(included_handlers)
+        self._add_scheduled(router.scheduled_jobs)
         self._handlers += included_handlers
         self._included.append(router)
         router._is_included = True

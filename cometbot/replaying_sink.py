@@ -46,6 +46,13 @@ class ReplayingSink:
             operation = replace(operation, target=ordinal, target_event=said_for)
         return int(self._sink.post(operation))
 
+    def change_job(self, change: Any) -> int:
+        """Add or cancel a job, unless an earlier run has done so."""
+        if self._run.is_past:
+            return self.skip_past(1)
+        self.go_live()
+        return int(self._sink.change_job(change))
+
     def skip_past(self, count: int) -> int:
         """Count messages of an earlier run as said, and return the ordinal of the first one."""
         first = len(self._past)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cometbot.commands import Arguments, parse_call
-from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.events import ActionEvent, Event, JobEvent, MessageEvent
 from cometbot.handlers import Handler, HandlerKind
 from cometbot.matchers import MATCHED, Match, MatchContext
 
@@ -38,6 +38,7 @@ class HandlerTable:
             "message": [],
             "event": [],
             "fallback": [],
+            "job": [],
         }
         for handler in handlers:
             by_kind[handler.kind].append(handler)
@@ -48,8 +49,9 @@ class HandlerTable:
         self._commands = {
             name: handler for handler in by_kind["command"] if handler.command for name in handler.command.names
         }
+        self._jobs = {handler.name: handler for handler in by_kind["job"]}
         self._slash_optional = slash_optional
-        self._has_message_handlers = any(kind != "event" and found for kind, found in by_kind.items())
+        self._has_message_handlers = any(kind not in ("event", "job") and found for kind, found in by_kind.items())
         self._handled_classes: dict[type[Event], bool] = {}
         self.stops_on_new = any(handler.stop_on_new for found in by_kind.values() for handler in found)
         """True if a newer message of the same user stops one of the handlers."""
@@ -70,6 +72,9 @@ class HandlerTable:
             return command or _find_first(self._for_messages, ctx)
         if isinstance(ctx.event, ActionEvent):
             return _find_first(self._for_actions, ctx)
+        if isinstance(ctx.event, JobEvent):
+            job = self._jobs.get(ctx.event.handler)
+            return HandlerMatch(job) if job is not None else None
         return _find_first(self._events, ctx)
 
     def has_command(self, name: str) -> bool:
@@ -78,7 +83,7 @@ class HandlerTable:
 
     def find_named(self, name: str) -> list[Handler]:
         """Return the handlers whose function has this name."""
-        every = (*self._actions, *self._commands.values(), *self._for_messages)
+        every = (*self._actions, *self._commands.values(), *self._for_messages, *self._jobs.values())
         return list({id(handler): handler for handler in every if handler.name == name}.values())
 
     def find_action_handler(self, ctx: MatchContext) -> HandlerMatch | None:

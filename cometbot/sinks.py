@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.durations import Duration
 from cometbot.events import MessageEvent
+from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.state import StateChange
@@ -211,6 +212,14 @@ class ReplySink(Protocol):
 
     def record_usage(self, reported: ReportedUsage) -> None:
         """Store and count a call of a model in the commit of the next steps, or in the one that ends the run."""
+        ...
+
+    def change_job(self, change: JobChange) -> int:
+        """Add or cancel a job in a durable commit, as :meth:`post` stores an operation, and return its ordinal."""
+        ...
+
+    def list_jobs(self, scope: str) -> Sequence[PlannedJob]:
+        """Return what was scheduled in the conversation ``scope`` and is still to come, by its time."""
         ...
 
     @property

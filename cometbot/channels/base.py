@@ -183,6 +183,11 @@ class Channel(ABC):
         """
         return True
 
+    @property
+    def home(self) -> Channel:
+        """The channel that handlers of events of this one mean if they name none: this one itself."""
+        return self
+
     def internal_bots(self) -> Sequence[Bot]:
         """Return bots that are not served and handle nothing, but in whose conversations this channel sends."""
         return ()

@@ -25,6 +25,7 @@ _COMMAND_MODULES = {
     "doctor": "cometbot.cli.doctor",
     "deadletters": "cometbot.cli.deadletters",
     "dialogs": "cometbot.cli.dialogs",
+    "jobs": "cometbot.cli.jobs",
     "approvals": "cometbot.cli.approvals",
     "replay": "cometbot.cli.replay",
     "platform": "cometbot.cli.platform",

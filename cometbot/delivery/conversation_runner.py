@@ -31,11 +31,13 @@ from cometbot.dispatch import ErrorClasses, dispatch
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
+from cometbot.jobs import JOBS_CHANNEL
 from cometbot.models import Conversation, User
 from cometbot.observer import Observer
 from cometbot.outcomes import Outcome
 from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
 from cometbot.store.dialogs import INTERNAL_PREFIX
+from cometbot.store.jobs import JOB_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import END_ORDINAL, Draft, MarkChanges
@@ -364,6 +366,8 @@ class ConversationRunner:
     def _error_reply(self, lease: Lease, sink: OutboxReplySink) -> list[Draft]:
         """Return the bot's error text, rendered; nothing if it has none, or it is held back or cannot be rendered."""
         sink.mark_failed()
+        if lease.conversation.channel == JOBS_CHANNEL:
+            return []
         operation = self._apologies.make(self._bots[lease.conversation.bot], lease.conversation, sink.event)
         if operation is None:
             return []
@@ -468,7 +472,7 @@ def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) ->
 
 
 def _parse_event(run: Run, message: MailboxMessage) -> Event:
-    if message.key.startswith(INTERNAL_PREFIX):
+    if _is_of_dialog(message):
         return _to_dialog_event(run.lease.conversation, message)
     return run.channel.parse(
         IncomingEvent(run.lease.conversation, message.key, message.body, message.sender, message.received_at)
@@ -477,10 +481,14 @@ def _parse_event(run: Run, message: MailboxMessage) -> Event:
 
 def _find_failed_dialog(run: Run, message: MailboxMessage) -> DialogChange | None:
     """Return the failure of the dialog that a message of cometbot's own names; None for any other message."""
-    if not message.key.startswith(INTERNAL_PREFIX) or not message.body:
+    if not _is_of_dialog(message) or not message.body:
         return None
     event = _to_dialog_event(run.lease.conversation, message)
     return DialogChange(event.dialog, FAILED, ended="failed")
+
+
+def _is_of_dialog(message: MailboxMessage) -> bool:
+    return message.key.startswith(INTERNAL_PREFIX) and not message.key.startswith(JOB_PREFIX)
 
 
 def _to_dialog_event(conversation: Conversation, message: MailboxMessage) -> DialogEvent:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel, to_storable_key
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
+from cometbot.delivery.job_channel import add_job_channel
 from cometbot.delivery.outgoing_files import store_file
 from cometbot.delivery.roles import owned_channels
 from cometbot.delivery.sending import SendPolicy
@@ -22,7 +23,9 @@ from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.forking import PerProcess
 from cometbot.inspection.dead_letters import DeadLetters
 from cometbot.inspection.dialog_list import DialogList
+from cometbot.inspection.job_list import JobList
 from cometbot.inspection.stored_messages import StoredMessage, replay
+from cometbot.jobs import JobChange
 from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
@@ -108,6 +111,7 @@ class Delivery:
         self.store = DeliveryStore(self.database, files)
         self.dead_letters = DeadLetters(self.store)
         self.dialogs = DialogList(self.store)
+        self.jobs = JobList(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
         self._threads = threads, max_threads
@@ -134,6 +138,11 @@ class Delivery:
         """The bots whose conversations this process works on: the configured bots and the channels' internal ones."""
         own = {bot.name: bot for channel in self.channels.values() for bot in channel.internal_bots()}
         return {**own, **self.bots}
+
+    @property
+    def handled_channels(self) -> Mapping[str, Channel]:
+        """The channels whose conversations this process works on: the configured ones, and that of jobs."""
+        return add_job_channel(self.channels)
 
     @property
     def is_running(self) -> bool:
@@ -263,6 +272,10 @@ class Delivery:
             self.notify(conversation_key, to_send=True)
         return event
 
+    def schedule(self, bot: Bot, change: JobChange) -> None:
+        """Store a change of the jobs of ``bot`` durably."""
+        self.database.group_commit(lambda connection: self.store.jobs.apply(connection, change), is_idempotent=True)
+
     def _store_quick_replies(self, connection: Transaction, conversation_key: str, message: Message) -> None:
         """Store the quick replies of a message, behind older ones that stay valid if both have limits."""
         quick_replies = serialize_quick_replies([message])
@@ -329,6 +342,11 @@ class Delivery:
         """Fire the timer of a dialog now; see :meth:`cometbot.inspection.dialog_list.DialogList.expire`."""
         self.notify(self.dialogs.expire(dialog_id))
 
+    def run_job(self, job_id: str) -> None:
+        """Begin a job now; see :meth:`cometbot.inspection.job_list.JobList.run`."""
+        begun = self.jobs.run(job_id)
+        self.notify(begun.conversation_key, to_send=begun.to_send)
+
     def replay(self, message_id: str) -> StoredMessage:
         """Handle the message ``message_id`` again; see :func:`cometbot.inspection.stored_messages.replay`."""
         message = replay(self.store, message_id)
@@ -341,6 +359,8 @@ class Delivery:
             if self.is_running:
                 return
             self.database.open()
+            if self._handles:
+                self.store.sync_jobs(self.bots.values())
             self._workers.get().start()
 
     def _make_notifier(self) -> JobPublisher | LocalNotifier:
@@ -365,7 +385,7 @@ class Delivery:
         return Worker(
             self.store,
             self.active_bots,
-            self.channels,
+            self.handled_channels,
             self._given_engine or self._make_engine(),
             policy=self._policy,
             observer=self.observer,

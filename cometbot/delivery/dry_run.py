@@ -19,6 +19,7 @@ from cometbot.dispatch import dispatch
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.inspection.stored_messages import StoredMessage, find_message
+from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Conversation, User
 from cometbot.outcomes import Outcome
@@ -181,7 +182,7 @@ class DryRunSink(ReplySink):
 
     def _find_channel(self, name: str) -> Channel:
         """Return the channel called ``name``, by default that of the event."""
-        return self._channel if name in ("", self._channel.name) else get_channel(self._delivery.channels, name)
+        return self._channel.home if name in ("", self._channel.name) else get_channel(self._delivery.channels, name)
 
     def joined_messages(self, message: str) -> Sequence[MessageEvent]:
         if self.conversation_of_run is None:
@@ -230,6 +231,22 @@ class DryRunSink(ReplySink):
 
     def record_usage(self, reported: ReportedUsage) -> None:
         """Do nothing: a dry run counts no tokens."""
+
+    def change_job(self, change: JobChange) -> int:
+        planned = change.planned
+        what = f"cancels the job {change.name}" if planned is None else f"schedules {planned.handler or 'a message'}"
+        with self._guard:
+            self._posted_count += 1
+            self.blocked_calls.append(what)
+            return self._posted_count - 1
+
+    def list_jobs(self, scope: str) -> Sequence[PlannedJob]:
+        with self._store.database.read() as connection:
+            return [row.planned for row in self._store.jobs.list(connection, self._bot.name, scope=scope)]
+
+    def schedule(self, bot: Bot, change: JobChange) -> None:
+        """Record a job of ``bot.at()``."""
+        self.change_job(change)
 
     def plan(self, operation: Operation) -> PlannedOperation:
         """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""
@@ -338,6 +355,6 @@ def get_bot(delivery: Delivery, message: StoredMessage) -> Bot:
 
 def _get_channel(delivery: Delivery, message: StoredMessage) -> Channel:
     name = message.conversation.channel
-    if name not in delivery.channels:
+    if name not in delivery.handled_channels:
         raise BotError(f"{message.id} came through the channel {name}; add it to COMETBOT_CHANNELS")
-    return delivery.channels[name]
+    return delivery.handled_channels[name]

@@ -18,6 +18,7 @@ from cometbot.delivery.transactions import ReplyBatch, Transactions
 from cometbot.errors import LeaseLost
 from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
+from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation, User
 from cometbot.sinks import ReplySink, Transcript, Trigger, WaitingMessage
@@ -189,12 +190,26 @@ class OutboxReplySink(ReplySink):
         channel = self._channel if name == self._channel.name else self._get_channel(name)
         return channel.render(operation)
 
+    @in_thread
+    def change_job(self, change: JobChange) -> int:
+        with self._guard:
+            ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
+        if ordinal not in self._stored_ordinals:
+            message, here = self._message, self._lease.conversation
+            draft = Draft(message.event_id, message.generation, ordinal, here, [{}], job=change)
+            self._store([*self._take_broken(), draft], durable=True)
+        return ordinal
+
+    @in_thread
+    def list_jobs(self, scope: str) -> Sequence[PlannedJob]:
+        return self._transactions.list_jobs(self._bot.name, scope)
+
     def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
         return self._get_channel(channel).hears_only_mentions(bot)
 
     def _get_channel(self, name: str) -> Channel:
-        """Return the channel called ``name``, by default that of the event."""
-        return self._channel if name in ("", self._channel.name) else self._transactions.get_channel(name)
+        """Return the channel called ``name``, by default the one that handlers of the event mean."""
+        return self._channel.home if name in ("", self._channel.name) else self._transactions.get_channel(name)
 
     @in_thread
     def load_state(self, scope: str, owner: str) -> dict[str, str]:

@@ -95,6 +95,7 @@ class SingleStatementTransactions(Transactions):
         return not replies.drafts or (
             len(replies.drafts) == 1
             and len(replies.drafts[0].payloads) == 1
+            and replies.drafts[0].job is None
             and replies.drafts[0].conversation.key_text == lease.conversation_key
         )
 

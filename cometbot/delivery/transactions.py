@@ -20,6 +20,7 @@ from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel, get_channel
 from cometbot.delivery.gathered_messages import list_joined
 from cometbot.errors import StoreBusy
+from cometbot.jobs import PlannedJob
 from cometbot.models import Conversation
 from cometbot.sinks import Transcript
 from cometbot.state import StateChange
@@ -35,6 +36,9 @@ from cometbot.store.tables import DEAD, DONE, READY, SENDING, UNKNOWN, WAITING
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+MAX_LISTED_JOBS = 1000
+"""The jobs of one conversation that handlers can list."""
 
 _DATABASE_RETRY_INTERVAL = 0.2
 _ISOLATION_RETRY_INTERVAL = 0.3
@@ -320,6 +324,11 @@ class Transactions:
 
         self._retry_while_busy(self._store.database.group_commit, save, durable=durable)
 
+    def list_jobs(self, bot: str, scope: str) -> list[PlannedJob]:
+        """Return what was scheduled in the conversation ``scope`` and is still to come."""
+        rows = self._read(lambda connection: self._store.jobs.list(connection, bot, MAX_LISTED_JOBS, scope))
+        return [row.planned for row in rows]
+
     def count_rate_limits(self, lease: Lease) -> int:
         """Return the number of times in a row that the account was refused for too many requests."""
         try:
@@ -486,6 +495,8 @@ class Transactions:
     ) -> Sequence[SendAttempt]:
         own, others = list[Draft](), list[Draft]()
         for draft in batch.drafts:
+            if draft.job is not None:
+                continue
             (own if draft.conversation.key_text == lease.conversation_key else others).append(draft)
         self._lock(connection, lease, others, batch.results, decision)
         if batch.results:
@@ -501,6 +512,8 @@ class Transactions:
         if batch.stopped is not None:
             self._apply_changes(connection, lease.conversation, [batch.stopped])
         for draft in batch.drafts:
+            if draft.job is not None and self._store.outbox.add_done(connection, draft):
+                self._store.jobs.apply(connection, draft.job)
             if draft.approval is None:
                 continue
             if (change := self._store.approvals.stored(connection, draft)) is not None:

@@ -176,6 +176,8 @@ class Worker:
     def _fire_dialog_timers(self) -> None:
         for conversation_key in self._store.fire_timers(self._started_at):
             self.notify(conversation_key)
+        for begun in self._store.fire_jobs():
+            self.notify(begun.conversation_key, to_send=begun.to_send)
 
     def stop(self, timeout: float) -> None:
         """Stop: start nothing new, give running handlers ``timeout`` seconds, and give up the leases."""

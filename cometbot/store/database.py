@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -149,6 +150,10 @@ class Database(ABC):
     @abstractmethod
     def clock(self) -> float:
         """Return Unix seconds of a clock that does not jump, the same for all processes that share the database."""
+
+    def wall_clock(self, connection: Connection) -> float:
+        """Return Unix seconds as people see them: on this machine, or on that of the server which others share."""
+        return time.time()
 
     @abstractmethod
     def open(self) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from cometbot.bot import Bot
 from cometbot.store.approvals import Approvals
 from cometbot.store.database import Database
 from cometbot.store.dialogs import Dialogs
+from cometbot.store.jobs import Begun, Jobs
 from cometbot.store.leases import Leases
 from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Outbox
@@ -29,6 +33,7 @@ class DeliveryStore:
         self.throttles = AccountThrottles(database)
         self.approvals = Approvals(database, self.state, self.leases, self.outbox)
         self.dialogs = Dialogs(database, self.state, self.leases, self.approvals)
+        self.jobs = Jobs(database, self.leases, self.outbox, self.state)
 
     def fire_timers(self, started_at: float = 0.0) -> list[str]:
         """Put all timers that are due into the mailbox, and return the keys of the conversations to notify."""
@@ -43,3 +48,28 @@ class DeliveryStore:
                 break
             fired += some
         return fired
+
+    def fire_jobs(self) -> list[Begun]:
+        """Begin all jobs that are due, and return where there is something to do."""
+        begun: list[Begun] = []
+        with self.database.read() as connection:
+            is_due, is_clock_back = self.jobs.is_any_due(connection), self.jobs.is_clock_back(connection)
+        if is_clock_back:
+            with self.database.write(durable=False) as connection:
+                self.jobs.pull_back(connection)
+        while is_due:
+            with self.database.write(durable=False) as connection:
+                begun += self.jobs.fire(connection)
+            with self.database.read() as connection:
+                is_due = self.jobs.is_any_due(connection)
+        return begun
+
+    def sync_jobs(self, bots: Iterable[Bot]) -> None:
+        """Store what the code of these bots schedules."""
+        scheduled = {bot.name: bot.scheduled_jobs for bot in bots}
+        with self.database.read() as connection:
+            has_changed = any(scheduled.values()) or self.jobs.has_code_jobs(connection, list(scheduled))
+        if has_changed:
+            with self.database.write() as connection:
+                for name, found in sorted(scheduled.items()):
+                    self.jobs.sync(connection, name, found)

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam as bound
 
 from cometbot.store.database import Database, Transaction
 from cometbot.store.delivery_store import DeliveryStore
+from cometbot.store.jobs import find_inner_keys
 from cometbot.store.tables import (
     DEAD,
     DISCARDED,
@@ -132,6 +133,7 @@ class Erasure:
         self._database = database
         store = DeliveryStore(database)
         self._dialogs, self._files = store.dialogs, store.files
+        self._jobs = store.jobs
 
     def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Clear the messages, the replies, the files and the target of these conversations.
@@ -140,6 +142,7 @@ class Erasure:
         usual; the channel must refuse what is sent there later.
         """
         erased = set(conversation_keys)
+        erased |= find_inner_keys(erased)
         # In one order everywhere: runners lock several conversations in this order, too.
         if cards := self._dialogs.find_cards(transaction, erased):
             for conversation_key in sorted(erased | cards):
@@ -156,10 +159,12 @@ class Erasure:
             if was_idle:  # no runner will continue it, so discard what was started and abandoned
                 transaction.execute(_discard_unfinished_messages, values)
                 transaction.execute(_discard_unfinished_replies, values)
+        self._jobs.erase(transaction, erased)
 
     def erase_and_delete(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Like :meth:`erase`, and also delete the rows of all replies, for conversations whose keys name their user."""
-        sorted_keys = sorted(set(conversation_keys))
+        keys = set(conversation_keys)
+        sorted_keys = sorted(keys | find_inner_keys(keys))
         self.erase(transaction, sorted_keys)
         for conversation_key in sorted_keys:
             transaction.execute(_delete_unfinished_replies, {"key": conversation_key})

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from cometbot.error_text import storable_text
 from cometbot.events import MessageEvent
+from cometbot.jobs import JobChange
 from cometbot.models import Conversation
 from cometbot.steps import OPEN, DialogId
 from cometbot.store.database import Database
@@ -113,6 +114,7 @@ _save_result = (
         error=bound("why", type_=sa.Text),
     )
 )
+_end = sa.update(outbox).where(outbox.c.id == bound("row")).values(ended_at=bound("now", type_=sa.Double))
 _get_target_id = sa.select(outbox.c.platform_id).where(
     outbox.c.event == bound("ev"),
     outbox.c.generation == bound("gen"),
@@ -175,6 +177,7 @@ class Draft:
     """A reply that is not stored yet: ``payloads`` are the rendered requests of one operation.
 
     ``approval`` is what storing it changes among the approvals of its conversation (:mod:`cometbot.store.approvals`).
+    With ``job``, it changes a job instead of sending something; its row only records that this was done.
     """
 
     event: str
@@ -185,6 +188,7 @@ class Draft:
     target: int | None = None
     target_event: str = ""
     approval: Mapping[str, Any] | None = None
+    job: JobChange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +281,13 @@ class Outbox:
                 if row is not None:
                     stored.append(OutboxMessage(*row))
         return stored
+
+    def add_done(self, connection: Connection, draft: Draft) -> bool:
+        """Store under the ordinal of ``draft`` that it is done. Return False if it was done before."""
+        stored = self.add(connection, [draft], SENT)
+        for reply in stored:
+            connection.execute(_end, {"row": reply.id, "now": self._database.clock()})
+        return bool(stored)
 
     def change_marks(self, connection: Connection, changes: MarkChanges) -> None:
         """Store, delete or release the marks of streams."""

@@ -55,6 +55,7 @@ _UPGRADE_LOCK = 4_711_815
 _UNUSED_SOCKET_FOLDER = "/nowhere/cometbot"
 _INTEGER_OPTIONS = ("connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count")
 _SELECT_TIMES = sa.text("SELECT extract(epoch FROM clock_timestamp()), (SELECT max(lease_until) FROM processes)")
+_WALL_CLOCK = sa.text("SELECT extract(epoch FROM clock_timestamp())")
 _SELECT_PRIVILEGES = sa.text(
     "SELECT current_user, "
     + ", ".join(f"has_table_privilege('mailbox', '{right}')" for right in ("SELECT", "INSERT", "UPDATE", "DELETE"))
@@ -102,6 +103,9 @@ class PostgreSQL(Database):
         if seconds_since_boot() - self._clock_synced_at > _CLOCK_SYNC_INTERVAL:
             self._sync_clock()
         return self._clock()
+
+    def wall_clock(self, connection: Connection) -> float:
+        return float(connection.execute(_WALL_CLOCK).scalar_one())
 
     def _sync_clock(self) -> None:
         """Set the clock by the server's, and by the heartbeats of other processes.

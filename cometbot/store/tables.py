@@ -189,6 +189,22 @@ timers = Table(
 )
 _index("timers_due", timers, "due_at")
 
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    *_texts("bot", "scope", "name", "handler", "spec", "missed", "conversation_key", "conversation", "content"),
+    Column("due_at", Double, nullable=False),
+    Column("on_wall_clock", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("last_at", Double),
+    UniqueConstraint("bot", "scope", "name", name="jobs_name"),
+    sqlite_autoincrement=True,
+)
+_index("jobs_due", jobs, "due_at")
+_index("jobs_conversation", jobs, "conversation_key")
+_index("jobs_last", jobs, "last_at", where="last_at IS NOT NULL")
+
 
 pauses = Table(
     "pauses",

@@ -129,15 +129,18 @@ class BotHarness:
         with self.database.read() as connection:
             row = connection.execute(query).one_or_none()
             timer = self.delivery.store.dialogs.next_timer(connection)
-        times = [timer, float(row.due_at) if row else None]
+            job = self.delivery.store.jobs.next_due(connection)
+        times = [timer, job, float(row.due_at) if row else None]
         return min((due for due in times if due is not None), default=None)
 
     def _run_due(self) -> None:
         for conversation_key in self.delivery.store.fire_timers():
             self._engine.notify(conversation_key)
+        for begun in self.delivery.store.fire_jobs():
+            self._engine.notify(begun.conversation_key)
         with self.database.read() as connection:
             conversation_keys = self.delivery.store.leases.find_abandoned(
-                connection, self.delivery.active_bots, self.delivery.channels
+                connection, self.delivery.active_bots, self.delivery.handled_channels
             )
         for conversation_key in conversation_keys:
             self._engine.notify(conversation_key)

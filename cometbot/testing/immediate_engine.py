@@ -73,6 +73,9 @@ class MemoryDatabase(SQLite):
     def clock(self) -> float:
         return self.now
 
+    def wall_clock(self, connection: Any) -> float:
+        return self.now
+
     def prepare(self, statement: Any) -> PreparedStatement:
         prepared = _PREPARED_STATEMENTS.get(statement)
         if prepared is None:

@@ -113,6 +113,23 @@ CREATE TABLE facts (
     value TEXT NOT NULL,
     PRIMARY KEY (name)
 );
+CREATE TABLE jobs (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    bot TEXT NOT NULL,
+    scope TEXT NOT NULL,
+    name TEXT NOT NULL,
+    handler TEXT NOT NULL,
+    spec TEXT NOT NULL,
+    missed TEXT NOT NULL,
+    conversation_key TEXT NOT NULL,
+    conversation TEXT NOT NULL,
+    content TEXT NOT NULL,
+    due_at DOUBLE NOT NULL,
+    on_wall_clock BOOLEAN NOT NULL,
+    created_at DOUBLE NOT NULL,
+    last_at DOUBLE,
+    CONSTRAINT jobs_name UNIQUE (bot, scope, name)
+);
 CREATE TABLE mailbox (
     seq INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     channel TEXT NOT NULL,
@@ -239,6 +256,9 @@ CREATE INDEX conversations_target ON conversations (bot, target);
 CREATE INDEX conversations_undone ON conversations (conversation_key) WHERE mail OR token IS NOT NULL OR due_at IS NOT NULL;
 CREATE INDEX dialogs_conversation ON dialogs (conversation_key);
 CREATE INDEX dialogs_failed ON dialogs (failed_seq) WHERE failed_seq > 0;
+CREATE INDEX jobs_conversation ON jobs (conversation_key);
+CREATE INDEX jobs_due ON jobs (due_at);
+CREATE INDEX jobs_last ON jobs (last_at) WHERE last_at IS NOT NULL;
 CREATE INDEX steps_trigger ON steps ("trigger");
 CREATE INDEX mailbox_dead ON mailbox (seq) WHERE state = 'dead';
 CREATE INDEX mailbox_ended ON mailbox (ended_at) WHERE state IN ('done', 'discarded');

@@ -117,7 +117,7 @@ class FakeReplySink:
     def transcript(self, conversation: Conversation, limit: int) -> Transcript:
         return Transcript(self.before[-limit:], self.answered)
 
-    def conversation(self, bot: Bot, user: str, group: str) -> Conversation:
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
         return Conversation("test", "app", bot.name, f"with_{user or group}", user or group, is_group=bool(group))
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:

@@ -1,0 +1,363 @@
+"""The jobs and messages that are still to come, and how they begin when their time has come."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam as bound
+
+from cometbot.jobs import (
+    CODE_SCOPE,
+    JobChange,
+    PlannedJob,
+    ScheduledJob,
+    make_body,
+    make_content,
+    make_conversation,
+    make_inner_conversation,
+    to_json,
+)
+from cometbot.models import Conversation
+from cometbot.press_limits import keep_stored
+from cometbot.quick_replies import QUICK_REPLIES_KEY
+from cometbot.schedules import parse_schedule
+from cometbot.state import StateChange
+from cometbot.state import to_json as to_state_json
+from cometbot.store.database import Database, Transaction
+from cometbot.store.dialogs import INTERNAL_PREFIX, SWEEP_BATCH
+from cometbot.store.leases import Leases
+from cometbot.store.outbox import Draft, Outbox
+from cometbot.store.state import StateTable
+from cometbot.store.tables import PENDING_MESSAGE, WAITING, in_state, jobs, mailbox
+
+JOB_PREFIX = f"{INTERNAL_PREFIX}job:"
+"""The prefix of the event keys of jobs in the mailbox."""
+
+LATE_AFTER = 60.0
+"""Seconds after which an occurrence of a job counts as missed."""
+
+_CLOCK_TOLERANCE = 1.0
+"""Seconds by which the clocks of two machines may differ."""
+
+_BROKEN_INTERVAL = 3600.0
+"""Seconds after which a job is tried again whose schedule cannot be read here."""
+
+log = logging.getLogger(__name__)
+
+_has_id = jobs.c.id == bound("row")
+_is_unchanged = (_has_id, jobs.c.due_at == bound("due"))
+_delete_fired = sa.delete(jobs).where(*_is_unchanged)
+_move_fired = (
+    sa.update(jobs)
+    .where(*_is_unchanged)
+    .values(due_at=bound("following", type_=sa.Double), last_at=bound("last", type_=sa.Double))
+)
+_delete_named = sa.delete(jobs).where(
+    jobs.c.bot == bound("of"), jobs.c.scope == bound("within"), jobs.c.name == bound("named")
+)
+_pending_jobs = (
+    sa.select(mailbox.c.state)
+    .where(
+        mailbox.c.conversation_key == bound("key"),
+        in_state(mailbox, PENDING_MESSAGE),
+        mailbox.c.event_key.like(f"{JOB_PREFIX}%"),
+    )
+    .limit(10)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """A stored job or message; times are Unix seconds. ``spec`` is empty for what a handler has scheduled."""
+
+    id: int
+    bot: str
+    scope: str
+    name: str
+    handler: str
+    spec: str
+    missed: str
+    conversation: Conversation
+    content: Mapping[str, Any]
+    due_at: float
+    on_wall_clock: bool
+    created_at: float
+    last_at: float | None
+
+    @property
+    def planned(self) -> PlannedJob:
+        """The job as handlers see it."""
+        return PlannedJob(self.name, self.handler, self.conversation, self.due_at, self.on_wall_clock, self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a job that has begun leaves to do in a conversation: to handle it, or with ``to_send`` to send a message."""
+
+    conversation_key: str
+    to_send: bool
+
+
+class Jobs:
+    """The table ``jobs``. All methods work inside the caller's transaction.
+
+    Conversations are locked before jobs, and several of them in the order of their keys, as everywhere.
+    """
+
+    def __init__(self, database: Database, leases: Leases, outbox: Outbox, state: StateTable) -> None:
+        self._database = database
+        self._leases = leases
+        self._outbox = outbox
+        self._state = state
+
+    def apply(self, connection: Transaction, change: JobChange) -> None:
+        """Add a job, in place of one with the same name, or remove it."""
+        values = {"of": change.bot, "within": change.scope, "named": change.name}
+        connection.execute(_delete_named, values)
+        planned = change.planned
+        if planned is not None:
+            row = {
+                "bot": change.bot,
+                "scope": change.scope,
+                "name": planned.name,
+                "spec": "",
+                "missed": "once",
+                "due_at": planned.due_at,
+                "on_wall_clock": planned.on_wall_clock,
+                **_to_columns(planned.handler, planned.conversation, planned.content),
+            }
+            self._insert(connection, row)
+
+    def _insert(self, connection: Transaction, row: Mapping[str, Any]) -> None:
+        insert = self._database.insert(jobs).values(**row, created_at=self._database.clock())
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["bot", "scope", "name"]))
+
+    def sync(self, connection: Transaction, bot: str, scheduled: Sequence[ScheduledJob]) -> None:
+        """Store what the code of a bot schedules, and delete what it does not schedule any more.
+
+        A job that is new or has changed runs at its next time after now; any other keeps its time, unless the clock has
+        been set back since.
+        """
+        now = self._database.wall_clock(connection)
+        of_code = sa.select(jobs).where(jobs.c.bot == bot, jobs.c.scope == CODE_SCOPE)
+        stored = {row["name"]: row for row in connection.execute(of_code).mappings().all()}
+        for job in scheduled:
+            row = stored.pop(job.name, None)
+            due_at = job.schedule.next_after(now)
+            if row is not None and row["spec"] == job.schedule.spec:
+                due_at = row["due_at"] if due_at is None else min(due_at, row["due_at"])
+            self._save_scheduled(connection, bot, job, row, due_at)
+        for row in stored.values():
+            connection.execute(sa.delete(jobs).where(jobs.c.id == row["id"]))
+
+    def _save_scheduled(
+        self,
+        connection: Transaction,
+        bot: str,
+        job: ScheduledJob,
+        row: sa.RowMapping | None,
+        due_at: float | None,
+    ) -> None:
+        if due_at is None:
+            if row is not None:
+                connection.execute(sa.delete(jobs).where(jobs.c.id == row["id"]))
+            return
+        where = make_conversation(bot, job.name)
+        values: dict[str, Any] = {
+            "spec": job.schedule.spec,
+            "missed": job.missed,
+            "due_at": due_at,
+            **_to_columns(job.handler, where, make_content(job.arguments)),
+        }
+        if row is None:
+            self._insert(
+                connection, {**values, "bot": bot, "scope": CODE_SCOPE, "name": job.name, "on_wall_clock": True}
+            )
+        elif any(row[name] != value for name, value in values.items()):
+            connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(values))
+
+    def has_code_jobs(self, connection: Transaction, bots: Collection[str]) -> bool:
+        """Return True if a job of the code of one of these bots is stored."""
+        query = sa.select(jobs.c.id).where(jobs.c.bot.in_(list(bots)), jobs.c.scope == CODE_SCOPE).limit(1)
+        return connection.execute(query).first() is not None
+
+    def next_due(self, connection: Transaction) -> float | None:
+        """Return the time of the next job, on whichever clock, or None."""
+        found: float | None = connection.execute(sa.select(sa.func.min(jobs.c.due_at))).scalar()
+        return found
+
+    def is_any_due(self, connection: Transaction) -> bool:
+        """Return True if a job is due."""
+        if self.next_due(connection) is None:
+            return False
+        return connection.execute(sa.select(jobs.c.id).where(*self._is_due(connection)).limit(1)).first() is not None
+
+    def _is_due(self, connection: Transaction) -> Sequence[sa.ColumnElement[bool]]:
+        now, wall = self._database.clock(), self._database.wall_clock(connection)
+        limit = sa.case((jobs.c.on_wall_clock, wall), else_=now)
+        return jobs.c.due_at <= max(now, wall), jobs.c.due_at <= limit
+
+    def _ran_later(self, connection: Transaction) -> sa.Select[Any]:
+        """Return the query of the jobs that ran last at a time which is still to come: the clock was set back."""
+        future = self._database.wall_clock(connection) + _CLOCK_TOLERANCE
+        return sa.select(jobs).where(sa.text("jobs.last_at IS NOT NULL"), jobs.c.last_at > future)
+
+    def is_clock_back(self, connection: Transaction) -> bool:
+        """Return True if the clock was set back since a job ran."""
+        return connection.execute(self._ran_later(connection).limit(1)).first() is not None
+
+    def pull_back(self, connection: Transaction) -> None:
+        """Give jobs their next time from now on, after the clock was set back. What has run does not run again."""
+        now = self._database.wall_clock(connection)
+        for row in map(_to_row, connection.execute(self._ran_later(connection)).mappings().all()):
+            following = _find_following(row, now)
+            due_at = row.due_at if following is None else min(following, row.due_at)
+            values = {"row": row.id, "due": row.due_at, "following": due_at, "last": now}
+            connection.execute(_move_fired, values)
+
+    def fire(self, connection: Transaction, limit: int = SWEEP_BATCH) -> list[Begun]:
+        """Begin at most ``limit`` jobs that are due, and return where there is something to do."""
+        query = sa.select(jobs).where(*self._is_due(connection)).order_by(jobs.c.due_at, jobs.c.id).limit(limit)
+        rows = [_to_row(row) for row in connection.execute(query).mappings().all()]
+        self._lock(connection, rows)
+        now = self._database.wall_clock(connection)
+        return [begun for row in rows if (begun := self._fire(connection, row, now)) is not None]
+
+    def _lock(self, connection: Transaction, rows: Iterable[JobRow]) -> None:
+        """Mark the conversations of these jobs as pending, which locks their rows."""
+        by_key = {row.conversation.key_text: row.conversation for row in rows}
+        for key in sorted(by_key):
+            self._leases.mark_pending(connection, by_key[key])
+
+    def _fire(self, connection: Transaction, row: JobRow, now: float) -> Begun | None:
+        """Begin one job, unless another process has done so or it is missed."""
+        following = _find_following(row, max(now, row.due_at))
+        values = {"row": row.id, "due": row.due_at}
+        if following is None:
+            changed = connection.execute(_delete_fired, values)
+        else:
+            changed = connection.execute(_move_fired, {**values, "following": following, "last": now})
+        if changed.rowcount == 0 or (row.spec and self._is_missed(connection, row, now)):
+            return None
+        return self._begin(connection, row, row.due_at)
+
+    def _is_missed(self, connection: Transaction, row: JobRow, now: float) -> bool:
+        """Return True if an occurrence does not run: it is late, or the one before it is not over."""
+        states = list(connection.execute(_pending_jobs, {"key": row.conversation.key_text}).scalars())
+        if row.missed == "skip":
+            return bool(states) or now - row.due_at > LATE_AFTER
+        return WAITING in states
+
+    def _begin(self, connection: Transaction, row: JobRow, due_at: float, mark: str = "") -> Begun:
+        if not row.handler:
+            return self._send(connection, row)
+        where = row.conversation
+        name = row.name if row.spec else f"#{row.id}"
+        insert = self._database.insert(mailbox).values(
+            channel=where.channel,
+            account=where.account,
+            bot=where.bot,
+            event_key=f"{JOB_PREFIX}{name}:{int(due_at)}{mark}",
+            conversation_key=where.key_text,
+            sender="",
+            body=make_body(row.handler, row.name, due_at, row.content),
+            received_at=self._database.clock(),
+        )
+        connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))
+        return Begun(where.key_text, False)
+
+    def _send(self, connection: Transaction, row: JobRow) -> Begun:
+        key, content = row.conversation.key_text, row.content
+        self._outbox.add(connection, [Draft(f"j{row.id}", 0, 0, row.conversation, content["payloads"])])
+        if offers := content["offers"]:
+            stored = self._state.load(connection, "conversation", key)
+            kept = keep_stored(stored, self._database.clock()) if content["has_limits"] else []
+            values = {QUICK_REPLIES_KEY: to_state_json(QUICK_REPLIES_KEY, [*kept, *offers])}
+            self._state.apply(connection, [StateChange("conversation", key, values)])
+        return Begun(key, True)
+
+    def run_now(self, connection: Transaction, row: JobRow) -> Begun | None:
+        """Begin a job now: one of the bot's code besides its times, any other instead. Return None if it has begun."""
+        self._lock(connection, [row])
+        now = self._database.wall_clock(connection)
+        if row.spec:
+            return self._begin(connection, row, now, f":run{now % 1:.6f}")
+        changed = connection.execute(_delete_fired, {"row": row.id, "due": row.due_at})
+        return self._begin(connection, row, now) if changed.rowcount else None
+
+    def delete(self, connection: Transaction, job_id: int) -> bool:
+        """Delete a job. Return False if it has begun or never was."""
+        return connection.execute(sa.delete(jobs).where(jobs.c.id == job_id)).rowcount > 0
+
+    def get(self, connection: Transaction, job_id: int) -> JobRow | None:
+        """Return the job with this number, or None."""
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
+        return _to_row(row) if row is not None else None
+
+    def list(self, connection: Transaction, bot: str = "", limit: int = 100, scope: str | None = None) -> list[JobRow]:
+        """Return the jobs of one bot or of all, or those of one scope; the next first."""
+        query = sa.select(jobs).order_by(jobs.c.due_at, jobs.c.id).limit(limit)
+        if bot:
+            query = query.where(jobs.c.bot == bot)
+        if scope is not None:
+            query = query.where(jobs.c.scope == scope)
+        return [_to_row(row) for row in connection.execute(query).mappings()]
+
+    def erase(self, connection: Transaction, conversation_keys: Iterable[str]) -> None:
+        """Delete what was scheduled in these conversations or goes there."""
+        for key in sorted(conversation_keys):
+            bot = _find_bot(key)
+            connection.execute(sa.delete(jobs).where(jobs.c.bot == bot, jobs.c.scope == key))
+            connection.execute(sa.delete(jobs).where(jobs.c.conversation_key == key))
+
+
+def find_inner_keys(conversation_keys: Iterable[str]) -> set[str]:
+    """Return the keys of the conversations in which jobs run that handlers of these conversations have scheduled."""
+    return {make_inner_conversation(_find_bot(key), key).key_text for key in conversation_keys}
+
+
+def _find_bot(conversation_key: str) -> str:
+    return conversation_key.split("/", 3)[2]
+
+
+def _find_following(row: JobRow, now: float) -> float | None:
+    """Return the next time of a job after this one, None if it runs once."""
+    if not row.spec:
+        return None
+    try:
+        return parse_schedule(row.spec).next_after(now)
+    except (ValueError, LookupError, OSError):  # such as a time zone that this machine does not have
+        log.exception("cannot read the schedule %r of the job %s; it is tried again in an hour", row.spec, row.name)
+        return now + _BROKEN_INTERVAL
+
+
+def _to_columns(handler: str, conversation: Conversation, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "handler": handler,
+        "conversation_key": conversation.key_text,
+        "conversation": json.dumps(to_json(conversation)),
+        "content": json.dumps(content),
+    }
+
+
+def _to_row(row: sa.RowMapping) -> JobRow:
+    return JobRow(
+        row["id"],
+        row["bot"],
+        row["scope"],
+        row["name"],
+        row["handler"],
+        row["spec"],
+        row["missed"],
+        Conversation(**json.loads(row["conversation"])),
+        json.loads(row["content"]),
+        row["due_at"],
+        bool(row["on_wall_clock"]),
+        row["created_at"],
+        row["last_at"],
+    )
