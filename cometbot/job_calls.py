@@ -96,27 +96,34 @@ class JobCalls(ConversationReader):
         return self._sink.trigger.now
 
     def _send_later(self, operation: Operation, when: Duration | datetime, name: str) -> Job:
-        """Store a message that is sent at ``when``."""
+        """Store a message that is sent at ``when``, unless outgoing middleware drops it."""
         due = to_due_time(when, "send: at", self._now)
-        is_past = self._sink.is_past
-        if self.bot.outgoing_middlewares and not is_past:
+        if self.bot.outgoing_middlewares and not self._sink.is_past:
             operation = run_in_thread(filter_operation, operation, self.bot, self.event)
-        content: dict[str, Any] = {"payloads": [], "offers": [], "text": "", "has_limits": False}
+        content: dict[str, Any] = {"text": "", "offers": [], "has_limits": False}
         if operation.message is not None:
             message = apply_limits(operation.message, self._change_id, due.at)
-            payloads = [] if is_past else list(self._sink.render(replace(operation, message=message)))
-            content |= {"payloads": payloads, "offers": serialize_quick_replies([message]), "text": message.to_text()}
+            operation = replace(operation, message=message)
+            content["text"] = message.to_text()
+            content["offers"] = serialize_quick_replies([message])
             content["has_limits"] = bool(find_presses(message))
-        return self._plan("send", "", operation.conversation, due, name, content)
+        return self._plan("send", "", operation.conversation, due, name, content, operation)
 
     def _plan(
-        self, call: str, handler: str, where: Conversation, due: DueTime, name: str, content: dict[str, Any]
+        self,
+        call: str,
+        handler: str,
+        where: Conversation,
+        due: DueTime,
+        name: str,
+        content: dict[str, Any],
+        operation: Operation | None = None,
     ) -> Job:
         self._check_call(call)
         given = check_job_name(name) if name else f"#{self._change_id}"
         planned = PlannedJob(given, handler, where, due.at, due.on_wall_clock, content)
-        is_empty = not handler and not content["payloads"]  # dropped by outgoing middleware
-        self._change(JobChange(self.bot.name, self._scope, given, None if is_empty else planned))
+        is_dropped = operation is not None and operation.is_dropped
+        self._change(JobChange(self.bot.name, self._scope, given, None if is_dropped else planned, operation))
         return self._make_job(planned)
 
     @property

@@ -7,13 +7,14 @@ import inspect
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
 from cometbot.commands import ProvidedParameter, Signature, can_be_provided, get_python_signature, resolve_annotation
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import JobEvent
+from cometbot.messages import Operation
 from cometbot.models import Conversation, User
 from cometbot.schedules import At, Schedule
 from cometbot.text import replace_surrogates
@@ -69,12 +70,23 @@ class PlannedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobChange:
-    """The job of ``scope``, a conversation's key, that is added, or removed if ``planned`` is None."""
+    """The job of ``scope``, a conversation's key, that is added, or removed if ``planned`` is None.
+
+    ``operation`` is what sends a message that is planned, to be rendered when it is stored.
+    """
 
     bot: str
     scope: str
     name: str
     planned: PlannedJob | None = None
+    operation: Operation | None = None
+
+    def with_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> JobChange:
+        """Return the change with the rendered requests of its message."""
+        if self.planned is None:
+            return self
+        planned = replace(self.planned, content={**self.planned.content, "payloads": list(payloads)})
+        return replace(self, planned=planned, operation=None)
 
 
 class Job:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cometbot.errors import BotError
-from cometbot.messages import Message, Operation, Text
+from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.sinks import ReplySink
 
 
@@ -45,17 +45,22 @@ class Sent:
         self._check_call("edit")
         changed = Text(message) if isinstance(message, str) else message
         self._withdraw(self._ordinal)
-        can_edit = self._sink.capabilities.can_edit(self._operation.message)
+        can_edit = self._capabilities.can_edit(self._operation.message)
         self._post(self._follow_up("edit" if can_edit else "send", changed), self._sink)
         self._text = changed.to_text()
 
     def delete(self) -> None:
         """Delete the message. Raises :class:`BotError` on a platform that cannot."""
         self._check_call("delete")
-        if not self._sink.capabilities.delete:
+        if not self._capabilities.delete:
             raise BotError("this platform cannot delete messages; ask ctx.capabilities.delete first")
         self._withdraw(self._ordinal)
         self._post(self._follow_up("delete"), self._sink)
+
+    @property
+    def _capabilities(self) -> Capabilities:
+        """The capabilities of the channel on which the message is, which may not be that of the event."""
+        return self._sink.capabilities_of(self._operation.conversation)
 
     def preview(self, text: str) -> None:
         """Show an unfinished text in this message now. The text is not stored."""

@@ -235,6 +235,8 @@ class DryRunSink(ReplySink):
     def change_job(self, change: JobChange) -> int:
         planned = change.planned
         what = f"cancels the job {change.name}" if planned is None else f"schedules {planned.handler or 'a message'}"
+        if planned is not None and change.operation is not None:
+            self.plan(change.operation)
         with self._guard:
             self._posted_count += 1
             self.blocked_calls.append(what)

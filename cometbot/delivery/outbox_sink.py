@@ -195,6 +195,8 @@ class OutboxReplySink(ReplySink):
         with self._guard:
             ordinal, self._next_ordinal = self._next_ordinal, self._next_ordinal + 1
         if ordinal not in self._stored_ordinals:
+            if change.planned is not None and change.operation is not None:
+                change = change.with_payloads(self._render(change.operation, ordinal).payloads)
             message, here = self._message, self._lease.conversation
             draft = Draft(message.event_id, message.generation, ordinal, here, [{}], job=change)
             self._store([*self._take_broken(), draft], durable=True)

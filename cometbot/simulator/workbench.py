@@ -53,6 +53,17 @@ class Workbench:
         """Let the time come that the dialog ``name`` waits for. Return False if it waits for none (any more)."""
         return False
 
+    def jobs(self) -> Sequence[Mapping[str, Any]]:
+        """Return the jobs that are still to come, the next first.
+
+        The fields are those of :class:`cometbot.inspection.job_list.JobInfo`.
+        """
+        return ()
+
+    def run_job(self, name: str) -> bool:
+        """Run the job ``name`` now. Return False if there is none (any more)."""
+        return False
+
     def retry(self, name: str) -> bool:
         """Retry the dead letter ``name``. Return False if there is none."""
         return False

@@ -140,6 +140,17 @@ def refund(ctx: Context) -> str:
     return f"The refund was {ctx.approve('Refund 30 €?', to=Group('ops-room'), timeout='2h').status}."
 
 
+@bot.job
+def ring(ctx: Context, what: str) -> None:
+    ctx.send(f"Time for {what}.")
+
+
+@bot.message("later")
+def later(ctx: Context) -> str:
+    ctx.later("2h", ring, what="tea")
+    return "Planned."
+
+
 @bot.fallback
 def unknown(ctx: Context) -> str:
     files = [attachment.name for attachment in getattr(ctx.event, "attachments", ())]

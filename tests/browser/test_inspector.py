@@ -177,6 +177,17 @@ def test_dialog_shows_whom_it_waits_for_and_expires(visitor: Visitor) -> None:
     expect(dialog).to_have_count(0)
 
 
+def test_job_shows_when_it_runs_and_runs_now(visitor: Visitor) -> None:
+    visitor.send_text("later")
+    visitor.expect_text("Planned.")
+    visitor.open_tab("Jobs")
+    job = visitor.page.locator("#panel-jobs .letter").last
+    expect(job.locator("header")).to_contain_text("Once")
+    expect(job.locator("dl")).to_contain_text(re.compile(r"Next\s*\d\d:\d\d, .*Function.*ring.*Arguments.*tea"))
+    job.get_by_role("button", name=re.compile("^Run j")).click()
+    visitor.expect_text("Time for tea.")
+
+
 def test_dialog_shows_who_can_approve(visitor: Visitor) -> None:
     visitor.send_text("refund")
     visitor.open_tab("Dialogs")

@@ -120,6 +120,9 @@ class FakeReplySink:
     def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
         return Conversation("test", "app", bot.name, f"with_{user or group}", user or group, is_group=bool(group))
 
+    def capabilities_of(self, conversation: Conversation) -> Capabilities:
+        return self.capabilities
+
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         self.loads.append(scope)
         return dict(self.stored.get((scope, owner), {}))

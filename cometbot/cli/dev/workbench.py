@@ -118,6 +118,16 @@ class DevWorkbench(Workbench):
             return False
         return True
 
+    def jobs(self) -> Sequence[Mapping[str, Any]]:
+        return [asdict(job) for job in self._read(lambda: self._delivery.jobs.list())]
+
+    def run_job(self, name: str) -> bool:
+        try:
+            self._delivery.run_job(name)
+        except DeliveryError:
+            return False
+        return True
+
     def retry(self, name: str) -> bool:
         return self._delivery.retry(name)
 

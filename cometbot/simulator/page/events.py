@@ -46,6 +46,7 @@ class EventStream:
             "output": bench.output,
             "dead": bench.dead_letters,
             "dialogs": bench.dialogs,
+            "jobs": bench.jobs,
             "runs": lambda: page_data.agent_runs(simulator),
         }
 

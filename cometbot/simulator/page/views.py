@@ -44,6 +44,7 @@ def page_blueprint(simulator: SimulatedApp, stopping: threading.Event) -> Bluepr
     blueprint.add_url_rule("/simulator/users/<uid>/press", "press", page.press, methods=["POST"])
     blueprint.add_url_rule("/simulator/dead/<name>/<act>", "dead", page.settle_dead_letter, methods=["POST"])
     blueprint.add_url_rule("/simulator/dialogs/<name>/expire", "expire", page.expire_dialog, methods=["POST"])
+    blueprint.add_url_rule("/simulator/jobs/<name>/run", "run_job", page.run_job, methods=["POST"])
     return blueprint
 
 
@@ -120,4 +121,10 @@ class _PageViews:
             raise Refusal(
                 "ERR_MESSAGE_ID_NOT_FOUND", f"There is no dialog {name} that waits for a time. It may have gone on."
             )
+        return data_response({"success": True})
+
+    def run_job(self, name: str) -> Response:
+        """Run a job now, and return a confirmation."""
+        if not self._simulator.workbench.run_job(name):
+            raise Refusal("ERR_MESSAGE_ID_NOT_FOUND", f"There is no job {name}. It may have begun.")
         return data_response({"success": True})

@@ -14,6 +14,7 @@ from cometbot import Bot, Context
 from cometbot.delivery import Delivery
 from cometbot.jobs import ScheduledJob
 from cometbot.schedules import At, Every
+from cometbot.store.erasure import Erasure
 from cometbot.store.tables import conversations, jobs, mailbox
 from tests.contract.delivery.conftest import Harness, wait_until
 
@@ -361,3 +362,33 @@ def test_operator_runs_and_cancels_jobs(harness: Harness) -> None:
         delivery.jobs.cancel(by_name["tick"])
     with pytest.raises(Exception, match="there is no job"):
         delivery.run_job(by_name["second"])
+
+
+def test_erasing_a_conversation_erases_what_was_scheduled_there(harness: Harness) -> None:
+    @harness.bot.job
+    def ring(ctx: Context, what: str) -> None: ...
+
+    @harness.bot.command("remind")
+    def remind(ctx: Context, *, what: str) -> None:
+        ctx.later("1h", ring, what=what)
+        ctx.send(what, at="1h")
+        ctx.send(what, to=ctx.conversation_with(user="maria"), at="1h")
+
+    delivery = harness.start_process()
+    for user in ("maria", "tom"):
+        harness.enqueue(delivery, "/remind secret", user=user)
+    wait_until(lambda: count_jobs(delivery) == 6)
+    wait_until(lambda: delivery.is_idle)
+    by_user = [job for job in delivery.jobs.list() if job.job]
+    tom = next(job for job in by_user if "tom" in job.scheduled_in)
+    with delivery.database.write() as connection:
+        row = delivery.store.jobs.get(connection, int(tom.id[1:]))
+        assert row is not None
+        delivery.store.jobs.run_now(connection, row)  # it waits in the mailbox
+        Erasure(delivery.database).erase(connection, [tom.scheduled_in])
+    maria = next(job for job in by_user if job is not tom)
+    assert {job.scheduled_in for job in delivery.jobs.list()} == {maria.scheduled_in}
+    assert all(not bytes(row["body"]) for row in mailbox_rows(delivery) if row["channel"] == "jobs")
+    with delivery.database.write() as connection:
+        Erasure(delivery.database).erase_and_delete(connection, [maria.scheduled_in])
+    assert count_jobs(delivery) == 0

@@ -91,7 +91,7 @@ class Shop:
     def run_pending(self) -> None:
         """Do what the command left to the running bot."""
         with self.delivery.database.read() as connection:
-            keys = self.delivery.store.leases.find_abandoned(connection, ["shop"], ["fake"])
+            keys = self.delivery.store.leases.find_abandoned(connection, ["shop"], ["fake", "jobs"])
         for key in keys:
             self.engine.notify(key)
         self.engine.run_until_idle()

@@ -12,6 +12,7 @@ export const misbehave = (rule) => call("POST", "/misbehave", rule);
 export const behave = (kind) => call("DELETE", `/misbehave?kind=${encodeURIComponent(kind)}`);
 export const settleDead = (id, act) => call("POST", `/dead/${encodeURIComponent(id)}/${act}`, {});
 export const expireDialog = (id) => call("POST", `/dialogs/${encodeURIComponent(id)}/expire`, {});
+export const runJob = (id) => call("POST", `/jobs/${encodeURIComponent(id)}/run`, {});
 
 /** The URL of a file, now in the simulator's store. */
 export async function upload(file) {

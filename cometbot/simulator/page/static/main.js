@@ -11,6 +11,7 @@ import { Thread } from "./thread.js";
 import { Tabs } from "./tabs.js";
 import { TrafficLog } from "./traffic_log.js";
 import { Dialogs } from "./dialogs.js";
+import { Jobs } from "./jobs.js";
 import { DeadLetters } from "./dead_letters.js";
 import { Failures } from "./failures.js";
 import { Output } from "./output.js";
@@ -33,6 +34,7 @@ const panels = {
   thread,
   traffic,
   dialogs: new Dialogs(store),
+  jobs: new Jobs(store),
   dead: new DeadLetters(store),
   failures: new Failures(store),
   output: new Output(store),

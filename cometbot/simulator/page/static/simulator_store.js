@@ -4,7 +4,7 @@ import { Store } from "./store.js";
 
 const MAX_ENTRIES = 600;
 
-/** Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, runs, me, place, connection. */
+/** Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, jobs, runs, me, place, connection. */
 export class SimulatorStore extends Store {
   #begins = new Map(); // by place, where that is further back than `begins`
 
@@ -17,6 +17,7 @@ export class SimulatorStore extends Store {
     this.output = [];
     this.dead = [];
     this.dialogs = [];
+    this.jobs = [];
     this.runs = []; // of agents
     this.#forget();
   }

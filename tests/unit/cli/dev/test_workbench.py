@@ -27,6 +27,7 @@ def test_bot_that_never_started_is_not_running(bench: DevWorkbench) -> None:
     assert bench.handled() == {}
     assert bench.dead_letters() == []
     assert bench.dialogs() == []
+    assert bench.jobs() == []
 
 
 def test_a_bot_that_serves_is_running_with_its_commands(bench: DevWorkbench) -> None:

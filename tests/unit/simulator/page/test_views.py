@@ -35,6 +35,10 @@ class RecordingWorkbench(Workbench):
         self.asked.append(("expire", name))
         return name == "m1"
 
+    def run_job(self, name: str) -> bool:
+        self.asked.append(("run", name))
+        return name == "j1"
+
     def retry(self, name: str) -> bool:
         self.asked.append(("retry", name))
         return name == "m1"
@@ -182,6 +186,18 @@ def test_another_site_expires_no_dialog(client: FlaskClient, simulator: Simulato
     simulator.workbench = bench
     assert client.post("/simulator/dialogs/m1/expire", json={}, headers=foreign).status_code == 403
     assert bench.asked == []
+
+
+def test_job_is_run_by_the_workbench(client: FlaskClient, simulator: Simulator) -> None:
+    assert client.post("/simulator/jobs/j1/run", json={}).status_code == 404
+    bench = RecordingWorkbench()
+    simulator.workbench = bench
+    assert client.post("/simulator/jobs/j1/run", json={}).status_code == 200
+    answer = client.post("/simulator/jobs/j2/run", json={})
+    assert answer.status_code == 404
+    assert "no job j2" in answer.get_json()["error"]["message"]
+    assert client.post("/simulator/jobs/j1/run", json={}, headers={"Host": "evil.example"}).status_code == 403
+    assert bench.asked == [("run", "j1"), ("run", "j2")]
 
 
 def test_a_simulator_by_itself_has_no_dialogs(client: FlaskClient) -> None:
