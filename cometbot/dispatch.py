@@ -30,6 +30,7 @@ from cometbot.events import ActionEvent, EditEvent, Event, JobEvent, MessageEven
 from cometbot.handlers import ErrorHandler, Handler, Middleware, is_coroutine_function
 from cometbot.jobs import check_arguments
 from cometbot.messages import Operation, to_messages
+from cometbot.models import Attachment, file_reader
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.providers import ProvidedCall
@@ -127,7 +128,14 @@ class _Dispatch:
         self._limits = EventLimits(self._ctx, sink, sender_is_bot=sender_is_bot)
 
     def outcome(self, failures: int) -> Outcome:
-        return self._limits.count(self._find_outcome(failures))
+        token = file_reader.set(self._read_file)
+        try:
+            return self._limits.count(self._find_outcome(failures))
+        finally:
+            file_reader.reset(token)
+
+    def _read_file(self, file: Attachment, limit: int) -> bytes:
+        return self._sink.read_file(file, limit)
 
     def _find_outcome(self, failures: int) -> Outcome:
         if self._sender_is_bot:

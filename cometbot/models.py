@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from cometbot.errors import BotError
-from cometbot.text import clean_file_name
+from cometbot.errors import BotError, Rejected
+from cometbot.text import clean_file_name, decode_text
+
+DEFAULT_READ_LIMIT = 25 * 1024 * 1024
+"""The bytes that an attachment may have if the author sets no limit."""
+
+file_reader: ContextVar[Callable[[Attachment, int], bytes] | None] = ContextVar("cometbot_file_reader", default=None)
+"""Loads an attachment of at most so many bytes. It is set while a handler runs."""
 
 
 def check_recipient(user: str, group: str, error: type[BotError] = BotError) -> None:
@@ -112,7 +119,7 @@ class Attachment:
     """A file of a message. ``size`` is in bytes, None if the platform does not report it.
 
     ``name`` is the sender's name for it, without folders, control characters and direction overrides, on every channel.
-    The original name is in the event's ``raw``.
+    The original name is in the event's ``raw``. ``message_id`` is set where a new address can be asked for.
     """
 
     url: str
@@ -120,10 +127,36 @@ class Attachment:
     mime_type: str = ""
     extension: str = ""
     size: int | None = None
+    message_id: str = field(default="", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", clean_file_name(self.name))
         object.__setattr__(self, "extension", clean_file_name(self.extension))
+
+    def read(self, *, limit: int = DEFAULT_READ_LIMIT) -> bytes:
+        """Return the content, on every channel. If the address has run out, a new one is asked for where possible.
+
+        It works in handlers, plain and async alike, and in the middleware around them. Each call loads the file again.
+        Raises :class:`Rejected` for a file that is gone or has more than ``limit`` bytes, any other
+        :class:`ChannelError` if it cannot be loaded now, and :class:`BotError` outside of handlers.
+        """
+        read = file_reader.get()
+        if read is None:
+            raise BotError("attachment.read: it works while a handler runs; pass the content on, not the attachment")
+        if self.size is None or self.size <= limit:
+            content = read(self, limit)
+            if len(content) <= limit:
+                return content
+        raise Rejected(f"the file {self.name!r} is larger than {limit} bytes, the limit", code="file_too_large")
+
+    def text(self, *, limit: int = DEFAULT_READ_LIMIT, encoding: str = "") -> str:
+        """Return the content of :meth:`read` as text.
+
+        Without ``encoding``, a byte order mark decides, then UTF-8 if it fits, else Windows-1252. What cannot be
+        decoded becomes U+FFFD.
+        """
+        content = self.read(limit=limit)
+        return content.decode(encoding, "replace") if encoding else decode_text(content)
 
 
 @dataclass(frozen=True, slots=True)

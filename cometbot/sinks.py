@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.durations import Duration
+from cometbot.errors import BotError
 from cometbot.events import MessageEvent
 from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation, User
+from cometbot.models import Attachment, Conversation, User
 from cometbot.state import StateChange
 from cometbot.steps import AskOptions, CallOptions, DialogId, Step, StoredDialog, ToolUse
 from cometbot.token_usage import ReportedUsage
@@ -102,6 +103,10 @@ class ReplySink(Protocol):
     def transcript(self, conversation: Conversation, limit: int) -> Transcript:
         """Return the newest messages of a conversation as a model wants them."""
         ...
+
+    def read_file(self, file: Attachment, limit: int) -> bytes:
+        """Return the content of a file that a user sent, of at most ``limit`` bytes. Raises a :class:`ChannelError`."""
+        raise BotError("attachment.read: files cannot be loaded here")
 
     def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
         """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty.

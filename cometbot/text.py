@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -13,6 +14,14 @@ MAX_FILE_NAME_LENGTH = 255
 """The characters of a file name: no file system accepts more."""
 
 _MAX_EXTENSION_LENGTH = 16
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+"""Byte order marks. That of UTF-32 begins like that of UTF-16."""
 _UNPRINTABLE_PATTERN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 """Control characters, line and paragraph separators, and direction overrides."""
 
@@ -71,6 +80,17 @@ def clean_file_name(name: str) -> str:
         ending = f".{extension}" if stem and len(extension) <= _MAX_EXTENSION_LENGTH else ""
         clean = clean[: MAX_FILE_NAME_LENGTH - len(ending)] + ending
     return clean if clean.strip(" .") else "file"
+
+
+def decode_text(content: bytes) -> str:
+    """Return the text in the content of a file: by its byte order mark, else UTF-8 if it fits, else Windows-1252."""
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content.decode(encoding, "replace")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
 
 
 def _has_surrogate(text: str) -> bool:

@@ -13,7 +13,7 @@ bot = Bot("pictures", description="Send me a PNG, and I tell you how large it is
 
 @bot.message(of_type("image"))
 def measure(ctx: Context) -> list[str]:
-    return [describe(file.name, ctx.client.download(file.url, limit=LIMIT)) for file in ctx.attachments]
+    return [describe(file.name, file.read(limit=LIMIT)) for file in ctx.attachments]
 
 
 @bot.error(ChannelError)

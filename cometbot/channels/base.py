@@ -13,7 +13,7 @@ from cometbot.bot import Bot
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Message, Operation, Text
-from cometbot.models import Conversation, ConversationKey, User
+from cometbot.models import Attachment, Conversation, ConversationKey, User
 from cometbot.splitting import utf8_size
 from cometbot.state import StateChange
 from cometbot.steps import Waiting
@@ -24,6 +24,9 @@ Transaction: TypeAlias = Any
 
 MAX_KEY_BYTES = 1500
 """The bytes that an event's key may have: databases limit the size of an index entry."""
+
+FILE_TIMEOUT = 60.0
+"""Seconds that a file may take until it is loaded."""
 
 MEMBER_TIMEOUT = 8.0
 """Seconds that a platform has to say if a user is a member of a group."""
@@ -298,6 +301,17 @@ class Channel(ABC):
         Channels override this whose history has neither.
         """
         return self.history(conversation, limit)
+
+    def read_file(self, file: Attachment, client: Any, *, limit: int, timeout: float = FILE_TIMEOUT) -> bytes:
+        """Return the content of a file that a user sent, loaded with ``client``, which may only read.
+
+        By default, it is what the client's ``download`` returns. Raises :class:`Rejected` for a file that is gone or
+        has more than ``limit`` bytes, and another :class:`ChannelError` if it cannot be loaded now.
+        """
+        if client is None:
+            raise BotError(f"attachment.read: the channel {self.name} has no client that loads files")
+        content: bytes = client.download(file.url, limit=limit, timeout=timeout)
+        return content
 
     def client(self, bot: str) -> Any:
         """Return the platform's API client for ``bot``, or None if there is none."""

@@ -14,6 +14,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, IncomingEvent, get_channel
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.gathered_messages import list_joined, read_joined
+from cometbot.delivery.incoming_files import read_file
 from cometbot.delivery.outgoing_files import describe_file
 from cometbot.dispatch import dispatch
 from cometbot.errors import BotError
@@ -21,7 +22,7 @@ from cometbot.events import Event, MessageEvent
 from cometbot.inspection.stored_messages import StoredMessage, find_message
 from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Message, Operation, Text
-from cometbot.models import Conversation, User
+from cometbot.models import Attachment, Conversation, User
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.presses import PRESS_SCOPE
@@ -156,6 +157,9 @@ class DryRunSink(ReplySink):
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         with self._store.database.read() as connection:
             return self._store.state.load(connection, scope, owner)
+
+    def read_file(self, file: Attachment, limit: int) -> bytes:
+        return read_file(self._store.files, self._channel, self.client, file, limit)
 
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return self._channel.history(conversation, limit)

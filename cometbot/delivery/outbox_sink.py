@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cometbot.channels.base import Channel, EndKind, EventEnd
 from cometbot.delivery.gathered_messages import read_joined, read_waiting
+from cometbot.delivery.incoming_files import read_file
 from cometbot.delivery.outgoing_files import has_file, store_file
 from cometbot.delivery.stored_dialogs import make_stored_dialog
 from cometbot.delivery.stream_marks import StreamMarks
@@ -20,7 +21,7 @@ from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
 from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation, User
+from cometbot.models import Attachment, Conversation, User
 from cometbot.sinks import ReplySink, Transcript, Trigger, WaitingMessage
 from cometbot.state import StateChange, to_json
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
@@ -219,6 +220,10 @@ class OutboxReplySink(ReplySink):
         if loaded is not None and (scope, owner) == ("conversation", self._lease.conversation_key):
             return dict(loaded)
         return self._transactions.load_state(scope, owner)
+
+    @in_thread
+    def read_file(self, file: Attachment, limit: int) -> bytes:
+        return read_file(self._transactions.files, self._channel, self.client, file, limit)
 
     @in_thread
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:

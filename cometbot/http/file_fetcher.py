@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from email.message import Message as Headers
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from cometbot import private_files
 from cometbot.errors import ChannelError, NotFound, OutcomeUnknown, Rejected, Unreachable
 from cometbot.http.client import HttpClient, make_session
 from cometbot.http.responses import HttpResponse
+from cometbot.temporary_folders import TemporaryFolder
 
 _TEMPORARY_STATUSES = frozenset({408, 425, 429})
 _NOT_FOUND_STATUSES = frozenset({404, 410})
@@ -53,6 +55,26 @@ class Fetcher:
     def close(self) -> None:
         """Close the pooled connections."""
         self._http.close()
+
+
+class FileFetcher(Protocol):
+    """An object that downloads files, such as :class:`Fetcher`."""
+
+    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
+        """Download ``url`` to ``to`` and return the file's name."""
+        ...
+
+    def close(self) -> None:
+        """Cancel downloads and refuse new ones."""
+        ...
+
+
+def read_url(fetcher: FileFetcher, url: str, *, limit: int, timeout: float) -> bytes:
+    """Return the content at ``url``. Raises the errors of ``fetcher``."""
+    with TemporaryFolder("file") as folder:
+        path = folder / "file"
+        fetcher.fetch(url, path, limit=limit, timeout=timeout)
+        return path.read_bytes()
 
 
 def _to_error(response: HttpResponse, request_name: str) -> ChannelError:

@@ -15,7 +15,14 @@ from urllib.parse import urlsplit
 
 from cometbot.action_values import decode_value, encode_value
 from cometbot.bot import Bot
-from cometbot.channels.base import MEMBER_TIMEOUT, Channel, IncomingEvent, OutgoingRequest, fall_back_to_text
+from cometbot.channels.base import (
+    FILE_TIMEOUT,
+    MEMBER_TIMEOUT,
+    Channel,
+    IncomingEvent,
+    OutgoingRequest,
+    fall_back_to_text,
+)
 from cometbot.content_types import media_family
 from cometbot.errors import NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
@@ -309,6 +316,9 @@ class FakeChannel(Channel):
 
     def client(self, bot: str) -> FakeChannel:
         return self
+
+    def read_file(self, file: Attachment, client: Any, *, limit: int, timeout: float = FILE_TIMEOUT) -> bytes:
+        return self.download(file.url)
 
     def download(self, url: str) -> bytes:
         """Return the bytes of a file that a user sent. Raises :class:`Rejected` if it does not exist."""

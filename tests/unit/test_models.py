@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 
 from cometbot import Attachment, BotError, Conversation, Group, User
-from cometbot.errors import MessageError
-from cometbot.models import ConversationKey, Mention, Quote, check_recipient
+from cometbot.errors import MessageError, Rejected
+from cometbot.models import ConversationKey, Mention, Quote, check_recipient, file_reader
 
 
 def test_conversation_key_holds_channel_account_and_bot() -> None:
@@ -42,3 +43,41 @@ def test_model_is_a_value_and_cannot_be_changed(value: object) -> None:
     name = dataclasses.fields(value)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(value, name, "x")
+
+
+@pytest.fixture
+def loaded() -> Iterator[dict[str, bytes]]:
+    """The contents of files by their addresses, as a handler could read them."""
+    files: dict[str, bytes] = {}
+    token = file_reader.set(lambda file, limit: files[file.url])
+    yield files
+    file_reader.reset(token)
+
+
+def test_attachment_is_read_in_handlers_only(loaded: dict[str, bytes]) -> None:
+    loaded["a"] = b"content"
+    assert Attachment("a").read() == b"content"
+    token = file_reader.set(None)
+    with pytest.raises(BotError, match="works while a handler runs"):
+        Attachment("a").read()
+    file_reader.reset(token)
+
+
+def test_an_announced_size_over_the_limit_loads_nothing(loaded: dict[str, bytes]) -> None:
+    with pytest.raises(Rejected, match="is larger than 5 bytes") as raised:
+        Attachment("missing", "a.bin", size=6).read(limit=5)
+    assert raised.value.code == "file_too_large"
+
+
+def test_content_over_the_limit_is_refused_whatever_was_announced(loaded: dict[str, bytes]) -> None:
+    loaded["a"] = b"123456"
+    with pytest.raises(Rejected, match="larger than 5 bytes"):
+        Attachment("a", size=1).read(limit=5)
+    assert Attachment("a", size=1).read(limit=6) == b"123456"
+
+
+def test_text_of_an_attachment_has_the_given_encoding(loaded: dict[str, bytes]) -> None:
+    loaded["a"] = "Привет".encode("koi8-r")
+    assert Attachment("a").text(encoding="koi8-r") == "Привет"
+    loaded["a"] = "Grüße".encode()
+    assert Attachment("a").text() == "Grüße"

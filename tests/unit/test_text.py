@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
+
 import pytest
 
 from cometbot import Button, Card, Text
-from cometbot.text import MAX_FILE_NAME_LENGTH, clean_file_name, find_texts, replace_surrogates
+from cometbot.text import MAX_FILE_NAME_LENGTH, clean_file_name, decode_text, find_texts, replace_surrogates
 
 
 @pytest.mark.parametrize(
@@ -82,3 +84,14 @@ def test_texts_of_a_value_that_holds_itself_end() -> None:
     value["self"] = value
 
     assert sorted(find_texts(value)) == ["a", "b", "self"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_text_of_a_file_is_decoded_by_its_bytes(encoding: str) -> None:
+    assert decode_text("Grüße für 5 €".encode(encoding)) == "Grüße für 5 €"
+
+
+def test_text_without_an_order_mark_or_with_odd_bytes_is_still_text() -> None:
+    assert decode_text(codecs.BOM_UTF16_BE + "Grüße".encode("utf-16-be")) == "Grüße"
+    assert decode_text(b"") == ""
+    assert decode_text(b"\x81\xff") == "\ufffdÿ"

@@ -18,12 +18,13 @@ from cometbot.channels.agui.ids import (
 )
 from cometbot.channels.agui.settings import AguiSettings
 from cometbot.channels.agui.thread_runs import ThreadRuns, list_after
-from cometbot.channels.base import Channel, DeliveryService, EventEnd, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import FILE_TIMEOUT, Channel, DeliveryService, EventEnd, IncomingEvent, OutgoingRequest
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, Data, Draft
 from cometbot.errors import BotError, MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
+from cometbot.http.file_fetcher import Fetcher, FileFetcher, read_url
 from cometbot.messages import Capabilities, ClientCall, Operation, Text
-from cometbot.models import Conversation
+from cometbot.models import Attachment, Conversation
 from cometbot.store.database import Transaction
 from cometbot.text import replace_surrogates
 
@@ -50,7 +51,7 @@ class AguiChannel(Channel):
 
     ``observe`` is called for each request with the bot's name (empty if no bot was found) and ``received``,
     ``duplicate`` or ``refused``. ``on_database_full`` is called for each request that is refused because the database
-    has no room.
+    has no room. ``fetcher`` loads the files of users, which are anywhere in the web.
     """
 
     name = CHANNEL
@@ -65,7 +66,9 @@ class AguiChannel(Channel):
         *,
         observe: Callable[[str, str], None] | None = None,
         on_database_full: Callable[[], None] = lambda: None,
+        fetcher: FileFetcher | None = None,
     ) -> None:
+        self._fetcher = fetcher or Fetcher(allow_private=settings.allow_private_files)
         self.chat = chat
         self.settings = settings
         self.observe = observe or (lambda bot, outcome: None)
@@ -155,6 +158,9 @@ class AguiChannel(Channel):
         said = [parsing.to_text_event(row, conversation) for row in since if row.payload.get("kind") == rows.TEXT]
         return [*sent, *said][-max(limit, 1) :]
 
+    def read_file(self, file: Attachment, client: Any, *, limit: int, timeout: float = FILE_TIMEOUT) -> bytes:
+        return read_url(self._fetcher, file.url, limit=limit, timeout=timeout)
+
     def refresh(self) -> None:
         """Delete expired data."""
         self.chat.clean_up()
@@ -163,6 +169,7 @@ class AguiChannel(Channel):
         """Store nothing: the views have the delivery."""
 
     def close(self) -> None:
+        self._fetcher.close()
         self.chat.close()
 
     def _store(self, connection: Transaction, sending: OutgoingRequest) -> str:

@@ -19,6 +19,7 @@ class AguiSettings:
 
     ``lifetime`` is the seconds after which a request whose answer is not complete ends; the client may send it again.
     ``body_timeout`` is in seconds. ``max_streams`` are the answers that one user may read from a bot at once.
+    ``allow_private_files``: files at addresses of private networks are loaded for the bot.
     """
 
     tokens: tuple[Secret, ...]
@@ -28,3 +29,4 @@ class AguiSettings:
     body_timeout: float = 10.0
     lifetime: float = DEFAULT_LIFETIME
     max_streams: int = 100
+    allow_private_files: bool = False

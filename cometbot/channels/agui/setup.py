@@ -28,6 +28,7 @@ def make_channels(settings: Settings, observer: Observer, chat: Chat) -> Sequenc
                 user_header=settings.agui_user_header,
                 shows_custom=settings.agui_custom_events,
                 body_timeout=settings.body_timeout,
+                allow_private_files=settings.allow_private_webhooks,
             ),
             observe=observer.received,
             on_database_full=observer.database_full,

@@ -8,7 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import MEMBER_TIMEOUT, Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import (
+    FILE_TIMEOUT,
+    MEMBER_TIMEOUT,
+    Channel,
+    DeliveryService,
+    IncomingEvent,
+    OutgoingRequest,
+)
 from cometbot.channels.chat_api import parsing, payloads, schemas, serializers
 from cometbot.channels.chat_api.ids import ACCOUNT, CHANNEL, TO_USER_PREFIX, conversation_of, insert_conversation
 from cometbot.channels.chat_api.keys import UserKeys, check_secret
@@ -21,8 +28,9 @@ from cometbot.channels.chat_api.transcript import show_as_texts
 from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
 from cometbot.errors import MessageError, NotFound, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
+from cometbot.http.file_fetcher import Fetcher, FileFetcher, read_url
 from cometbot.messages import Custom, Operation
-from cometbot.models import Conversation, User, check_recipient
+from cometbot.models import Attachment, Conversation, User, check_recipient
 from cometbot.state import StateChange
 from cometbot.store.database import Transaction
 from cometbot.store.metadata import get_or_create_metadata
@@ -42,7 +50,7 @@ class ChatApiChannel(Channel):
 
     ``observe`` is called for each message, event and refused request with the bot's name (empty if no bot was found)
     and ``received`` or ``refused``. ``on_database_full`` is called for each request that is refused because the
-    database has no room.
+    database has no room. ``fetcher`` loads the files of users, which are anywhere in the web.
     """
 
     name = CHANNEL
@@ -56,11 +64,13 @@ class ChatApiChannel(Channel):
         *,
         observe: Callable[[str, str], None] | None = None,
         on_database_full: Callable[[], None] = lambda: None,
+        fetcher: FileFetcher | None = None,
     ) -> None:
         self.chat = chat
         self.observe = observe or (lambda bot, outcome: None)
         self.on_database_full = on_database_full
         self.settings = settings or ChatApiSettings()
+        self._fetcher = fetcher or Fetcher(allow_private=self.settings.allow_private_files)
         self._publisher = Publisher(chat, has_webhook=bool(self.settings.webhook_url))
         for secret in (self.settings.encryption_key, *self.settings.encryption_keys.values()):
             if secret:
@@ -178,6 +188,9 @@ class ChatApiChannel(Channel):
     def transcript(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return [*show_as_texts(self.history(conversation, limit), conversation.bot)]
 
+    def read_file(self, file: Attachment, client: Any, *, limit: int, timeout: float = FILE_TIMEOUT) -> bytes:
+        return read_url(self._fetcher, file.url, limit=limit, timeout=timeout)
+
     def filter_state_changes(self, transaction: Transaction, changes: Sequence[StateChange]) -> Sequence[StateChange]:
         return [change for change in changes if self._still_exists(transaction, change)]
 
@@ -193,6 +206,7 @@ class ChatApiChannel(Channel):
         self._publisher.delivery = delivery
 
     def close(self) -> None:
+        self._fetcher.close()
         self.chat.close()
 
     def operations(self, bot: Bot, delivery: DeliveryService) -> Operations:

@@ -26,7 +26,7 @@ class ChatApiSettings:
     the conversations that a user may own.
 
     ``body_timeout`` is in seconds. ``public_url`` is the public URL of the server; if it is empty, the URL of the
-    request is used.
+    request is used. ``allow_private_files``: files at addresses of private networks are loaded for the bot.
     """
 
     encryption_key: Secret = _NO_SECRET
@@ -41,3 +41,4 @@ class ChatApiSettings:
     max_body_size: int = 1024 * 1024
     body_timeout: float = 10.0
     public_url: str = ""
+    allow_private_files: bool = False

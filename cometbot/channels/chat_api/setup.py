@@ -36,6 +36,7 @@ def make_channels(settings: Settings, bots: Sequence[Bot], observer: Observer, c
                 signup_rate=settings.chat_api_signups,
                 body_timeout=settings.body_timeout,
                 public_url=settings.public_url,
+                allow_private_files=settings.allow_private_webhooks,
             ),
             observe=observer.received,
             on_database_full=observer.database_full,

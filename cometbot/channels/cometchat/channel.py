@@ -8,9 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from cometbot.bot import Bot
-from cometbot.channels.base import MEMBER_TIMEOUT, Channel, DeliveryService, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import (
+    FILE_TIMEOUT,
+    MEMBER_TIMEOUT,
+    Channel,
+    DeliveryService,
+    IncomingEvent,
+    OutgoingRequest,
+)
 from cometbot.channels.cometchat import parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.group_setting import ALL, group_setting_needed
@@ -26,11 +34,12 @@ from cometbot.errors import (
     ConfigurationError,
     MessageError,
     NotFound,
+    PayloadError,
     Rejected,
 )
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Operation
-from cometbot.models import Conversation, User, check_recipient
+from cometbot.models import Attachment, Conversation, User, check_recipient
 
 _log = logging.getLogger(__name__)
 _NOT_A_MEMBER_CODES = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
@@ -213,6 +222,30 @@ class CometChatChannel(Channel):
             replace(event, text=parsing.find_shown_text(event.data)) if event.category == "interactive" else event
             for event in self.history(conversation, limit)
         ]
+
+    def read_file(self, file: Attachment, client: Any, *, limit: int, timeout: float = FILE_TIMEOUT) -> bytes:
+        """Load a file, like :meth:`Channel.read_file`. If its address has run out, the message has a new one."""
+        ends_at = time.monotonic() + timeout
+        try:
+            return super().read_file(file, client, limit=limit, timeout=timeout)
+        except Rejected as error:
+            url = "" if error.code == "file_too_large" else self._find_fresh_url(file, client, _seconds_left(ends_at))
+            if not url:
+                raise
+        return super().read_file(replace(file, url=url), client, limit=limit, timeout=_seconds_left(ends_at))
+
+    def _find_fresh_url(self, file: Attachment, client: Any, timeout: float) -> str:
+        """Return another address of the same file, as its message has it now; empty if there is none."""
+        if not file.message_id:
+            return ""
+        try:
+            message = payloads.load_message(client.get_message(file.message_id, timeout=timeout))
+        except (ChannelError, PayloadError) as error:
+            _log.info("cannot ask for a new address of a file: %s", error)
+            return ""
+        urls = [str(item.url) for item in message["data"].get("attachments", ())] or [message["data"].get("url", "")]
+        path = urlsplit(file.url).path
+        return next((url for url in urls if url != file.url and urlsplit(url).path == path), "")
 
     def client(self, bot: str) -> CometChatClient:
         return self._client

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cometbot import events
@@ -63,7 +63,7 @@ def make_message(message: Mapping[str, Any], context: _EventContext) -> events.M
         type=message["type"],
         category=message["category"],
         text=data.get("text", ""),
-        attachments=_attachments(data),
+        attachments=_attachments(data, message["id"]),
         mentions=payloads.find_mentions(data),
         thread_id=message["parentId"],
         quote=_quote(message),
@@ -174,10 +174,10 @@ def _find_sender_and_group(message: Mapping[str, Any], by: str) -> tuple[User, G
     return sender, next((group for group in groups if group), Group(message["receiver"]))
 
 
-def _attachments(data: Mapping[str, Any]) -> tuple[Attachment, ...]:
-    attachments = tuple(data.get("attachments", ()))
+def _attachments(data: Mapping[str, Any], message_id: str) -> tuple[Attachment, ...]:
     url = data.get("url", "")
-    return attachments or ((Attachment(url),) if url else ())
+    attachments = data.get("attachments", ()) or ((Attachment(url),) if url else ())
+    return tuple(replace(item, message_id=message_id) for item in attachments)
 
 
 def _quote(message: Mapping[str, Any]) -> Quote | None:

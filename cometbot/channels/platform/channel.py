@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import FILE_TIMEOUT, Channel, IncomingEvent, OutgoingRequest
 from cometbot.channels.platform import parsing, rendering, serializers
 from cometbot.channels.platform.display_names import display_name
 from cometbot.channels.platform.ids import (
@@ -139,6 +140,17 @@ class PlatformChannel(Channel):
         sender = User(conversation.target, display_name(user) if user else "")
         base = self.platform.settings.base_url
         return [parsing.to_message_event(message, conversation, sender, base) for message in reversed(found.items)]
+
+    def read_file(self, file: Attachment, client: Any, *, limit: int, timeout: float = FILE_TIMEOUT) -> bytes:
+        with self._open_file(file.url) as content:
+            return content.read(limit + 1)
+
+    def _open_file(self, url: str) -> BinaryIO:
+        """Open an uploaded file. Raises :class:`NotFound`."""
+        path = find_upload(self.platform, url)
+        if path is None:
+            raise NotFound(f"the platform has no file at {url}", code="file_not_found", status=404)
+        return path.open("rb")
 
     def client(self, bot: str) -> PlatformClient:
         return PlatformClient(self.platform, bot)
@@ -302,6 +314,16 @@ def _target_id(sending: OutgoingRequest) -> str:
     return sending.target_id or str(sending.payload["message"])
 
 
+def find_upload(platform: Platform, url: str) -> Path | None:
+    """Return the path of the uploaded file at a URL of the platform, or None if there is none."""
+    found = None
+    if file_id := rendering.platform_file_id(url, platform.settings.base_url):
+        with platform.database.read() as connection:
+            found = platform.chat.files.get(connection, ALL_BOTS, file_id)
+    path = platform.chat.files.path(found) if found else None
+    return path if path is not None and path.is_file() else None
+
+
 class PlatformClient:
     """Access to the platform's files for the bot called ``bot``."""
 
@@ -315,12 +337,8 @@ class PlatformClient:
         Raises :class:`BotError` if the platform has no such file.
         """
         url = file if isinstance(file, str) else file.url
-        found = None
-        if file_id := rendering.platform_file_id(url, self._platform.settings.base_url):
-            with self._platform.database.read() as connection:
-                found = self._platform.chat.files.get(connection, ALL_BOTS, file_id)
-        path = self._platform.chat.files.path(found) if found else None
-        if path is None or not path.is_file():
+        path = find_upload(self._platform, url)
+        if path is None:
             raise BotError(f"the platform has no file at {url}")
         return path.read_bytes()
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cometbot import private_files
 from cometbot.channels.base import StoredFiles
@@ -21,6 +21,7 @@ from cometbot.channels.simplex.protocol import Record, contents
 from cometbot.channels.simplex.protocol.objects import find_object
 from cometbot.content_types import media_kind, sniff_file
 from cometbot.errors import MessageError, OutcomeUnknown, Rejected
+from cometbot.http.file_fetcher import FileFetcher
 from cometbot.temporary_folders import TemporaryFolder
 
 _log = logging.getLogger(__name__)
@@ -35,18 +36,6 @@ _MAX_DOWNLOADS = 32
 _MAX_PREVIEW_SOURCE_BYTES = 20_000_000
 _PREVIEW_TIMEOUT = 4.0
 _MAX_AGE = 24 * 3600.0
-
-
-class FileFetcher(Protocol):
-    """An object that downloads files, such as :class:`cometbot.http.file_fetcher.Fetcher`."""
-
-    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
-        """Download ``url`` to ``to`` and return the file's name."""
-        ...
-
-    def close(self) -> None:
-        """Cancel downloads and refuse new ones."""
-        ...
 
 
 class StoredFilesFirst:

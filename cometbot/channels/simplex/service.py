@@ -15,13 +15,13 @@ from cometbot.channels.simplex.event_router import EventRouter
 from cometbot.channels.simplex.files import get_shared_folder
 from cometbot.channels.simplex.group_menu_sync import GroupMenuSync
 from cometbot.channels.simplex.ingest import Ingester
-from cometbot.channels.simplex.outgoing_files import FileFetcher, OutgoingFiles
+from cometbot.channels.simplex.outgoing_files import OutgoingFiles
 from cometbot.channels.simplex.protocol import Record, SendCommand
 from cometbot.channels.simplex.recovery import RECOVERY_COMMAND_TIMEOUT, RECOVERY_PERIOD
 from cometbot.channels.simplex.startup import AddressConfig, BotProfile, Session
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
-from cometbot.http.file_fetcher import Fetcher
+from cometbot.http.file_fetcher import Fetcher, FileFetcher
 from cometbot.settings import Settings
 
 _CONNECTION_TIMEOUT = 5.0

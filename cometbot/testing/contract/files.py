@@ -10,8 +10,9 @@ import pytest
 
 from cometbot.bot import Bot
 from cometbot.context import Context
-from cometbot.errors import BotError, MessageError
+from cometbot.errors import BotError, MessageError, Rejected
 from cometbot.messages import Capabilities, Media, Text
+from cometbot.models import Attachment
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.base import ContractBase, reply_with
 
@@ -21,6 +22,9 @@ _PNG = bytes.fromhex(
     "2f0d0000000049454e44ae426082"
 )
 """A whole picture of one pixel."""
+
+
+_DIGITS = bytes(range(256)) * 300
 
 
 class FileContract(ContractBase):
@@ -58,6 +62,57 @@ class FileContract(ContractBase):
         second = client.said()[-1]
 
         assert (client.download(first), client.download(second)) == (b"rain", b"sun")
+
+    def test_a_file_of_a_user_is_read_byte_by_byte(self, bot: Bot, client: BotClient) -> None:
+        read: list[bytes] = []
+
+        @bot.message()
+        def answer(ctx: Context) -> str:
+            read.append(ctx.attachments[0].read())
+            return str(len(read[-1]))
+
+        assert client.send_file(_DIGITS, name="digits.bin").texts == [str(len(_DIGITS))]
+        assert read == [_DIGITS]
+
+    def test_an_async_handler_reads_a_file_alike(self, bot: Bot, client: BotClient) -> None:
+        @bot.message()
+        async def answer(ctx: Context) -> str:
+            return ctx.attachments[0].text().upper()
+
+        assert client.send_file("grüße".encode(), name="words.txt").texts == ["GRÜSSE"]
+
+    def test_a_file_over_the_limit_is_not_read(self, bot: Bot, client: BotClient) -> None:
+        @bot.message()
+        def answer(ctx: Context) -> str:
+            with pytest.raises(Rejected) as raised:
+                ctx.attachments[0].read(limit=len(_DIGITS) - 1)
+            return raised.value.code
+
+        assert client.send_file(_DIGITS, name="digits.bin").texts == ["file_too_large"]
+
+    def test_a_file_that_answers_a_question_is_read(self, bot: Bot, client: BotClient) -> None:
+        @bot.command("upload")
+        def upload(ctx: Context) -> str:
+            file = ctx.ask("The list, please.", type=Attachment)
+            more = ctx.ask("What is it?")
+            return f"{more}: {file.text()}"
+
+        client.send("/upload")
+        client.send_file(b"tea, milk", name="list.txt")
+        assert client.send("shopping").texts == ["shopping: tea, milk"]
+
+    def test_files_in_the_history_can_be_read(self, bot: Bot, client: BotClient, capabilities: Capabilities) -> None:
+        if not capabilities.history or Media not in capabilities.native:
+            pytest.skip("this platform has no history of files")
+
+        @bot.fallback
+        def answer(ctx: Context) -> str:
+            files = [file for message in ctx.history() for file in message.attachments]
+            return ", ".join(file.text() for file in files)
+
+        client.send_file(b"one", name="one.txt")
+        client.send_file(b"two", name="two.txt")
+        assert client.send("which files?").texts == ["one, two"]
 
     def test_several_files_arrive_in_their_order(self, bot: Bot, client: BotClient) -> None:
         reply_with(bot, [Media(data=io.BytesIO(b"part %d\n" % number), name=f"{number}.txt") for number in range(5)])

@@ -18,7 +18,7 @@ from cometbot.messages import Media, Message, QuickReply, Text
 from cometbot.models import Attachment, Conversation, User
 from cometbot.store.database import Database
 from cometbot.testing.fakes.base import Actor, ShownRequest, UserMessage
-from cometbot.testing.fakes.chat_fake import ChatFake
+from cometbot.testing.fakes.chat_fake import ChatFake, FakeWeb
 from cometbot.testing.replies import SentMessage
 
 _GROUP_OWNER = "host-of-groups"
@@ -37,7 +37,8 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
 
     def use_database(self, database: Database) -> None:
         chat = Chat(database, Path("cometbot-data"))
-        self._channel = ChatApiChannel(chat, ChatApiSettings(request_rate=0, signup_rate=0))
+        settings = ChatApiSettings(request_rate=0, signup_rate=0)
+        self._channel = ChatApiChannel(chat, settings, fetcher=FakeWeb(self.files))
 
     @property
     def chat(self) -> Chat:

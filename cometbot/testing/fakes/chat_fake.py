@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from werkzeug.test import Client, TestResponse
 
+from cometbot import private_files
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, OutgoingRequest
 from cometbot.chat import Chat, ChatConversation, ChatMessage, Scope
 from cometbot.chat.models import Page
 from cometbot.delivery import Delivery
-from cometbot.errors import BotError, OutcomeUnknown, Rejected, Unreachable
+from cometbot.errors import BotError, NotFound, OutcomeUnknown, Rejected, Unreachable
 from cometbot.testing.fakes.base import Fake, Fault
 from cometbot.testing.replies import SentMessage
 from cometbot.testing.wsgi import make_channel_app
@@ -29,6 +31,26 @@ _ERRORS: dict[Fault, Exception] = {
     "unreachable": Unreachable("the database is away"),
     "refused": Rejected("no", code="refused", status=403),
 }
+
+
+class FakeWeb:
+    """The files that users have put into the web, by their URLs. See :class:`~cometbot.http.file_fetcher.Fetcher`."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def fetch(self, url: str, to: Path, *, limit: int, timeout: float) -> str:
+        """Write the file at ``url`` to ``to`` and return the last part of the URL. Raises the errors of a fetcher."""
+        content = self._files.get(url)
+        if content is None:
+            raise NotFound(f"GET {url}: the file's server answered 404", status=404)
+        if len(content) > limit:
+            raise Rejected(f"GET {url}: the file is larger than {limit} bytes, the limit", code="file_too_large")
+        private_files.write_bytes(to, content)
+        return url.rpartition("/")[2]
+
+    def close(self) -> None:
+        """Do nothing, since nothing is open."""
 
 
 class FaultyChannel(Channel):

@@ -14,9 +14,17 @@ from cometbot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, sent_lookup
 from cometbot.channels.cometchat.operations import ApiRequest
-from cometbot.errors import BotError, ConfigurationError, NotFound, OutcomeUnknown, Rejected, Unreachable
+from cometbot.errors import (
+    AuthenticationFailed,
+    BotError,
+    ConfigurationError,
+    NotFound,
+    OutcomeUnknown,
+    Rejected,
+    Unreachable,
+)
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
-from cometbot.models import Conversation
+from cometbot.models import Attachment, Conversation
 
 Answer = dict[str, Any] | Exception
 Script = Callable[[str, str, dict[str, Any]], Answer]
@@ -403,3 +411,64 @@ def test_a_stored_callback_becomes_its_event(callback_of: Callable[..., dict[str
     channel, _ = channel_of(lambda *_: SENT)
     event = channel.parse(IncomingEvent(DIRECT, "message:90430", orjson.dumps(callback_of()), "maria-k"))
     assert (event.key, event.conversation) == ("message:90430", DIRECT)
+
+
+OLD = "https://media-eu.cometchat.io/app/media/a.png?Expires=1&Signature=x"
+NEW = "https://media-eu.cometchat.io/app/media/a.png?Expires=9&Signature=y"
+
+
+class FileClient:
+    """The files at some addresses, and one message."""
+
+    def __init__(self, message: dict[str, Any] | Exception, **errors: Exception) -> None:
+        self.message, self.errors = message, errors
+        self.asked: list[str] = []
+
+    def download(self, url: str, **limits: Any) -> bytes:
+        self.asked.append(url)
+        if url != NEW:
+            raise self.errors.get("old", AuthenticationFailed("403", status=403))
+        return b"PNG"
+
+    def get_message(self, message_id: str, *, timeout: float) -> dict[str, Any]:
+        self.asked.append(message_id)
+        if isinstance(self.message, Exception):
+            raise self.message
+        return self.message
+
+
+def message_with(*urls: str) -> dict[str, Any]:
+    data = {"attachments": [{"url": url, "name": "a.png"} for url in urls]}
+    known = {"id": "7", "sender": "maria", "receiver": "helpdesk-bot", "receiverType": "user", "sentAt": 1}
+    return {**known, "category": "message", "type": "image", "data": data}
+
+
+def test_a_file_whose_address_has_run_out_gets_a_new_one() -> None:
+    channel, _ = channel_of(lambda *_: SENT)
+    client = FileClient(message_with("https://media-eu.cometchat.io/app/media/b.png?Expires=9", NEW))
+    assert channel.read_file(Attachment(OLD, message_id="7"), client, limit=9) == b"PNG"
+    assert client.asked == [OLD, "7", NEW]
+
+
+@pytest.mark.parametrize(
+    ("message", "message_id"),
+    [
+        (message_with(OLD), "7"),
+        (message_with("https://media-eu.cometchat.io/app/media/b.png"), "7"),
+        (NotFound("404", status=404), "7"),
+        ({}, "7"),
+        (message_with(NEW), ""),
+    ],
+)
+def test_a_file_without_a_new_address_is_refused(message: Any, message_id: str) -> None:
+    channel, _ = channel_of(lambda *_: SENT)
+    with pytest.raises(AuthenticationFailed, match="403"):
+        channel.read_file(Attachment(OLD, message_id=message_id), FileClient(message), limit=9)
+
+
+def test_a_file_that_is_too_large_is_asked_for_once() -> None:
+    channel, _ = channel_of(lambda *_: SENT)
+    client = FileClient(message_with(NEW), old=Rejected("large", code="file_too_large"))
+    with pytest.raises(Rejected, match="large"):
+        channel.read_file(Attachment(OLD, message_id="7"), client, limit=9)
+    assert client.asked == [OLD]
