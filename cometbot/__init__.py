@@ -38,6 +38,7 @@ from cometbot.events import (
     ReactionEvent,
     UnknownEvent,
 )
+from cometbot.hand_offs import HandOff
 from cometbot.jobs import Job
 from cometbot.matchers import (
     any_message,
@@ -107,6 +108,7 @@ __all__ = [
     "FieldError",
     "Form",
     "Group",
+    "HandOff",
     "Job",
     "JobEvent",
     "Location",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -11,10 +11,10 @@ from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.messages import APPROVAL_ACTION, Button, Card, QuickReply, Text
-from cometbot.models import Conversation, Group, User
+from cometbot.models import Conversation, Group, User, conversation_to_json
 from cometbot.presses import may_press, to_uids
 from cometbot.state import RESERVED_PREFIX
-from cometbot.steps import CANCELLED, REFUSED, TIMEOUT, DialogId
+from cometbot.steps import APPROVE, CANCELLED, REFUSED, TIMEOUT, DialogId
 
 APPROVED: Final = "approved"
 DECLINED: Final = "declined"
@@ -124,11 +124,9 @@ class ApprovalCard:
 
     def to_json(self) -> dict[str, Any]:
         """Return the card as JSON."""
-        where = asdict(self.conversation)
-        del where["key"], where["key_text"]
         return {
             "number": self.number,
-            "conversation": where,
+            "conversation": conversation_to_json(self.conversation),
             "by": None if self.by is None else list(self.by),
             "withdrawal": list(self.withdrawal),
             "edits": self.edits,
@@ -147,7 +145,8 @@ class OpenApproval:
 
     ``dialog`` waits for it at ``step``, in the conversation with the key ``asked_in``. ``asker`` has the ids of the
     user who asked, who may decide only with ``own``. A message up to the sequence number ``after`` was written before
-    the card, which was sent as ``card``: the generation and ordinal under the message that asked.
+    the card, which was sent as ``card``: the generation and ordinal under the message that asked. A hand-off waits here
+    in the same way (``kind``), until it ends; then ``conversation`` is the user's, as JSON.
     """
 
     number: int
@@ -159,6 +158,8 @@ class OpenApproval:
     own: bool
     after: int = 0
     card: Sequence[int] = ()
+    kind: str = APPROVE
+    conversation: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the approval as JSON."""
@@ -172,6 +173,8 @@ class OpenApproval:
             "own": self.own,
             "after": self.after,
             "card": list(self.card),
+            "kind": self.kind,
+            "conversation": self.conversation,
         }
 
     @classmethod

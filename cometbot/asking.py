@@ -44,6 +44,7 @@ from cometbot.steps import (
     CANCELLED,
     ELAPSED,
     GIVEN_UP,
+    HAND_OFF,
     NO_DEFAULT,
     ONCE,
     REFUSED,
@@ -130,7 +131,7 @@ class Asking:
     def last_end(self) -> str:
         """How the last question ended without an answer, or the last sleep before its time; empty if neither did."""
         steps = (*self.run.steps, *self.run.new_steps, *self._decided)
-        waits = [step for step in steps if step.kind in (APPROVE, ASK, CALL, SLEEP)]
+        waits = [step for step in steps if step.kind in (APPROVE, ASK, CALL, HAND_OFF, SLEEP)]
         end = str(waits[-1].result.get("ended", "")) if waits else ""
         return "" if end == ELAPSED else end
 
@@ -311,15 +312,19 @@ class Asking:
             raise self._suspend_run(waiting)
         assert self._before is not None
         outcome = run_in_thread(make_outcome, self._ctx, self._before, request, answer.raw)
-        step = self.run.record(call, dict(answer.raw))
         self.approval_end = name_end(answer.raw)
+        return self._finish_approve(self._record_with_outcome(call, answer.raw, outcome))
+
+    def _record_with_outcome(self, call: Call, raw: Mapping[str, Any], outcome: Operation | None) -> Step:
+        """Return the new step of what others have decided, and show them its outcome."""
+        step = self.run.record(call, dict(raw))
         if outcome is not None:
             # The decision is stored with its outcome: it is made, whatever the handler does next.
             self._sink.attach_steps(self.run.dialog, self.run.new_steps)
             self.run.new_steps, self.has_saved = [], True
             self._decided = (step,)
             self._sink.post(outcome)
-        return self._finish_approve(step)
+        return step
 
     def _finish_approve(self, step: Step) -> Approval:
         """Return the decision in a stored result, or raise how the approval ended without one."""

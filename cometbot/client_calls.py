@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from types import CodeType
 from typing import Any, NoReturn
 
-from cometbot.asking import Asking
 from cometbot.durations import to_seconds
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
+from cometbot.hand_off_steps import HandOffSteps
 from cometbot.messages import ClientCall
 from cometbot.outgoing import filter_client_call
 from cometbot.prompts import shorten
@@ -23,7 +23,7 @@ _RESERVED_BYTES = 4096
 """The bytes that results of tools leave free for later steps of the dialog."""
 
 
-class ClientCallSteps(Asking):
+class ClientCallSteps(HandOffSteps):
     """The steps of a context, with calls of the client's tools."""
 
     @property

@@ -18,6 +18,7 @@ from cometbot.messages import Text
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation
 from cometbot.sinks import ReplySink
+from cometbot.steps import APPROVE
 
 _RETRY_BACKOFF = Backoff(initial=1.0, maximum=60.0)
 _MAX_ATTEMPTS = 12
@@ -34,6 +35,8 @@ def decide(ctx: Context, sink: ReplySink, failures: int, *, sender_is_bot: bool)
         return None
     stored = ctx.state.get(APPROVALS_KEY)
     approval = find_open(stored, vote.number, sink.trigger.sequence)
+    if approval is not None and approval.kind != APPROVE:
+        return None
     if approval is None:
         over = find_over_text(stored, vote.number)
         if not (over or vote.is_button):

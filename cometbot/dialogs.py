@@ -32,7 +32,7 @@ class OpenDialog:
     A message up to the sequence number ``asked_seq`` was written before the question. A message with the sequence
     number ``failed_seq`` is tried again. The question was said under the ordinal ``question`` of the message
     ``asked_by``, in its generation.
-    ``asked_field`` is the field of a form that is asked.
+    ``asked_field`` is the field of a form that is asked. ``place`` is the group, as JSON, to which a hand-off relays.
     """
 
     id: DialogId
@@ -48,6 +48,7 @@ class OpenDialog:
     question: int = 0
     asked_field: str = ""
     kind: str = ASK
+    place: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the dialog as JSON."""
@@ -65,6 +66,7 @@ class OpenDialog:
             "question": self.question,
             "field": self.asked_field,
             "kind": self.kind,
+            "place": self.place,
         }
 
     @classmethod
@@ -84,6 +86,7 @@ class OpenDialog:
             question=item["question"],
             asked_field=item["field"],
             kind=item["kind"],
+            place=item["place"],
         )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -36,6 +37,7 @@ from cometbot.outgoing import filter_operation
 from cometbot.providers import ProvidedCall
 from cometbot.questions import ACTION_PREFIX
 from cometbot.reading import turn_moves
+from cometbot.relaying import Relay
 from cometbot.routing import HandlerMatch
 from cometbot.sinks import ReplySink
 from cometbot.state import RESERVED_PREFIX, StateChange, pop_reserved, set_reserved
@@ -149,6 +151,8 @@ class _Dispatch:
         try:
             if (decided := decide(self._ctx, self._sink, failures, sender_is_bot=self._sender_is_bot)) is not None:
                 return decided
+            if not self._sender_is_bot and (relayed := Relay(self._ctx, self._sink).find_outcome()) is not None:
+                return replace(relayed, changes=self._collect_changes(()))
             if is_stop(self._ctx) and (self._sink.has_stopped or not is_for_nothing(self._ctx)):
                 return self._answer_stop()
             if (reached := self._limits.check()) is not None:

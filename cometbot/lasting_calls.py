@@ -14,6 +14,7 @@ from cometbot.agents import Agent, AgentOptions, Model
 from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.client_tools import check_call, find_client_tool, read_options, read_result
 from cometbot.durations import Duration
+from cometbot.hand_offs import HandOff, HandOffRequest
 from cometbot.job_calls import JobCalls
 from cometbot.messages import Choice, Form, Message
 from cometbot.models import ClientTool, Conversation, Group, User
@@ -183,6 +184,38 @@ class LastingCalls(JobCalls):
         """
         request = ApprovalRequest(text, fields or {}, to, by, timeout, own, key)
         return self._steps.approve(request, calling_code())
+
+    def hand_off(
+        self,
+        to: Group | Conversation,
+        text: str = "",
+        *,
+        transcript: int = 20,
+        timeout: Duration = "8h",
+        key: str = "",
+    ) -> HandOff:
+        """Hand the user over to the people of a group, and return how that ended when they have handed back.
+
+        ::
+
+            ctx.reply("A person will answer you here.")
+            ctx.hand_off(Group("support"))
+            return "I am the bot again. Can I help you with something else?"
+
+        The group, which may be on another channel, gets a message that begins a thread: ``text`` (default: who would
+        like to talk to a person) and up to ``transcript`` messages of the conversation. The run ends here, as in
+        :meth:`ask`. From then on no handler gets what the user writes in this conversation: texts and files are relayed
+        to the thread, and what is written there is relayed to the user. It ends when somebody writes ``/done`` in the
+        thread, when the user writes ``/cancel``, with :meth:`resume`, or after ``timeout``.
+
+        Raises :class:`NotDelivered` if the platform refuses the group's message, and :class:`BotError` in groups, for a
+        channel without threads, and for a user who is handed over already. ``key`` is that of :meth:`ask`.
+        """
+        return self._steps.hand_off(HandOffRequest(to, text, transcript, timeout, key), calling_code())
+
+    def resume(self, conversation: Conversation | None = None) -> None:
+        """End the hand-off of a user's conversation, by default of this one; do nothing if it is not handed over."""
+        self._steps.resume(conversation or self.conversation)
 
     @overload
     def call(self, tool: ClientTool | str, /, **arguments: Any) -> Any: ...

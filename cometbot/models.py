@@ -114,6 +114,12 @@ class Conversation:
         return not self.is_group
 
 
+def conversation_to_json(conversation: Conversation) -> dict[str, Any]:
+    """Return the arguments of a conversation, as JSON."""
+    names = ("channel", "account", "bot", "id", "target", "is_group")
+    return {name: getattr(conversation, name) for name in names}
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A file of a message. ``size`` is in bytes, None if the platform does not report it.

@@ -13,6 +13,7 @@ from cometbot.approvals import Approval, ApprovalRequest
 from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.events import MessageEvent
+from cometbot.hand_offs import HandOff, HandOffRequest
 from cometbot.jobs import JobChange, PlannedJob
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Attachment, Conversation, User
@@ -180,6 +181,17 @@ class ReplySink(Protocol):
         """The message that made this run."""
         ...
 
+    def find_said(self, platform_id: str) -> tuple[DialogId, int] | None:
+        """Return which message the bot said in this conversation under this id of the platform, and the ordinal.
+
+        None if it has said none.
+        """
+        return None
+
+    def end_hand_off(self, conversation: Conversation, dialog: DialogId, step: int, result: Mapping[str, Any]) -> None:
+        """Let the hand-off of a conversation end with ``result``, unless it has ended otherwise before."""
+        return
+
     def skip_ordinals(self, count: int) -> None:
         """Leave out the next ``count`` ordinals, which an earlier run of the same message has used."""
         ...
@@ -289,6 +301,14 @@ class StepCalls(Protocol):
 
     def approve(self, request: ApprovalRequest, code: CodeType) -> Approval:
         """Return the decision about a request, or suspend the run until it has come."""
+        ...
+
+    def hand_off(self, request: HandOffRequest, code: CodeType) -> HandOff:
+        """Return how a hand-off has ended, or suspend the run until then."""
+        ...
+
+    def resume(self, conversation: Conversation) -> None:
+        """Let the hand-off of a conversation end, if it has one."""
         ...
 
     def call_client(

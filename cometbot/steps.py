@@ -32,6 +32,9 @@ MAX_STREAMED_BYTES = 16 * 1024 * 1024
 """The bytes of JSON that the texts of one dialog's streams may have together."""
 
 APPROVE, ASK, BEGUN, ONCE, SLEEP, STREAM = "approve", "ask", "begun", "once", "sleep", "stream"
+HAND_OFF = "hand_off"
+"""The kind of ``ctx.hand_off``, and what is recorded in place of the handler of a message that is relayed."""
+
 CALL = "call"
 """The kind of ``ctx.call``: a call of a tool of the client."""
 
@@ -187,7 +190,8 @@ class Waiting:
     the fields of a form that are left; if they are asked one by one, ``asked_field`` is the one that is asked,
     ``skip`` the word that leaves it out (empty if it needs an answer), and ``filled`` has what is answered.
     ``approval`` is the card of an approval (:class:`cometbot.approvals.ApprovalCard`) as JSON; then ``user`` is who
-    asks for it. At a call of a client's tool, ``user`` is that of the client.
+    asks for it. That of a hand-off is what people are shown first; then ``user`` is who is handed over. At a call of a
+    client's tool, ``user`` is that of the client.
     """
 
     step: int

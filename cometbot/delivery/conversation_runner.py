@@ -17,16 +17,8 @@ from cometbot.delivery.outbox_sink import OutboxReplySink, report_end
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun
 from cometbot.delivery.sending import ReplySender
-from cometbot.delivery.transactions import (
-    HandleMessage,
-    Limits,
-    MessageEnd,
-    Released,
-    ReplyBatch,
-    SendReplies,
-    Transactions,
-    Work,
-)
+from cometbot.delivery.transactions import Transactions
+from cometbot.delivery.work import HandleMessage, Limits, MessageEnd, Released, ReplyBatch, SendReplies, Work
 from cometbot.dispatch import ErrorClasses, dispatch
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy

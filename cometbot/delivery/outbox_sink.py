@@ -15,7 +15,8 @@ from cometbot.delivery.incoming_files import read_file
 from cometbot.delivery.outgoing_files import has_file, store_file
 from cometbot.delivery.stored_dialogs import make_stored_dialog
 from cometbot.delivery.stream_marks import StreamMarks
-from cometbot.delivery.transactions import ReplyBatch, Transactions
+from cometbot.delivery.transactions import Transactions
+from cometbot.delivery.work import ReplyBatch
 from cometbot.errors import LeaseLost
 from cometbot.event_loop import in_thread
 from cometbot.events import Event, MessageEvent
@@ -452,6 +453,16 @@ class OutboxReplySink(ReplySink):
     @in_thread
     def platform_id_of(self, said_for: DialogId, ordinal: int) -> str | None:
         return self._transactions.get_platform_id(said_for.event, said_for.generation, ordinal)
+
+    @in_thread
+    def find_said(self, platform_id: str) -> tuple[DialogId, int] | None:
+        return self._transactions.find_said(self._lease.conversation_key, platform_id)
+
+    @in_thread
+    def end_hand_off(self, conversation: Conversation, dialog: DialogId, step: int, result: Mapping[str, Any]) -> None:
+        if self._is_closed:
+            raise LeaseLost
+        self._transactions.add_event(conversation.key_text, dialog, step, result)
 
     @in_thread
     def load_steps(self) -> Sequence[Step]:

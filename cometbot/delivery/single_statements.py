@@ -10,16 +10,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from cometbot.delivery.transactions import (
-    HandleMessage,
-    Limits,
-    MessageEnd,
-    Released,
-    SendReplies,
-    StartNext,
-    Transactions,
-    Work,
-)
+from cometbot.delivery.transactions import Transactions
+from cometbot.delivery.work import HandleMessage, Limits, MessageEnd, Released, SendReplies, StartNext, Work
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.fast_path import AdvanceResult, FastPath
 from cometbot.store.leases import Lease

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 
@@ -19,20 +18,30 @@ from cometbot.approvals import Decision
 from cometbot.backoff import Backoff
 from cometbot.channels.base import Channel, get_channel
 from cometbot.delivery.gathered_messages import list_joined
+from cometbot.delivery.work import (
+    HandleMessage,
+    Limits,
+    MessageEnd,
+    Released,
+    ReplyBatch,
+    SendReplies,
+    StartNext,
+    Work,
+)
 from cometbot.errors import StoreBusy
 from cometbot.jobs import PlannedJob
 from cometbot.models import Conversation
 from cometbot.sinks import Transcript
 from cometbot.state import StateChange
-from cometbot.steps import FAILED, REFUSED, DialogChange, DialogId, Step
+from cometbot.steps import FAILED, REFUSED, DialogId, Step
 from cometbot.stopping import STOP
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.dialogs import DialogRow, RunEnd
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
-from cometbot.store.outbox import Draft, MarkChanges, OutboxMessage, SendAttempt, SendResult
-from cometbot.store.tables import DEAD, DONE, READY, SENDING, UNKNOWN, WAITING
+from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
+from cometbot.store.tables import DEAD, READY, SENDING, UNKNOWN, WAITING
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,96 +52,6 @@ MAX_LISTED_JOBS = 1000
 _DATABASE_RETRY_INTERVAL = 0.2
 _ISOLATION_RETRY_INTERVAL = 0.3
 _THROTTLE_JITTER = Backoff(initial=0.02)
-
-
-@dataclass(frozen=True, slots=True)
-class HandleMessage:
-    """A message to handle now. It is marked as running, unless it has crashed too many processes."""
-
-    message: MailboxMessage
-
-
-@dataclass(frozen=True, slots=True)
-class SendReplies:
-    """Replies to send now, in order, which are marked as being sent."""
-
-    attempts: Sequence[SendAttempt]
-
-
-@dataclass(frozen=True, slots=True)
-class StartNext:
-    """The next step is to be chosen in a transaction of its own (``Transactions.start_next``)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Released:
-    """The end of the work: the lease is released.
-
-    The conversation continues at ``due_at`` (0: at the tail of the queue; None: when something arrives), with
-    ``to_send`` with a reply.
-    """
-
-    due_at: float | None = None
-    to_send: bool = False
-
-
-Work: TypeAlias = HandleMessage | SendReplies | StartNext | Released
-"""The next step of a runner, which is already committed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The steps that a runner may begin; none if it ``must_yield`` to other conversations."""
-
-    can_handle: bool
-    can_send: bool
-    must_yield: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ReplyBatch:
-    """Replies to store, and the results of earlier sends that are not saved yet.
-
-    ``is_blocked``: an earlier reply waits, so these must wait, too. ``steps`` and ``marks`` are stored in the same
-    commit, and with the steps ``changes`` of the state, unless the steps are stored already. It also ends the messages
-    ``stops``, each a waiting ``/stop`` that is answered here, and stores in the state that they have ``stopped`` the
-    handler.
-    """
-
-    drafts: Sequence[Draft] = ()
-    results: Sequence[SendResult] = ()
-    is_blocked: bool = False
-    steps: tuple[DialogId, Sequence[Step]] | None = None
-    changes: Sequence[StateChange] = ()
-    stops: Sequence[MailboxMessage] = ()
-    stopped: StateChange | None = None
-    marks: MarkChanges | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MessageEnd:
-    """The end of a message, with everything that is stored in the same commit.
-
-    ``state`` is done, dead, or waiting: then the message runs again after ``retry_in`` seconds. ``handler`` is the
-    handler, or what stopped the message. ``report`` is that of the end of a message that decides about an approval,
-    for a client that waits: if the decision counts, the dialog that goes on makes it instead. With ``is_held``, the
-    message has done nothing, and the run does not count. The waiting messages ``joined`` end with it, for the same
-    reason.
-    """
-
-    message: MailboxMessage
-    handler: str
-    state: str = DONE
-    error_text: str = ""
-    retry_in: float = 0.0
-    changes: Sequence[StateChange] = ()
-    replies: ReplyBatch = ReplyBatch()
-    dialog: DialogChange | None = None
-    question_ordinal: int | None = None
-    decision: Decision | None = None
-    report: Sequence[Draft] = ()
-    is_held: bool = False
-    joined: Sequence[MailboxMessage] = ()
 
 
 class Transactions:
@@ -271,6 +190,19 @@ class Transactions:
         """Return True if the message that ``reply`` changes is stored, sent or not."""
         with self._store.database.read() as connection:
             return self._store.outbox.has_target(connection, reply)
+
+    def find_said(self, conversation_key: str, platform_id: str) -> tuple[DialogId, int] | None:
+        """Return for which message, and under which ordinal, the bot's message with this id was said here, or None."""
+        return self._read(lambda connection: self._store.outbox.find_said(connection, conversation_key, platform_id))
+
+    def add_event(self, conversation_key: str, dialog: DialogId, step: int, result: Mapping[str, Any]) -> None:
+        """Report ``result`` to an open dialog durably, unless something else was reported for its step before."""
+
+        def add(connection: Transaction) -> None:
+            self._store.dialogs.add_event(connection, conversation_key, dialog, step, result)
+
+        self._retry_while_busy(self._store.database.group_commit, add, durable=True)
+        self._notify(conversation_key)
 
     def get_platform_id(self, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""

@@ -17,6 +17,7 @@ from cometbot.state import StateChange
 from cometbot.steps import (
     ENDING,
     FAILED,
+    HAND_OFF,
     OPEN,
     OVER,
     REFUSED,
@@ -515,4 +516,5 @@ def _to_open(row: DialogRow) -> OpenDialog:
         waiting.question or 0,
         waiting.asked_field,
         waiting.kind,
+        waiting.approval["conversation"] if waiting.kind == HAND_OFF and waiting.approval is not None else None,
     )

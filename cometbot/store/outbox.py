@@ -122,6 +122,17 @@ _get_target_id = sa.select(outbox.c.platform_id).where(
     outbox.c.part == 0,
 )
 _conversation_keys_of_sent = sa.select(outbox.c.conversation_key).where(outbox.c.platform_id == bound("named"))
+_find_said = (
+    sa.select(outbox.c.event, outbox.c.generation, outbox.c.ordinal)
+    .where(
+        outbox.c.platform_id == bound("named"),
+        outbox.c.conversation_key == bound("key"),
+        outbox.c.part == 0,
+        outbox.c.target.is_(None),
+    )
+    .order_by(outbox.c.id)
+    .limit(1)
+)
 _events_of_sent = (
     sa.select(outbox.c.platform_id, outbox.c.event)
     .where(outbox.c.platform_id.in_(bound("named", expanding=True)), outbox.c.conversation_key == bound("key"))
@@ -364,6 +375,11 @@ class Outbox:
     def get_platform_id(self, connection: Connection, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
         return connection.execute(_get_target_id, {"ev": event, "gen": generation, "nth": ordinal}).scalar()
+
+    def find_said(self, connection: Connection, conversation_key: str, platform_id: str) -> tuple[DialogId, int] | None:
+        """Return for which message, and under which ordinal, the bot's message with this id was said, or None."""
+        row = connection.execute(_find_said, {"key": conversation_key, "named": platform_id}).first()
+        return (DialogId(row.event, row.generation), row.ordinal) if row is not None else None
 
     def find_answered(
         self, connection: Connection, conversation: Conversation, messages: Sequence[MessageEvent]

@@ -9,7 +9,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from cometbot import Approval, Attachment, Bot, Choice, Choices, ClientTool, Context, Field, Form, Group, User
+from cometbot import Approval, Attachment, Bot, Choice, Choices, ClientTool, Context, Field, Form, Group, HandOff, User
 
 if TYPE_CHECKING:
     from typing_extensions import assert_type
@@ -74,6 +74,8 @@ async def order(ctx: Context, sizes: list[str], offered: list[Choice]) -> str:
     )
     assert_type(approval, Approval)
     assert_type(approval.by, User | None)
+
+    assert_type(ctx.hand_off(Group("support"), "Help!", transcript=5, timeout="2h"), HandOff)
 
     assert_type(ctx.once(create_order, Size.SMALL, 2, gift=True), str)
     price = ctx.once(get_price, "o1")

@@ -152,12 +152,16 @@ class SurvivingChannel(FakeChannel):
 
 @dataclass(frozen=True)
 class Say:
-    """A user writes to the bot, alone with it or in the group, with a client that has these tools."""
+    """A user writes to the bot, alone with it or in the group, with a client that has these tools.
+
+    With ``in_thread``, it is written in the thread below the bot's first message in the group.
+    """
 
     text: str
     user: str = "maria"
     group: str = ""
     client_tools: tuple[str, ...] = ()
+    in_thread: bool = False
 
 
 @dataclass(frozen=True)
@@ -331,7 +335,11 @@ class World:
     ) -> IncomingEvent | None:
         channel, bot = process.channel, process.bot
         if isinstance(event, Say):
-            tools = {"client_tools": [{"name": name} for name in event.client_tools]} if event.client_tools else {}
+            tools: dict[str, Any] = {}
+            if event.client_tools:
+                tools["client_tools"] = [{"name": name} for name in event.client_tools]
+            if event.in_thread:
+                tools["thread_id"] = next(said.id for said in channel.said if said.conversation.target == event.group)
             return channel.incoming(bot, event.text, user=event.user, group=event.group, id=f"e{index}", **tools)
         if isinstance(event, Return):
             calls = [said.message for said in channel.said if isinstance(said.message, ClientCall)]
