@@ -27,6 +27,7 @@ _COMMAND_MODULES = {
     "dialogs": "cometbot.cli.dialogs",
     "jobs": "cometbot.cli.jobs",
     "approvals": "cometbot.cli.approvals",
+    "files": "cometbot.cli.files",
     "replay": "cometbot.cli.replay",
     "platform": "cometbot.cli.platform",
     "db": "cometbot.cli.db",

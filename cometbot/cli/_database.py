@@ -30,6 +30,7 @@ def open_delivery(
     """
     from cometbot.delivery import Delivery
     from cometbot.store.factory import check_persistent, database_from_url
+    from cometbot.web.files import files_from_settings
 
     if settings is None:
         from cometbot.settings import Settings
@@ -42,7 +43,8 @@ def open_delivery(
         raise ConfigurationError(
             f"database not found: {path}. Change to the bot's folder, or set COMETBOT_DATABASE_URL."
         )
-    delivery = Delivery(bots, make_channels(store) if make_channels else (), store)
+    files = files_from_settings(settings, store)
+    delivery = Delivery(bots, make_channels(store) if make_channels else (), store, files=files)
     try:
         store.open()
         yield delivery

@@ -26,7 +26,7 @@ from cometbot.store.database import Database
 from cometbot.store.failures import DISK_FULL, classify_error
 from cometbot.store.file_contents import ChunkContents, FileContents
 from cometbot.store.metadata import get_or_create_metadata
-from cometbot.store.tables import IS_NEW_FILE, outbox, sent_contents, sent_files
+from cometbot.store.tables import IS_NEW_FILE, conversations, outbox, sent_contents, sent_files
 from cometbot.text import clean_file_name
 
 SECRET_NAME = "files.secret"
@@ -198,10 +198,13 @@ class SentFiles:
         return (file.name, file.size, content) if file is not None and content is not None else None
 
     def revoke(self, url: str) -> bool:
-        """Delete the file at an address, which answers nobody any more. Return False if there is none."""
-        id = self.links.find_id(url)
+        """Delete the file at an address, which answers nobody any more. Return False if there is none.
+
+        The id of a file is taken as well.
+        """
+        id = self.links.find_id(url) or url
         with self._database.write() as connection:
-            return bool(id) and self._release(connection, sent_files.c.id == id) > 0
+            return self._release(connection, sent_files.c.id == id) > 0
 
     def revoke_said(self, event: str, generation: int, ordinal: int) -> bool:
         """Delete the file of a message that is deleted. Return False if it has none."""
@@ -212,10 +215,13 @@ class SentFiles:
         with self._database.write() as connection:
             return self._release(connection, condition) > 0
 
-    def list(self, limit: int = 100) -> list[ListedFile]:
-        """Return the newest files, newest first."""
+    def list(self, bot: str = "", limit: int = 100) -> list[ListedFile]:
+        """Return the newest files, of all bots or of ``bot``, newest first."""
         columns = sent_files.c
         query = sa.select(*_columns, columns.conversation_key, columns.created_at)
+        if bot:
+            same = conversations.c.conversation_key == columns.conversation_key
+            query = query.where(sa.exists().where(same, conversations.c.bot == bot))
         query = query.order_by(columns.created_at.desc(), columns.id).limit(limit)
         with self._database.read() as connection:
             return [

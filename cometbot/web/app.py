@@ -25,11 +25,9 @@ from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.database import Database
 from cometbot.store.factory import check_persistent, database_from_url
-from cometbot.store.file_contents import FolderContents
-from cometbot.store.sent_files import SentFiles
 from cometbot.web.application import Application
 from cometbot.web.channels import channels_from_settings, make_blueprint
-from cometbot.web.files import make_file_views
+from cometbot.web.files import files_from_settings, make_file_views
 from cometbot.web.health import make_health_views
 from cometbot.web.logs import configure_logging
 from cometbot.web.metrics import Metrics
@@ -270,19 +268,7 @@ def _make_delivery(
         observer=observer,
         stop_timeout=settings.stop_timeout,
         handles=handles,
-        files=_make_files(settings, db),
-    )
-
-
-def _make_files(settings: Settings, db: Database) -> SentFiles:
-    """Return the files that bots send: in the data folder, or in a database server that several machines share."""
-    return SentFiles(
-        db,
-        None if db.server_url else FolderContents(settings.data / "sent"),
-        base_url=settings.public_url,
-        get_secret=settings.secret_key.reveal if settings.secret_key else None,
-        max_total=settings.storage,
-        min_free=0 if db.server_url else settings.free_space,
+        files=files_from_settings(settings, db),
     )
 
 

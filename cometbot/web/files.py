@@ -1,4 +1,4 @@
-"""The route of the files that bots send."""
+"""The files that bots send: where they are kept, and the route that serves them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,24 @@ from flask import Blueprint, Response, abort
 
 from cometbot.file_links import ROUTE
 from cometbot.http.file_response import make_file_response
+from cometbot.settings import Settings
+from cometbot.store.database import Database
+from cometbot.store.file_contents import FolderContents
 from cometbot.store.sent_files import SentFiles
 
 _CACHE_CONTROL = "private, max-age=86400"
+
+
+def files_from_settings(settings: Settings, db: Database) -> SentFiles:
+    """Return the files that bots send: in the data folder, or in a database server that several machines share."""
+    return SentFiles(
+        db,
+        None if db.server_url else FolderContents(settings.data / "sent"),
+        base_url=settings.public_url,
+        get_secret=settings.secret_key.reveal if settings.secret_key else None,
+        max_total=settings.storage,
+        min_free=0 if db.server_url else settings.free_space,
+    )
 
 
 def make_file_views(files: SentFiles) -> Blueprint:

@@ -175,7 +175,7 @@ def test_dead_letters_are_shown_retried_and_discarded(installation: Installation
     assert run("list") == "No dead letters.\n"
 
 
-def test_dialogs_and_approvals_are_listed_shown_and_cancelled(installation: Installation, project: Path) -> None:
+def test_dialogs_approvals_and_files_are_listed_and_ended(installation: Installation, project: Path) -> None:
     file = project / "dialogs.db"
     with closing(Delivery([], [], f"sqlite:///{file}")) as delivery:
         delivery.database.open()
@@ -188,6 +188,8 @@ def test_dialogs_and_approvals_are_listed_shown_and_cancelled(installation: Inst
     assert run("approvals", "list").stdout == "No approvals.\n"
     for verb in ("show", "cancel"):
         assert "there is no dialog 'm1' (any more)" in run("dialogs", verb, "m1").stdout
+    assert run("files", "list").stdout == "No files.\n"
+    assert "no file at 7" in run("files", "revoke", "7").stdout
 
 
 _RUN_MIGRATIONS = """
@@ -250,8 +252,8 @@ TESTS = {
         for verb in ("discard", "list", "retry", "show")
     },
     **dict.fromkeys(
-        ("approvals list", "dialogs cancel", "dialogs list", "dialogs show"),
-        test_dialogs_and_approvals_are_listed_shown_and_cancelled,
+        ("approvals list", "dialogs cancel", "dialogs list", "dialogs show", "files list", "files revoke"),
+        test_dialogs_approvals_and_files_are_listed_and_ended,
     ),
 }
 """The test, or fixture, that runs each command for real."""
