@@ -77,10 +77,16 @@ class JobCalls(ConversationReader):
     def jobs(self) -> list[Job]:
         """Return what was scheduled in this conversation with :meth:`later` or :meth:`send` and is still to come.
 
-        Those that come first are first.
+        Those that come first are first. A handler that runs again does not get what it has scheduled itself behind this
+        call.
         """
-        rows = self._sink.list_jobs(self._scope)
-        return [self._make_job(planned) for planned in rows]
+        return [self._make_job(planned) for planned in self._sink.list_jobs(self._scope) if self._is_before(planned)]
+
+    def _is_before(self, planned: PlannedJob) -> bool:
+        """Return True unless an earlier run of this handler has planned a job where this run has yet to come."""
+        prefix = f"{self._change_origin}.j"
+        number = planned.key.removeprefix(prefix)
+        return number == planned.key or int(number) < self._change_count
 
     @property
     def _home_conversation(self) -> Conversation | None:
@@ -121,24 +127,28 @@ class JobCalls(ConversationReader):
     ) -> Job:
         self._check_call(call)
         given = check_job_name(name) if name else f"#{self._change_id}"
-        planned = PlannedJob(given, handler, where, due.at, due.on_wall_clock, content)
+        planned = PlannedJob(given, handler, where, due.at, due.on_wall_clock, content, self._change_id)
         is_dropped = operation is not None and operation.is_dropped
         self._change(JobChange(self.bot.name, self._scope, given, None if is_dropped else planned, operation))
         return self._make_job(planned)
 
     @property
-    def _change_id(self) -> str:
-        """An id of the next change, the same in every run: later runs of a dialog count what earlier ones changed."""
+    def _change_origin(self) -> str:
         trigger = self._sink.trigger
-        return f"{self._origin or f'{trigger.event}.{trigger.generation}'}.j{self._change_count}"
+        return self._origin or f"{trigger.event}.{trigger.generation}"
+
+    @property
+    def _change_id(self) -> str:
+        """An id of the next job, the same in every run: later runs of a dialog count what earlier ones planned."""
+        return f"{self._change_origin}.j{self._change_count}"
 
     def _make_job(self, planned: PlannedJob) -> Job:
-        cancel = partial(self._cancel, planned.name)
+        cancel = partial(self._cancel, planned.name, planned.key)
         return Job(planned.name, planned.handler, planned.due_at, planned.content, cancel)
 
-    def _cancel(self, name: str) -> None:
+    def _cancel(self, name: str, key: str) -> None:
         self._check_call("jobs")
-        self._change(JobChange(self.bot.name, self._scope, name))
+        self._sink.cancel_job(JobChange(self.bot.name, self._scope, name, key=key))
 
     def _change(self, change: JobChange) -> None:
         self._change_count += 1

@@ -57,7 +57,8 @@ class PlannedJob:
 
     ``conversation`` is where the job runs or the message goes. ``content`` is JSON: of a job what :func:`make_body`
     needs, of a message its requests (``payloads``) and quick replies (``offers``), with its ``text``. A message has no
-    ``handler``. ``on_wall_clock``: see :class:`cometbot.schedules.DueTime`.
+    ``handler``. ``on_wall_clock``: see :class:`cometbot.schedules.DueTime`. ``key`` names the call that planned it, the
+    same in every run of its handler; empty outside of handlers.
     """
 
     name: str
@@ -66,13 +67,15 @@ class PlannedJob:
     due_at: float
     on_wall_clock: bool
     content: Mapping[str, Any] = field(default_factory=dict)
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class JobChange:
     """The job of ``scope``, a conversation's key, that is added, or removed if ``planned`` is None.
 
-    ``operation`` is what sends a message that is planned, to be rendered when it is stored.
+    ``operation`` is what sends a message that is planned, to be rendered when it is stored. With ``key``, only the job
+    with this key is removed.
     """
 
     bot: str
@@ -80,6 +83,7 @@ class JobChange:
     name: str
     planned: PlannedJob | None = None
     operation: Operation | None = None
+    key: str = ""
 
     def with_payloads(self, payloads: Sequence[Mapping[str, Any]]) -> JobChange:
         """Return the change with the rendered requests of its message."""

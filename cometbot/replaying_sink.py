@@ -47,11 +47,16 @@ class ReplayingSink:
         return int(self._sink.post(operation))
 
     def change_job(self, change: Any) -> int:
-        """Add or cancel a job, unless an earlier run has done so."""
+        """Add a job, unless an earlier run has done so."""
         if self._run.is_past:
             return self.skip_past(1)
         self.go_live()
         return int(self._sink.change_job(change))
+
+    def cancel_job(self, change: Any) -> None:
+        """Remove a job, unless an earlier run has done so."""
+        if not self._run.is_past:
+            self._sink.cancel_job(change)
 
     def skip_past(self, count: int) -> int:
         """Count messages of an earlier run as said, and return the ordinal of the first one."""

@@ -232,7 +232,11 @@ class ReplySink(Protocol):
         ...
 
     def change_job(self, change: JobChange) -> int:
-        """Add or cancel a job in a durable commit, as :meth:`post` stores an operation, and return its ordinal."""
+        """Add a job in a durable commit, as :meth:`post` stores an operation, and return its ordinal."""
+        ...
+
+    def cancel_job(self, change: JobChange) -> None:
+        """Remove a job in a durable commit, which may be repeated."""
         ...
 
     def list_jobs(self, scope: str) -> Sequence[PlannedJob]:

@@ -238,13 +238,16 @@ class DryRunSink(ReplySink):
 
     def change_job(self, change: JobChange) -> int:
         planned = change.planned
-        what = f"cancels the job {change.name}" if planned is None else f"schedules {planned.handler or 'a message'}"
-        if planned is not None and change.operation is not None:
+        if change.operation is not None and not change.operation.is_dropped:
             self.plan(change.operation)
+        what = f"ctx.later({planned.handler})" if planned is not None and planned.handler else "ctx.send(…, at=…)"
         with self._guard:
             self._posted_count += 1
             self.blocked_calls.append(what)
             return self._posted_count - 1
+
+    def cancel_job(self, change: JobChange) -> None:
+        self.blocked_calls.append(f"job.cancel() of {change.name}")
 
     def list_jobs(self, scope: str) -> Sequence[PlannedJob]:
         with self._store.database.read() as connection:

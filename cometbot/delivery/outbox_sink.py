@@ -205,6 +205,10 @@ class OutboxReplySink(ReplySink):
         return ordinal
 
     @in_thread
+    def cancel_job(self, change: JobChange) -> None:
+        self._transactions.change_job(self._lease, change, durable=True)
+
+    @in_thread
     def list_jobs(self, scope: str) -> Sequence[PlannedJob]:
         return self._transactions.list_jobs(self._bot.name, scope)
 

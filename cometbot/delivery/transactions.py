@@ -29,7 +29,7 @@ from cometbot.delivery.work import (
     Work,
 )
 from cometbot.errors import StoreBusy
-from cometbot.jobs import PlannedJob
+from cometbot.jobs import JobChange, PlannedJob
 from cometbot.models import Conversation
 from cometbot.sinks import Transcript
 from cometbot.state import StateChange
@@ -255,6 +255,15 @@ class Transactions:
                 self._store.state.apply(connection, channel.filter_state_changes(connection, changes))
 
         self._retry_while_busy(self._store.database.group_commit, save, durable=durable)
+
+    def change_job(self, lease: Lease, change: JobChange, *, durable: bool) -> None:
+        """Change a job for a handler that goes on running. This may be repeated."""
+
+        def change_it(connection: Transaction) -> None:
+            self._store.leases.check(connection, lease)
+            self._store.jobs.apply(connection, change)
+
+        self._retry_while_busy(self._store.database.group_commit, change_it, durable=durable)
 
     def list_jobs(self, bot: str, scope: str) -> list[PlannedJob]:
         """Return what was scheduled in the conversation ``scope`` and is still to come."""

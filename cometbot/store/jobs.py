@@ -60,6 +60,7 @@ _move_fired = (
 _delete_named = sa.delete(jobs).where(
     jobs.c.bot == bound("of"), jobs.c.scope == bound("within"), jobs.c.name == bound("named")
 )
+_delete_with_key = _delete_named.where(jobs.c.key == bound("made_by"))
 _pending_jobs = (
     sa.select(mailbox.c.state)
     .where(
@@ -79,6 +80,7 @@ class JobRow:
     bot: str
     scope: str
     name: str
+    key: str
     handler: str
     spec: str
     missed: str
@@ -92,7 +94,9 @@ class JobRow:
     @property
     def planned(self) -> PlannedJob:
         """The job as handlers see it."""
-        return PlannedJob(self.name, self.handler, self.conversation, self.due_at, self.on_wall_clock, self.content)
+        return PlannedJob(
+            self.name, self.handler, self.conversation, self.due_at, self.on_wall_clock, self.content, self.key
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +122,17 @@ class Jobs:
     def apply(self, connection: Transaction, change: JobChange) -> None:
         """Add a job, in place of one with the same name, or remove it."""
         values = {"of": change.bot, "within": change.scope, "named": change.name}
-        connection.execute(_delete_named, values)
+        if change.key:
+            connection.execute(_delete_with_key, {**values, "made_by": change.key})
+        else:
+            connection.execute(_delete_named, values)
         planned = change.planned
         if planned is not None:
             row = {
                 "bot": change.bot,
                 "scope": change.scope,
                 "name": planned.name,
+                "key": planned.key,
                 "spec": "",
                 "missed": "once",
                 "due_at": planned.due_at,
@@ -176,7 +184,8 @@ class Jobs:
         }
         if row is None:
             self._insert(
-                connection, {**values, "bot": bot, "scope": CODE_SCOPE, "name": job.name, "on_wall_clock": True}
+                connection,
+                {**values, "bot": bot, "scope": CODE_SCOPE, "name": job.name, "key": "", "on_wall_clock": True},
             )
         elif any(row[name] != value for name, value in values.items()):
             connection.execute(sa.update(jobs).where(jobs.c.id == row["id"]).values(values))
@@ -351,6 +360,7 @@ def _to_row(row: sa.RowMapping) -> JobRow:
         row["bot"],
         row["scope"],
         row["name"],
+        row["key"],
         row["handler"],
         row["spec"],
         row["missed"],

@@ -193,7 +193,7 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", _Serial, primary_key=True, autoincrement=True),
-    *_texts("bot", "scope", "name", "handler", "spec", "missed", "conversation_key", "conversation", "content"),
+    *_texts("bot", "scope", "name", "key", "handler", "spec", "missed", "conversation_key", "conversation", "content"),
     Column("due_at", Double, nullable=False),
     Column("on_wall_clock", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),

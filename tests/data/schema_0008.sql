@@ -118,6 +118,7 @@ CREATE TABLE jobs (
     bot TEXT NOT NULL,
     scope TEXT NOT NULL,
     name TEXT NOT NULL,
+    "key" TEXT NOT NULL,
     handler TEXT NOT NULL,
     spec TEXT NOT NULL,
     missed TEXT NOT NULL,

@@ -367,3 +367,40 @@ def test_job_that_raises_sends_no_error_text(bot: Bot) -> None:
     assert client.advance("1m").text == ""
     [letter] = client.dead_letters
     assert "broken" in letter.error
+
+
+def test_handler_that_runs_again_cancels_no_newer_jobs(bot: Bot) -> None:
+    @bot.command("plan")
+    def plan(ctx: Context, what: str) -> None:
+        ctx.send(what, at="1d")
+
+    @bot.command("forget")
+    def forget(ctx: Context) -> str:
+        found = ctx.jobs()
+        for job in found:
+            job.cancel()
+        ctx.send("forgotten", at="2d")
+        answer = ctx.ask("Why?", listen=True)
+        return f"{answer}; {[job.text for job in ctx.jobs()]}"
+
+    client = BotClient(bot, now=NOW)
+    client.send("/plan first")
+    client.send("/forget")
+    client.send("/plan second")
+    assert client.send("just so").text == "just so; ['second', 'forgotten']"
+    assert [said.text for said in client.advance("3d")] == ["second", "forgotten"]
+
+
+def test_planned_job_is_cancelled_at_once(bot: Bot) -> None:
+    @bot.command("plan")
+    def plan(ctx: Context) -> str:
+        first = ctx.send("first", at="1h", name="it")
+        second = ctx.send("second", at="1h", name="it")
+        first.cancel()  # it is replaced already
+        third = ctx.send("third", at="1h")
+        third.cancel()
+        return f"{second.text} {len(ctx.jobs())}"
+
+    client = BotClient(bot, now=NOW)
+    assert client.send("/plan").text == "second 1"
+    assert client.advance("1h").text == "second"

@@ -31,7 +31,7 @@ from cometbot.store.database import Database, PreparedStatement
 from cometbot.store.factory import database_from_url
 from cometbot.store.postgresql import PostgreSQL
 from cometbot.store.sqlite import SQLite
-from cometbot.store.tables import conversations, dialogs, mailbox, outbox, state, steps, timers
+from cometbot.store.tables import conversations, dialogs, jobs, mailbox, outbox, state, steps, timers
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel
 from cometbot.testing.immediate_engine import ImmediateEngine
 
@@ -96,6 +96,9 @@ class CrashingDatabase(Database):
         return _prepared[key]
 
     def clock(self) -> float:
+        return self.now
+
+    def wall_clock(self, connection: Connection) -> float:
         return self.now
 
     @contextmanager
@@ -377,9 +380,11 @@ class BotProcess:
         """Do all work that is due now, that of dead processes included."""
         for conversation_key in self.delivery.store.fire_timers():
             self._engine.notify(conversation_key)
+        for begun in self.delivery.store.fire_jobs():
+            self._engine.notify(begun.conversation_key)
         with self.database.read() as connection:
             found = self.delivery.store.leases.find_abandoned(
-                connection, self.delivery.active_bots, self.delivery.channels
+                connection, self.delivery.active_bots, self.delivery.handled_channels
             )
         for conversation_key in found:
             self._engine.notify(conversation_key)
@@ -397,7 +402,8 @@ class BotProcess:
         with self.database.read() as connection:
             held = connection.execute(sa.select(sa.func.min(conversations.c.due_at))).scalar()
             timer = self.delivery.store.dialogs.next_timer(connection)
-        return min((due for due in (held, timer) if due is not None), default=None)
+            job = self.delivery.store.jobs.next_due(connection)
+        return min((due for due in (held, timer, job) if due is not None), default=None)
 
     def outcome(self) -> Outcome:
         """Return what can be seen now, and discard the dead letters."""
@@ -432,6 +438,7 @@ _REST = {
     "dialogs": sa.select(dialogs),
     "steps": sa.select(steps),
     "timers": sa.select(timers),
+    "jobs": sa.select(jobs).where(jobs.c.spec == ""),
     "pinned": sa.select(mailbox).where(mailbox.c.state == "done", mailbox.c.ended_at.is_(None)),
     "messages": sa.select(mailbox).where(mailbox.c.state.not_in(["done", "discarded"])),
     "replies": sa.select(outbox).where(outbox.c.state.not_in(["sent", "discarded"])),
@@ -491,7 +498,7 @@ class PostgreSQLDatabases:
 
     def clear(self) -> None:
         """Make the database empty."""
-        tables = "mailbox, conversations, outbox, pauses, state, processes, steps, dialogs, timers"
+        tables = "mailbox, conversations, outbox, pauses, state, processes, steps, dialogs, timers, jobs"
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
 
