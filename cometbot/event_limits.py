@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from cometbot.commands import parse_call
 from cometbot.context import Context
 from cometbot.dialogs import DIALOGS_KEY
-from cometbot.events import ActionEvent, JobEvent, MessageEvent
+from cometbot.events import ActionEvent, HandOffEvent, JobEvent, MessageEvent
 from cometbot.outcomes import Outcome
 from cometbot.rates import Rate, RateWindow
 from cometbot.sinks import ReplySink
@@ -49,7 +49,7 @@ class EventLimits:
     def check(self) -> LimitReached | None:
         """Return the limit that the event has reached, or None if it gets its handler."""
         ctx, event = self._ctx, self._event
-        if isinstance(event, DialogEvent | JobEvent):  # what goes on by itself
+        if isinstance(event, DialogEvent | HandOffEvent | JobEvent):  # what goes on by itself
             return None
         is_written = isinstance(event, MessageEvent | ActionEvent)
         if ctx.bot.maintenance:

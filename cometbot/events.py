@@ -159,6 +159,18 @@ class JobEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HandOffEvent(Event):
+    """People have handed a user back to the bot, or a hand-off has ended otherwise (``ctx.hand_off``).
+
+    ``status`` is ``done``, ``expired``, ``cancelled`` or ``resumed``. ``by`` is who wrote ``/done``, None otherwise.
+    ``sender`` is the user who was handed over.
+    """
+
+    status: str
+    by: User | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class UnknownEvent(Event):
     """A well-formed event that cometbot has no class for. ``kind`` is the platform's name for it."""
 

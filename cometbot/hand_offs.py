@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Any, Literal
 
 from cometbot.durations import Duration
 from cometbot.errors import BotError
+from cometbot.events import HandOffEvent
 from cometbot.models import Conversation, Group, User
-from cometbot.steps import TIMEOUT, Step
+from cometbot.steps import REFUSED, TIMEOUT, Step
 
 MAX_TRANSCRIPT = 100
 """The most messages of the conversation that people are shown."""
@@ -51,11 +54,29 @@ class HandOffRequest:
 
 def read_result(step: Step) -> HandOff:
     """Return how a hand-off ended that was not refused."""
-    result, at = step.result, datetime.fromtimestamp(step.at, timezone.utc)
+    status, by = _read_end(step.result)
+    return HandOff(status, by, datetime.fromtimestamp(step.at, timezone.utc))
+
+
+def make_event_body(result: Mapping[str, Any], user: str) -> bytes | None:
+    """Return the body of the event that a hand-off of ``user`` has ended so; None if the platform refused it."""
+    if result.get("ended") == REFUSED:
+        return None
+    status, by = _read_end(result)
+    person = {"uid": by.uid, "name": by.name} if by is not None else None
+    return json.dumps({"status": status, "by": person, "user": user}).encode()
+
+
+def parse_event(key: str, conversation: Conversation, body: bytes) -> HandOffEvent:
+    """Return the event with a body of :func:`make_event_body`."""
+    fields = json.loads(body)
+    by = User(**fields["by"]) if fields["by"] else None
+    return HandOffEvent(key=key, conversation=conversation, sender=User(fields["user"]), status=fields["status"], by=by)
+
+
+def _read_end(result: Mapping[str, Any]) -> tuple[Literal["done", "expired", "cancelled", "resumed"], User | None]:
     ended = result.get("ended")
-    if ended == TIMEOUT:
-        return HandOff("expired", None, at)
     if ended is not None:
-        return HandOff("cancelled", None, at)
+        return "expired" if ended == TIMEOUT else "cancelled", None
     by = User(result["by"]["uid"], result["by"]["name"]) if result.get("by") else None
-    return HandOff(result["status"], by, at)
+    return result["status"], by

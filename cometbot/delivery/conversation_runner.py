@@ -23,12 +23,13 @@ from cometbot.dispatch import ErrorClasses, dispatch
 from cometbot.error_text import describe_error
 from cometbot.errors import ChannelError, LeaseLost, StoreBusy
 from cometbot.events import Event
+from cometbot.hand_offs import parse_event as parse_hand_off
 from cometbot.jobs import JOBS_CHANNEL
 from cometbot.models import Conversation, User
 from cometbot.observer import Observer
 from cometbot.outcomes import Outcome
 from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
-from cometbot.store.dialogs import INTERNAL_PREFIX
+from cometbot.store.dialogs import HAND_OFF_PREFIX, INTERNAL_PREFIX
 from cometbot.store.jobs import JOB_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
@@ -464,6 +465,8 @@ def _make_end(message: MailboxMessage, outcome: Outcome, replies: ReplyBatch) ->
 
 
 def _parse_event(run: Run, message: MailboxMessage) -> Event:
+    if message.key.startswith(HAND_OFF_PREFIX):
+        return parse_hand_off(message.key, run.lease.conversation, message.body)
     if _is_of_dialog(message):
         return _to_dialog_event(run.lease.conversation, message)
     return run.channel.parse(
@@ -480,7 +483,7 @@ def _find_failed_dialog(run: Run, message: MailboxMessage) -> DialogChange | Non
 
 
 def _is_of_dialog(message: MailboxMessage) -> bool:
-    return message.key.startswith(INTERNAL_PREFIX) and not message.key.startswith(JOB_PREFIX)
+    return message.key.startswith(INTERNAL_PREFIX) and not message.key.startswith((JOB_PREFIX, HAND_OFF_PREFIX))
 
 
 def _to_dialog_event(conversation: Conversation, message: MailboxMessage) -> DialogEvent:

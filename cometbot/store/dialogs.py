@@ -13,6 +13,7 @@ from sqlalchemy import bindparam as bound
 
 from cometbot.approvals import ApprovalCard
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
+from cometbot.hand_offs import make_event_body
 from cometbot.state import StateChange
 from cometbot.steps import (
     ENDING,
@@ -48,6 +49,9 @@ FORMAT = 1
 
 INTERNAL_PREFIX = "cometbot:"
 """The prefix of the event keys of cometbot's own rows in the mailbox. Channels cannot use it."""
+
+HAND_OFF_PREFIX = f"{INTERNAL_PREFIX}handed-back:"
+"""The prefix of the event keys of hand-offs that have ended."""
 
 SWEEP_BATCH = 500
 GRACE_PERIOD = 60.0
@@ -162,7 +166,19 @@ class Dialogs:
             for step in added
         ]
         # PostgreSQL's driver knows no number of rows for several, so the new ones are returned.
-        return bool(rows) and bool(connection.execute(self._insert_steps, rows).all())
+        is_new = bool(rows) and bool(connection.execute(self._insert_steps, rows).all())
+        if is_new:
+            self._report_hand_offs(connection, dialog, added)
+        return is_new
+
+    def _report_hand_offs(self, connection: Transaction, dialog: DialogId, added: Iterable[Step]) -> None:
+        """Put an event for each hand-off that has ended into the mailbox, with the step that says so."""
+        for step in [step for step in added if step.kind == HAND_OFF]:
+            found = self.load(connection, dialog)
+            body = make_event_body(step.result, found.waiting.user) if found is not None else None
+            if found is not None and body is not None:
+                key = f"{HAND_OFF_PREFIX}{dialog}.{step.number}"
+                self._add_internal(connection, found.conversation_key, key, body)
 
     def load_steps(self, connection: Transaction, dialog: DialogId) -> list[Step]:
         """Return the stored steps of a dialog, in order."""
@@ -269,15 +285,20 @@ class Dialogs:
         body = {"dialog": str(dialog), "step": step, "result": dict(result), "request": request}
         kind = str(result.get("ended", "event"))
         at = f".{due_at:.3f}" if due_at is not None else ""
+        key = f"{INTERNAL_PREFIX}{kind}:{dialog}.{step}{at}"
+        self._add_internal(connection, conversation_key, key, json.dumps(body).encode())
+
+    def _add_internal(self, connection: Transaction, conversation_key: str, key: str, body: bytes) -> None:
+        """Put an event of cometbot's own into the mailbox, once."""
         names = connection.execute(_names, {"key": conversation_key}).mappings().one_or_none()
         if names is None:  # erased
             return
         insert = self._database.insert(mailbox).values(
             **names,
-            event_key=f"{INTERNAL_PREFIX}{kind}:{dialog}.{step}{at}",
+            event_key=key,
             conversation_key=conversation_key,
             sender="",
-            body=json.dumps(body).encode(),
+            body=body,
             received_at=self._database.clock(),
         )
         connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, Context, Group
+from cometbot import Bot, Context, Group, HandOffEvent
 from cometbot.errors import BotError, NotDelivered, RateLimited, Rejected
 from cometbot.messages import Button, Card, Media
 from cometbot.testing import TEXT_ONLY, BotClient, FakeChannel
@@ -192,6 +192,34 @@ def test_bot_goes_on_asking_after_it() -> None:
     assert support.maria.waiting is None or not support.maria.waiting
 
 
+@pytest.mark.parametrize(
+    ("end", "status"), [("/done", "done by Ben"), ("/cancel", "cancelled"), ("1h", "expired"), ("resume", "resumed")]
+)
+def test_end_is_an_event(end: str, status: str) -> None:
+    bot = make_bot(timeout="1h")
+    bot.command("close")(lambda ctx: ctx.resume(ctx.conversation_with(user="maria")))
+
+    @bot.event(HandOffEvent)
+    def report(ctx: Context) -> str:
+        assert isinstance(ctx.event, HandOffEvent)
+        assert ctx.sender.uid == "maria"
+        by = f" by {ctx.event.by}" if ctx.event.by else ""
+        return f"event: {ctx.event.status}{by}, {ctx.ask('Why?', of='maria')}"
+
+    support = Support(bot)
+    support.maria.send("/human")
+    if end == "/done":
+        support.answer(end)
+    elif end == "/cancel":
+        support.maria.send(end)
+    elif end == "resume":
+        support.ben.send("/close")
+    else:
+        support.maria.advance(end)
+    assert support.maria.said()[-1].text == "Why?"
+    assert support.maria.send("so").texts == [f"event: {status}, so"]
+
+
 def test_group_that_does_not_exist_is_not_delivered() -> None:
     bot = Bot("helpdesk")
 
@@ -259,3 +287,13 @@ def test_only_a_user_alone_with_the_bot_is_handed_over() -> None:
 def test_channel_needs_threads() -> None:
     with pytest.raises(BotError, match="the channel fake has no threads"):
         BotClient(make_bot(), capabilities=TEXT_ONLY).send("/human")
+
+
+def test_cometchat_relays_in_its_threads() -> None:
+    support = Support(make_bot(), channel="cometchat")
+    support.ben.join()
+    support.maria.send("/human")
+    support.maria.send("My parcel is wet")
+    assert support.relayed == ["Maria: My parcel is wet"]
+    assert support.answer("We send a new one.") == ["Ben: We send a new one."]
+    assert support.answer("/done") == ["The bot again: done Ben"]
