@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 import pytest
 
+from cometbot import Bot, Context, Media, Message, Text
 from cometbot.channels.base import IncomingEvent
 from cometbot.channels.platform.channel import PlatformClient
 from cometbot.channels.platform.ids import ALL_BOTS, conversation_of
@@ -462,3 +463,39 @@ def test_files_are_found_whatever_the_working_directory_is(
         assert (answer.status_code, answer.data) == (200, PNG)
     assert maria.upload(("p.png", PNG)).status_code == 200
     assert (tmp_path / "cometbot-data" / "files").is_dir()
+
+
+def make_sender() -> Bot:
+    """A bot that sends files of its own, with a text before and behind."""
+    bot = Bot("helpdesk")
+
+    @bot.command("report")
+    def report(ctx: Context) -> list[Message]:
+        return [Text("here"), Media(data=PNG, name="Über.png", caption="The report"), Text("there")]
+
+    @bot.command("files")
+    def count(ctx: Context) -> str:
+        sizes = [len(file.read()) for message in ctx.history(9) for file in message.attachments]
+        return f"files of {sizes} bytes"
+
+    return bot
+
+
+@pytest.mark.parametrize("joins", [False, True])
+@pytest.mark.parametrize("public_url", ["", "https://chat.example.com"])
+def test_file_of_a_bot_is_an_attachment(make_site: Callable[..., Site], joins: bool, public_url: str) -> None:
+    maria = make_site(make_sender(), platform_join_replies=joins, public_url=public_url).sign_up()
+    chat = maria.create_chat()
+    maria.send_message(chat, "/report")
+    said = ["The report\n\nthere"] if joins else ["The report", "there"]
+    message = maria.wait_message(chat, said[0])
+    maria.wait_message(chat, said[-1])
+
+    (file,) = message["attachments"]
+    assert (file["name"], file["size"], file["mimeType"]) == ("Über.png", len(PNG), "image/png")
+    with maria.client.get(f"/{file['path']}") as answer:
+        assert (answer.status_code, answer.data, answer.content_type) == (200, PNG, "image/png")
+    assert maria.bodies(chat) == ["/report", "here", *said]
+
+    maria.send_message(chat, "/files")
+    maria.wait_message(chat, f"files of [{len(PNG)}] bytes")

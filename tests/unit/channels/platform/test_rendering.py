@@ -80,3 +80,21 @@ def test_any_text_is_fit_for_json_and_databases(text: str) -> None:
     assert len(cleaned) <= len(text)
     if "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text):
         assert cleaned == text
+
+
+@pytest.mark.parametrize("base", [BASE, ""])
+def test_a_file_of_the_bot_is_an_attachment_under_its_own_route(base: str) -> None:
+    path = "files/0123456789abcdef0123456789abcdef-abcdefghijklmnopqrstuv/Sales.png"
+    media = Media(f"{base}/{path}", "image", "Sales \0.png", "image/png", 70, "This week", is_stored=True)
+    [step] = render(Operation(conversation=HERE, message=media), BASE)
+
+    assert (step["body"], step["content"], step["files"]) == ("This week", None, [])
+    assert step["stored"] == [
+        {
+            "id": "0123456789abcdef0123456789abcdef",
+            "path": path,
+            "name": "Sales \ufffd.png",
+            "size": 70,
+            "mimeType": "image/png",
+        }
+    ]

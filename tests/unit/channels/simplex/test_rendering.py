@@ -9,7 +9,7 @@ import pytest
 from cometbot.channels.simplex import file
 from cometbot.channels.simplex.ids import make_direct_conversation
 from cometbot.channels.simplex.protocol.contents import PLACEHOLDER_IMAGE, json_size
-from cometbot.channels.simplex.rendering import CAPABILITIES, render
+from cometbot.channels.simplex.rendering import CAPABILITIES, FILE_FAILED_TEXT, render
 from cometbot.errors import MessageError
 from cometbot.messages import Button, Card, Choices, Custom, Media, Message, Operation, Text
 
@@ -80,6 +80,13 @@ def test_long_caption_of_remote_file_follows_as_text() -> None:
         None,
         None,
     ]
+
+
+def test_own_file_without_a_public_url_has_no_address_to_fall_back_to() -> None:
+    [part] = render_message(Media("/files/x/a.png", name="a.png", caption="A cat", is_stored=True))
+
+    assert part["media"]["url"] == "/files/x/a.png"
+    assert part["otherwise"]["text"] == f"A cat\n\na.png\n\n{FILE_FAILED_TEXT}"
 
 
 OPEN = Button("Open", url="https://example.com/tea")
