@@ -234,7 +234,7 @@ class _Dispatch:
 
     def _gather(self, found: HandlerMatch | None) -> Outcome | None:
         """Return the outcome of a message that waits for others, or ends with a newer one; None if it is handled."""
-        if found is None or found.error is not None:
+        if found is None or found.error is not None or found.handler.concurrency == "queue":
             return None
         return MessageGatherer(self._ctx, self._sink, found.handler).gather()
 

@@ -14,6 +14,11 @@ from cometbot.events import HandOffEvent
 from cometbot.models import Conversation, Group, User
 from cometbot.steps import REFUSED, TIMEOUT, Step
 
+HANDED_BACK = "Handed back"
+"""How a text begins that says to people how a hand-off has ended."""
+
+WITHDRAWN_TEXT = f"{HANDED_BACK}: the request was withdrawn."
+
 MAX_TRANSCRIPT = 100
 """The most messages of the conversation that people are shown."""
 

@@ -14,7 +14,7 @@ from cometbot.dialogs import DIALOGS_KEY, OpenDialog, is_cancel_word
 from cometbot.durations import to_seconds
 from cometbot.errors import BotError, MessageError
 from cometbot.events import ActionEvent, EditEvent, MessageEvent
-from cometbot.hand_offs import HandOffRequest
+from cometbot.hand_offs import HANDED_BACK, WITHDRAWN_TEXT, HandOffRequest
 from cometbot.messages import Media, Message, Operation, Text
 from cometbot.models import Attachment, Conversation, Group, check_recipient, conversation_to_json
 from cometbot.outcomes import Outcome
@@ -33,8 +33,6 @@ CARD_TIMEOUT = 30.0
 """Seconds for which a user's message waits until the first message for people has been sent."""
 
 _RETRY_INTERVAL = 1.0
-_HANDED_BACK = "Handed back"
-_WITHDRAWN_TEXT = f"{_HANDED_BACK}: the request was withdrawn."
 
 
 def make_waiting(
@@ -60,7 +58,7 @@ def make_waiting(
     operation = Operation(conversation=to, message=Text(text), approval={"open": entry.to_json()})
     shown = filter_question(operation, ctx.bot, ctx.event)
     card = ApprovalCard(trigger.sequence, to, None, (), edits=False)
-    withdrawal = Operation(conversation=to, message=Text(f"{ctx.sender}: {_WITHDRAWN_TEXT}"))
+    withdrawal = Operation(conversation=to, message=Text(f"{ctx.sender}: {WITHDRAWN_TEXT}"))
     card = replace(card, withdrawal=sink.render(withdrawal))
     waiting = Waiting(
         call.number,
@@ -89,7 +87,7 @@ def make_outcome(ctx: Context, sink: ReplySink, waiting: Waiting, result: Mappin
 
 def make_withdrawal(sink: ReplySink, waiting: Waiting) -> Operation:
     """Return the operation that tells the people that a hand-off ended with its handler."""
-    return _close(sink, waiting, _WITHDRAWN_TEXT)
+    return _close(sink, waiting, WITHDRAWN_TEXT)
 
 
 def _close(sink: ReplySink, waiting: Waiting, text: str) -> Operation:
@@ -158,7 +156,7 @@ class Relay:
         found = find_open(stored, number, self._sink.trigger.sequence)
         if found is None:
             over = find_over_text(stored, number)
-            if not over.startswith(_HANDED_BACK):
+            if not over.startswith(HANDED_BACK):
                 return None
             return self._make_outcome(ctx.conversation, [Text(f"{over} What you write here is not passed on.")])
         if found.kind != HAND_OFF or list(found.card) != [said[0].generation, said[1]]:
@@ -257,11 +255,11 @@ def _describe_end(result: Mapping[str, Any]) -> str:
     ended = result.get("ended")
     if ended is None:
         return (
-            f"{_HANDED_BACK} by {result['by']['name'] or result['by']['uid']}."
+            f"{HANDED_BACK} by {result['by']['name'] or result['by']['uid']}."
             if result.get("by")
-            else (f"{_HANDED_BACK} to the bot.")
+            else (f"{HANDED_BACK} to the bot.")
         )
     return {
-        TIMEOUT: f"{_HANDED_BACK}: the time is over.",
-        CANCELLED: f"{_HANDED_BACK}: the user has ended the conversation.",
-    }.get(str(ended), _WITHDRAWN_TEXT)
+        TIMEOUT: f"{HANDED_BACK}: the time is over.",
+        CANCELLED: f"{HANDED_BACK}: the user has ended the conversation.",
+    }.get(str(ended), WITHDRAWN_TEXT)

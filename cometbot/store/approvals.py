@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
 from cometbot.approvals import APPROVALS_KEY, ApprovalCard, OpenApproval, find_open
+from cometbot.hand_offs import WITHDRAWN_TEXT
 from cometbot.state import StateChange, to_json
-from cometbot.steps import Waiting
+from cometbot.steps import HAND_OFF, Waiting
 from cometbot.store.database import Database, Transaction
 from cometbot.store.leases import Leases
 from cometbot.store.outbox import Draft, Outbox, OutboxMessage
@@ -82,7 +83,8 @@ class Approvals:
             return
         card = ApprovalCard.from_json(waiting.approval)
         owner = card.conversation.key_text
-        change = self.decided(connection, owner, card.number, "Withdrawn.")
+        text = WITHDRAWN_TEXT if waiting.kind == HAND_OFF else "Withdrawn."
+        change = self.decided(connection, owner, card.number, text)
         if change is None or self._leases.find(connection, owner) is None:  # decided already, or erased
             return
         self._state.apply(connection, [change])

@@ -297,3 +297,51 @@ def test_cometchat_relays_in_its_threads() -> None:
     assert support.relayed == ["Maria: My parcel is wet"]
     assert support.answer("We send a new one.") == ["Ben: We send a new one."]
     assert support.answer("/done") == ["The bot again: done Ben"]
+
+
+def test_person_who_leaves_is_followed_by_another() -> None:
+    support = Support(make_bot())
+    support.maria.send("/human")
+    support.answer("One moment.")
+    support.ben.leave()
+    tom = support.maria.as_user("tom", group="support")
+    tom.send("I go on.", thread=support.thread)
+    assert support.maria.said()[-1].text == "Tom: I go on."
+    tom.send("/done", thread=support.thread)
+    assert support.maria.said()[-1].text == "The bot again: done Tom"
+
+
+def test_code_that_hands_over_no_more_tells_the_people() -> None:
+    support = Support(make_bot())
+    support.maria.send("/human")
+    changed = Bot("helpdesk")
+
+    def human(ctx: Context) -> str:
+        return f"{ctx.ask('What is it about?')}"
+
+    human.__qualname__ = "make_bot.<locals>.human"
+    changed.command("human")(human)
+    support.maria.restart(changed)
+    support.maria.send("/cancel")
+    assert support.relayed == ["Handed back: the request was withdrawn."]
+
+
+def test_refused_relay_is_a_dead_letter() -> None:
+    support = Support(make_bot(), raise_errors=False)
+    support.maria.send("/human")
+    channel = support.maria.channel
+    assert isinstance(channel, FakeChannel)
+    channel.faults.append(Rejected("the bot was removed", status=403))
+    support.maria.send("Is anybody there?")
+    [letter] = support.maria.dead_letters
+    assert letter.is_reply
+    assert support.answer("Yes.") == ["Ben: Yes."]
+
+
+def test_bots_are_not_relayed() -> None:
+    support = Support(make_bot())
+    support.maria.send("/human")
+    channel = support.maria.channel
+    assert isinstance(channel, FakeChannel)
+    channel.bot_uids.add("ben")
+    assert support.answer("I am a bot.") == []

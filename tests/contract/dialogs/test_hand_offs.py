@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cometbot import Context, Group
+from cometbot.store.erasure import Erasure
 from tests.contract.delivery.conftest import wait_until
 from tests.contract.dialogs.crashing import (
     Databases,
@@ -114,3 +115,32 @@ def test_many_relay_in_both_directions_in_order(processes: Processes) -> None:
     wait_until(lambda: len(processes.channel.texts("group_support")) == 11)
     assert processes.texts() == [f"Ben: a{number}" for number in range(10)]
     assert processes.channel.texts("group_support")[1:] == [f"Maria: q{number}" for number in range(10)]
+
+
+def test_erased_user_is_no_longer_relayed_to(processes: Processes) -> None:
+    @processes.bot.command("human")
+    def human(ctx: Context) -> str:
+        return f"The bot again: {ctx.hand_off(Group('support')).status}"
+
+    processes.start()
+    processes.write("/human")
+    wait_until(lambda: processes.channel.texts("group_support"))
+    [card] = [said for said in processes.channel.said if said.conversation.is_group]
+    maria = processes.channel.conversation(processes.bot, user="maria").key_text
+    wait_until(lambda: processes.delivery.is_idle)
+    with processes.database.write() as connection:
+        Erasure(processes.database).erase(connection, [maria])
+    processes.delivery.notify(processes.channel.conversation(processes.bot, group="support").key_text)
+    wait_until(lambda: len(processes.channel.texts("group_support")) == 2)
+    incoming = processes.channel.incoming(
+        processes.bot, "Hello?", user="ben", group="support", thread_id=card.id, id="b1"
+    )
+    processes._deliveries[1].enqueue(incoming)
+    wait_until(lambda: len(processes.channel.texts("group_support")) == 3)
+    assert processes.texts() == []
+    withdrawn = "Handed back: the request was withdrawn."
+    assert processes.channel.texts("group_support")[1:] == [
+        f"Maria: {withdrawn}",
+        f"{withdrawn} What you write here is not passed on.",
+    ]
+    processes.check_nothing_left()
