@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cometbot.bot import STOP_TEXT
+from cometbot.store import sent_files
 from tests.contract.dialogs.crashing import (
     Databases,
     PostgreSQLDatabases,
@@ -58,6 +59,30 @@ def change(message, outgoing):
     if message.to_text().startswith(("Reply 0", "Stream")):
         return None
     return Text(message.text + "!") if isinstance(message, Text) else message
+"""
+
+
+def test_crash_loses_and_doubles_no_file(databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # All worlds have the same addresses, so that their transcripts can be compared.
+    make_id = sent_files._make_id
+    monkeypatch.setattr(sent_files, "get_or_create_metadata", lambda *args: "secret")
+    monkeypatch.setattr(sent_files, "_make_id", lambda said, *rest: make_id(said._replace(event="m1"), *rest))
+    outcome = check_all_crashes(Script([FILES], [Say("/report"), Say("/check")]), databases, tmp_path)
+    assert outcome.texts[-1] == "march.csv=day,cups april.csv=day,cups may.txt=none"
+
+
+FILES = """
+from cometbot import Media
+
+@bot.command("report")
+def report(ctx):
+    ctx.reply(Media(data=b"day,cups", name="march.csv"))
+    return [Media(data=b"day,cups", name="april.csv"), Media(data=b"none", name="may.txt")]
+
+@bot.command("check")
+def check(ctx):
+    files = [file for message in ctx.history() for file in message.attachments]
+    return " ".join(f"{file.name}={file.text()}" for file in files)
 """
 
 
