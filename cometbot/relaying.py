@@ -105,7 +105,7 @@ def _close(sink: ReplySink, waiting: Waiting, text: str) -> Operation:
 
 def find_hand_off(dialogs: Any) -> OpenDialog | None:
     """Return the hand-off that is open in a conversation; ``dialogs`` is the value of :data:`DIALOGS_KEY`."""
-    found = (OpenDialog.from_json(item) for item in dialogs or () if item["kind"] == HAND_OFF)
+    found = (OpenDialog.from_json(item) for item in dialogs or () if item.get("kind") == HAND_OFF)
     return next(found, None)
 
 
