@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 50
 """The most messages of one burst."""
 
+_SUPERSEDED = "superseded by"
+
 MAX_PAUSES = 5
 """A burst that never pauses is handed over after this many times the bot's ``burst_pause``."""
 
@@ -95,4 +97,9 @@ class MessageGatherer:
 
 def join_mark(concurrency: Concurrency, message: str) -> str:
     """Return what is recorded in place of the handler of a message that ended with a newer one (``m15``)."""
-    return f"{'in the burst of' if concurrency == 'burst' else 'superseded by'} {message}"
+    return f"{'in the burst of' if concurrency == 'burst' else _SUPERSEDED} {message}"
+
+
+def is_superseded(handler: str) -> bool:
+    """Return True for what is recorded in place of the handler of a message that no handler got."""
+    return handler.startswith(f"{_SUPERSEDED} ")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cometbot.bot import Bot
+from cometbot.bursts import is_superseded
 from cometbot.channels.base import Channel
 from cometbot.cli.pytest_source import (
     assert_list,
@@ -18,6 +19,7 @@ from cometbot.cli.pytest_source import (
 )
 from cometbot.cli.recorded_actions import Action, ActionReader, referenced_ids
 from cometbot.cli.recorded_conversation import Recorded, Screen, Shown, Users, read_events
+from cometbot.events import MessageEvent
 from cometbot.inspection.stored_conversations import StoredConversation
 from cometbot.models import User
 from cometbot.store.tables import DONE
@@ -125,6 +127,7 @@ class _Body:
 
     def __init__(self, subject: Subject, users: Users, recorded: list[Recorded], group: str) -> None:
         self.lines: list[str] = []
+        self._bot = subject.bot
         self._group = group
         self._users = users
         self._screen = Screen(load_fake_class(subject.channel.name))
@@ -160,14 +163,26 @@ class _Body:
     def _add_action(self, action: Action, client: str, recorded: Recorded, shown: Shown) -> None:
         if action.is_lost:
             self._add_lost(shown)
+        elif is_superseded(recorded.message.handler):
+            self._add_comment(f"{recorded.message.id} is left out: it was {recorded.message.handler}.")
         elif recorded.message.state != DONE:
             why = recorded.message.error or "it was discarded"
             self._add_comment(f"{recorded.message.id} was not answered: {why}. Assert what the bot should say.")
             self.lines += make_call(f"{client}.{action.method or 'said'}(", action.arguments, _INDENT)
         else:
-            self.lines += make_call(f"replies = {client}.{action.method or 'said'}(", action.arguments, _INDENT)
+            is_last = self._ends_burst(recorded)
+            begins = f"{client}.{action.method or 'said'}("
+            self.lines += make_call(begins if is_last else f"replies = {begins}", action.arguments, _INDENT)
+            if is_last:
+                self.lines += make_call(f"replies = {client}.advance(", [f"{self._bot.burst_pause:g}"], _INDENT)
+                self._clock += self._bot.burst_pause
             self._assert_shown(client, recorded, shown)
             self._name_messages(client, recorded, shown)
+
+    def _ends_burst(self, recorded: Recorded) -> bool:
+        """Return True for the newest message of a burst, which its handler gets when the user has paused."""
+        handlers = self._bot.routes.find_named(recorded.message.handler)
+        return isinstance(recorded.event, MessageEvent) and any(item.concurrency == "burst" for item in handlers)
 
     def _add_timer(self, recorded: Recorded, shown: Shown) -> None:
         """Add the time that passed until a timer of a dialog."""

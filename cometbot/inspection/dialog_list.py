@@ -20,9 +20,10 @@ class DialogInfo:
 
     ``status`` is ``open``, ``ending`` (its handler runs for the last time) or ``failed``; then ``dead_letter`` is the
     id of the message that failed. ``kind`` is that of the step that it waits at (``ask``, ``approve``, ``call``,
-    ``sleep``), since ``since``, until ``expires_at``. ``attempts`` counts the answers that did not fit. ``call`` has
-    the arguments of the handler. For an approval, ``number`` is that of its card, which is in the conversation
-    ``card_in`` of the channel ``card_channel``; ``by`` are the uids of those who may decide, empty for all there.
+    ``hand_off``, ``sleep``), since ``since``, until ``expires_at``. ``attempts`` counts the answers that did not fit.
+    ``call`` has the arguments of the handler. For an approval, ``number`` is that of its card, which is in the
+    conversation ``card_in`` of the channel ``card_channel``; ``by`` are the uids of those who may decide, empty for all
+    there. For a hand-off, that is the group to which the user is handed over.
     """
 
     id: str

@@ -47,9 +47,9 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class WaitingStep:
-    """A step that a handler waits at: ``kind`` is ``ask``, ``approve``, ``call`` or ``sleep``.
+    """A step that a handler waits at: ``kind`` is ``ask``, ``approve``, ``call``, ``hand_off`` or ``sleep``.
 
-    ``text`` and ``choices`` are those of a question, ``text`` that of an approval or call.
+    ``text`` and ``choices`` are those of a question, ``text`` that of an approval or call, or what people read first.
 
     ``fields`` are the names of a form's fields that are left. ``field`` is the one that is asked, empty where the
     platform shows the form.

@@ -536,3 +536,49 @@ def test_decision_without_an_approval_is_a_text(open_client: Open, monkeypatch: 
     source = write(client)
     assert 'client.send("approve 5")' in source
     run(source, bot, monkeypatch)
+
+
+def test_bursts_are_handed_over_after_a_pause(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.fallback(concurrency="burst")
+        def answer(ctx: Context) -> str:
+            return " ".join(message.text for message in ctx.messages)
+
+        return bot
+
+    client = open_client(make())
+    client.send("Hello")
+    client.send("shop")
+    client.advance("1m")
+    client.send("again")
+    client.advance("1m")
+    source = write(client)
+    assert source.count("client.advance(2)") == 2
+    run(source, make(), monkeypatch)
+
+
+def test_superseded_messages_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    clients: list[BotClient] = []
+
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.fallback(concurrency="latest")
+        def answer(ctx: Context) -> str:
+            if clients and ctx.text == "one":
+                for text in ("two", "three"):
+                    clients[0].send(text)
+            return f"got {ctx.text}"
+
+        return bot
+
+    client = open_client(make())
+    clients.append(client)
+    client.send("one")
+    assert client.said().texts == ["got one", "got three"]
+    source = write(client)
+    clients.clear()
+    assert "m2 is left out: it was superseded by m3." in source
+    run(source, make(), monkeypatch)

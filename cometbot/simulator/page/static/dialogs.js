@@ -5,7 +5,7 @@ import { expireDialog } from "./api.js";
 import { dayName, timeOf } from "./time.js";
 import { showToast } from "./toasts.js";
 
-const WAITS_FOR = { ask: "Waits for an answer", approve: "Waits for an approval" };
+const WAITS_FOR = { ask: "Waits for an answer", approve: "Waits for an approval", hand_off: "Is handed over" };
 
 /** A list of the handlers that wait, with a button each. */
 export class Dialogs {
@@ -36,9 +36,9 @@ export class Dialogs {
       ["Bot", dialog.bot],
       ["Handler", dialog.handler],
       ["Conversation", dialog.conversation],
-      dialog.number > 0 && ["Approval", dialog.number],
-      dialog.number > 0 && ["Card in", `${dialog.card_channel}: ${dialog.card_in}`],
-      dialog.number > 0 && ["Decided by", dialog.by.map((uid) => this.store.nameOf(uid)).join(", ") || "all there"],
+      isApproval(dialog) && ["Approval", dialog.number],
+      dialog.number > 0 && [isApproval(dialog) ? "Card in" : "Group", `${dialog.card_channel}: ${dialog.card_in}`],
+      isApproval(dialog) && ["Decided by", dialog.by.map((uid) => this.store.nameOf(uid)).join(", ") || "all there"],
       dialog.attempts > 0 && ["Wrong answers", dialog.attempts],
       ["Since", moment(dialog.since)],
       dialog.expires_at && ["Until", moment(dialog.expires_at)],
@@ -69,5 +69,7 @@ export class Dialogs {
     return h("button.button", { "aria-label": `Expire ${id} now`, onclick }, "Expire now");
   }
 }
+
+const isApproval = (dialog) => dialog.kind === "approve";
 
 const moment = (seconds) => `${timeOf(seconds)}, ${dayName(seconds)}`;
