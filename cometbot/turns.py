@@ -113,22 +113,23 @@ def to_anthropic(turns: Iterable[Turn]) -> list[Any]:
     return messages
 
 
-def embed_images(turns: Iterable[Turn], load: Callable[[str], bytes]) -> list[Turn]:
+def embed_images(turns: Iterable[Turn], load: Callable[[str], bytes] | None = None) -> list[Turn]:
     """Return turns whose pictures are in their addresses, for a model that cannot load them from where they are.
 
     ::
 
-        turns = embed_images(ctx.turns(), ctx.client.download)
+        turns = embed_images(ctx.turns())
 
-    ``load`` returns the bytes of an address. It is called for each picture in each run, and what it raises is raised.
+    ``load`` returns the bytes of an address; without it, each picture is read (:meth:`Attachment.read`), which works in
+    handlers. Pictures are loaded in each run, and what that raises is raised.
     """
     return [replace(turn, images=tuple(_embed(image, load) for image in turn.images)) for turn in turns]
 
 
-def _embed(image: Attachment, load: Callable[[str], bytes]) -> Attachment:
+def _embed(image: Attachment, load: Callable[[str], bytes] | None) -> Attachment:
     if image.url.startswith("data:"):
         return image
-    content = load(image.url)
+    content = image.read() if load is None else load(image.url)
     mime_type = sniff(content, image.name)
     url = f"data:{mime_type};base64,{base64.b64encode(content).decode()}"
     return replace(image, url=url, mime_type=mime_type, size=len(content))

@@ -544,7 +544,8 @@ class OutboxReplySink(ReplySink):
         if has_file(operation):
             said = Said(message.event_id, message.generation, ordinal, operation.conversation.key_text)
             channel = self._get_channel(operation.conversation.channel)
-            operation = store_file(self._transactions.files, channel, operation, said)
+            transactions = self._transactions
+            operation = store_file(transactions.files, channel, operation, said, store=transactions.store_file)
         payloads = self.render(operation)
         return Draft(
             message.event_id,

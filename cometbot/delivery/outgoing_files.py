@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from cometbot.channels.base import Channel
@@ -15,10 +16,18 @@ def has_file(operation: Operation) -> bool:
     return isinstance(operation.message, Media) and operation.message.is_local
 
 
-def store_file(files: SentFiles, channel: Channel, operation: Operation, said: Said) -> Operation:
+def store_file(
+    files: SentFiles,
+    channel: Channel,
+    operation: Operation,
+    said: Said,
+    *,
+    store: Callable[[Media, Said], Media] | None = None,
+) -> Operation:
     """Return an operation whose message has the address of its file, after storing a file that the bot has.
 
-    Raises :class:`MessageError` if nobody could load the file, and the errors of :meth:`SentFiles.store`.
+    ``store`` replaces :meth:`SentFiles.store`. Raises :class:`MessageError` if nobody could load the file, and the
+    errors of :meth:`SentFiles.store`.
     """
     message = operation.message
     if not isinstance(message, Media) or not message.is_local:
@@ -28,7 +37,7 @@ def store_file(files: SentFiles, channel: Channel, operation: Operation, said: S
             f"a Media with data or path needs an address that users' apps can load on the channel {channel.name}; set "
             "COMETBOT_PUBLIC_URL to the public URL of this server"
         )
-    return replace(operation, message=files.store(message, said))
+    return replace(operation, message=(store or files.store)(message, said))
 
 
 def describe_file(operation: Operation) -> Operation:

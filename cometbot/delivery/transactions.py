@@ -30,6 +30,7 @@ from cometbot.delivery.work import (
 )
 from cometbot.errors import StoreBusy
 from cometbot.jobs import JobChange, PlannedJob
+from cometbot.messages import Media
 from cometbot.models import Conversation
 from cometbot.sinks import Transcript
 from cometbot.state import StateChange
@@ -41,6 +42,7 @@ from cometbot.store.dialogs import DialogRow, RunEnd
 from cometbot.store.leases import Lease, ProcessRegistration
 from cometbot.store.mailbox import MAX_CRASH_COUNT, MailboxMessage
 from cometbot.store.outbox import Draft, OutboxMessage, SendAttempt, SendResult
+from cometbot.store.sent_files import Said
 from cometbot.store.tables import DEAD, READY, SENDING, UNKNOWN, WAITING
 
 P = ParamSpec("P")
@@ -57,10 +59,10 @@ _THROTTLE_JITTER = Backoff(initial=0.02)
 class Transactions:
     """The transactions of all runners and handlers of a process, as statements that every database understands.
 
-    ``start_next``, ``finish_message``, ``store_replies`` and the two reads of a handler are repeated while the database
-    does not accept them: a handler that has run must not run again because the database was unavailable. A process that
-    is stopping repeats them only as long as its leases hold, and then raises :class:`StoreBusy`. All other methods
-    raise it at once. Methods that write under a lease raise :class:`LeaseLost`.
+    ``start_next``, ``finish_message``, ``store_replies``, ``store_file`` and the reads of a handler are repeated while
+    the database does not accept them: a handler that has run must not run again because the database was unavailable. A
+    process that is stopping repeats them only as long as its leases hold, and then raises :class:`StoreBusy`. All other
+    methods raise it at once. Methods that write under a lease raise :class:`LeaseLost`.
 
     ``notify(conversation_key, to_send=…)`` is called for other conversations that received something. ``isolate``: see
     ``HandlerRegistry``. A request takes up to ``send_timeout`` seconds.
@@ -269,6 +271,10 @@ class Transactions:
         """Return what was scheduled in the conversation ``scope`` and is still to come."""
         rows = self._read(lambda connection: self._store.jobs.list(connection, bot, MAX_LISTED_JOBS, scope))
         return [row.planned for row in rows]
+
+    def store_file(self, media: Media, said: Said) -> Media:
+        """Store the file of a handler's message; see :meth:`SentFiles.store`."""
+        return self._retry_while_busy(self.files.store, media, said)
 
     def count_rate_limits(self, lease: Lease) -> int:
         """Return the number of times in a row that the account was refused for too many requests."""

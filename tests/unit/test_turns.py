@@ -7,7 +7,7 @@ import json
 import pytest
 
 from cometbot.errors import BotError
-from cometbot.models import Attachment
+from cometbot.models import Attachment, file_reader
 from cometbot.turns import Role, ToolCall, Turn, embed_images, to_anthropic, to_openai
 
 CAT = Attachment("https://files.example/cat.png", "cat.png", "image/png")
@@ -184,3 +184,10 @@ def test_arguments_may_be_the_text_of_a_provider(text: str, parsed: dict[str, in
     turn = Turn("assistant", tool_calls=(ToolCall("weather", text, "call_1"),))
     assert turn.to_openai()["tool_calls"][0]["function"]["arguments"] == text
     assert turn.to_anthropic()["content"][0]["input"] == parsed
+
+
+def test_pictures_are_read_where_the_handler_reads_files() -> None:
+    token = file_reader.set(lambda file, limit: b"\x89PNG\r\n\x1a\n")
+    [turn] = embed_images([Turn("user", images=(CAT,))])
+    file_reader.reset(token)
+    assert turn.images[0].url == "data:image/png;base64,iVBORw0KGgo="
