@@ -13,7 +13,8 @@ from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, EndKind, IncomingEvent
-from cometbot.delivery.outbox_sink import OutboxReplySink, report_end
+from cometbot.delivery.event_ends import report_end
+from cometbot.delivery.outbox_sink import OutboxReplySink
 from cometbot.delivery.roles import ProcessRoles
 from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun
 from cometbot.delivery.sending import ReplySender

@@ -9,7 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cometbot.channels.base import Channel, EndKind, EventEnd
+from cometbot.channels.base import Channel
+from cometbot.delivery.event_ends import report_end
 from cometbot.delivery.gathered_messages import read_joined, read_waiting
 from cometbot.delivery.incoming_files import read_file
 from cometbot.delivery.outgoing_files import has_file, store_file
@@ -27,10 +28,9 @@ from cometbot.sinks import ReplySink, Transcript, Trigger, WaitingMessage
 from cometbot.state import StateChange, to_json
 from cometbot.steps import FAILED, DialogChange, DialogId, Step, StoredDialog
 from cometbot.stopping import STOPPED_KEY, STOPPED_LIFETIME
-from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Lease
 from cometbot.store.mailbox import MailboxMessage
-from cometbot.store.outbox import END_ORDINAL, FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
+from cometbot.store.outbox import FIRST_MARK_ORDINAL, Draft, SendAttempt, SendResult
 from cometbot.store.sent_files import Said
 from cometbot.token_usage import ModelUsage, ReportedUsage, merge_changes
 
@@ -575,37 +575,3 @@ class OutboxReplySink(ReplySink):
                 self._attached = None
         if saved.marks is not None:
             self._marks.discard_saved(saved.marks)
-
-
-def report_end(
-    channel: Channel,
-    conversation: Conversation,
-    message: MailboxMessage,
-    kind: EndKind,
-    dialog: DialogChange | None = None,
-    usage: Sequence[ModelUsage] = (),
-) -> list[Draft]:
-    """Return the request that reports the end of a message to a client that waits for it; nothing if none does.
-
-    ``dialog`` is what its run has changed in a dialog, and ``usage`` what models have cost in it.
-    """
-    request = _find_request(message) if channel.reports_ends and message.body else ""
-    if not request:
-        return []
-    end = EventEnd(
-        request,
-        kind,
-        message.generation,
-        dialog=str(dialog.id) if dialog is not None else "",
-        waiting=dialog.waiting if dialog is not None else None,
-        usage=usage,
-    )
-    payload = channel.render_end(end)
-    return [Draft(message.event_id, message.generation, END_ORDINAL, conversation, [payload])]
-
-
-def _find_request(message: MailboxMessage) -> str:
-    """Return the key of the event whose client waits for the end of a message; empty for most of cometbot's own."""
-    if not message.key.startswith(INTERNAL_PREFIX):
-        return message.key
-    return str(json.loads(message.body).get("request", ""))
