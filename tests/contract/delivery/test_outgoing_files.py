@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from cometbot.context import Context
 from cometbot.delivery import Delivery
 from cometbot.delivery.dry_run import dry_run
-from cometbot.errors import Unreachable
+from cometbot.errors import StoreBusy, Unreachable
 from cometbot.messages import Media, Message, Text
+from cometbot.store.sent_files import Said, SentFiles
 from cometbot.store.tables import sent_chunks, sent_contents, sent_files
 from tests.contract.delivery.conftest import Harness
 
@@ -140,3 +141,29 @@ def test_a_file_that_cannot_be_stored_is_the_handlers_failure(harness: Harness, 
     assert harness.channel.texts() == [harness.bot.error_text]
     (letter,) = delivery.dead_letters.list()
     assert "gone.pdf: No such file" in str(letter.error)
+
+
+def test_a_returned_file_waits_for_the_database(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [StoreBusy("away"), StoreBusy("away")]
+    store = SentFiles.store
+
+    def fail_first(files: SentFiles, media: Media, said: Said) -> Media:
+        if failures:
+            raise failures.pop()
+        return store(files, media, said)
+
+    monkeypatch.setattr(SentFiles, "store", fail_first)
+    runs: list[int] = []
+
+    @harness.bot.fallback
+    def answer(ctx: Context) -> Media:
+        runs.append(1)
+        return Media(data=b"report", name="report.txt")
+
+    delivery = harness.start_process()
+    harness.enqueue(delivery, "report")
+    harness.channel.wait_for(lambda: len(harness.channel.said) == 1)
+
+    assert (failures, runs) == ([], [1])
+    assert read(delivery, harness.channel.said[0].message) == b"report"
+    assert delivery.dead_letters.list() == []
