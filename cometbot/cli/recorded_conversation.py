@@ -11,6 +11,7 @@ from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.errors import CometbotError
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.field_values import choices_of, option_value
+from cometbot.file_links import find_file_url
 from cometbot.inspection.stored_conversations import Exchange, StoredReply
 from cometbot.inspection.stored_messages import StoredMessage
 from cometbot.messages import APPROVAL_ACTION, ClientCall, Form, QuickReply
@@ -148,7 +149,10 @@ class Users:
 
 @dataclass(frozen=True, slots=True)
 class ShownReply:
-    """A message of the bot. ``sent`` is None if it is not known what users saw; ``about`` then says what it was."""
+    """A message of the bot. ``sent`` is None if it is not known what users saw.
+
+    ``about`` says what it was then, or if it has an address that no other run has.
+    """
 
     row: StoredReply
     sent: SentMessage | None
@@ -157,8 +161,8 @@ class ShownReply:
 
     @property
     def text(self) -> str | None:
-        """The text that users saw, None if it is not known, or if it has the number of an approval."""
-        if self.sent is None or _APPROVAL_HINT.search(self.sent.text):
+        """The text that users saw, None if it is not known or not the same in another run."""
+        if self.sent is None or self.about or _APPROVAL_HINT.search(self.sent.text):
             return None
         return self.sent.text
 
@@ -266,8 +270,12 @@ class Screen:
         found = self._fake.read_request(row.payload)
         if found is None:
             media = row.payload.get("media") or {}
-            return ShownReply(row, None, about=f"a file: {media.get('url') or row.payload.get('file', 'unknown')}")
-        return ShownReply(row, SentMessage(row.platform_id, message.conversation, found.message), found.offers)
+            name = media.get("name") or media.get("url") or row.payload.get("file", "unknown")
+            return ShownReply(row, None, about=f"a file: {name}")
+        sent = SentMessage(row.platform_id, message.conversation, found.message)
+        url = find_file_url(sent.text)
+        about = f"a file of the bot: {url.rpartition('/')[2]}" if url else ""
+        return ShownReply(row, sent, found.offers, about)
 
 
 def strip_mention(text: str, own_ids: Sequence[str]) -> tuple[str, bool]:

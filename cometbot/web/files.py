@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, abort
+from flask import Blueprint, Response
 
 from cometbot.file_links import ROUTE
 from cometbot.http.file_response import make_file_response
@@ -35,7 +35,8 @@ def make_file_views(files: SentFiles) -> Blueprint:
         file = files.find(f"{ROUTE}/{token}/{name}")
         content = files.open(file) if file is not None else None
         if file is None or content is None:
-            abort(404)
+            headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+            return Response("There is no such file, or it was deleted.\n", 404, headers, mimetype="text/plain")
         response = make_file_response(
             content,
             kind=file.kind,

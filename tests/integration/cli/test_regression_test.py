@@ -387,6 +387,29 @@ def test_answers_to_interrupts_are_written(open_client: Open, monkeypatch: pytes
     run(source, make(), monkeypatch)
 
 
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_addresses_of_own_files_are_not_compared(
+    channel: Any, open_client: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.command("report")
+        def report(ctx: Context) -> list[Any]:
+            return [Media(data=b"day,cups", name="march.csv", caption="The report"), "Done."]
+
+        return bot
+
+    client = open_client(make(), channel=channel)
+    client.send("/report")
+    source = write(client)
+
+    assert "/files/" not in source
+    assert "march.csv" in source
+    assert 'replies[1].text == "Done."' in source
+    run(source, make(), monkeypatch)
+
+
 def test_erased_contents_are_left_out(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     client = open_client(make_bot())
     client.send("hi")
