@@ -11,7 +11,7 @@ import pytest
 from cometbot import Bot, CometbotError, Conversation, Event, MessageEvent, Rejected, Text
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.errors import OutcomeUnknown, PayloadError
-from cometbot.messages import Operation
+from cometbot.messages import Media, Operation
 from cometbot.testing import (
     EVERYTHING,
     TEXT_ONLY,
@@ -118,6 +118,18 @@ class Deaf(FakeChannel):
         return replace(event, mentions=(), attachments=(), text="") if isinstance(event, MessageEvent) else event
 
 
+class WithoutAddresses(FakeChannel):
+    def render(self, operation: Operation) -> list[dict[str, Any]]:
+        if isinstance(operation.message, Media):
+            operation = replace(operation, message=Text(f"[a file] {operation.message.caption}"))
+        return super().render(operation)
+
+
+class Careless(FakeChannel):
+    def download(self, url: str) -> bytes:
+        return b"another file"
+
+
 class Backwards(FakeChannel):
     def history(self, conversation: Conversation, limit: int) -> list[MessageEvent]:
         return super().history(conversation, limit)[::-1]
@@ -188,6 +200,8 @@ BROKEN: list[tuple[Callable[[Bot], Fake], str, tuple[Any, ...]]] = [
     (with_channel(ToEverybody), "one_to_one_nobody_else_reads_the_answer", ()),
     (with_channel(Credulous), "a_body_that_is_no_message_is_refused_or_unknown", (b"null",)),
     (with_channel(Backwards), "history_holds_both_sides_in_order", ()),
+    (with_channel(WithoutAddresses), "a_picture_from_bytes_arrives_as_it_is", ()),
+    (with_channel(Careless), "a_file_of_a_user_is_read_byte_by_byte", ()),
     (BackwardsFake, "several_replies_arrive_in_their_order", ()),
     (BackwardsFake, "many_messages_at_once_are_answered_in_their_order", ()),
     (StutteringFake, "redelivered_message_is_answered_once", ()),
