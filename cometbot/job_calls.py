@@ -129,7 +129,8 @@ class JobCalls(ConversationReader):
         given = check_job_name(name) if name else f"#{self._change_id}"
         planned = PlannedJob(given, handler, where, due.at, due.on_wall_clock, content, self._change_id)
         is_dropped = operation is not None and operation.is_dropped
-        self._change(JobChange(self.bot.name, self._scope, given, None if is_dropped else planned, operation))
+        change = JobChange(self.bot.name, self._scope, given, None if is_dropped else planned, operation, planned.key)
+        self._change(change)
         return self._make_job(planned)
 
     @property

@@ -92,6 +92,7 @@ def _write_test(
     from cometbot.cli.regression_test import Subject, write_test
     from cometbot.delivery.dry_run import get_bot
     from cometbot.inspection.stored_conversations import load_conversation
+    from cometbot.jobs import JOBS_CHANNEL
     from cometbot.loading import load_bots_or_explain, locate_bot
     from cometbot.settings import Settings
 
@@ -101,6 +102,8 @@ def _write_test(
     with open_delivery(settings) as delivery:
         conversation = load_conversation(delivery.store, id, last)
     newest = conversation.newest
+    if newest.conversation.channel == JOBS_CHANNEL:
+        raise CommandError(f"{newest.id} is a job, which no user wrote. Test it with BotClient.advance")
     with open_delivery(settings, bots, lambda source: _channels_for(newest, bots, settings, source)) as delivery:
         found = get_bot(delivery, newest)
         subject = Subject(
@@ -157,11 +160,13 @@ def _channels_for(message: StoredMessage, bots: Sequence[Bot], settings: Setting
 
     Raises :class:`ConfigurationError` if a channel's settings are incomplete.
     """
+    from cometbot.jobs import JOBS_CHANNEL
     from cometbot.observer import Observer
     from cometbot.web.channels import channels_from_settings
 
     channel_name = message.conversation.channel
-    names = settings.channels if channel_name in settings.channels else (channel_name,)
+    is_configured = channel_name in (*settings.channels, JOBS_CHANNEL)
+    names = settings.channels if is_configured else (channel_name,)
     try:
         return channels_from_settings(replace(settings, channels=names), bots, Observer(), database)
     except ConfigurationError as error:

@@ -122,7 +122,7 @@ class Jobs:
     def apply(self, connection: Transaction, change: JobChange) -> None:
         """Add a job, in place of one with the same name, or remove it."""
         values = {"of": change.bot, "within": change.scope, "named": change.name}
-        if change.key:
+        if change.key and change.planned is None:
             connection.execute(_delete_with_key, {**values, "made_by": change.key})
         else:
             connection.execute(_delete_named, values)

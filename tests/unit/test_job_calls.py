@@ -227,6 +227,21 @@ def test_outgoing_middleware_sees_later_messages_when_they_are_stored(bot: Bot) 
     assert [said.text for said in client.advance("2h")] == ["TEA"]
 
 
+def test_dropped_message_replaces_none(bot: Bot) -> None:
+    @bot.outgoing
+    def drop(message: Any, outgoing: Any) -> Any:
+        return None if "secret" in message.text else message
+
+    @bot.command("at")
+    def at(ctx: Context, what: str) -> None:
+        ctx.send(what, at="1h", name="it")
+
+    client = BotClient(bot, now=NOW)
+    client.send("/at tea")
+    client.send("/at secret")
+    assert [said.text for said in client.advance("2h")] == ["tea"]
+
+
 def test_jobs_schedule_jobs(bot: Bot) -> None:
     @bot.job
     def ring(ctx: Context, left: int) -> None:

@@ -20,6 +20,7 @@ from cometbot.channels.simplex.service import SimplexService
 from cometbot.cli import main
 from cometbot.delivery import Delivery
 from cometbot.delivery.delivery import Backlog
+from cometbot.jobs import JobChange, PlannedJob, make_content, make_conversation
 from cometbot.settings import Settings
 from cometbot.simulator import Simulator
 from cometbot.testing import FakeSimplexCLI
@@ -40,6 +41,12 @@ def greet(ctx):
 @bot.message("tea")
 def tea(ctx):
     raise ValueError("no tea")
+
+
+@bot.job
+def ring(ctx, what):
+    ctx.send(f"Time for {what}!", to=ctx.conversation_with(user="maria"))
+    ctx.later("1h", ring, what=what)
 
 
 @bot.message("group")
@@ -155,6 +162,30 @@ def test_replay_withholds_writes_of_the_client(run: Run, simulator: Simulator) -
     assert "would request POST /groups" in result.output
     assert "Maria Keller" in result.output
     assert "ops" not in simulator.world.directory.groups
+
+
+def test_job_is_replayed_with_its_arguments(run: Run, simulator: Simulator) -> None:
+    handler = f"{Settings.from_environment().default_bot_spec.partition(':')[0]}.ring"
+    content = make_content({"what": "tea"})
+    planned = PlannedJob("x", handler, make_conversation("helpdesk", "x"), 0.0, True, content)
+    with closing(_delivery()) as delivery:
+        delivery.schedule(Bot("helpdesk"), JobChange("helpdesk", "bot", "x", planned))
+        delivery.store.fire_jobs()
+    result = run("replay", "m1")
+    assert result.exit_code == 0, result.output
+    for word in (
+        f"handler       {handler}",
+        "would send    → helpdesk_user_maria",
+        "Time for tea!",
+        f"ctx.later({handler})",
+    ):
+        assert word in result.output
+    result = run("replay", "m1", "--as-test")
+    assert (result.exit_code, "m1 is not done yet" in result.stderr) == (2, True)
+    end("done")
+    result = run("replay", "m1", "--as-test")
+    assert result.exit_code == 2
+    assert result.stderr == "cometbot: m1 is a job, which no user wrote. Test it with BotClient.advance\n"
 
 
 def test_replay_as_json_has_all_of_it(run: Run, simulator: Simulator) -> None:
