@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 SWEEP_INTERVAL = 1.0
 """Seconds between two searches for abandoned conversations."""
 
+JOBS_TIME_LIMIT = 1.0
+"""Seconds after which a sweep leaves the jobs that are due to the next one: its thread also renews the leases."""
+
 CHANNEL_REFRESH_INTERVAL = 600.0
 PURGE_INTERVAL = 60.0
 STATISTICS_INTERVAL = 60.0
@@ -176,7 +179,7 @@ class Worker:
     def _fire_dialog_timers(self) -> None:
         for conversation_key in self._store.fire_timers(self._started_at):
             self.notify(conversation_key)
-        for begun in self._store.fire_jobs():
+        for begun in self._store.fire_jobs(JOBS_TIME_LIMIT):
             self.notify(begun.conversation_key, to_send=begun.to_send)
 
     def stop(self, timeout: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 from cometbot.bot import Bot
@@ -49,10 +50,16 @@ class DeliveryStore:
             fired += some
         return fired
 
-    def fire_jobs(self) -> list[Begun]:
-        """Begin all jobs that are due, and return where there is something to do."""
+    def fire_jobs(self, time_limit: float | None = None) -> list[Begun]:
+        """Begin the jobs that are due, and return where there is something to do.
+
+        After ``time_limit`` seconds, the rest is left to the next call: the caller may have leases to renew.
+        """
         begun: list[Begun] = []
+        ends_at = None if time_limit is None else time.monotonic() + time_limit
         with self.database.read() as connection:
+            if self.jobs.next_due(connection) is None:
+                return begun
             is_due, is_clock_back = self.jobs.is_any_due(connection), self.jobs.is_clock_back(connection)
         if is_clock_back:
             with self.database.write(durable=False) as connection:
@@ -60,6 +67,8 @@ class DeliveryStore:
         while is_due:
             with self.database.write(durable=False) as connection:
                 begun += self.jobs.fire(connection)
+            if ends_at is not None and time.monotonic() > ends_at:
+                break
             with self.database.read() as connection:
                 is_due = self.jobs.is_any_due(connection)
         return begun

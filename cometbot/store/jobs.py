@@ -202,8 +202,6 @@ class Jobs:
 
     def is_any_due(self, connection: Transaction) -> bool:
         """Return True if a job is due."""
-        if self.next_due(connection) is None:
-            return False
         return connection.execute(sa.select(jobs.c.id).where(*self._is_due(connection)).limit(1)).first() is not None
 
     def _is_due(self, connection: Transaction) -> Sequence[sa.ColumnElement[bool]]:
