@@ -7,7 +7,7 @@ import inspect
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from cometbot.commands import ProvidedParameter, Signature, can_be_provided, get
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import JobEvent
 from cometbot.messages import Operation
-from cometbot.models import Conversation, User
+from cometbot.models import Conversation, User, conversation_to_json
 from cometbot.schedules import At, Schedule
 from cometbot.text import replace_surrogates
 
@@ -219,19 +219,16 @@ def decode_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _encode(value: Any) -> Any:
-    return {_CONVERSATION_MARK: to_json(value)} if isinstance(value, Conversation) else replace_surrogates(value)
+    return (
+        {_CONVERSATION_MARK: conversation_to_json(value)}
+        if isinstance(value, Conversation)
+        else replace_surrogates(value)
+    )
 
 
 def _decode(value: Any) -> Any:
     is_marked = isinstance(value, Mapping) and list(value) == [_CONVERSATION_MARK]
     return Conversation(**value[_CONVERSATION_MARK]) if is_marked else value
-
-
-def to_json(conversation: Conversation) -> dict[str, Any]:
-    """Return a conversation as JSON."""
-    values = asdict(conversation)
-    del values["key"], values["key_text"]
-    return values
 
 
 def make_content(
@@ -240,7 +237,7 @@ def make_content(
     """Return the content of a job: its encoded arguments, and where and by whom it was scheduled."""
     content: dict[str, Any] = {"arguments": dict(arguments)}
     if origin is not None:
-        content["origin"] = to_json(origin)
+        content["origin"] = conversation_to_json(origin)
     if user is not None and user.uid:
         content["user"] = {"uid": user.uid, "name": user.name, "lasting_id": user.lasting_id}
     return content

@@ -20,14 +20,12 @@ from cometbot.jobs import (
     make_content,
     make_conversation,
     make_inner_conversation,
-    to_json,
 )
-from cometbot.models import Conversation
+from cometbot.models import Conversation, conversation_to_json
 from cometbot.press_limits import keep_stored
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.schedules import parse_schedule
-from cometbot.state import StateChange
-from cometbot.state import to_json as to_state_json
+from cometbot.state import StateChange, to_json
 from cometbot.store.database import Database, Transaction
 from cometbot.store.dialogs import INTERNAL_PREFIX, SWEEP_BATCH
 from cometbot.store.leases import Leases
@@ -284,7 +282,7 @@ class Jobs:
         if offers := content["offers"]:
             stored = self._state.load(connection, "conversation", key)
             kept = keep_stored(stored, self._database.clock()) if content["has_limits"] else []
-            values = {QUICK_REPLIES_KEY: to_state_json(QUICK_REPLIES_KEY, [*kept, *offers])}
+            values = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, [*kept, *offers])}
             self._state.apply(connection, [StateChange("conversation", key, values)])
         return Begun(key, True)
 
@@ -347,7 +345,7 @@ def _to_columns(handler: str, conversation: Conversation, content: Mapping[str, 
     return {
         "handler": handler,
         "conversation_key": conversation.key_text,
-        "conversation": json.dumps(to_json(conversation)),
+        "conversation": json.dumps(conversation_to_json(conversation)),
         "content": json.dumps(content),
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, BotError, Button, Card, Context, Conversation, Job, JobEvent, Text
+from cometbot import Bot, BotError, Button, Card, Context, Conversation, Group, Job, JobEvent, Text
 from cometbot.testing import TEXT_ONLY, BotClient
 
 NOW = 1_700_000_000.0
@@ -81,7 +81,7 @@ def test_job_sends_anywhere_and_edits_what_it_sent(bot: Bot) -> None:
     assert client.said(user="tom").text == "Hello Tom."
 
 
-@pytest.mark.parametrize("reply", ["return", "reply", "ask", "stream"])
+@pytest.mark.parametrize("reply", ["return", "reply", "ask", "stream", "hand_off"])
 def test_job_cannot_reply(bot: Bot, reply: str) -> None:
     def ring(ctx: Context) -> Any:
         if reply == "reply":
@@ -90,6 +90,8 @@ def test_job_cannot_reply(bot: Bot, reply: str) -> None:
             ctx.ask("How are you?", of="maria")
         if reply == "stream":
             ctx.stream(["hi"])
+        if reply == "hand_off":
+            ctx.hand_off(to=Group("support"))
         return "hi" if reply == "return" else None
 
     with pytest.raises(BotError, match=r"answers no message.*ctx\.send\(…, to=…\)"):

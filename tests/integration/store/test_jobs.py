@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from cometbot.jobs import to_json
-from cometbot.models import Conversation
+from cometbot.models import Conversation, conversation_to_json
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.factory import database_from_url
 
@@ -35,7 +34,7 @@ def test_sqlite_reads_no_whole_table_of_jobs(tmp_path: Path, statements: list[tu
     with closing(database_from_url(f"sqlite:///{tmp_path}/bot.db")) as database:
         database.open()
         store = DeliveryStore(database)
-        conversation = json.dumps(to_json(Conversation("jobs", "c", "shop", "x", "")))
+        conversation = json.dumps(conversation_to_json(Conversation("jobs", "c", "shop", "x", "")))
         fill = (
             "INSERT INTO jobs (bot, scope, name, key, handler, spec, missed, conversation_key, conversation, content, "
             "due_at, on_wall_clock, created_at) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
