@@ -58,8 +58,16 @@ def ask(server: Server, platform: CometChatDriver, user: str, text: str) -> dict
 
 
 def load(server: Server, attachment: dict[str, Any], **headers: str) -> requests.Response:
+    """Load a file. After a kill, processes of ``cometbot serve`` may still end, and others take their place."""
     assert attachment["url"].startswith("https://bots.test/files/")
-    return requests.get(server.url + urlsplit(attachment["url"]).path, headers=headers, timeout=60)
+
+    def attempt() -> list[requests.Response]:
+        try:
+            return [requests.get(server.url + urlsplit(attachment["url"]).path, headers=headers, timeout=60)]
+        except requests.ConnectionError:
+            return []
+
+    return server.wait_until(attempt)[0]
 
 
 def test_file_is_served_by_every_process_and_after_a_kill(server: Server, platform: CometChatDriver, user: str) -> None:
