@@ -12,7 +12,7 @@ from cometbot.commands import parse_call
 from cometbot.context import Context
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog, is_cancel_word
 from cometbot.durations import to_seconds
-from cometbot.errors import BotError, MessageError
+from cometbot.errors import BotError, ChannelError, MessageError
 from cometbot.events import ActionEvent, EditEvent, JobEvent, MessageEvent
 from cometbot.hand_offs import HANDED_BACK, WITHDRAWN_TEXT, HandOffRequest
 from cometbot.job_calls import refuse_reply
@@ -139,7 +139,7 @@ class Relay:
 
     def _relay_to_people(self, hand_off: OpenDialog) -> Outcome | None:
         ctx, sink = self._ctx, self._sink
-        if ctx.message is not None and is_cancel_word(ctx.bot, ctx.text):
+        if _is_cancel(ctx):
             return None
         thread = sink.platform_id_of(hand_off.asked_by, hand_off.question)
         if thread is None and not sink.is_rerun and sink.trigger.now < sink.trigger.received_at + CARD_TIMEOUT:
@@ -230,7 +230,12 @@ def _make_first_text(ctx: Context, sink: ReplySink, request: HandOffRequest, hin
 
 def _list_lines(ctx: Context, limit: int) -> list[str]:
     """Return the newest messages of the conversation, a line each; only the event's own without a history."""
-    messages = ctx.history(limit) or ([ctx.message] if ctx.message is not None else [])
+    messages: list[MessageEvent] = []
+    try:
+        messages = ctx.history(limit)
+    except ChannelError as error:  # people can answer without it
+        ctx.log.warning("hand_off: the transcript is left out, the history cannot be read: %s", error)
+    messages = messages or ([ctx.message] if ctx.message is not None else [])
     return [_describe_message(ctx, message) for message in messages]
 
 
@@ -247,6 +252,12 @@ def _to_message(file: Attachment, sender: str) -> Message:
         return Media(file.url, name=file.name, mime_type=file.mime_type, size=file.size, caption=f"{sender}:")
     except MessageError:  # no address that others could load
         return Text(f"{sender}: {file.name or 'a file'}")
+
+
+def _is_cancel(ctx: Context) -> bool:
+    """Return True for ``/cancel``; the bot's other words for it may be said to people."""
+    call = parse_call(ctx.text)
+    return call is not None and call.has_slash and is_cancel_word(ctx.bot, ctx.text)
 
 
 def _is_done(ctx: Context) -> bool:

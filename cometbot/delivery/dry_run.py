@@ -125,6 +125,8 @@ def dry_run(delivery: Delivery, message_id: str) -> DryRun:
 class DryRunSink(ReplySink):
     """Records what a dry-run handler replies and what its bots send (see :class:`~cometbot.sinks.ReplySink`)."""
 
+    is_rerun = True  # no limit holds for the message now, and it waits for no others
+
     def __init__(self, delivery: Delivery, channel: Channel, bot: Bot) -> None:
         self.planned: list[PlannedOperation] = []
         self.blocked_calls: list[str] = []

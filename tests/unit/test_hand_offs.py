@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from cometbot import Bot, Context, Group, HandOffEvent
-from cometbot.errors import BotError, NotDelivered, RateLimited, Rejected
+from cometbot import Bot, Context, Conversation, Group, HandOffEvent
+from cometbot.errors import BotError, NotDelivered, RateLimited, Rejected, Unreachable
 from cometbot.messages import Button, Card, Media
 from cometbot.testing import TEXT_ONLY, BotClient, FakeChannel
 
@@ -345,3 +345,36 @@ def test_bots_are_not_relayed() -> None:
     assert isinstance(channel, FakeChannel)
     channel.bot_uids.add("ben")
     assert support.answer("I am a bot.") == []
+
+
+def test_people_may_be_on_another_channel() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.command("human")
+    def human(ctx: Context) -> str:
+        return f"back: {ctx.hand_off(Group('support', channel='cometchat')).status}"
+
+    support = Support(bot, also=["cometchat"])
+    support.maria.send("/human")
+    first = support.ben.said()[0]
+    support.maria.send("hello")
+    assert support.ben.said()[-1].thread_id == first.id
+
+
+def test_other_cancel_words_are_relayed() -> None:
+    bot = make_bot()
+    bot.cancel_words = frozenset({"never mind"})
+    support = Support(bot)
+    support.maria.send("/human")
+    assert support.maria.send("Never mind").texts == []
+    assert support.relayed == ["Maria: Never mind"]
+
+
+def test_history_that_cannot_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: FakeChannel, conversation: Conversation, limit: int) -> NoReturn:
+        raise Unreachable("down")
+
+    monkeypatch.setattr(FakeChannel, "history", fail)
+    support = Support(make_bot())
+    support.maria.send("/human")
+    assert support.ben.said()[0].text == f"{INTRODUCTION}\n\nMaria: /human\n\n{HINT}"

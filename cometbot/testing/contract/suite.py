@@ -10,6 +10,7 @@ from cometbot.testing.client import BotClient
 from cometbot.testing.contract.actions import ActionContract
 from cometbot.testing.contract.approvals import ApprovalContract
 from cometbot.testing.contract.client_tools import ClientToolContract
+from cometbot.testing.contract.concurrency import ConcurrencyContract
 from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.files import FileContract
@@ -25,6 +26,7 @@ class ChannelContract(
     ActionContract,
     DialogContract,
     ApprovalContract,
+    ConcurrencyContract,
     OutgoingContract,
     StreamContract,
     TurnContract,

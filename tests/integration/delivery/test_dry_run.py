@@ -13,6 +13,7 @@ from cometbot.delivery.dry_run import dry_run
 from cometbot.errors import BotError, MessageError
 from cometbot.messages import Text
 from cometbot.store.tables import mailbox, outbox, state
+from cometbot.testing import BotClient
 
 
 def test_dry_run_shows_replies_in_order(greeted: Any) -> None:
@@ -201,3 +202,18 @@ def test_dry_run_for_an_unknown_channel_names_it(greeted: Any) -> None:
     other = Delivery([greeted.bot], [], greeted.delivery.database)
     with pytest.raises(BotError, match=r"fake.*COMETBOT_CHANNELS"):
         dry_run(other, "m1")
+
+
+def test_dry_run_of_a_burst_has_all_its_messages() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.fallback(concurrency="burst")
+    def answer(ctx: Context) -> str:
+        return " ".join(message.text for message in ctx.messages)
+
+    with BotClient(bot) as client:
+        client.send("one")
+        client.send("two")
+        client.advance(2)
+        result = dry_run(client._harness.delivery, "m2")
+    assert [planned.text for planned in result.planned] == ["one two"]
