@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 MAX_MESSAGES = 50
 """The most messages of one burst."""
 
-_SUPERSEDED = "superseded by"
+BURST_MARK = "in the burst of "
+"""How the mark of a message begins that ended with the newest one of its burst (:func:`join_mark`)."""
+
+_SUPERSEDED_MARK = "superseded by "
 
 MAX_PAUSES = 5
 """A burst that never pauses is handed over after this many times the bot's ``burst_pause``."""
@@ -97,9 +100,9 @@ class MessageGatherer:
 
 def join_mark(concurrency: Concurrency, message: str) -> str:
     """Return what is recorded in place of the handler of a message that ended with a newer one (``m15``)."""
-    return f"{'in the burst of' if concurrency == 'burst' else _SUPERSEDED} {message}"
+    return f"{BURST_MARK if concurrency == 'burst' else _SUPERSEDED_MARK}{message}"
 
 
 def is_superseded(handler: str) -> bool:
     """Return True for what is recorded in place of the handler of a message that no handler got."""
-    return handler.startswith(f"{_SUPERSEDED} ")
+    return handler.startswith(_SUPERSEDED_MARK)

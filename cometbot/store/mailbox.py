@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 from sqlalchemy.engine import Connection
 
+from cometbot.bursts import BURST_MARK
 from cometbot.channels.base import IncomingEvent
 from cometbot.error_text import storable_text
 from cometbot.store.database import Database
@@ -129,6 +130,18 @@ _list_ended_by = (
     .where(mailbox.c.seq.in_(_just_before), mailbox.c.state == DONE, mailbox.c.handler == bound("by"))
     .order_by(mailbox.c.seq)
 )
+_newest = mailbox.alias("newest")
+_of_burst = sa.case(
+    (
+        mailbox.c.handler.like(f"{BURST_MARK}m%"),
+        sa.cast(sa.func.substr(mailbox.c.handler, len(BURST_MARK) + 2), sa.BigInteger),
+    )
+)
+"""The number of the newest message of the burst that a message ended with, else null."""
+_is_needed = sa.exists().where(
+    _newest.c.seq == _of_burst, sa.or_(_newest.c.ended_at.is_(None), _newest.c.state.not_in([DONE, DISCARDED]))
+)
+"""The condition that the handler which got a message with others may run again."""
 _find_conversation = (
     sa.select(*conversation_columns)
     .join(mailbox, mailbox.c.conversation_key == conversations.c.conversation_key)
@@ -326,11 +339,14 @@ class Mailbox:
         return connection.execute(change.values(state=DISCARDED, ended_at=self._database.clock())).rowcount > 0
 
     def purge(self, connection: Connection, before: float, limit: int = PURGE_BATCH) -> int:
-        """Delete at most ``limit`` rows that ended before ``before``, with their steps; return their number."""
+        """Delete at most ``limit`` rows that ended before ``before``, with their steps; return their number.
+
+        The messages of a burst stay as long as its newest one, whose handler may run again.
+        """
         ended = in_state(mailbox, ENDED_MESSAGE)
-        old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before).order_by(mailbox.c.ended_at)
+        old = sa.select(mailbox.c.seq).where(ended, mailbox.c.ended_at < before, sa.not_(_is_needed))
         # Two statements: for a single one, PostgreSQL would choose to read the whole table.
-        rows = list(connection.execute(old.limit(limit)).scalars())
+        rows = list(connection.execute(old.order_by(mailbox.c.ended_at).limit(limit)).scalars())
         if not rows:
             return 0
         # A handler that was stopped, or whose message was erased while it ran, may have left steps.

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from cometbot import Bot, Context, MessageEvent
 from cometbot.errors import RegistrationError
 from cometbot.sinks import WaitingMessage
+from cometbot.store.tables import mailbox
 from cometbot.testing import BotClient
 from tests.unit.conftest import DispatchHarness, FakeReplySink, message
 
@@ -80,6 +82,27 @@ def test_burst_asks_and_still_has_its_messages() -> None:
     client.send("a blue one")
     assert client.advance(2).texts == ["Which size?"]
     assert client.send("M").texts == ["M for ['a shirt', 'a blue one']"]
+
+
+def test_messages_of_a_burst_are_kept_while_its_dialog_is_open() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.fallback(concurrency="burst")
+    def order(ctx: Context) -> str:
+        size = ctx.ask("Which size?", timeout="30d")
+        return f"{size} for {len(ctx.messages)}"
+
+    client = BotClient(bot)
+    client.send("a shirt")
+    client.send("a blue one")
+    client.advance("20d")
+    delivery = client._harness.delivery
+    assert delivery.purge() == 0
+    assert client.send("M").texts == ["M for 2"]
+    client.advance("20d")
+    delivery.purge()
+    with delivery.database.read() as connection:
+        assert connection.execute(sa.select(mailbox.c.seq)).all() == []
 
 
 def test_handler_that_fails_gets_the_same_burst_again() -> None:
