@@ -61,6 +61,7 @@ def test_killed_processes_of_a_machine_run_each_job_once(start_server: StartServ
     server.close()
 
 
+@pytest.mark.long
 def test_killed_machines_run_each_job_once(
     start_server: StartServer, platform: CometChatDriver, make_postgres_database: Callable[[], str]
 ) -> None:
