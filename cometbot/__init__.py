@@ -70,6 +70,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment, ClientTool, Conversation, Group, User
+from cometbot.moderation import ContextMessage, ModerationItem, Verdict
 from cometbot.outgoing import Outgoing
 from cometbot.registration import Router
 from cometbot.tools import Tool
@@ -99,6 +100,7 @@ __all__ = [
     "ConfigurationError",
     "ContactEvent",
     "Context",
+    "ContextMessage",
     "Conversation",
     "Custom",
     "CustomEvent",
@@ -118,6 +120,7 @@ __all__ = [
     "MembershipEvent",
     "Message",
     "MessageEvent",
+    "ModerationItem",
     "NotDelivered",
     "NotFound",
     "OnceUncertain",
@@ -133,6 +136,7 @@ __all__ = [
     "UnknownEvent",
     "UsageError",
     "User",
+    "Verdict",
     "any_message",
     "contains",
     "direct",

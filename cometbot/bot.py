@@ -13,11 +13,12 @@ from cometbot.commands import Command, help_text
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, RegistrationError
 from cometbot.events import Event
-from cometbot.handlers import HELP_HANDLER, Middleware, check_options, to_outgoing_middleware
+from cometbot.handlers import HELP_HANDLER, Middleware, check_options, function_name, to_outgoing_middleware
 from cometbot.jobs import JobChange, make_bot_job
 from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
 from cometbot.models import Conversation
+from cometbot.moderation import M, ModerationFunction, check_moderation
 from cometbot.presses import check_refusal_texts
 from cometbot.rates import Rate
 from cometbot.redaction import Redaction, check_redaction
@@ -114,6 +115,9 @@ class Bot(HandlerGroup):
     redactions: tuple[Redaction, ...] = ()
     """The functions of :meth:`redact`, in order of registration."""
 
+    moderation: ModerationFunction | None = None
+    """The function of :meth:`moderate`, or None."""
+
     def __init__(
         self,
         name: str,
@@ -202,9 +206,10 @@ class Bot(HandlerGroup):
     def takes(self, event: type[Event]) -> bool:
         """Return True if the bot may handle an event of this class.
 
-        True for every class if the bot has middleware, which surrounds all events, or has no handlers yet.
+        True for every class if the bot has middleware, which surrounds all events, or has registered nothing yet.
         """
-        return not self._handlers or bool(self._middleware) or self.routes.can_handle(event)
+        is_new = not self._handlers and self.moderation is None
+        return is_new or bool(self._middleware) or self.routes.can_handle(event)
 
     @property
     def commands(self) -> list[Command]:
@@ -276,6 +281,39 @@ class Bot(HandlerGroup):
 
         def register(function: R) -> R:
             self.redactions = (*self.redactions, check_redaction(function))
+            return function
+
+        return register(*function) if function else register
+
+    @overload
+    def moderate(self, function: M, /) -> M: ...
+
+    @overload
+    def moderate(self) -> Callable[[M], M]: ...
+
+    def moderate(self, *function: Any) -> Any:
+        """Register the function that judges messages for CometChat's moderation, before other users see them.
+
+        ::
+
+            @bot.moderate
+            def check(item: ModerationItem) -> bool:
+                return "casino" in item.text.lower()
+
+        It returns True if the rule of the dashboard applies to the message, the probability of that (0 to 1), or a
+        :class:`Verdict` with a reason. It is a plain or an async function and has 1.8 s. If it is late, raises or
+        returns anything else, CometChat gets no decision, and the app's setting "On Custom API Error" decides. It runs
+        beside the handlers, in threads of its own; nothing is stored. Raises :class:`RegistrationError` for a second
+        function.
+        """
+
+        def register(function: M) -> M:
+            if self.moderation is not None:
+                raise RegistrationError(
+                    f"{function_name(function)} would be a second function for moderation of the bot {self.name}; "
+                    f"{function_name(self.moderation)} is it already. Call one from the other."
+                )
+            self.moderation = check_moderation(function)
             return function
 
         return register(*function) if function else register

@@ -48,6 +48,13 @@ class Observer:
         its card).
         """
 
+    def moderated(self, bot: str, seconds: float, outcome: str) -> None:
+        """Record that a request of CometChat's moderation was answered after ``seconds``.
+
+        ``outcome``: ``match`` or ``no_match`` (what the bot said of the message), ``late``, ``failed`` (its function
+        raised an error or returned no decision), ``busy`` (all threads were taken) or ``refused``.
+        """
+
     def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:
         """Record the tokens of a call of a model that a handler has reported, once the database has stored them.
 

@@ -144,6 +144,10 @@ class Settings:
     cometchat_answer_disapproved: Annotated[bool, parse_flag] = False
     cometchat_webhook_username: Annotated[str, parse_username] = ""
     cometchat_webhook_password: Annotated[Secret, Secret] = _NO_SECRET
+    cometchat_moderation_username: Annotated[str, parse_username] = ""
+    cometchat_moderation_password: Annotated[Secret, Secret] = _NO_SECRET
+    cometchat_allow_anonymous_moderation: Annotated[bool, parse_flag] = False
+    cometchat_moderation_threads: Annotated[int, parse_integer()] = 8
 
     simplex_url: Annotated[str, parse_url("ws", "wss", example="wss://user:password@host/")] = field(
         default="ws://localhost:5225", repr=False
@@ -227,6 +231,7 @@ class Settings:
                 values[setting] = _parse(name, given[name], read)
         _check_pair(given, "COMETBOT_CALLBACK")
         _check_pair(given, "COMETCHAT_WEBHOOK")
+        _check_pair(given, "COMETCHAT_MODERATION")
         fields = {name: text for name, text in given.items() if name.startswith(_PLATFORM_CONFIG_PREFIXES)}
         return cls(
             **values,
@@ -301,6 +306,19 @@ class Settings:
     def max_open_streams(self) -> int:
         """The event streams that a process may keep open; 0 if no channel has any."""
         return self.streams if self.has_chat_channel else 0
+
+    @property
+    def moderation_credentials(self) -> Credentials | None:
+        """What CometChat's moderation must send, or None if nothing is set."""
+        if not self.cometchat_moderation_username or not self.cometchat_moderation_password:
+            return None
+        return Credentials(self.cometchat_moderation_username, self.cometchat_moderation_password)
+
+    @property
+    def max_moderations(self) -> int:
+        """The messages that a process judges at a time for CometChat's moderation; 0 if that has no access."""
+        has_access = self.moderation_credentials is not None or self.cometchat_allow_anonymous_moderation
+        return self.cometchat_moderation_threads if has_access and "cometchat" in self.channels else 0
 
     @property
     def has_chat_channel(self) -> bool:
@@ -383,7 +401,7 @@ def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
 def _weak_password_warnings(given: Mapping[str, str]) -> Iterator[str]:
     """Yield a warning for each password that is short enough to be guessed."""
     pattern = re.compile(
-        r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_WEBHOOK_PASSWORD|CHAT_API_WEBHOOK_SECRET"
+        r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_(?:WEBHOOK|MODERATION)_PASSWORD|CHAT_API_WEBHOOK_SECRET"
     )
     for name in sorted(given):
         if pattern.fullmatch(name) and is_weak(given[name].strip()):

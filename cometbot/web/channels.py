@@ -15,6 +15,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, DeliveryService
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.press_urls import PressSigner
+from cometbot.channels.cometchat.settings import ModerationSettings
 from cometbot.errors import ConfigurationError
 from cometbot.observer import Observer
 from cometbot.settings import Settings
@@ -107,6 +108,8 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer,
         press_signer=_find_press_signer(settings, db),
         callback=_callback_settings(settings, bots),
         observe=observer.received,
+        moderation=_moderation_settings(settings),
+        observe_moderation=observer.moderated,
     )
 
 
@@ -155,6 +158,15 @@ def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSetti
         allow_anonymous=settings.allow_anonymous_callbacks,
         answer_disapproved=settings.cometchat_answer_disapproved,
         body_timeout=settings.body_timeout,
+    )
+
+
+def _moderation_settings(settings: Settings) -> ModerationSettings:
+    given = settings.moderation_credentials
+    return ModerationSettings(
+        credentials=(given.username, given.password.reveal()) if given else None,
+        allow_anonymous=settings.cometchat_allow_anonymous_moderation,
+        threads=settings.cometchat_moderation_threads,
     )
 
 

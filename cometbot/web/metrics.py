@@ -22,6 +22,7 @@ RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
 APPROVALS_ENDED = ("approved", "declined", "expired", "withdrawn", "refused")
 DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refused", "failed", "restarted")
+MODERATED = ("match", "no_match", "late", "failed", "busy", "refused")
 TOKENS = ("input", "output", "cached")
 SENT = ("sent", "held", "unknown", "dead")
 
@@ -58,6 +59,7 @@ class Metrics(Observer):
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
         self._approvals = self._counter("cometbot_approvals", "Approvals that ended, by how", APPROVALS_ENDED)
+        self._moderated = self._counter("cometbot_moderations", "Messages that were to be judged", MODERATED)
         counter = functools.partial(Counter, registry=self._registry)
         self._tokens = counter(
             "cometbot_model_tokens", "Tokens of models, as handlers report", ("bot", "model", "kind")
@@ -82,6 +84,7 @@ class Metrics(Observer):
             self._store_failures.labels(kind)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
         self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a request was answered or given up")
+        self._moderation_seconds = self._histogram("cometbot_moderation_seconds", "Time until a message was judged")
         self._answer_seconds = self._histogram(
             "cometbot_answer_seconds", "Time from a question of a handler to its answer", _ANSWER_BUCKETS
         )
@@ -113,6 +116,12 @@ class Metrics(Observer):
     def approval_ended(self, bot: str, outcome: str) -> None:
         """Count an approval that ended."""
         self._approvals(self._labels.get(bot, ""), outcome).inc()
+
+    def moderated(self, bot: str, seconds: float, outcome: str) -> None:
+        """Count a request of CometChat's moderation, and observe its ``seconds``."""
+        label = self._labels.get(bot, "")
+        self._moderated(label, outcome).inc()
+        self._moderation_seconds(label).observe(seconds)
 
     def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:
         """Count the tokens of a call of a model."""

@@ -29,7 +29,8 @@ def connection_limit(settings: Settings, files: int | None = None) -> int:
     allowed = hard_limit() if files is None else files
     if allowed == resource.RLIM_INFINITY:
         return wanted
-    reserve = RESERVED_FILES + RESERVED_FILES_PER_THREAD * (settings.threads + settings.handler_threads)
+    threads = settings.threads + settings.max_moderations + settings.handler_threads
+    reserve = RESERVED_FILES + RESERVED_FILES_PER_THREAD * threads
     return max(1, min(wanted, max(allowed - reserve, allowed // 2)))
 
 

@@ -57,8 +57,8 @@ def gunicorn_config(settings: Settings) -> dict[str, Any]:
         # A unix socket gets mode 0660: a proxy connects through the socket's group.
         "umask": SOCKET_UMASK,
         "workers": settings.processes,
-        # A stream occupies a thread for as long as it is open; threads start on demand.
-        "threads": settings.threads + min(settings.max_open_streams, connections // 2),
+        # A stream, or a message that is judged, occupies a thread for as long as it is open; threads start on demand.
+        "threads": settings.threads + settings.max_moderations + min(settings.max_open_streams, connections // 2),
         "worker_connections": connections,
         "worker_class": "cometbot.web.gunicorn_overrides.GunicornWorker",
         "preload_app": False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import DeliveryService, IncomingEvent
 from cometbot.channels.cometchat import parsing, payloads, raw_payloads
 from cometbot.channels.cometchat.channel import CometChatChannel
+from cometbot.channels.cometchat.moderation_view import add_moderation_view
 from cometbot.channels.cometchat.payloads import Notification
 from cometbot.channels.cometchat.press_view import PressView
 from cometbot.channels.cometchat.raw_payloads import find_id, is_plain_message
@@ -22,6 +22,7 @@ from cometbot.errors import PayloadError, StoreBusy
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
 from cometbot.http.errors import HttpError, quote_value, to_http_error
+from cometbot.http.json_headers import check_json_headers
 from cometbot.http.limits import read_body
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.http.raw_wsgi import Environ, RawResponse, RawWSGIBlueprint
@@ -31,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 _ACCEPTED = RawResponse(200, b'{"data":{"success":true}}')
 _IGNORED = RawResponse(200, b'{"data":{"success":true,"ignored":1}}')
-_JSON_CONTENT_TYPE = re.compile(r"(application|text)/([\w.-]+\+|x-)?json\s*(;.*)?", re.IGNORECASE | re.DOTALL)
 _CALLBACK_SETTINGS = (
     "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot, with __NAME at the end)"
 )
@@ -41,9 +41,10 @@ _WARNING_INTERVAL = 60.0
 
 
 def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawWSGIBlueprint:
-    """Create the routes ``/cometchat/<bot>``, ``/cometchat``, ``/cometchat/<bot>/webhook``, and that of buttons.
+    """Create the routes ``/cometchat/<bot>``, ``/cometchat``, ``/cometchat/<bot>/webhook``, and those in use of others.
 
-    Raises :class:`ConfigurationError` for a bot without callback credentials, unless anonymous callbacks are allowed.
+    These are ``/cometchat/<bot>/moderation`` and that of buttons. Raises :class:`ConfigurationError` for a bot without
+    credentials for callbacks, or for its moderation, unless anonymous ones are allowed.
     """
     for name in delivery.bots:
         channel.callback_settings.validate(name)
@@ -63,6 +64,7 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
         timeout = channel.callback_settings.body_timeout
         press_view = PressView(delivery, channel.press_signer, body_timeout=timeout, observe=channel.observe)
         blueprint.add_raw_view("/cometchat/<bot>/press/<token>", press_view.handle_press)
+    add_moderation_view(blueprint, channel, delivery)
     for name in delivery.bots:
         blueprint.raw_views[f"/cometchat/{name}"] = partial(views.handle_callback, bot=name)
     return blueprint
@@ -211,11 +213,7 @@ class CallbackViews:
         Raises :class:`HttpError`: 415 for another content type or encoding, 403 for a payload of another app, and the
         errors of :func:`~cometbot.http.limits.read_body`. Raises :class:`PayloadError` if the body is no JSON object.
         """
-        content_type = environ.get("CONTENT_TYPE", "")
-        if content_type and content_type != "application/json" and not _JSON_CONTENT_TYPE.fullmatch(content_type):
-            raise HttpError(415, "ERR_UNSUPPORTED_MEDIA_TYPE", "send the body as application/json")
-        if environ.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("identity", ""):
-            raise HttpError(415, "ERR_UNSUPPORTED_ENCODING", "send the body without a Content-Encoding")
+        check_json_headers(environ)
         body = read_body(environ, limit=self._settings.body_limit, timeout=self._settings.body_timeout)
         payload, body = raw_payloads.read_body(body)
         app_id = payload.get("appId")

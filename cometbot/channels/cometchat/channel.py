@@ -26,7 +26,7 @@ from cometbot.channels.cometchat.press_urls import KEY_PREFIX, PressSigner, pars
 from cometbot.channels.cometchat.raw_payloads import ID_PATTERN, MESSAGE_CATEGORIES, find_id, read_body, read_plain_text
 from cometbot.channels.cometchat.responses import Record, get_message_id
 from cometbot.channels.cometchat.sent_lookup import PAGE_SIZE, SentMessageSearch, id_sort_key
-from cometbot.channels.cometchat.settings import CallbackSettings, get_cometchat_uid
+from cometbot.channels.cometchat.settings import CallbackSettings, ModerationSettings, get_cometchat_uid
 from cometbot.errors import (
     AuthenticationFailed,
     BotError,
@@ -57,7 +57,9 @@ class CometChatChannel(Channel):
     ``interactive`` or as ``card`` messages. With ``press_signer``, buttons of cards and of interactive forms call a
     signed address in one-to-one conversations; without, they send a message, and forms are texts. ``callback`` holds
     the credentials and limits of callbacks. ``observe`` is called for each callback with the bot's name (empty if none
-    was found) and the outcome: ``received``, ``duplicate``, ``ignored`` or ``refused``.
+    was found) and the outcome: ``received``, ``duplicate``, ``ignored`` or ``refused``. ``moderation`` holds the
+    credentials and limits of requests for moderation, ``observe_moderation`` is called for each with the bot's name,
+    the seconds and the outcome.
     """
 
     name = parsing.CHANNEL
@@ -72,6 +74,8 @@ class CometChatChannel(Channel):
         press_signer: PressSigner | None = None,
         callback: CallbackSettings | None = None,
         observe: Callable[[str, str], None] | None = None,
+        moderation: ModerationSettings | None = None,
+        observe_moderation: Callable[[str, float, str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not app_id:
@@ -83,6 +87,8 @@ class CometChatChannel(Channel):
         self.press_signer = press_signer
         self.callback_settings = callback or CallbackSettings()
         self.observe = observe or _ignore_outcome
+        self.moderation_settings = moderation or ModerationSettings()
+        self.observe_moderation = observe_moderation or _ignore_moderation
         self._app_id = app_id
         self._client = client
         self._clock = clock
@@ -368,6 +374,10 @@ class CometChatChannel(Channel):
 
 def _ignore_outcome(bot: str, outcome: str) -> None:
     """Default of ``observe``: count nothing."""
+
+
+def _ignore_moderation(bot: str, seconds: float, outcome: str) -> None:
+    """Default of ``observe_moderation``: count nothing."""
 
 
 def _seconds_left(ends_at: float) -> float:

@@ -40,6 +40,35 @@ class CallbackSettings:
             )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModerationSettings:
+    """Credentials and limits of the requests with which CometChat's moderation asks a bot about messages.
+
+    ``credentials`` are (user, password), which never appear in a repr. Without them a bot that moderates is refused at
+    startup unless ``allow_anonymous``. ``threads`` is how many messages are judged at a time in a process. Of a
+    request, ``body_limit`` is in bytes, ``body_timeout`` in seconds without a byte.
+    """
+
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    allow_anonymous: bool = False
+    threads: int = 8
+    body_limit: int = 1024 * 1024
+    body_timeout: float = 1.0
+
+    def validate(self, bot: str) -> None:
+        """Raise :class:`ConfigurationError` if the moderation of ``bot`` is unintentionally open to anyone."""
+        if self.credentials is not None and (not all(self.credentials) or ":" in self.credentials[0]):
+            raise ConfigurationError(
+                "the credentials of the moderation need a user name without a colon and a password"
+            )
+        if self.credentials is None and not self.allow_anonymous:
+            raise ConfigurationError(
+                f"the bot {bot} has a function for moderation, which has no credentials. Set "
+                "COMETCHAT_MODERATION_USERNAME and COMETCHAT_MODERATION_PASSWORD, or "
+                "COMETCHAT_ALLOW_ANONYMOUS_MODERATION=1 to leave it open."
+            )
+
+
 def get_cometchat_uid(bot: Bot) -> str:
     """Return the CometChat UID of ``bot``."""
     return bot.cometchat_uid or bot.name
