@@ -15,6 +15,10 @@ class Behaviour:
     message whose sender has used its ``muid`` before: ``accept`` stores it as another message, ``same`` returns the
     first. With ``parent_id_in_body``, ``parentId`` in the body of a plain send opens a thread. ``media_access`` is how
     files are protected: ``presigned`` URLs, or ``token`` (a plain GET is refused).
+
+    The settings of the moderation: ``moderation_context`` is how many earlier texts its rules get (0 to 10),
+    ``moderation_error`` the dashboard's "On Custom API Error" (``approve-message``, or ``drop-message``, which applies
+    the rule's action). ``moderation_timeout`` is in seconds.
     """
 
     core_limit: int = 10_000
@@ -30,3 +34,6 @@ class Behaviour:
     parent_id_in_body: bool = False
     categories: tuple[str, ...] = ("message", "custom", "interactive", "card")
     media_access: str = "presigned"
+    moderation_context: int = 10
+    moderation_error: str = "approve-message"
+    moderation_timeout: float = 2.0

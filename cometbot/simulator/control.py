@@ -19,8 +19,10 @@ from cometbot.simulator.schemas import (
     InputSchema,
     LogQuery,
     MessagesQuery,
+    ModerationRuleChangeSchema,
     NewBotSchema,
     NewGroupSchema,
+    NewModerationRuleSchema,
     NewUserSchema,
     NewWebhookSchema,
     RuleSchema,
@@ -60,6 +62,8 @@ class _ControlViews:
             "/groups": {"POST": self.add_group},
             "/bots": {"POST": self.add_bot},
             "/webhooks": {"POST": self.add_webhook},
+            "/moderation": {"GET": self.moderation, "POST": self.add_moderation_rule},
+            "/moderation/<id>": {"PATCH": self.change_moderation_rule},
             "/files/<name>": {"POST": self.add_file},
             "/users/<uid>/say": {"POST": self.say},
             "/users/<uid>/write": {"POST": self.write},
@@ -109,6 +113,19 @@ class _ControlViews:
     def add_webhook(self) -> Response:
         """Create an app webhook and return its id."""
         return data_response({"id": self._simulator.add_webhook(**load_body(NewWebhookSchema()))})
+
+    def moderation(self) -> Response:
+        """Return the rules of the moderation and the newest decisions."""
+        return data_response(self._simulator.moderator.to_json())
+
+    def add_moderation_rule(self) -> Response:
+        """Create a rule of the moderation and return its id."""
+        return data_response({"id": self._simulator.add_moderation_rule(**load_body(NewModerationRuleSchema()))})
+
+    def change_moderation_rule(self, id: str) -> Response:
+        """Switch a rule of the moderation on or off and return all."""
+        self._simulator.enable_moderation_rule(id, **load_body(ModerationRuleChangeSchema()))
+        return self.moderation()
 
     def add_file(self, name: str) -> Response:
         """Store the request body as a file and return its URL."""

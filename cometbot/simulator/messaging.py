@@ -30,6 +30,7 @@ def send(
 ) -> StoredMessage:
     """Send a message as ``sender`` and return it as stored. Its callbacks are queued for bots and webhooks.
 
+    If a rule of the moderation applies to it, its callbacks are queued only when it is approved.
     ``parent_id`` puts it into a thread. ``resource`` identifies the sending app; it is empty for the REST API.
     """
     draft = parse_draft(body, categories=world.behaviour.categories)
@@ -48,8 +49,9 @@ def send(
         world.message_store.update(replace(root, reply_count=root.reply_count + 1))
     if message.receiver_type == "user":
         _add_contact(world, message)
-    _emit_sent(world, message, origin)
-    return message
+    if not world.hold_message(message, origin):
+        emit_sent(world, message, origin)
+    return world.message_store.get(message.id)
 
 
 def send_as_agent(world: World, agent: str, receiver: str, text: str, *, muid: str = "") -> StoredMessage:
@@ -60,7 +62,7 @@ def send_as_agent(world: World, agent: str, receiver: str, text: str, *, muid: s
     conversation = conversation_id("user", agent, receiver)
     message = world.message_store.add(_make_message(world, draft, agent, conversation, "", ""))
     _add_contact(world, message)
-    _emit_sent(world, message, None)
+    emit_sent(world, message, None)
     return message
 
 
@@ -189,7 +191,8 @@ def _known_mentions(world: World, message: StoredMessage) -> tuple[str, ...]:
     return tuple(uid for uid in find_mentions(message.data) if world.directory.find_user(uid) is not None)
 
 
-def _emit_sent(world: World, message: StoredMessage, origin: Mapping[str, str] | None) -> None:
+def emit_sent(world: World, message: StoredMessage, origin: Mapping[str, str] | None) -> None:
+    """Report a new message to bots and webhooks."""
     data = {"message": world.serializer.message(message, with_tags=True)}
     world.emit("message_sent", data, message=message, origin=origin)
     if message.mentions:

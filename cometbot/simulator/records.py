@@ -12,6 +12,7 @@ APP_SYSTEM = "app_system"
 SCOPES = ("admin", "moderator", "participant")
 AGENT_PROVIDERS = ("ag-ui", "mastra", "crewai", "langgraph", "vercel", "ag2", "agno")
 _AGENT_URL_KEYS = ("url", "deploymentUrl")
+MODERATED_CONTENTS = ("text", "image", "video", "audio", "file")
 GROUP_CHAT_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 
 
@@ -133,6 +134,24 @@ class WebhookRecord:
     triggers: frozenset[str]
     credentials: tuple[str, str] | None = field(default=None, repr=False)
     edits_as: Literal["message", "action"] = "action"
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationRule:
+    """A rule of the app's moderation that asks a URL about each message with one of its ``contents``.
+
+    If the answer says that the message matches, with a confidence greater than ``threshold`` percent, the rule's
+    ``action`` applies: the message is blocked, or delivered and flagged for review.
+    """
+
+    id: str
+    name: str
+    url: str
+    contents: tuple[str, ...] = MODERATED_CONTENTS
+    threshold: int = 80
+    action: Literal["block", "flag"] = "block"
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
+    enabled: bool = True
 
 
 @dataclass(frozen=True, slots=True)

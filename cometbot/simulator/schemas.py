@@ -9,7 +9,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.misbehaviour import RESETS
-from cometbot.simulator.records import AGENT_PROVIDERS, GROUP_CHAT_SETTINGS, SCOPES
+from cometbot.simulator.records import AGENT_PROVIDERS, GROUP_CHAT_SETTINGS, MODERATED_CONTENTS, SCOPES
 
 _URL_3000 = (validate.Length(max=3000), validate.URL(require_tld=False, schemes={"http", "https"}))
 _URL_255 = (validate.Length(max=255), validate.URL(require_tld=False, schemes={"http", "https"}))
@@ -321,6 +321,25 @@ class NewWebhookSchema(_StrictSchema):
     edits_as = fields.String(load_default="action", validate=validate.OneOf(("message", "action")))
 
 
+class NewModerationRuleSchema(_StrictSchema):
+    """A rule of the moderation to create in the simulator."""
+
+    name = fields.String(required=True, validate=_NAME)
+    url = fields.String(required=True, validate=_URL_255)
+    contents = fields.List(fields.String(validate=validate.OneOf(MODERATED_CONTENTS)), validate=validate.Length(min=1))
+    threshold = fields.Integer(validate=validate.Range(min=0, max=100))
+    action = fields.String(validate=validate.OneOf(("block", "flag")))
+    username = fields.String(load_default="", validate=validate.Length(max=50))
+    password = fields.String(load_default="", validate=validate.Length(max=100))
+    id = fields.String(load_default="")
+
+
+class ModerationRuleChangeSchema(_StrictSchema):
+    """A change of a rule of the moderation."""
+
+    enabled = fields.Boolean(required=True)
+
+
 class BehaviourSchema(_StrictSchema):
     """Changes to the simulator's behaviour."""
 
@@ -337,6 +356,9 @@ class BehaviourSchema(_StrictSchema):
     parent_id_in_body = fields.Boolean()
     categories = fields.List(fields.String(validate=validate.OneOf(("message", "custom", "interactive", "card"))))
     media_access = fields.String(validate=validate.OneOf(("presigned", "token")))
+    moderation_context = fields.Integer(validate=validate.Range(min=0, max=10))
+    moderation_error = fields.String(validate=validate.OneOf(("approve-message", "drop-message")))
+    moderation_timeout = fields.Float(validate=validate.Range(min=0, min_inclusive=False))
 
 
 class LogQuery(_StrictSchema):

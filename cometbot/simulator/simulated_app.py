@@ -16,7 +16,15 @@ from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
 from cometbot.simulator.media import MediaServer
 from cometbot.simulator.misbehaviour import Misbehaviour
-from cometbot.simulator.records import APP_SYSTEM, StoredMessage, WebhookEvent, WebhookRecord
+from cometbot.simulator.moderation import MODERATION_TRIGGERS, Moderator
+from cometbot.simulator.records import (
+    APP_SYSTEM,
+    MODERATED_CONTENTS,
+    ModerationRule,
+    StoredMessage,
+    WebhookEvent,
+    WebhookRecord,
+)
 from cometbot.simulator.relay import Relay
 from cometbot.simulator.server import HOST
 from cometbot.simulator.workbench import Workbench
@@ -34,7 +42,7 @@ GROUP_TRIGGERS = (
     "group_member_left", "group_member_kicked", "group_member_banned", "group_member_unbanned",
     "group_member_scope_changed",
 )  # fmt: skip
-TRIGGERS = MESSAGE_TRIGGERS + GROUP_TRIGGERS
+TRIGGERS = MESSAGE_TRIGGERS + GROUP_TRIGGERS + MODERATION_TRIGGERS
 
 _RECHECK_INTERVAL = 0.05
 
@@ -58,7 +66,9 @@ class SimulatedApp:
         self._relay = Relay(world, self.misbehave)
         self._media = MediaServer(world, lambda: self.url, api_key)
         self.agent_runs = AgentRuns(world)
+        self.moderator = Moderator(world)
         world.on_event = self._handle_event
+        world.hold_message = self.moderator.hold
 
     @property
     def url(self) -> str:
@@ -90,6 +100,7 @@ class SimulatedApp:
         with self.world.condition:
             self._relay.clear()
             self.agent_runs.clear()
+            self.moderator.clear()
             self.misbehave.clear()
             self.world.clear()
             self.world.journal.clear()
@@ -193,6 +204,51 @@ class SimulatedApp:
             self.world.webhooks[webhook_id] = WebhookRecord(webhook_id, url, chosen, credentials, edits_as)
             return webhook_id
 
+    def add_moderation_rule(
+        self,
+        name: str,
+        url: str,
+        contents: Iterable[str] = MODERATED_CONTENTS,
+        *,
+        threshold: int = 80,
+        action: Literal["block", "flag"] = "block",
+        username: str = "",
+        password: str = "",
+        id: str = "",
+    ) -> str:
+        """Create a rule of the moderation that asks ``url``, a Custom API, and return its id.
+
+        It asks about each new message with one of the ``contents`` (``text``, ``image``, ``video``, ``audio``,
+        ``file``), and acts if the answer matches with a confidence greater than ``threshold`` percent: it blocks the
+        message, or flags it. With ``username``, the requests carry Basic Auth. A rule of the same ``id`` is replaced.
+        """
+        chosen = tuple(contents)
+        if unknown := sorted(set(chosen) - set(MODERATED_CONTENTS)):
+            raise bad_request("contents", f"The contents are {', '.join(MODERATED_CONTENTS)}, not {unknown[0]}.")
+        with self.world.condition:
+            rule_id = id or f"rule{len(self.world.moderation_rules) + 1}"
+            credentials = (username, password) if username else None
+            known = self.world.moderation_rules.get(rule_id)
+            self.world.moderation_rules[rule_id] = ModerationRule(
+                rule_id,
+                name,
+                url,
+                chosen,
+                threshold,
+                action,
+                credentials,
+                enabled=known.enabled if known else True,
+            )
+            return rule_id
+
+    def enable_moderation_rule(self, id: str, *, enabled: bool = True) -> None:
+        """Switch a rule of the moderation on or off. Raises :class:`Refusal` if there is none of this id."""
+        with self.world.condition:
+            rule = self.world.moderation_rules.get(id)
+            if rule is None:
+                raise Refusal("ERR_BAD_REQUEST", f"The moderation has no rule {id}.")
+            self.world.moderation_rules[id] = replace(rule, enabled=enabled)
+
     def add_file(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
         """Store a file and return its URL. The behaviour's ``media_access`` decides how it is protected."""
         return self._media.add(name, content, mime_type, expires_in=expires_in)
@@ -273,8 +329,8 @@ class SimulatedApp:
 
     @property
     def is_idle(self) -> bool:
-        """True if every callback was posted, redeliveries included, and every agent has answered."""
-        return self._relay.is_idle and self.agent_runs.is_idle
+        """True if every message was moderated, every callback posted, also again, and every agent has answered."""
+        return self.moderator.is_idle and self._relay.is_idle and self.agent_runs.is_idle
 
     def wait_idle(self, timeout: float = 60.0) -> None:
         """Wait until every callback was posted, redeliveries included, and every agent has answered."""

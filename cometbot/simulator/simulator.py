@@ -76,6 +76,7 @@ class Simulator(SimulatedApp):
             self._port = self._server.port
         self._relay.start()
         self.agent_runs.start()
+        self.moderator.start()
         return self
 
     def stop(self, timeout: float = 1.0) -> None:
@@ -88,6 +89,7 @@ class Simulator(SimulatedApp):
             self._server.stop()
             self._server = None
         self.agent_runs.stop()
+        self.moderator.stop()
         self._relay.stop(timeout)
 
     def post_callbacks(self, post: Callable[[Callback], CallbackResponse]) -> None:

@@ -11,7 +11,14 @@ from cometbot.simulator.behaviour import Behaviour
 from cometbot.simulator.directory import Directory
 from cometbot.simulator.journal import Journal
 from cometbot.simulator.message_store import MessageStore
-from cometbot.simulator.records import AgentRecord, FileRecord, StoredMessage, WebhookEvent, WebhookRecord
+from cometbot.simulator.records import (
+    AgentRecord,
+    FileRecord,
+    ModerationRule,
+    StoredMessage,
+    WebhookEvent,
+    WebhookRecord,
+)
 from cometbot.simulator.serializers import Serializer
 
 Clock = Callable[[], float]
@@ -35,11 +42,13 @@ class World:
         self.condition = threading.Condition()
         self.journal = Journal(log_size, self.condition)
         self.on_event: Callable[[WebhookEvent], None] = lambda event: None
+        self.hold_message: Callable[[StoredMessage, Mapping[str, str] | None], bool] = lambda message, origin: False
+        """Returns True if a new message waits for moderation, and is reported later. Called with the lock held."""
         self.generation = 0
         self.clear()
 
     def clear(self) -> None:
-        """Delete every user, group, bot, agent, webhook, message and file. The log stays."""
+        """Delete every user, group, bot, agent, webhook, rule of moderation, message and file. The log stays."""
         with self.condition:
             self.generation += 1
             self.directory = Directory()
@@ -47,6 +56,7 @@ class World:
             self.serializer = Serializer(self.directory, self.message_store)
             self.agents: dict[str, AgentRecord] = {}
             self.webhooks: dict[str, WebhookRecord] = {}
+            self.moderation_rules: dict[str, ModerationRule] = {}
             self.files: dict[str, FileRecord] = {}
             self.read_marks: dict[tuple[str, str], int] = {}
             self.delivered_marks: dict[tuple[str, str], int] = {}

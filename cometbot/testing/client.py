@@ -16,6 +16,7 @@ from cometbot.approvals import APPROVALS_KEY, approval_buttons
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel
 from cometbot.delivery import DeadLetter
+from cometbot.delivery.incoming_files import read_file
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
@@ -23,6 +24,7 @@ from cometbot.events import Event
 from cometbot.file_links import find_file_url
 from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
 from cometbot.models import Attachment, ClientTool, Conversation, Group, User
+from cometbot.moderation import Verdict
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.store.dialogs import DialogRow
@@ -30,6 +32,7 @@ from cometbot.testing.fakes.base import Actor, Fake
 from cometbot.testing.fakes.memory import MemoryFake
 from cometbot.testing.forms import FormAnswer, answer_field, fill_form, find_quick_reply
 from cometbot.testing.harness import BotHarness, StoredState
+from cometbot.testing.moderation import ask_moderation
 from cometbot.testing.replies import Replies, SentMessage
 from cometbot.token_usage import ModelUsage
 
@@ -324,6 +327,40 @@ class BotClient:
             group = Group(self._actor.group) if self._actor.group else None
             event = event(**{"key": f"test:{next(self._harness.numbers)}", **common, "group": group, **fields})
         return self._act(partial(self.fake.deliver, event))
+
+    def moderate(
+        self,
+        text: str = "",
+        *,
+        file: str | Path | bytes | None = None,
+        name: str = "",
+        context: Sequence[str | tuple[str, str]] = (),
+    ) -> Verdict:
+        """Return what the bot says about a message of this user to somebody else (:meth:`Bot.moderate`).
+
+        ::
+
+            assert client.moderate("Win at our casino!").match
+            assert not client.moderate("ok", context=[("tom", "Lunch at noon?")]).match
+
+        ``file`` is a URL, a path, or bytes with a ``name`` such as ``"photo.png"``; ``text`` is its caption then. In a
+        ``group`` the message is for the group. ``context`` are the texts before it, oldest first: of this user, or of
+        another, as ``(uid, text)``. Raises what the function raises, and :class:`BotError` if the bot has none or it
+        returns no decision. There is no time limit.
+        """
+        fake = self.fake
+        return ask_moderation(
+            self.bot,
+            text,
+            sender=self.user,
+            group=self._actor.group,
+            context=context,
+            attachment=None if file is None else self._attachment(file, name),
+            sent_at=self._harness.database.now,
+            read_file=partial(
+                read_file, self._harness.delivery.store.files, fake.channel, fake.channel.client(self.bot.name)
+            ),
+        )
 
     def advance(self, duration: Duration) -> Replies:
         """Advance the clock and return the bot's messages meanwhile: timeouts, sleeps that end, retried handlers.

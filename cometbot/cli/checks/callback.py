@@ -24,6 +24,7 @@ MIN_CERTIFICATE_DAYS = 7.0
 """Minimum remaining lifetime of a certificate in days. It should have been renewed long before."""
 
 CHECK_NAMES = ("credentials refused", "credentials accepted", "response time")
+SERVER_CHECK_NAMES = ("reachable", "certificate")
 
 _UNSIGNED = "doctor"
 _TIMEOUT_REMEDY = "check the service's log and the machine's load; raise COMETBOT_THREADS or COMETBOT_PROCESSES"

@@ -41,7 +41,7 @@ def check_bots(settings: Settings, spec: str) -> tuple[list[Bot], CheckResult]:
         fault = ErrorReport.from_exception(error)
         return [], failed("bots", f"cannot import the bot: {fault.text}", f"correct {fault.place or spec}")
     names = ", ".join(bot.name for bot in bots)
-    if not handlers:
+    if not handlers and not any(bot.moderation for bot in bots):
         return bots, failed("bots", f"{names}: no handler", "decorate a function with @bot.message()")
     return bots, passed("bots", f"{names}: {handlers} handler{'s' * (handlers != 1)}{notes}")
 

@@ -18,6 +18,7 @@ from cometbot.cli.checks.configuration import check_bots, check_callback_credent
 from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.files import check_file_permissions, check_open_files
 from cometbot.cli.checks.http_client import CheckClient
+from cometbot.cli.checks.moderation import check_moderation
 from cometbot.cli.checks.registration import ExpectedBot, check_registration, find_callback_url
 from cometbot.cli.checks.result import CheckResult, failed, for_bot, skip_all, skipped
 from cometbot.errors import ConfigurationError
@@ -71,7 +72,13 @@ class CheckSuite:
             finally:
                 found.client.close()
             lines += more
-        return [*lines, *self._check_callbacks(settings, bots, logins, registered)]
+        lines += self._check_callbacks(settings, bots, logins, registered)
+        is_reached = all(line.ok is not False for line in lines if line.name in callback.SERVER_CHECK_NAMES)
+        for bot in bots:
+            if bot.moderation is not None:
+                url = find_callback_url(bot, self.url or settings.public_url, registered.get(bot.name))
+                lines += check_moderation(settings, bot, url, self.client, is_reached=is_reached)
+        return lines
 
     def _check_agents(self, settings: Settings, bots: Sequence[Bot]) -> list[CheckResult]:
         if not settings.agui_token:
@@ -145,3 +152,4 @@ def _secret_values(settings: Settings, logins: CredentialsByBot) -> Iterator[str
     yield from (login.password.reveal() for login in logins.values() if login is not None)
     yield from (login.password.reveal() for login in settings.bot_credentials.values())
     yield settings.callback_password.reveal()
+    yield settings.cometchat_moderation_password.reveal()

@@ -154,7 +154,8 @@ def _configure_logging(reporter: Reporter, level: str) -> None:
 
 def _describe(bot: Bot) -> BotInfo:
     commands = tuple(CommandInfo(f"/{command.name}", command.usage, command.description) for command in bot.commands)
-    return BotInfo(bot.name, get_cometchat_uid(bot), commands, group_setting_needed(bot))
+    moderates = bot.moderation is not None
+    return BotInfo(bot.name, get_cometchat_uid(bot), commands, group_setting_needed(bot), moderates)
 
 
 def _fail(reporter: Reporter, report: Failed) -> NoReturn:

@@ -68,6 +68,12 @@ def render_change(trigger: str, data: Mapping[str, Any]) -> RenderableType | Non
             verb, link = ("added", "to") if trigger.endswith("added") else ("removed", "from")
             emoji = sanitize(reaction["reaction"])
             return Text(f"{reaction['uid']} {verb} {emoji} {link} #{reaction['messageId']}")
+        case "moderation_engine_blocked":
+            return Text(f"#{message['id']} of {message['sender']} was blocked by moderation", style="yellow")
+        case "moderation_engine_failed":
+            causes = ", ".join(failure["category"] for failure in data["failures"])
+            text = f"moderation of #{data['resource']['id']} gave no decision ({causes}): {data['outcome']}"
+            return Text(sanitize(text), style="yellow")
     if trigger.startswith("group_member_"):
         what = trigger.removeprefix("group_member_").replace("_", " ")
         verb = {"joined": "joined", "left": "left", "scope changed": "has a new role in"}.get(what, f"was {what}:")

@@ -38,13 +38,15 @@ class CommandInfo:
 class BotInfo:
     """A bot that the process serves.
 
-    It has the bot's name, its CometChat UID, its commands, and the group messages that its handlers need.
+    It has the bot's name, its CometChat UID, its commands, the group messages that its handlers need, and whether it
+    has a function for moderation.
     """
 
     name: str
     uid: str
     commands: tuple[CommandInfo, ...] = ()
     group_setting: str = "none"
+    moderates: bool = False
 
 
 @dataclass(frozen=True)

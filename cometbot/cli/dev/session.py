@@ -37,6 +37,9 @@ ME, FRIEND, GROUP = "maria", "tom", "ops-room"
 MAX_PORTS_TRIED = 20
 
 _USERNAME = "cometchat"
+_RULE_PREFIX = "dev-"
+"""The beginning of the ids of the rules of moderation that this run has made."""
+
 _ADDRESS_DELAY = 2.0
 
 
@@ -180,6 +183,12 @@ class DevSession(Session):
         with self._simulator.world.condition:
             for uid, record in known.items():
                 record.enabled = uid in {bot.uid.lower() for bot in ready.bots}
+        moderating = {
+            bot.name: f"{self._runner.url}/cometchat/{quote(bot.name, safe='')}/moderation"
+            for bot in ready.bots
+            if bot.moderates
+        }
+        update_moderation_rules(self._simulator, moderating, (_USERNAME, self._password))
         if self._agui_token:
             served = {bot.name: f"{self._runner.url}/agui/{quote(bot.name, safe='')}" for bot in ready.bots}
             self._agents = update_agents(self._simulator, self._agents, served, self._agui_token)
@@ -249,7 +258,7 @@ class DevSession(Session):
     def _environ(self) -> Mapping[str, str]:
         logins = {
             f"{prefix}_{name}": value
-            for prefix in ("COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK")
+            for prefix in ("COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK", "COMETCHAT_MODERATION")
             for name, value in (("USERNAME", _USERNAME), ("PASSWORD", self._password))
         }
         agui = {"COMETBOT_CHANNELS": "cometchat,agui", "AGUI_TOKEN": self._agui_token, "AGUI_USER_HEADER": ""}
@@ -290,6 +299,22 @@ def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, st
             simulator.user(uid).join(GROUP)
     triggers = [trigger for trigger in TRIGGERS if trigger not in ("message_sent", "user_mentioned")]
     simulator.add_webhook(f"{url}/webhook", triggers, username, password, id=f"dev-{uid.lower()}")
+
+
+def update_moderation_rules(simulator: Simulator, urls: Mapping[str, str], credentials: tuple[str, str]) -> None:
+    """Let a rule of the simulated moderation ask each bot of ``urls``, and remove the rules of other bots.
+
+    A rule that was switched off stays so.
+    """
+    username, password = credentials
+    with simulator.world.condition:
+        for name, url in urls.items():
+            simulator.add_moderation_rule(
+                f"Judged by {name}", url, username=username, password=password, id=f"{_RULE_PREFIX}{name}"
+            )
+        for rule in list(simulator.world.moderation_rules):
+            if rule.startswith(_RULE_PREFIX) and rule.removeprefix(_RULE_PREFIX) not in urls:
+                del simulator.world.moderation_rules[rule]
 
 
 def update_agents(

@@ -48,6 +48,7 @@ class EventStream:
             "dialogs": bench.dialogs,
             "jobs": bench.jobs,
             "runs": lambda: page_data.agent_runs(simulator),
+            "moderation": simulator.moderator.to_json,
         }
 
     @property

@@ -15,6 +15,7 @@ from cometbot.bot import Bot
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.press_urls import PressSigner, find_press
 from cometbot.channels.cometchat.rendering import RichMode
+from cometbot.channels.cometchat.settings import ModerationSettings
 from cometbot.delivery import Delivery
 from cometbot.errors import BotError
 from cometbot.field_values import split_options
@@ -83,6 +84,7 @@ class CometChatFake(Fake):
             rich=rich,
             press_signer=self._make_signer() if card_buttons == "url" else None,
             callback=CallbackSettings(credentials={bot.name: _CREDENTIALS}),
+            moderation=ModerationSettings(credentials=_CREDENTIALS),
         )
         self._uid = self._channel.get_uid(bot.name)
 

@@ -10,6 +10,8 @@ export const addUser = (user) => call("POST", "/users", user);
 export const addGroup = (group) => call("POST", "/groups", group);
 export const misbehave = (rule) => call("POST", "/misbehave", rule);
 export const behave = (kind) => call("DELETE", `/misbehave?kind=${encodeURIComponent(kind)}`);
+export const configure = (changes) => call("PATCH", "/behaviour", changes);
+export const switchRule = (id, enabled) => call("PATCH", `/moderation/${encodeURIComponent(id)}`, { enabled });
 export const settleDead = (id, act) => call("POST", `/dead/${encodeURIComponent(id)}/${act}`, {});
 export const expireDialog = (id) => call("POST", `/dialogs/${encodeURIComponent(id)}/expire`, {});
 export const runJob = (id) => call("POST", `/jobs/${encodeURIComponent(id)}/run`, {});

@@ -13,6 +13,7 @@ import { TrafficLog } from "./traffic_log.js";
 import { Dialogs } from "./dialogs.js";
 import { Jobs } from "./jobs.js";
 import { DeadLetters } from "./dead_letters.js";
+import { Moderation } from "./moderation.js";
 import { Failures } from "./failures.js";
 import { Output } from "./output.js";
 import { showToast } from "./toasts.js";
@@ -36,6 +37,7 @@ const panels = {
   dialogs: new Dialogs(store),
   jobs: new Jobs(store),
   dead: new DeadLetters(store),
+  moderation: new Moderation(store),
   failures: new Failures(store),
   output: new Output(store),
 };

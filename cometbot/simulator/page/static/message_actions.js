@@ -5,6 +5,11 @@ import { isBeingHandled, QuickReplyExpiry } from "./quick_reply_expiry.js";
 import { duration } from "./time.js";
 import { showToast } from "./toasts.js";
 
+const MODERATED = {
+  pending: { state: "busy", text: "Waits for moderation", title: "Nobody else gets it yet" },
+  disapproved: { state: "bad", text: "Blocked by moderation", title: "Nobody else gets it" },
+};
+
 /** The facts and actions of messages, for the user of `store`. Shared by the chat and the thread. */
 export class MessageActions {
   #expiry;
@@ -124,9 +129,10 @@ export class MessageActions {
   #receipts(message) {
     const { store } = this;
     const callbacks = store.callbacksOf(message.id).filter(({ target }) => store.isBot(target) || store.isAgent(target));
-    return [...groupedBy(callbacks, (entry) => entry.target)].map(([bot, entries]) =>
+    const ofBots = [...groupedBy(callbacks, (entry) => entry.target)].map(([bot, entries]) =>
       receipt(this.nameOf(bot), entries, store.handled[`${bot}/${message.id}`]),
     );
+    return [MODERATED[message.data?.moderation?.status], ...ofBots].filter(Boolean);
   }
 }
 

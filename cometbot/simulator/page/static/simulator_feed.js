@@ -4,7 +4,19 @@ import { afterPress } from "./after_press.js";
 import { snapshot } from "./api.js";
 import { Feed } from "./feed.js";
 
-const EVENTS = ["entry", "handled", "directory", "rules", "status", "output", "dead", "dialogs", "jobs", "runs"];
+const EVENTS = [
+  "entry",
+  "handled",
+  "directory",
+  "rules",
+  "status",
+  "output",
+  "dead",
+  "dialogs",
+  "jobs",
+  "moderation",
+  "runs",
+];
 const CATCH_UP_TIMEOUT = 10_000;
 
 /** Keeps the store up to date for as long as the page is open, over restarts of the simulator. */

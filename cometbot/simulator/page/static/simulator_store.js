@@ -4,7 +4,10 @@ import { Store } from "./store.js";
 
 const MAX_ENTRIES = 600;
 
-/** Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, jobs, runs, me, place, connection. */
+/**
+ * Topics: directory, messages, entries, handled, rules, status, output, dead, dialogs, jobs, moderation, runs, me, place,
+ * connection.
+ */
 export class SimulatorStore extends Store {
   #begins = new Map(); // by place, where that is further back than `begins`
 
@@ -18,6 +21,7 @@ export class SimulatorStore extends Store {
     this.dead = [];
     this.dialogs = [];
     this.jobs = [];
+    this.moderation = { rules: [], onError: "approve-message", decisions: [] };
     this.runs = []; // of agents
     this.#forget();
   }
@@ -111,7 +115,7 @@ export class SimulatorStore extends Store {
   messagesAt(place, { parent = "" } = {}) {
     if (!place) return [];
     return [...this.messages.values()]
-      .filter((message) => this.contains(place, message) && (message.parentId ?? "") === parent)
+      .filter((message) => this.contains(place, message) && (message.parentId ?? "") === parent && this.#isShown(message))
       .sort((one, other) => one.id - other.id);
   }
 
@@ -130,6 +134,11 @@ export class SimulatorStore extends Store {
   /** The callbacks that told bots of a message, oldest first. */
   callbacksOf(id) {
     return this.entries.filter((entry) => entry.kind === "callback" && entry.message_id === id);
+  }
+
+  /** Return whether `me` may see a message: one that is not approved is only its sender's. */
+  #isShown({ sender, data }) {
+    return sender === this.me || !["pending", "disapproved"].includes(data?.moderation?.status);
   }
 
   #nameOf({ kind, id }) {

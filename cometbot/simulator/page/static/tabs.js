@@ -1,4 +1,4 @@
-// The tabs of the inspector: traffic, dialogs, jobs, dead letters, failures and the bot's output; a thread when one is open.
+// The tabs of the inspector: traffic, dialogs, jobs, dead letters, moderation, failures, output; a thread when one is open.
 
 import { h, fill } from "./dom.js";
 
@@ -8,6 +8,7 @@ const LABELS = {
   dialogs: "Dialogs",
   jobs: "Jobs",
   dead: "Dead letters",
+  moderation: "Moderation",
   failures: "Failures",
   output: "Output",
 };
@@ -24,7 +25,7 @@ export class Tabs {
     const elements = this.pages.map(({ panel }) => panel);
     fill(root, this.strip, h("div.tab-panels", elements));
     this.strip.addEventListener("keydown", (event) => this.#move(event));
-    store.on("entries dialogs jobs dead rules output", () => this.#label());
+    store.on("entries dialogs jobs dead moderation rules output", () => this.#label());
     this.show("traffic");
   }
 
