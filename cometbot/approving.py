@@ -11,7 +11,7 @@ from cometbot.context import Context
 from cometbot.durations import to_seconds
 from cometbot.errors import BotError
 from cometbot.messages import Card, Message, Operation, Text
-from cometbot.models import Conversation, User, check_recipient
+from cometbot.models import Conversation, User
 from cometbot.outgoing import filter_operation, filter_question
 from cometbot.prompts import shorten
 from cometbot.questions import words_of
@@ -26,7 +26,7 @@ def make_waiting(
 
     The number of an approval is that of the message whose run asks for it: no other approval ever has it.
     """
-    to, trigger = _find_conversation(ctx, sink, request), sink.trigger
+    to, trigger = _find_conversation(ctx, request), sink.trigger
     capabilities = sink.capabilities_of(to)
     here = to == ctx.conversation
     asker = tuple(dict.fromkeys(filter(None, (ctx.sender_id, ctx.sender.uid))))
@@ -101,15 +101,14 @@ def _change_card(card: ApprovalCard, message: Message) -> Operation:
     return Operation(conversation=card.conversation, message=message, thread_id=card.thread)
 
 
-def _find_conversation(ctx: Context, sink: ReplySink, request: ApprovalRequest) -> Conversation:
+def _find_conversation(ctx: Context, request: ApprovalRequest) -> Conversation:
     to = request.to
     if to is None:
         return ctx.conversation
     if isinstance(to, Conversation):
         return to
     user, group = (to.uid, "") if isinstance(to, User) else ("", to.guid)
-    check_recipient(user, group)
-    return sink.conversation(ctx.bot, user, group, to.channel)
+    return ctx.conversation_with(user=user, group=group, channel=to.channel)
 
 
 def _check_somebody_decides(

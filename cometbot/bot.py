@@ -56,6 +56,7 @@ class Sender(Protocol):
         group: str | None,
         conversation: Conversation | None,
         channel: str | None,
+        app: str | None,
     ) -> str | None:
         """Store ``message`` for sending and return its id, or None if there is none.
 
@@ -331,6 +332,7 @@ class Bot(HandlerGroup):
         text: str | None = None,
         message: Message | None = None,
         channel: str | None = None,
+        app: str | None = None,
     ) -> str | None:
         """Send a message that answers no event, from any process. Return its id, or None if there is none.
 
@@ -340,21 +342,30 @@ class Bot(HandlerGroup):
 
         Pass exactly one of ``user`` (a uid), ``group`` (a guid) and ``conversation``, and exactly one of ``text`` and
         ``message``. The message is stored on return, and is sent in the order of its conversation. ``channel`` is
-        required if the bot is on several channels. In a process without a running app, the first call connects one from
-        the settings. In a handler of the same bot this is :meth:`Context.send`, on the event's channel unless
-        ``channel`` says otherwise: a handler that runs again does not send it twice. It then returns None. Raises
-        :class:`BotError` for any other combination of arguments.
+        required if the bot is on several channels, and ``app``, a name in ``COMETCHAT_APPS``, if it is in several
+        CometChat apps; without, the first is meant. In a process without a running app, the first call connects one
+        from the settings. In a handler of the same bot this is :meth:`Context.send`, on the event's channel and in its
+        app unless ``channel`` or ``app`` say otherwise: a handler that runs again does not send it twice. It then
+        returns None. Raises :class:`BotError` for any other combination of arguments.
         """
         if sum(item is not None and item != "" for item in (user, group, conversation)) != 1:
             raise BotError("send() takes exactly one of user=, group= and conversation=")
         if (text is None) == (message is None):
             raise BotError("send() takes exactly one of text= and message=")
+        if app and conversation is not None:
+            raise BotError("send() takes no app= with conversation=, which belongs to an app; leave app= out")
         outgoing = Text(text) if text is not None else message
         if not isinstance(outgoing, Message):
             raise BotError(f"message= is a message such as Card, not {type(outgoing).__name__}; use text= for a str")
         sender = handler_sender.get() or self.sender
         return sender.send(
-            self, outgoing, user=user or None, group=group or None, conversation=conversation, channel=channel
+            self,
+            outgoing,
+            user=user or None,
+            group=group or None,
+            conversation=conversation,
+            channel=channel,
+            app=app or None,
         )
 
     def at(self, when: datetime, job: Callable[..., Any], /, *, name: str = "", **arguments: Any) -> None:

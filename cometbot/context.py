@@ -217,21 +217,33 @@ class Context(LastingCalls):
         operation = self.operation(messages[0], to=to or self._home_conversation, quote_id=quote_id)
         return self._post(operation) if at is None else self._send_later(operation, at, name)
 
-    def conversation_with(self, *, user: str = "", group: str = "", channel: str = "") -> Conversation:
+    @property
+    def app(self) -> str:
+        """The name of the event's CometChat app, one of ``COMETCHAT_APPS``; empty without these and elsewhere.
+
+        In a job that a handler has scheduled, it is that handler's app.
+        """
+        home = self._home_conversation
+        return self._sink.get_app(home) if home else ""
+
+    def conversation_with(self, *, user: str = "", group: str = "", channel: str = "", app: str = "") -> Conversation:
         """Return another conversation of this bot: with a user (a uid) or of a group (a guid).
 
         ::
 
             ctx.send("Somebody asks for help.", to=ctx.conversation_with(group="team"))
 
-        Without ``channel``, it is on the channel of the event; in a job that the bot's code schedules, on the first one
-        that is configured. Messages sent there are stored under the event like replies, so a handler that runs again
-        does not send them twice. Raises :class:`BotError` unless exactly one of ``user`` and ``group`` is given, and if
-        the platform has no such conversation.
+        Without ``channel`` and ``app`` (a name in ``COMETCHAT_APPS``), it is on the channel and in the app of the
+        event; in a job that the bot's code schedules, on the first one that is configured. Messages sent there are
+        stored under the event like replies, so a handler that runs again does not send them twice. Raises
+        :class:`BotError` unless exactly one of ``user`` and ``group`` is given, and if the platform has no such
+        conversation.
         """
         check_recipient(user, group)
         home = self._home_conversation
-        return self._sink.conversation(self.bot, user, group, channel or (home.channel if home else ""))
+        if home is not None and not app and channel in ("", home.channel):
+            channel, app = home.channel, self.app
+        return self._sink.conversation(self.bot, user, group, channel, app)
 
     def _post(self, operation: Operation) -> Sent:
         self._check_call("reply")

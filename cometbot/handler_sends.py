@@ -40,23 +40,29 @@ class HandlerSender(Sender):
         group: str | None,
         conversation: Conversation | None,
         channel: str | None,
+        app: str | None,
     ) -> str | None:
         """Send a message, or nothing if an earlier run has sent it. Return its id, None if it is the handler's."""
         asking = self._get_asking()
         if self._is_in_handler() and not (asking is not None and asking.is_inside_once):
-            here = self._ctx.conversation.channel
-            name = conversation.channel if conversation is not None else channel or here
-            if bot is self._ctx.bot and (name == here or isinstance(self._ctx.event, JobEvent)):
+            if bot is self._ctx.bot and self._is_handlers(conversation, channel, app):
                 to = conversation or self._ctx.conversation_with(
-                    user=user or "", group=group or "", channel=channel or ""
+                    user=user or "", group=group or "", channel=channel or "", app=app or ""
                 )
                 self._ctx.send(message, to=to)
                 return None  # an id would be there in some runs only
             if asking is not None and asking.is_repeating:
                 return None
         return run_in_thread(
-            bot.sender.send, bot, message, user=user, group=group, conversation=conversation, channel=channel
+            bot.sender.send, bot, message, user=user, group=group, conversation=conversation, channel=channel, app=app
         )
+
+    def _is_handlers(self, conversation: Conversation | None, channel: str | None, app: str | None) -> bool:
+        """Return True if a message of the handler's bot is one of the handler: it stays on the event's channel."""
+        here = self._ctx.conversation.channel
+        name = conversation.channel if conversation is not None else channel or here
+        is_elsewhere = bool(app) and not self._ctx.app and not channel
+        return (name == here and not is_elsewhere) or isinstance(self._ctx.event, JobEvent)
 
     def schedule(self, bot: Bot, change: JobChange) -> None:
         """Store a change of the jobs of ``bot``, unless an earlier run has done so."""

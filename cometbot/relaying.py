@@ -202,7 +202,7 @@ def _find_group(ctx: Context, sink: ReplySink, request: HandOffRequest, dialog: 
     to = request.to
     if isinstance(to, Group):
         check_recipient("", to.guid)
-        to = sink.conversation(ctx.bot, "", to.guid, to.channel)
+        to = ctx.conversation_with(group=to.guid, channel=to.channel)
     if not to.is_group:
         raise BotError("hand_off: to: expected a group, in which each user gets a thread")
     if not sink.capabilities_of(to).threads:

@@ -6,14 +6,24 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 from dotenv import dotenv_values
 
 from cometbot.absolute_paths import absolute_bind, absolute_database_url, absolute_path
+from cometbot.app_settings import (
+    APPS_VARIABLE,
+    check_names,
+    describe_stray,
+    is_app_variable,
+    list_stray_variables,
+    parse_app_names,
+    read_app_values,
+)
+from cometbot.app_settings import variable_suffix as variable_suffix
 from cometbot.errors import ConfigurationError
 from cometbot.setting_values import MIN_SECRET_LENGTH as MIN_SECRET_LENGTH
 from cometbot.setting_values import Secret as Secret
@@ -71,15 +81,11 @@ def is_weak(password: str | Secret) -> bool:
 
 
 class Credentials(NamedTuple):
-    """The username and password that a caller must send."""
+    """The username and password that a caller must send. While it changes, the ``previous`` password counts too."""
 
     username: str
     password: Secret
-
-
-def variable_suffix(bot_name: str) -> str:
-    """Return a bot's name as the suffix of a variable: ``help-desk`` becomes ``HELP_DESK``."""
-    return re.sub(r"[^A-Z0-9]", "_", bot_name.upper())
+    previous: Secret = _NO_SECRET
 
 
 def variable_name(setting: str) -> str:
@@ -111,6 +117,7 @@ class Settings:
 
     callback_username: Annotated[str, parse_username] = ""
     callback_password: Annotated[Secret, Secret] = _NO_SECRET
+    callback_previous_password: Annotated[Secret, Secret] = _NO_SECRET
     allow_anonymous_callbacks: Annotated[bool, parse_flag] = False
     allow_private_webhooks: Annotated[bool, parse_flag] = False
     body_timeout: Annotated[float, parse_seconds] = 10.0
@@ -133,6 +140,7 @@ class Settings:
     log_format: Annotated[str, parse_one_of("text", "json")] = "text"
     log_level: Annotated[str, parse_one_of("debug", "info", "warning", "error", "critical")] = "info"
 
+    cometchat_apps: Annotated[tuple[str, ...], parse_app_names] = ()
     cometchat_app_id: Annotated[str, parse_alphanumeric] = ""
     cometchat_region: Annotated[str, parse_alphanumeric] = ""
     cometchat_api_key: Annotated[Secret, Secret] = _NO_SECRET
@@ -144,6 +152,7 @@ class Settings:
     cometchat_answer_disapproved: Annotated[bool, parse_flag] = False
     cometchat_webhook_username: Annotated[str, parse_username] = ""
     cometchat_webhook_password: Annotated[Secret, Secret] = _NO_SECRET
+    cometchat_webhook_previous_password: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_moderation_username: Annotated[str, parse_username] = ""
     cometchat_moderation_password: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_allow_anonymous_moderation: Annotated[bool, parse_flag] = False
@@ -193,7 +202,16 @@ class Settings:
     """Encryption keys of single bots, by the suffix of the variable: ``{"HELPDESK": …}``."""
 
     bot_credentials: Mapping[str, Credentials] = field(default_factory=dict)
-    """Credentials of single bots, by the suffix of the variable: ``{"HELPDESK": …}``."""
+    """Credentials of single bots and apps, by the suffix of the variable: ``{"HELPDESK": …}``."""
+
+    previous_passwords: Mapping[str, Secret] = field(default_factory=dict)
+    """Previous callback passwords of single bots and apps, by the suffix of the variable."""
+
+    app_values: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The settings that single apps of :attr:`cometchat_apps` have of their own, by the app's name."""
+
+    cometchat_app: str = ""
+    """The app of which these are the settings (see :meth:`for_app`); empty without :attr:`cometchat_apps`."""
 
     warnings: tuple[str, ...] = ()
     """Warnings about unknown settings, weak passwords, an untrusted socket and an unknown region."""
@@ -233,18 +251,51 @@ class Settings:
         _check_pair(given, "COMETCHAT_WEBHOOK")
         _check_pair(given, "COMETCHAT_MODERATION")
         fields = {name: text for name, text in given.items() if name.startswith(_PLATFORM_CONFIG_PREFIXES)}
+        apps = values.get("cometchat_apps", ())
+        app_values = read_app_values(given, apps, _variable_parsers(), _parse)
+        for app in apps:
+            _check_pair(_variables_of_app(given, app), "COMETCHAT_WEBHOOK")
+            _check_pair(_variables_of_app(given, app), "COMETCHAT_MODERATION")
         return cls(
             **values,
             chat_api_encryption_keys=_bot_keys(given),
             platform_fields=fields,
             bot_credentials=_bot_credentials(given),
+            previous_passwords=_previous_passwords(given),
+            app_values={
+                app: {name.lower(): value for name, value in of_app.items()} for app, of_app in app_values.items()
+            },
             warnings=(
-                *_unknown_setting_warnings(given),
+                *_unknown_setting_warnings(given, apps),
+                *(describe_stray(name, apps) for name in list_stray_variables(given, apps, _variable_parsers())),
                 *_weak_password_warnings(given),
                 *_untrusted_socket_warning(values),
                 *_unknown_region_warning(values),
+                *_region_warnings_of_apps(values, app_values),
             ),
         )
+
+    def for_app(self, name: str) -> Settings:
+        """Return the settings of one app of :attr:`cometchat_apps`.
+
+        Raises :class:`ConfigurationError` for any other name.
+        """
+        if name not in self.cometchat_apps:
+            raise ConfigurationError(
+                f"the app {name!r} is not in {APPS_VARIABLE}, which has: {', '.join(self.cometchat_apps) or 'none'}"
+            )
+        return replace(self, cometchat_app=name, **self.app_values.get(name, {}))
+
+    def split_apps(self) -> list[Settings]:
+        """Return the settings of each app; without :attr:`cometchat_apps`, these alone."""
+        if self.cometchat_app or not self.cometchat_apps:
+            return [self]
+        return [self.for_app(name) for name in self.cometchat_apps]
+
+    @property
+    def callback_path(self) -> str:
+        """The path below which CometChat calls the bots of this app."""
+        return f"/cometchat/{self.cometchat_app}" if self.cometchat_app else "/cometchat"
 
     @property
     def default_bot_spec(self) -> str:
@@ -256,27 +307,33 @@ class Settings:
     ) -> Credentials | None:
         """Return the credentials that CometChat must send to call ``bot_name``, or None if none are set.
 
-        The bot's own variables take precedence over those in its code, and these over the variables for all bots.
-        Raises :class:`ConfigurationError` if the code sets only one of username and password.
+        Variables of the app take precedence over those of the bot, these over the bot's code, and that over the
+        variables for all bots. Raises :class:`ConfigurationError` if the code sets only one of username and password.
         """
-        if own := self.bot_credentials.get(variable_suffix(bot_name)):
-            return own
+        for suffix in self._suffixes(bot_name):
+            if own := self.bot_credentials.get(suffix):
+                return own
         password = password_in_code if isinstance(password_in_code, Secret) else Secret(password_in_code)
         if bool(username_in_code) != bool(password):
             raise ConfigurationError(
                 f"the bot {bot_name!r} has only one of callback_username and callback_password; give it both or neither"
             )
         if username_in_code:
-            return Credentials(
-                _parse(f"callback_username of the bot {bot_name!r}", username_in_code, parse_username), password
-            )
+            username = _parse(f"callback_username of the bot {bot_name!r}", username_in_code, parse_username)
+            previous = self.previous_passwords.get(variable_suffix(bot_name), self.callback_previous_password)
+            return Credentials(username, password, previous)
         if self.callback_username and self.callback_password:
-            return Credentials(self.callback_username, self.callback_password)
+            return Credentials(self.callback_username, self.callback_password, self.callback_previous_password)
         return None
+
+    def _suffixes(self, bot_name: str) -> tuple[str, ...]:
+        """Return the suffixes of the variables that may set a bot's credentials, the first of which counts."""
+        bot, app = variable_suffix(bot_name), variable_suffix(self.cometchat_app)
+        return (f"{app}__{bot}", app, bot) if app else (bot,)
 
     def weak_password_warning(self, bot_name: str, password_in_code: str | Secret = "") -> str:
         """Return a warning if the callback password in a bot's code is used and weak, else an empty text."""
-        is_used = variable_suffix(bot_name) not in self.bot_credentials
+        is_used = self.bot_credentials.keys().isdisjoint(self._suffixes(bot_name))
         return (
             f"callback_password of the bot {bot_name!r} {WEAK_SECRET_TEXT}"
             if is_used and is_weak(password_in_code)
@@ -284,21 +341,15 @@ class Settings:
         )
 
     def check_bots(self, names: Iterable[str]) -> tuple[str, ...]:
-        """Return warnings about credentials that belong to none of the bots ``names``.
+        """Return warnings about credentials that belong to none of the bots ``names``, and to no app.
 
-        Raises :class:`ConfigurationError` for two bots whose variables would have the same name.
+        Raises :class:`ConfigurationError` for two bots or apps whose variables would have the same name.
         """
-        known: dict[str, str] = {}
-        for name in names:
-            other = known.setdefault(variable_suffix(name), name)
-            if other != name:
-                raise ConfigurationError(
-                    f"the bots {other!r} and {name!r} would share the variable "
-                    f"COMETBOT_CALLBACK_USERNAME__{variable_suffix(name)}; rename one of them"
-                )
+        known = check_names(self.cometchat_apps, list(names))
+        kinds = "bot or app" if self.cometchat_apps else "bot"
         unknown = [suffix for suffix in self.bot_credentials if suffix not in known]
         return tuple(
-            f"COMETBOT_CALLBACK_USERNAME__{suffix} belongs to no bot that is served here{_suggest(suffix, known)}"
+            f"COMETBOT_CALLBACK_USERNAME__{suffix} belongs to no {kinds} that is served here{_suggest(suffix, known)}"
             for suffix in unknown
         )
 
@@ -317,6 +368,9 @@ class Settings:
     @property
     def max_moderations(self) -> int:
         """The messages that a process judges at a time for CometChat's moderation; 0 if that has no access."""
+        return sum(settings._count_moderations() for settings in self.split_apps())
+
+    def _count_moderations(self) -> int:
         has_access = self.moderation_credentials is not None or self.cometchat_allow_anonymous_moderation
         return self.cometchat_moderation_threads if has_access and "cometchat" in self.channels else 0
 
@@ -337,10 +391,11 @@ class Settings:
         if self.cometchat_api_url:
             return self.cometchat_api_url
         if not self.cometchat_app_id or not self.cometchat_region:
+            suffix = f"__{variable_suffix(self.cometchat_app)}" if self.cometchat_app else ""
             missing = "COMETCHAT_REGION" if self.cometchat_app_id else "COMETCHAT_APP_ID"
             raise ConfigurationError(
-                f"{missing} is not set; copy the app id, the region and a REST API key from CometChat's dashboard into "
-                "COMETCHAT_APP_ID, COMETCHAT_REGION and COMETCHAT_API_KEY"
+                f"{missing}{suffix} is not set; copy the app id, the region and a REST API key from CometChat's "
+                f"dashboard into COMETCHAT_APP_ID{suffix}, COMETCHAT_REGION{suffix} and COMETCHAT_API_KEY{suffix}"
             )
         return f"https://{self.cometchat_app_id}.api-{self.cometchat_region}.cometchat.io/v3"
 
@@ -349,6 +404,11 @@ class Settings:
 def _parsers() -> dict[str, Callable[[str], Any]]:
     hints = get_type_hints(Settings, include_extras=True)
     return {name: hint.__metadata__[0] for name, hint in hints.items() if hasattr(hint, "__metadata__")}
+
+
+@functools.cache
+def _variable_parsers() -> dict[str, Callable[[str], Any]]:
+    return {variable_name(setting): parse for setting, parse in _parsers().items()}
 
 
 def _load_dotenv(path: str | os.PathLike[str] | None) -> dict[str, str]:
@@ -388,8 +448,21 @@ def _bot_credentials(given: Mapping[str, str]) -> dict[str, Credentials]:
     for suffix in sorted({*usernames, *passwords}):
         _check_pair(given, "COMETBOT_CALLBACK", f"__{suffix}")
         username = _parse(f"{name}__{suffix}", usernames[suffix], parse_username)
-        found[suffix] = Credentials(username, Secret(passwords[suffix].strip()))
+        previous = _previous_passwords(given).get(suffix, _NO_SECRET)
+        found[suffix] = Credentials(username, Secret(passwords[suffix].strip()), previous)
     return found
+
+
+def _previous_passwords(given: Mapping[str, str]) -> dict[str, Secret]:
+    found = _by_bot(given, "COMETBOT_CALLBACK_PREVIOUS_PASSWORD")
+    return {suffix: Secret(text.strip()) for suffix, text in found.items()}
+
+
+def _variables_of_app(given: Mapping[str, str], app: str) -> dict[str, str]:
+    """Return the variables as they are for one app: its own ones have the names of those for all."""
+    suffix = f"__{variable_suffix(app)}"
+    own = {name.removesuffix(suffix): text for name, text in given.items() if name.endswith(suffix)}
+    return {**given, **own}
 
 
 def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
@@ -401,19 +474,25 @@ def _bot_keys(given: Mapping[str, str]) -> dict[str, Secret]:
 def _weak_password_warnings(given: Mapping[str, str]) -> Iterator[str]:
     """Yield a warning for each password that is short enough to be guessed."""
     pattern = re.compile(
-        r"COMETBOT_CALLBACK_PASSWORD(?:__[A-Z0-9_]+)?|COMETCHAT_(?:WEBHOOK|MODERATION)_PASSWORD|CHAT_API_WEBHOOK_SECRET"
+        r"(?:COMETBOT_CALLBACK|COMETCHAT_(?:WEBHOOK|MODERATION))_(?:PREVIOUS_)?PASSWORD(?:__[A-Z0-9_]+)?"
+        r"|CHAT_API_WEBHOOK_SECRET"
     )
     for name in sorted(given):
         if pattern.fullmatch(name) and is_weak(given[name].strip()):
             yield f"{name} {WEAK_SECRET_TEXT}"
 
 
-def _unknown_setting_warnings(given: Mapping[str, str]) -> Iterator[str]:
-    known = [variable_name(setting) for setting in _parsers()]
-    of_one_bot = re.compile(r"(?:COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)|CHAT_API_ENCRYPTION_KEY)__[A-Z0-9_]+")
+def _unknown_setting_warnings(given: Mapping[str, str], apps: Sequence[str]) -> Iterator[str]:
+    known = list(_variable_parsers())
+    of_one_bot = re.compile(
+        r"(?:COMETBOT_CALLBACK_(?:USERNAME|(?:PREVIOUS_)?PASSWORD)|CHAT_API_ENCRYPTION_KEY)__[A-Z0-9_]+"
+    )
     checked_elsewhere = (_TEST_PREFIX, *_PLATFORM_CONFIG_PREFIXES)
+    stray = list_stray_variables(given, apps, _variable_parsers())
     for name in sorted(given):
         if name in known or name.startswith(checked_elsewhere) or of_one_bot.fullmatch(name):
+            continue
+        if name in stray or is_app_variable(name, apps, _variable_parsers()):
             continue
         is_general = name.startswith(_GENERAL_PREFIXES)
         suggestion = _suggest(name, known, cutoff=0.9 if is_general else 0.6)
@@ -429,14 +508,21 @@ def _untrusted_socket_warning(values: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _unknown_region_warning(values: Mapping[str, Any]) -> Iterator[str]:
+def _unknown_region_warning(values: Mapping[str, Any], variable: str = "COMETCHAT_REGION") -> Iterator[str]:
     region = values.get("cometchat_region", "")
     if region and region not in _KNOWN_REGIONS and not values.get("cometchat_api_url"):
         yield (
-            f"COMETCHAT_REGION: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}"
+            f"{variable}: expected {', '.join(_KNOWN_REGIONS)}, got {region!r}"
             f"{_suggest(region, _KNOWN_REGIONS) or '.'} "
             "With a wrong region CometChat cannot be reached, and replies wait."
         )
+
+
+def _region_warnings_of_apps(values: Mapping[str, Any], app_values: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for app, of_app in app_values.items():
+        if "COMETCHAT_REGION" in of_app:
+            own = {name.lower(): value for name, value in of_app.items()}
+            yield from _unknown_region_warning({**values, **own}, f"COMETCHAT_REGION__{variable_suffix(app)}")
 
 
 def _suggest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:

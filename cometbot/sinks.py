@@ -109,12 +109,17 @@ class ReplySink(Protocol):
         """Return the content of a file that a user sent, of at most ``limit`` bytes. Raises a :class:`ChannelError`."""
         raise BotError("attachment.read: files cannot be loaded here")
 
-    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "", app: str = "") -> Conversation:
         """Return the conversation of ``bot`` with a user, or that of a group; one of the two is empty.
 
-        Without ``channel``, it is on the channel of the event. Raises :class:`BotError` for one that is not configured.
+        Without ``channel`` and ``app``, it is on the channel of the event. Raises :class:`BotError` for one that is not
+        configured.
         """
         ...
+
+    def get_app(self, conversation: Conversation) -> str:
+        """Return the name of a conversation's app, or its account if it is not served here; empty without apps."""
+        return ""
 
     def capabilities_of(self, conversation: Conversation) -> Capabilities:
         """Return the capabilities of the channel of a conversation, which may be another one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, ClassVar, Literal, Protocol, TypeAlias
 
@@ -177,6 +177,8 @@ class Channel(ABC):
     reports_ends: ClassVar[bool] = False
     """True if :meth:`render_end` is called for each event, and what it returns is sent behind all replies to it."""
     capabilities: Capabilities
+    app: str = ""
+    """The name of the channel's app, where a process serves several apps of one platform; empty for the only one."""
 
     @property
     def can_send(self) -> bool:
@@ -341,15 +343,88 @@ class Channel(ABC):
         """Close connections."""
 
 
-def get_channel(channels: Mapping[str, Channel], name: str) -> Channel:
-    """Return the channel called ``name``. Raises :class:`BotError`, with what to do, if it is not configured."""
-    if name not in channels:
-        known = ", ".join(channels) or "none"
-        raise BotError(
-            f"the channel {name!r} is not configured here; there is: {known}. Add it to COMETBOT_CHANNELS of every "
-            "process, or name another channel"
+class Channels(Mapping[str, Channel]):
+    """The channels of a process by their names. ``aliases`` are further names of some of them.
+
+    A name may have several channels, one for each app. The mapping has the first of them; :meth:`of` returns the one
+    that a conversation belongs to, by its name and account.
+    """
+
+    def __init__(self, channels: Iterable[Channel], aliases: Mapping[str, Channel] | None = None) -> None:
+        self.all = tuple(channels)
+        self.aliases = dict(aliases or {})
+        self._by_name = self.aliases | {channel.name: channel for channel in reversed(self.all)}
+        self._names = tuple(dict.fromkeys([*(channel.name for channel in self.all), *self.aliases]))
+        with_apps = [channel for channel in self.all if channel.app]
+        self._by_account = {(channel.name, channel.account): channel for channel in with_apps}
+        self.accounts: Mapping[str, frozenset[str]] = {
+            name: frozenset(account for of, account in self._by_account if of == name)
+            for name in dict.fromkeys(channel.name for channel in with_apps)
+        }
+        """The accounts of the channels with apps, by name. Of other channels, every account is served."""
+
+    def __getitem__(self, name: str) -> Channel:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def find(self, conversation: Conversation) -> Channel | None:
+        """Return the channel of a conversation, or None if its channel or its app is not served here."""
+        if conversation.channel in self.accounts:
+            return self._by_account.get((conversation.channel, conversation.account))
+        return self._by_name.get(conversation.channel)
+
+    def of(self, conversation: Conversation) -> Channel:
+        """Return the channel of a conversation.
+
+        Raises :class:`BotError`, with what to do, if its channel or its app is not served here.
+        """
+        found = self.find(conversation)
+        if found is None and conversation.channel in self.accounts:
+            raise self._unknown_app(conversation.account)
+        return self.choose(conversation.channel) if found is None else found
+
+    def choose(self, name: str = "", app: str = "") -> Channel:
+        """Return the channel called ``name``, and of several ones that of ``app``, a name or an account.
+
+        Without a name it is the first channel, or the first with that app. Raises :class:`BotError`, with what to do,
+        if it is not configured.
+        """
+        if app:
+            named = (channel for channel in self.all if channel.app and name in ("", channel.name))
+            found = next((channel for channel in named if app in (channel.app, channel.account)), None)
+            if found is None:
+                raise self._unknown_app(app)
+            return found
+        if not name and self.all:
+            return self.all[0]
+        if name not in self._by_name:
+            known = ", ".join(self) or "none"
+            raise BotError(
+                f"the channel {name!r} is not configured here; there is: {known}. Add it to COMETBOT_CHANNELS of every "
+                "process, or name another channel"
+            )
+        return self._by_name[name]
+
+    def get_app(self, conversation: Conversation) -> str:
+        """Return the name of a conversation's app, or its account if it is not served here; empty without apps."""
+        if conversation.channel not in self.accounts:
+            return ""
+        found = self.find(conversation)
+        return conversation.account if found is None else found.app
+
+    def _unknown_app(self, app: str) -> BotError:
+        known = [channel.app for channel in self.all if channel.app]
+        if not known:
+            return BotError(f"app: the server has one app only, got {app!r}; leave it out, or set COMETCHAT_APPS")
+        return BotError(
+            f"the app {app!r} is not served here; there is: {', '.join(known)}. Add it to COMETCHAT_APPS of every "
+            "process, or name another app"
         )
-    return channels[name]
 
 
 def fall_back_to_text(message: Message, capabilities: Capabilities) -> Message:

@@ -109,7 +109,7 @@ def _write_test(
         subject = Subject(
             found,
             *locate_bot(spec, found),
-            delivery.channels[newest.conversation.channel],
+            delivery.channels.of(newest.conversation),
             settings.cometchat_rich,
             settings.cometchat_card_buttons,
         )

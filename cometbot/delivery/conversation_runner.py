@@ -12,7 +12,7 @@ from functools import partial
 from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, EndKind, IncomingEvent
+from cometbot.channels.base import Channel, Channels, EndKind, IncomingEvent
 from cometbot.delivery.event_ends import report_end
 from cometbot.delivery.outbox_sink import OutboxReplySink
 from cometbot.delivery.roles import ProcessRoles
@@ -97,7 +97,7 @@ class ConversationRunner:
     def __init__(
         self,
         bots: Mapping[str, Bot],
-        channels: Mapping[str, Channel],
+        channels: Channels,
         roles: ProcessRoles,
         transactions: Transactions,
         sender: ReplySender,
@@ -145,7 +145,7 @@ class ConversationRunner:
 
     def _process_claimed(self, lease: Lease, work: Work, limits: Limits) -> None:
         """Handle messages and send replies until a transaction has released the lease."""
-        bot, channel = self._bots[lease.conversation.bot], self._channels[lease.conversation.channel]
+        bot, channel = self._bots[lease.conversation.bot], self._channels.of(lease.conversation)
         run = Run(lease, bot, channel, limits)
         while not isinstance(work, Released):
             if isinstance(work, HandleMessage):
@@ -391,7 +391,7 @@ class ConversationRunner:
         self._handlers.mark_abandoned(lease)
         run.sink.close()
         drafts = [*run.sink.finish_streams(), *self._error_reply(lease, run.sink)]
-        drafts += report_end(self._channels[lease.conversation.channel], lease.conversation, run.message, "timeout")
+        drafts += report_end(self._channels.of(lease.conversation), lease.conversation, run.message, "timeout")
         replies = replace(run.sink.last_batch, drafts=drafts)
         usage = run.sink.pending_usage
         end = MessageEnd(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, get_channel, to_storable_key
+from cometbot.channels.base import Channel, Channels, IncomingEvent, to_storable_key
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
 from cometbot.delivery.job_channel import add_job_channel
 from cometbot.delivery.outgoing_files import store_file
@@ -106,7 +106,7 @@ class Delivery:
         self.bots: Mapping[str, Bot] = {bot.name: bot for bot in bots}
         for bot in self.bots.values():
             bot.check()
-        self.channels: Mapping[str, Channel] = {channel.name: channel for channel in channels}
+        self.channels = Channels(channels)
         self.database = database_from_url(database_url) if isinstance(database_url, str) else database_url
         self.store = DeliveryStore(self.database, files)
         self.dead_letters = DeadLetters(self.store)
@@ -129,18 +129,18 @@ class Delivery:
         self._notifier = self._make_notifier()
         self.database.failures.on_failure = self.observer.store_failed
         self._database_check = SharedCall(self._check_database, DATABASE_CHECK_TIMEOUT)
-        for channel in self.channels.values():
+        for channel in self.channels.all:
             channel.attach(self)
             channel.attach_files(self.store.files)
 
     @property
     def active_bots(self) -> Mapping[str, Bot]:
         """The bots whose conversations this process works on: the configured bots and the channels' internal ones."""
-        own = {bot.name: bot for channel in self.channels.values() for bot in channel.internal_bots()}
+        own = {bot.name: bot for channel in self.channels.all for bot in channel.internal_bots()}
         return {**own, **self.bots}
 
     @property
-    def handled_channels(self) -> Mapping[str, Channel]:
+    def handled_channels(self) -> Channels:
         """The channels whose conversations this process works on: the configured ones, and that of jobs."""
         return add_job_channel(self.channels)
 
@@ -208,7 +208,7 @@ class Delivery:
         Return True if the caller must :meth:`notify` the conversation after the commit. Nothing is stored again under
         an ``event`` that was stored before. Raises :class:`BotError` if the channel is not configured here.
         """
-        self._get_channel(conversation.channel)
+        self.channels.of(conversation)
         draft = Draft(f"w{event}" if event else f"s{secrets.token_hex(8)}", 0, 0, conversation, payloads)
         is_leased = self.store.leases.mark_pending(transaction, conversation)
         return bool(self.store.outbox.add(transaction, [draft])) and not is_leased
@@ -240,16 +240,19 @@ class Delivery:
         group: str | None = None,
         conversation: Conversation | None = None,
         channel: str | None = None,
+        app: str | None = None,
     ) -> str | None:
         """Store a message to be sent after the conversation's earlier replies.
 
         Return its id, the value of the reply's column ``event``; None if outgoing middleware dropped it. Without
-        ``conversation`` and ``channel``, the first configured channel is used.
+        ``conversation``, ``channel`` and ``app``, the first configured channel is used.
 
-        Raises :class:`MessageError` if the platform would never accept the message, :class:`BotError` if the channel is
-        unknown.
+        Raises :class:`MessageError` if the platform would never accept the message, :class:`BotError` if the channel or
+        the app is unknown.
         """
-        target_channel = self._get_channel(conversation.channel if conversation else channel or "")
+        target_channel = (
+            self.channels.of(conversation) if conversation else self.channels.choose(channel or "", app or "")
+        )
         target = conversation or self._find_conversation(
             target_channel, target_channel.conversation(bot, user=user or "", group=group or "")
         )
@@ -293,11 +296,6 @@ class Delivery:
             return wanted
         with self.database.read() as connection:
             return self.store.leases.find_target(connection, wanted)
-
-    def _get_channel(self, name: str) -> Channel:
-        if not name and self.channels:
-            return next(iter(self.channels.values()))
-        return get_channel(self.channels, name)
 
     def has_conversation(self, key: ConversationKey) -> bool:
         """Return True if the bot received or sent something in this conversation, or was added to it.
@@ -408,7 +406,7 @@ class Delivery:
     def close(self) -> None:
         """Stop, and close the channels and the connections."""
         self.stop()
-        for channel in self.channels.values():
+        for channel in self.channels.all:
             channel.close()
         self._notifier.close()
         self.database.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, get_channel
+from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.gathered_messages import list_joined, read_joined
 from cometbot.delivery.incoming_files import read_file
@@ -171,24 +171,28 @@ class DryRunSink(ReplySink):
         with self._store.database.read() as connection:
             return Transcript(messages, self._store.outbox.find_answered(connection, conversation, messages))
 
-    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
-        return self._find_channel(channel).conversation(bot, user=user, group=group)
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "", app: str = "") -> Conversation:
+        return self._find_channel(channel, app).conversation(bot, user=user, group=group)
+
+    def get_app(self, conversation: Conversation) -> str:
+        return self._delivery.channels.get_app(conversation)
 
     def capabilities_of(self, conversation: Conversation) -> Capabilities:
-        return self._find_channel(conversation.channel).capabilities
+        return self._delivery.handled_channels.of(conversation).capabilities
 
     def has_member(self, conversation: Conversation, user: User) -> bool:
-        return self._find_channel(conversation.channel).has_member(conversation, user)
+        return self._delivery.handled_channels.of(conversation).has_member(conversation, user)
 
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
-        return self._find_channel(operation.conversation.channel).render(describe_file(operation))
+        return self._delivery.handled_channels.of(operation.conversation).render(describe_file(operation))
 
     def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
         return self._find_channel(channel).hears_only_mentions(bot)
 
-    def _find_channel(self, name: str) -> Channel:
-        """Return the channel called ``name``, by default that of the event."""
-        return self._channel.home if name in ("", self._channel.name) else get_channel(self._delivery.channels, name)
+    def _find_channel(self, name: str, app: str = "") -> Channel:
+        """Return the channel with this name and app, by default that of the event."""
+        is_home = not app and name in ("", self._channel.name)
+        return self._channel.home if is_home else self._delivery.channels.choose(name, app)
 
     def joined_messages(self, message: str) -> Sequence[MessageEvent]:
         if self.conversation_of_run is None:
@@ -280,11 +284,11 @@ class DryRunSink(ReplySink):
         group: str | None = None,
         conversation: Conversation | None = None,
         channel: str | None = None,
+        app: str | None = None,
     ) -> str | None:
         """Record a message of ``bot.send()``; there is no id."""
         channels = self._delivery.channels
-        name = conversation.channel if conversation else channel or next(iter(channels))
-        named = get_channel(channels, name)
+        named = channels.of(conversation) if conversation else channels.choose(channel or "", app or "")
         target = conversation or named.conversation(bot, user=user or "", group=group or "")
         operation = filter_operation(Operation(conversation=target, message=message), bot, None)
         if operation.is_dropped:
@@ -365,7 +369,10 @@ def get_bot(delivery: Delivery, message: StoredMessage) -> Bot:
 
 
 def _get_channel(delivery: Delivery, message: StoredMessage) -> Channel:
-    name = message.conversation.channel
-    if name not in delivery.handled_channels:
-        raise BotError(f"{message.id} came through the channel {name}; add it to COMETBOT_CHANNELS")
-    return delivery.handled_channels[name]
+    channels, conversation = delivery.handled_channels, message.conversation
+    found = channels.find(conversation)
+    if found is not None:
+        return found
+    if conversation.channel in channels:
+        raise BotError(f"{message.id} came through the app {conversation.account}; add it to COMETCHAT_APPS")
+    raise BotError(f"{message.id} came through the channel {conversation.channel}; add it to COMETBOT_CHANNELS")

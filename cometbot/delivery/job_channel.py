@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest
+from cometbot.channels.base import Channel, Channels, IncomingEvent, OutgoingRequest
 from cometbot.errors import BotError, PayloadError, Rejected
 from cometbot.events import Event
 from cometbot.jobs import JOBS_CHANNEL, parse_body
@@ -20,14 +20,14 @@ class JobChannel(Channel):
     name = JOBS_CHANNEL
     capabilities = Capabilities()
 
-    def __init__(self, channels: Mapping[str, Channel]) -> None:
+    def __init__(self, channels: Channels) -> None:
         self._channels = channels
 
     @property
     def home(self) -> Channel:
         if not self._channels:
             raise BotError("a job cannot send anything here: no channel is configured; see COMETBOT_CHANNELS")
-        return next(iter(self._channels.values()))
+        return self._channels.choose()
 
     @property
     def account(self) -> str:
@@ -55,6 +55,6 @@ class JobChannel(Channel):
         return self.home.readonly_client(bot, on_write)
 
 
-def add_job_channel(channels: Mapping[str, Channel]) -> dict[str, Channel]:
+def add_job_channel(channels: Channels) -> Channels:
     """Return the channels of a process that handles messages: the configured ones, and that of jobs."""
-    return {**channels, JOBS_CHANNEL: JobChannel(channels)}
+    return Channels([*channels.all, JobChannel(channels)], channels.aliases)

@@ -174,22 +174,23 @@ class OutboxReplySink(ReplySink):
             self._next_ordinal = max(self._next_ordinal, FIRST_FAILURE_ORDINAL)
 
     @in_thread
-    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
-        where = self._get_channel(channel)
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "", app: str = "") -> Conversation:
+        where = self._get_channel(channel, app)
         wanted = where.conversation(bot, user=user, group=group)
         return wanted if where.has_stored_conversations else self._transactions.find_target(wanted)
 
+    def get_app(self, conversation: Conversation) -> str:
+        return self._transactions.channels.get_app(conversation)
+
     def capabilities_of(self, conversation: Conversation) -> Capabilities:
-        return self._get_channel(conversation.channel).capabilities
+        return self._channel_of(conversation).capabilities
 
     @in_thread
     def has_member(self, conversation: Conversation, user: User) -> bool:
-        return self._get_channel(conversation.channel).has_member(conversation, user)
+        return self._channel_of(conversation).has_member(conversation, user)
 
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
-        name = operation.conversation.channel
-        channel = self._channel if name == self._channel.name else self._get_channel(name)
-        return channel.render(operation)
+        return self._channel_of(operation.conversation).render(operation)
 
     @in_thread
     def change_job(self, change: JobChange) -> int:
@@ -214,9 +215,15 @@ class OutboxReplySink(ReplySink):
     def hears_only_mentions(self, bot: Bot, channel: str = "") -> bool:
         return self._get_channel(channel).hears_only_mentions(bot)
 
-    def _get_channel(self, name: str) -> Channel:
-        """Return the channel called ``name``, by default the one that handlers of the event mean."""
-        return self._channel.home if name in ("", self._channel.name) else self._transactions.get_channel(name)
+    def _get_channel(self, name: str, app: str = "") -> Channel:
+        """Return the channel with this name and app, by default the one that handlers of the event mean."""
+        is_home = not app and name in ("", self._channel.name)
+        return self._channel.home if is_home else self._transactions.channels.choose(name, app)
+
+    def _channel_of(self, conversation: Conversation) -> Channel:
+        here = self._lease.conversation
+        is_here = conversation.channel == here.channel and conversation.account == here.account
+        return self._channel if is_here else self._transactions.channels.of(conversation)
 
     @in_thread
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
@@ -542,7 +549,7 @@ class OutboxReplySink(ReplySink):
         message = self._message
         if has_file(operation):
             said = Said(message.event_id, message.generation, ordinal, operation.conversation.key_text)
-            channel = self._get_channel(operation.conversation.channel)
+            channel = self._channel_of(operation.conversation)
             transactions = self._transactions
             operation = store_file(transactions.files, channel, operation, said, store=transactions.store_file)
         payloads = self.render(operation)

@@ -8,9 +8,9 @@ messages and only write the outbox.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from cometbot.channels.base import Channel
+from cometbot.channels.base import Channel, Channels
 
 _QUEUE_PREFIX = "cometbot"
 
@@ -19,25 +19,25 @@ _QUEUE_PREFIX = "cometbot"
 class ProcessRoles:
     """The roles of one process.
 
-    ``handled`` and ``sent`` are names of channels; ``owned`` are the channels that only one process sends to.
+    ``handled`` and ``sent`` are names of channels; ``owned`` are the channels that only one process sends to. Of the
+    channels in ``accounts``, the process serves these accounts alone.
     """
 
     bots: frozenset[str]
     handled: frozenset[str]
     sent: frozenset[str]
     owned: frozenset[str] = frozenset()
+    accounts: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     @classmethod
-    def from_channels(
-        cls, bots: Iterable[str], channels: Mapping[str, Channel], *, handles: bool = True
-    ) -> ProcessRoles:
+    def from_channels(cls, bots: Iterable[str], channels: Channels, *, handles: bool = True) -> ProcessRoles:
         """Return the roles of a process with ``channels``.
 
         With ``handles=False`` it only sends, to the channels that it owns.
         """
         owned = owned_channels(channels)
         sent = {name for name, channel in channels.items() if channel.can_send and (handles or name in owned)}
-        return cls(frozenset(bots), frozenset(channels if handles else ()), frozenset(sent), owned)
+        return cls(frozenset(bots), frozenset(channels if handles else ()), frozenset(sent), owned, channels.accounts)
 
     @property
     def handled_and_sent(self) -> frozenset[str]:
@@ -56,8 +56,9 @@ class ProcessRoles:
 
     def abilities(self, conversation_key: str) -> tuple[bool, bool]:
         """Return whether this process can handle the conversation's messages, and whether it can send its replies."""
-        channel, _, bot, *_ = [*conversation_key.split("/", 3), "", "", ""]
-        is_served = bot in self.bots
+        channel, account, bot, *_ = [*conversation_key.split("/", 3), "", "", ""]
+        accounts = self.accounts.get(channel)
+        is_served = bot in self.bots and (accounts is None or account in accounts)
         return is_served and channel in self.handled, is_served and channel in self.sent
 
     def queues(self) -> Iterator[tuple[str, ProcessRoles]]:
@@ -65,11 +66,11 @@ class ProcessRoles:
         for channel in sorted(self.handled):
             channel_set = frozenset((channel,))
             both = channel_set if channel not in self.owned else frozenset[str]()
-            yield queue_name(channel), ProcessRoles(self.bots, channel_set, both, self.owned)
+            yield queue_name(channel), replace(self, handled=channel_set, sent=both)
         for channel in sorted(self.sent & self.owned):
             yield (
                 queue_name(channel, to_send=True),
-                ProcessRoles(self.bots, frozenset(), frozenset((channel,)), self.owned),
+                replace(self, handled=frozenset(), sent=frozenset((channel,))),
             )
 
 

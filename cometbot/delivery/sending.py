@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cometbot.backoff import Backoff
-from cometbot.channels.base import Channel, OutgoingRequest
+from cometbot.channels.base import Channels, OutgoingRequest
 from cometbot.delivery.transactions import Transactions
 from cometbot.dispatch import ErrorClasses
 from cometbot.error_text import describe_error
@@ -47,7 +47,7 @@ class ReplySender:
     def __init__(
         self,
         transactions: Transactions,
-        channels: Mapping[str, Channel],
+        channels: Channels,
         policy: SendPolicy,
         observer: Observer,
         *,
@@ -109,7 +109,7 @@ class ReplySender:
             log.info("sent the reply to %s that waited (attempt %d)", reply.event, attempt, extra=extra)
 
     def _attempt(self, lease: Lease, attempt: SendAttempt) -> SendResult:
-        reply, channel = attempt.reply, self._channels[lease.conversation.channel]
+        reply, channel = attempt.reply, self._channels.of(lease.conversation)
         if self._transactions.clock() - reply.created_at > self.policy.max_age:
             return SendResult(reply, DEAD, error=f"not sent within {self.policy.max_age / 3600:.0f} hours")
         target_id = None

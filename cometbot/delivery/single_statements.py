@@ -82,7 +82,7 @@ class SingleStatementTransactions(Transactions):
             or replies.stops
         ):
             return False
-        if not self._channels[lease.conversation.channel].can_send:
+        if not self.channels.of(lease.conversation).can_send:
             return False
         return not replies.drafts or (
             len(replies.drafts) == 1

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent
+from cometbot.channels.base import Channels, IncomingEvent
 from cometbot.context import Context
 from cometbot.delivery.outbox_sink import Stop
 from cometbot.delivery.running_handlers import HandlerRegistry, HandlerRun
@@ -58,7 +58,7 @@ class StopWatcher:
         self,
         store: DeliveryStore,
         bots: Mapping[str, Bot],
-        channels: Mapping[str, Channel],
+        channels: Channels,
         handlers: HandlerRegistry,
         observer: Observer,
     ) -> None:
@@ -203,7 +203,7 @@ class StopWatcher:
         conversation, running = run.lease.conversation, run.sink.event
         if not message.body or message.key.startswith(INTERNAL_PREFIX) or running is None:
             return None
-        bot, channel = self._bot(run), self._channels[conversation.channel]
+        bot, channel = self._bot(run), self._channels.of(conversation)
         incoming = IncomingEvent(conversation, message.key, message.body, message.sender, message.received_at)
         event = channel.parse(incoming)
         is_own = event.sender.uid.lower() in map(str.lower, bot.ids)

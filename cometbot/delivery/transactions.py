@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from cometbot.approvals import Decision
 from cometbot.backoff import Backoff
-from cometbot.channels.base import Channel, get_channel
+from cometbot.channels.base import Channel, Channels
 from cometbot.delivery.gathered_messages import list_joined
 from cometbot.delivery.work import (
     HandleMessage,
@@ -72,7 +72,7 @@ class Transactions:
         self,
         store: DeliveryStore,
         process: ProcessRegistration,
-        channels: Mapping[str, Channel],
+        channels: Channels,
         *,
         notify: Callable[..., None],
         is_stopping: Callable[[], bool],
@@ -83,15 +83,11 @@ class Transactions:
         self.clock = store.database.clock
         self.files = store.files
         self._store = store
-        self._channels = channels
+        self.channels = channels
         self._notify = notify
         self._is_stopping = is_stopping
         self._isolate = isolate
         self._send_timeout = send_timeout
-
-    def get_channel(self, name: str) -> Channel:
-        """Return the channel called ``name``. Raises :class:`BotError` if it is not configured here."""
-        return get_channel(self._channels, name)
 
     def claim(self, conversation_key: str, token: str, limits: Limits, *, durable: bool) -> tuple[Lease, Work] | None:
         """Claim the lease, and start the first message if that is the simple case (``Mailbox.start_oldest``).
@@ -252,7 +248,7 @@ class Transactions:
         def save(connection: Transaction) -> None:
             self._store.leases.check(connection, lease)
             is_new = self._store.dialogs.save_steps(connection, dialog, steps)
-            channel = self._channels[lease.conversation.channel]
+            channel = self.channels.of(lease.conversation)
             if changes and is_new:  # else an earlier commit, whose outcome was unknown, has stored them
                 self._store.state.apply(connection, channel.filter_state_changes(connection, changes))
 
@@ -344,7 +340,7 @@ class Transactions:
             if end.decision is not None and not self._decide(connection, lease, end, end.decision, askers):
                 self._store.outbox.add(connection, end.report)
             if end.changes:
-                channel = self._channels[lease.conversation.channel]
+                channel = self.channels.of(lease.conversation)
                 self._store.state.apply(connection, channel.filter_state_changes(connection, end.changes))
             if end.dialog is not None or end.state == DEAD:
                 self._change_dialog(connection, lease, end)
@@ -408,7 +404,7 @@ class Transactions:
         self, connection: Transaction, conversation: Conversation, changes: Sequence[StateChange]
     ) -> None:
         """Store changes of the state of a conversation of any channel."""
-        channel = self._channels.get(conversation.channel)
+        channel = self.channels.find(conversation)
         kept = channel.filter_state_changes(connection, changes) if channel is not None else changes
         self._store.state.apply(connection, kept)
 
@@ -469,7 +465,7 @@ class Transactions:
             self._store.outbox.add(connection, others)
         if not own:
             return ()
-        if batch.is_blocked or not self._channels[lease.conversation.channel].can_send:
+        if batch.is_blocked or not self.channels.of(lease.conversation).can_send:
             self._store.outbox.add(connection, own)
             return ()
         return self._start_sending(connection, lease, own)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel
+from cometbot.channels.base import Channels
 from cometbot.delivery.conversation_runner import ConversationRunner
 from cometbot.delivery.engine import Check, Engine, SharedTask
 from cometbot.delivery.roles import ProcessRoles
@@ -48,7 +48,7 @@ class Worker:
         self,
         store: DeliveryStore,
         bots: Mapping[str, Bot],
-        channels: Mapping[str, Channel],
+        channels: Channels,
         engine: Engine,
         *,
         policy: SendPolicy,
@@ -257,6 +257,7 @@ class Worker:
                 roles.handled_and_sent,
                 only_handled=roles.only_handled,
                 only_sent=roles.only_sent,
+                accounts=roles.accounts,
             )
         for conversation_key in abandoned:
             self._engine.notify(conversation_key, to_send=not roles.handled)
@@ -311,7 +312,7 @@ class Worker:
             self._engine.notify(conversation_key)
 
     def _refresh_channels(self) -> None:
-        for channel in self._channels.values():
+        for channel in self._channels.all:
             channel.refresh()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +100,10 @@ _abandoned = (
     .limit(bound("most"))
 )
 _abandoned_in_channels = _abandoned.where(conversations.c.channel.in_(bound("channels", expanding=True)))
+_is_served_account = sa.or_(
+    conversations.c.channel.not_in(bound("with_accounts", expanding=True)),
+    conversations.c.account.in_(bound("accounts", expanding=True)),
+)
 _has_replies = has_pending(outbox, conversations.c.conversation_key)
 _abandoned_by_role = _abandoned.where(
     sa.or_(
@@ -356,11 +360,12 @@ class Leases:
         *,
         only_handled: Collection[str] = (),
         only_sent: Collection[str] = (),
+        accounts: Mapping[str, Collection[str]] | None = None,
     ) -> list[str]:
         """Return the keys of conversations that have something to do now and no live holder.
 
         In the channels ``only_handled`` these are conversations without a waiting reply, in those ``only_sent``
-        conversations with one.
+        conversations with one. Of the channels in ``accounts``, only these accounts are served.
         """
         values: dict[str, Any] = {
             "now": self._database.clock(),
@@ -368,10 +373,14 @@ class Leases:
             "channels": list(channels),
             "most": limit,
         }
-        if not only_handled and not only_sent:
-            return list(connection.execute(_abandoned_in_channels, values).scalars())
-        values |= {"only_handled": list(only_handled), "only_sent": list(only_sent)}
-        return list(connection.execute(_abandoned_by_role, values).scalars())
+        query = _abandoned_in_channels
+        if only_handled or only_sent:
+            query = _abandoned_by_role
+            values |= {"only_handled": list(only_handled), "only_sent": list(only_sent)}
+        if accounts:
+            query = query.where(_is_served_account)
+            values |= {"with_accounts": list(accounts), "accounts": [one for some in accounts.values() for one in some]}
+        return list(connection.execute(query, values).scalars())
 
     def list_addresses(self, connection: Connection, other_than: str) -> list[str]:
         """Return the addresses of all processes that have one, without the process with the token ``other_than``."""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequ
 from typing import Any
 
 from cometbot.bot import Bot
+from cometbot.channels.base import Channels
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError
 from cometbot.models import Conversation
@@ -62,7 +63,7 @@ class BotHarness:
                 observer=self._recorder,
                 files=SentFiles(self.database, base_url=PUBLIC_URL),
             )
-        self.delivery.channels = {**self.delivery.channels, **dict.fromkeys(also, self.fake.channel)}
+        self.delivery.channels = Channels([self.fake.channel], dict.fromkeys(also, self.fake.channel))
         self._path_checks = PathChecks(self.delivery, self._engine.reraise) if check_paths else None
         self.fake.attach(self.delivery)
         self.delivery.start()

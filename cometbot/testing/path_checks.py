@@ -50,7 +50,7 @@ class PathChecks:
         bot = self._delivery.bots.get(conversation.bot) if conversation is not None else None
         if conversation is None or opening is None or bot is None:
             return
-        channel = self._delivery.handled_channels[conversation.channel]
+        channel = self._delivery.handled_channels.of(conversation)
         stored = make_stored_dialog(channel, conversation, row, steps, opening)
         sink = _SecondRunSink(self._delivery, channel, bot, stored)
         sink.conversation_of_run = conversation

@@ -275,7 +275,7 @@ def _make_delivery(
 def _add_channel_views(
     app: Flask, delivery: Delivery, blueprints: Iterable[Callable[[DeliveryService], Blueprint]]
 ) -> None:
-    for channel in delivery.channels.values():
+    for channel in delivery.channels.all:
         if blueprint := make_blueprint(channel, delivery):
             app.register_blueprint(blueprint)
     for make in blueprints:

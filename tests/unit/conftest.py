@@ -117,8 +117,11 @@ class FakeReplySink:
     def transcript(self, conversation: Conversation, limit: int) -> Transcript:
         return Transcript(self.before[-limit:], self.answered)
 
-    def conversation(self, bot: Bot, user: str, group: str, channel: str = "") -> Conversation:
+    def conversation(self, bot: Bot, user: str, group: str, channel: str = "", app: str = "") -> Conversation:
         return Conversation("test", "app", bot.name, f"with_{user or group}", user or group, is_group=bool(group))
+
+    def get_app(self, conversation: Conversation) -> str:
+        return ""
 
     def capabilities_of(self, conversation: Conversation) -> Capabilities:
         return self.capabilities

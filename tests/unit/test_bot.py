@@ -251,7 +251,7 @@ def test_send_passes_message_to_sender() -> None:
     here = Conversation("simplex", "a", "helpdesk", "c", "t")
     bot.send(conversation=here, message=Card("x"), channel="simplex")
     assert [(item[1].to_text(), item[2]) for item in outbox.sent] == [
-        ("out", {"user": "maria", "group": None, "conversation": None, "channel": None}),
+        ("out", {"user": "maria", "group": None, "conversation": None, "channel": None, "app": None}),
         ("x", {"user": None, "group": None, "conversation": here, "channel": "simplex"}),
     ]
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import pytest
 
+from cometbot.channels.base import Channels
 from cometbot.delivery.roles import ProcessRoles, owned_channels, queue_for_conversation
 from cometbot.models import ConversationKey
 from cometbot.testing.fake_channel import FakeChannel
@@ -28,7 +29,7 @@ class RemoteChannel(OwnerChannel):
 
 
 def roles(held: OwnerChannel, *, handles: bool = True) -> ProcessRoles:
-    return ProcessRoles.from_channels(["shop"], {"fake": FakeChannel(), "held": held}, handles=handles)
+    return ProcessRoles.from_channels(["shop"], Channels([FakeChannel(), held]), handles=handles)
 
 
 @pytest.mark.parametrize(
