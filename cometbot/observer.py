@@ -6,16 +6,16 @@ from __future__ import annotations
 class Observer:
     """Receives every event of delivery, in the thread where it happens; its methods do nothing by default.
 
-    A subclass must not raise or block.
+    A subclass must not raise or block. ``app`` is the name of the app, where a process serves several of one platform.
     """
 
-    def received(self, bot: str, outcome: str) -> None:
+    def received(self, bot: str, outcome: str, *, app: str = "") -> None:
         """Record that a callback or a similar request was received.
 
         ``outcome``: ``received``, ``duplicate``, ``ignored`` or ``refused``.
         """
 
-    def handled(self, bot: str, seconds: float, outcome: str) -> None:
+    def handled(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         """Record that an event was processed.
 
         ``outcome``: ``done``, ``unhandled``, ``stopped``, ``retried``, ``failed`` (an error was raised, and the message
@@ -28,7 +28,7 @@ class Observer:
         Its body did not parse, its handler raised ``error``, or its reply could not be rendered.
         """
 
-    def sent(self, bot: str, seconds: float, outcome: str) -> None:
+    def sent(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         """Record that a request to a platform ended: ``sent``, ``held``, ``unknown`` or ``dead``."""
 
     def question_answered(self, bot: str, seconds: float) -> None:
@@ -48,7 +48,7 @@ class Observer:
         its card).
         """
 
-    def moderated(self, bot: str, seconds: float, outcome: str) -> None:
+    def moderated(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         """Record that a request of CometChat's moderation was answered after ``seconds``.
 
         ``outcome``: ``match`` or ``no_match`` (what the bot said of the message), ``late``, ``failed`` (its function

@@ -298,6 +298,15 @@ class Settings:
         return f"/cometchat/{self.cometchat_app}" if self.cometchat_app else "/cometchat"
 
     @property
+    def callback_paths(self) -> tuple[str, ...]:
+        """:attr:`callback_path`, and further ones that are served for what is registered on CometChat.
+
+        An app that has no id of its own, but that of ``COMETCHAT_APP_ID``, may have been the only one before.
+        """
+        is_plain = "cometchat_app_id" not in self.app_values.get(self.cometchat_app, {})
+        return tuple(dict.fromkeys((self.callback_path, "/cometchat"))) if is_plain else (self.callback_path,)
+
+    @property
     def default_bot_spec(self) -> str:
         """The bot to serve: ``bot``, or if that is not set, ``bot.py`` in the current folder, if it exists."""
         return self.bot or (DEFAULT_BOT_FILE if Path(DEFAULT_BOT_FILE).is_file() else "")

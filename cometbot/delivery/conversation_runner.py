@@ -211,11 +211,11 @@ class ConversationRunner:
             self._notify(run.lease.conversation_key, due_at=released.due_at or None, to_send=released.to_send)
 
     def _report(self, run: Run, handled: HandledMessage) -> None:
-        bot = run.lease.conversation.bot
+        bot, app = run.lease.conversation.bot, run.channel.app
         if handled.outcome:
-            self._observer.handled(bot, time.monotonic() - handled.started_at, handled.outcome)
+            self._observer.handled(bot, time.monotonic() - handled.started_at, handled.outcome, app=app)
         for _ in (*handled.end.replies.stops, *handled.end.joined):
-            self._observer.handled(bot, 0.0, "stopped")
+            self._observer.handled(bot, 0.0, "stopped", app=app)
         if handled.outcome == "failed" and handled.error is not None:
             self._observer.failed(bot, handled.end.message.key, handled.error)
         if handled.end.dialog is not None:
@@ -391,7 +391,8 @@ class ConversationRunner:
         self._handlers.mark_abandoned(lease)
         run.sink.close()
         drafts = [*run.sink.finish_streams(), *self._error_reply(lease, run.sink)]
-        drafts += report_end(self._channels.of(lease.conversation), lease.conversation, run.message, "timeout")
+        channel = self._channels.of(lease.conversation)
+        drafts += report_end(channel, lease.conversation, run.message, "timeout")
         replies = replace(run.sink.last_batch, drafts=drafts)
         usage = run.sink.pending_usage
         end = MessageEnd(
@@ -410,7 +411,7 @@ class ConversationRunner:
             return False
         extra = {"event": run.message.key, "conversation": lease.conversation_key}
         log.error("gave up a message: %s", run.timeout_text, extra=extra)
-        self._observer.handled(lease.conversation.bot, run.timeout, "dead")
+        self._observer.handled(lease.conversation.bot, run.timeout, "dead", app=channel.app)
         if end.dialog is not None:
             self._report_dialog(lease.conversation.bot, end.dialog)
         self._report_usage(usage, bot=lease.conversation.bot)

@@ -88,7 +88,8 @@ class ReplySender:
             result = replace(result, ends_throttle=True)
         if result.state == DISCARDED:
             return result
-        self._observer.sent(lease.conversation.bot, time.monotonic() - began, result.state)
+        app = self._channels.of(lease.conversation).app
+        self._observer.sent(lease.conversation.bot, time.monotonic() - began, result.state, app=app)
         has_waited = attempt.reply.state in (HELD, UNKNOWN)
         if has_waited or result.state != SENT:
             self._log_result(result, has_waited=has_waited)

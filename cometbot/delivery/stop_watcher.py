@@ -223,7 +223,9 @@ class StopWatcher:
             log.exception("cannot answer /stop beside its handler", extra=_extra(run, stop.message))
         else:
             if is_answered:
-                self._observer.handled(run.lease.conversation.bot, time.monotonic() - stopped.at, "stopped")
+                conversation = run.lease.conversation
+                seconds, app = time.monotonic() - stopped.at, self._channels.of(conversation).app
+                self._observer.handled(conversation.bot, seconds, "stopped", app=app)
 
 
 def _render_answer(run: HandlerRun, message: MailboxMessage, ctx: Context) -> Draft | None:

@@ -16,10 +16,16 @@ class BasicCredentials:
     """User names and passwords by the name of what they give access to. They never appear in a repr.
 
     The usual form of the header is compared as a whole with a value computed in advance. Any other form that RFC 7617
-    allows (case of the scheme, spaces, UTF-8 or Latin-1) is decoded first.
+    allows (case of the scheme, spaces, UTF-8 or Latin-1) is decoded first. ``previous`` are pairs that count as well,
+    of names in ``credentials``.
     """
 
-    def __init__(self, credentials: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(
+        self,
+        credentials: Mapping[str, tuple[str, str]],
+        previous: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
+        self._previous = BasicCredentials(previous) if previous else None
         self._pairs = {name: _encode_pair(user, password) for name, (user, password) in credentials.items()}
         self._headers = {name: b"Basic " + base64.b64encode(pair[0]) for name, pair in self._pairs.items()}
 
@@ -30,7 +36,20 @@ class BasicCredentials:
         return bool(self._pairs)
 
     def matches(self, name: str, header: str) -> bool:
-        """Return whether the Authorization ``header`` contains the credentials of ``name``."""
+        """Return whether the Authorization ``header`` contains the credentials of ``name``, or its previous ones."""
+        return self._matches_current(name, header) or (
+            self._previous is not None and self._previous.matches(name, header)
+        )
+
+    def uses_previous(self, name: str, header: str) -> bool:
+        """Return whether the Authorization ``header`` contains the previous credentials of ``name`` alone."""
+        return self.matches(name, header) and not self._matches_current(name, header)
+
+    def has_previous(self, name: str) -> bool:
+        """Return whether ``name`` has previous credentials."""
+        return self._previous is not None and name in self._previous
+
+    def _matches_current(self, name: str, header: str) -> bool:
         expected = self._headers.get(name)
         if expected is None:
             return False

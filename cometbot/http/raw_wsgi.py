@@ -41,6 +41,7 @@ class RawWSGIBlueprint(flask.Blueprint):
     def __init__(self, name: str, import_name: str) -> None:
         super().__init__(name, import_name)
         self.raw_views: dict[str, RawView] = {}
+        self._endpoints: set[str] = set()
 
     def add_raw_view(self, rule: str, view: RawView) -> None:
         """Register ``view`` for all methods of ``rule``.
@@ -53,4 +54,8 @@ class RawWSGIBlueprint(flask.Blueprint):
             return flask.Response(response.body, response.status, response.headers)
 
         options: dict[str, Any] = {"methods": _METHODS, "provide_automatic_options": False, "strict_slashes": False}
-        self.add_url_rule(rule, view.__name__, flask_view, **options)
+        endpoint = view.__name__
+        if endpoint in self._endpoints:  # the same view has several paths
+            endpoint = f"{endpoint}_{len(self._endpoints)}"
+        self._endpoints.add(endpoint)
+        self.add_url_rule(rule, endpoint, flask_view, **options)

@@ -165,7 +165,7 @@ class _Recorder(Observer):
     def failed(self, bot: str, event: str, error: BaseException) -> None:
         self._errors.append(error)
 
-    def sent(self, bot: str, seconds: float, outcome: str) -> None:
+    def sent(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         self._refused = self._refused or outcome == "dead"
 
     def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:

@@ -113,7 +113,7 @@ def create_app(
     settings = settings or Settings.from_environment()
     bot_list = [bots] if isinstance(bots, Bot) else list(bots)
     _check_names(bot_list, settings)
-    metrics = Metrics(bot.name for bot in bot_list)
+    metrics = Metrics((bot.name for bot in bot_list), settings.cometchat_apps)
     db = database_from_url(settings.database_url)
     if channels is None:
         channels = channels_from_settings(settings, bot_list, metrics, db)
@@ -194,7 +194,7 @@ def worker_from_settings(
     bots = load_bots_or_explain(spec)
     _check_names(bots, settings)
     worker_settings = settings if threads is None else replace(settings, handler_threads=threads)
-    metrics = Metrics(bot.name for bot in bots)
+    metrics = Metrics((bot.name for bot in bots), settings.cometchat_apps)
     db = database_from_url(worker_settings.database_url)
     if make_channels is None:
         channels: Sequence[Channel] = channels_from_settings(worker_settings, bots, metrics, db)

@@ -38,7 +38,7 @@ def channels_from_settings(
     """
     chat = functools.cache(lambda: _make_chat(settings, db or database_from_url(settings.database_url)))
     makers: dict[str, Callable[[], Sequence[Channel]]] = {
-        "cometchat": lambda: [_make_cometchat(settings, bots, observer, db)],
+        "cometchat": lambda: [_make_cometchat(one, bots, observer, db) for one in settings.split_apps()],
         "chat_api": lambda: _make_chat_api(settings, bots, observer, chat()),
         "platform": lambda: _make_platform(settings, bots, observer, chat()),
         "simplex": lambda: [_make_simplex(settings, bots)],
@@ -94,11 +94,24 @@ def _explain_missing_package() -> Iterator[None]:
 
 
 def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None) -> Channel:
+    """Create the channel of one app. Raises :class:`ConfigurationError`, which names the app if there are several."""
+    try:
+        return _make_channel_of_app(settings, bots, observer, db)
+    except ConfigurationError as error:
+        if not settings.cometchat_app:
+            raise
+        raise ConfigurationError(f"the CometChat app {settings.cometchat_app}: {error}") from error
+
+
+def _make_channel_of_app(
+    settings: Settings, bots: Sequence[Bot], observer: Observer, db: Database | None
+) -> CometChatChannel:
+    app = settings.cometchat_app
     client = CometChatClient(
         settings.cometchat_base_url,
         settings.cometchat_api_key.reveal(),
         app_id=settings.cometchat_app_id,
-        pool_size=settings.threads + handler_limit(settings),
+        pool_size=settings.threads + handler_limit(settings) // max(len(settings.cometchat_apps), 1),
     )
     return CometChatChannel(
         settings.cometchat_app_id,
@@ -107,9 +120,11 @@ def _make_cometchat(settings: Settings, bots: Sequence[Bot], observer: Observer,
         rich=settings.cometchat_rich,
         press_signer=_find_press_signer(settings, db),
         callback=_callback_settings(settings, bots),
-        observe=observer.received,
+        observe=partial(observer.received, app=app),
         moderation=_moderation_settings(settings),
-        observe_moderation=observer.moderated,
+        observe_moderation=partial(observer.moderated, app=app),
+        app=app,
+        paths=settings.callback_paths,
     )
 
 
@@ -144,7 +159,9 @@ def _make_press_signer(settings: Settings, db: Database | None) -> PressSigner:
         return get_or_create_metadata(database, "cometchat.press_secret", partial(secrets.token_hex, 32))
 
     lifetime = settings.keep_days * 86400.0
-    return PressSigner(settings.public_url, settings.cometchat_app_id, get_secret, lifetime=lifetime)
+    return PressSigner(
+        settings.public_url, settings.cometchat_app_id, get_secret, lifetime=lifetime, path=settings.callback_path
+    )
 
 
 def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSettings:
@@ -152,9 +169,13 @@ def _callback_settings(settings: Settings, bots: Sequence[Bot]) -> CallbackSetti
         bot.name: settings.callback_credentials(bot.name, bot.callback_username, bot.callback_password) for bot in bots
     }
     webhook = settings.cometchat_webhook_username, settings.cometchat_webhook_password.reveal()
+    previous_webhook = settings.cometchat_webhook_username, settings.cometchat_webhook_previous_password.reveal()
+    found = {name: given for name, given in credentials.items() if given}
     return CallbackSettings(
-        credentials={name: (given.username, given.password.reveal()) for name, given in credentials.items() if given},
+        credentials={name: (given.username, given.password.reveal()) for name, given in found.items()},
         webhook_credentials=webhook if all(webhook) else None,
+        previous={name: (given.username, given.previous.reveal()) for name, given in found.items() if given.previous},
+        previous_webhook=previous_webhook if all(webhook) and all(previous_webhook) else None,
         allow_anonymous=settings.allow_anonymous_callbacks,
         answer_disapproved=settings.cometchat_answer_disapproved,
         body_timeout=settings.body_timeout,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -46,20 +47,22 @@ class Metrics(Observer):
     """Metrics of the messages of ``bots``; the observer of delivery and of the channels' views.
 
     A name that belongs to none of the bots is counted under an empty label, so that callers cannot fill the memory with
-    names. The values of all processes are summed if ``PROMETHEUS_MULTIPROC_DIR`` was set before this module was
-    imported.
+    names. With ``apps``, what CometChat's apps send and get is counted for each of them. The values of all processes
+    are summed if ``PROMETHEUS_MULTIPROC_DIR`` was set before this module was imported.
     """
 
-    def __init__(self, bots: Iterable[str]) -> None:
+    def __init__(self, bots: Iterable[str], apps: Iterable[str] = ()) -> None:
         self._is_multiprocess = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
         self._registry = CollectorRegistry()
         self._labels = {bot: bot for bot in bots}
-        self._received = self._counter("cometbot_events_received", "Events received", RECEIVED)
-        self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
-        self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
+        self._apps = tuple(apps)
+        by_app = self._counter_by_app
+        self._received = by_app("cometbot_events_received", "Events received", RECEIVED)
+        self._handled = by_app("cometbot_events_handled", "Events that were handled", HANDLED)
+        self._sent = by_app("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
         self._approvals = self._counter("cometbot_approvals", "Approvals that ended, by how", APPROVALS_ENDED)
-        self._moderated = self._counter("cometbot_moderations", "Messages that were to be judged", MODERATED)
+        self._moderated = by_app("cometbot_moderations", "Messages that were to be judged", MODERATED)
         counter = functools.partial(Counter, registry=self._registry)
         self._tokens = counter(
             "cometbot_model_tokens", "Tokens of models, as handlers report", ("bot", "model", "kind")
@@ -82,28 +85,33 @@ class Metrics(Observer):
         self._queued = gauge("cometbot_conversations_queued", "Conversations that wait for a thread of their process")
         for kind in KINDS:
             self._store_failures.labels(kind)
-        self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers")
-        self._send_seconds = self._histogram("cometbot_send_seconds", "Time until a request was answered or given up")
-        self._moderation_seconds = self._histogram("cometbot_moderation_seconds", "Time until a message was judged")
+        labels = ("bot", "app") if self._apps else ("bot",)
+        self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers", labels)
+        self._send_seconds = self._histogram(
+            "cometbot_send_seconds", "Time until a request was answered or given up", labels
+        )
+        self._moderation_seconds = self._histogram(
+            "cometbot_moderation_seconds", "Time until a message was judged", labels
+        )
         self._answer_seconds = self._histogram(
-            "cometbot_answer_seconds", "Time from a question of a handler to its answer", _ANSWER_BUCKETS
+            "cometbot_answer_seconds", "Time from a question of a handler to its answer", ("bot",), _ANSWER_BUCKETS
         )
 
-    def received(self, bot: str, outcome: str) -> None:
+    def received(self, bot: str, outcome: str, *, app: str = "") -> None:
         """Count a received event."""
-        self._received(self._labels.get(bot, ""), outcome).inc()
+        self._received(*self._label(bot, app), outcome).inc()
 
-    def handled(self, bot: str, seconds: float, outcome: str) -> None:
+    def handled(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         """Count a handled event, and observe its ``seconds``."""
-        label = self._labels.get(bot, "")
-        self._handled(label, outcome).inc()
-        self._handler_seconds(label).observe(seconds)
+        label = self._label(bot, app)
+        self._handled(*label, outcome).inc()
+        self._handler_seconds(*label).observe(seconds)
 
-    def sent(self, bot: str, seconds: float, outcome: str) -> None:
+    def sent(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         """Count a request to a platform, and observe its ``seconds``."""
-        label = self._labels.get(bot, "")
-        self._sent(label, outcome).inc()
-        self._send_seconds(label).observe(seconds)
+        label = self._label(bot, app)
+        self._sent(*label, outcome).inc()
+        self._send_seconds(*label).observe(seconds)
 
     def question_answered(self, bot: str, seconds: float) -> None:
         """Observe the ``seconds`` for which a question waited."""
@@ -117,11 +125,11 @@ class Metrics(Observer):
         """Count an approval that ended."""
         self._approvals(self._labels.get(bot, ""), outcome).inc()
 
-    def moderated(self, bot: str, seconds: float, outcome: str) -> None:
+    def moderated(self, bot: str, seconds: float, outcome: str, *, app: str = "") -> None:
         """Count a request of CometChat's moderation, and observe its ``seconds``."""
-        label = self._labels.get(bot, "")
-        self._moderated(label, outcome).inc()
-        self._moderation_seconds(label).observe(seconds)
+        label = self._label(bot, app)
+        self._moderated(*label, outcome).inc()
+        self._moderation_seconds(*label).observe(seconds)
 
     def model_called(self, bot: str, model: str, *, input: int, output: int, cached: int) -> None:
         """Count the tokens of a call of a model."""
@@ -183,9 +191,24 @@ class Metrics(Observer):
                 counter.labels(bot, outcome)
         return functools.cache(counter.labels)
 
-    def _histogram(self, name: str, text: str, buckets: tuple[float, ...] = _BUCKETS) -> Callable[[str], Histogram]:
-        """Return a function that finds the series of a label, and remembers it."""
-        histogram = Histogram(name, text, ("bot",), registry=self._registry, buckets=buckets)
+    def _counter_by_app(self, name: str, text: str, outcomes: tuple[str, ...]) -> Callable[..., Counter]:
+        """Return a function like :meth:`_counter`; the app is a label behind the bot, if there are apps."""
+        if not self._apps:
+            return self._counter(name, text, outcomes)
+        counter = Counter(name, text, ("bot", "app", "outcome"), registry=self._registry)
+        for labels in itertools.product(sorted(self._labels), self._apps, outcomes):
+            counter.labels(*labels)
+        return functools.cache(counter.labels)
+
+    def _label(self, bot: str, app: str) -> tuple[str, ...]:
+        label = self._labels.get(bot, "")
+        return (label, app) if self._apps else (label,)
+
+    def _histogram(
+        self, name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...] = _BUCKETS
+    ) -> Callable[..., Histogram]:
+        """Return a function that finds the series of its labels, and remembers it."""
+        histogram = Histogram(name, text, labels, registry=self._registry, buckets=buckets)
         return functools.cache(histogram.labels)
 
 

@@ -17,6 +17,7 @@ from cometbot.channels.cometchat.moderation_view import add_moderation_view
 from cometbot.channels.cometchat.payloads import Notification
 from cometbot.channels.cometchat.press_view import PressView
 from cometbot.channels.cometchat.raw_payloads import find_id, is_plain_message
+from cometbot.channels.cometchat.rotation_log import RotationLog
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy
 from cometbot.events import DeleteEvent, EditEvent, MessageEvent
@@ -33,7 +34,7 @@ _log = logging.getLogger(__name__)
 _ACCEPTED = RawResponse(200, b'{"data":{"success":true}}')
 _IGNORED = RawResponse(200, b'{"data":{"success":true,"ignored":1}}')
 _CALLBACK_SETTINGS = (
-    "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot, with __NAME at the end)"
+    "COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD (or in those of one bot or app, with __NAME at the end)"
 )
 _WEBHOOK_SETTINGS = "COMETCHAT_WEBHOOK_USERNAME and COMETCHAT_WEBHOOK_PASSWORD"
 _DISAPPROVED = "moderation has disapproved the message"
@@ -43,7 +44,8 @@ _WARNING_INTERVAL = 60.0
 def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawWSGIBlueprint:
     """Create the routes ``/cometchat/<bot>``, ``/cometchat``, ``/cometchat/<bot>/webhook``, and those in use of others.
 
-    These are ``/cometchat/<bot>/moderation`` and that of buttons. Raises :class:`ConfigurationError` for a bot without
+    These are ``/cometchat/<bot>/moderation`` and that of buttons. The routes of one app of several begin with
+    ``/cometchat/<app>``. Raises :class:`ConfigurationError` for a bot without
     credentials for callbacks, or for its moderation, unless anonymous ones are allowed.
     """
     for name in delivery.bots:
@@ -54,27 +56,30 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
         uids={name: channel.get_uid(name) for name in delivery.bots},
         settings=channel.callback_settings,
         observe=channel.observe,
+        path=channel.paths[0],
     )
-    blueprint = RawWSGIBlueprint("cometchat", __name__)
-    blueprint.add_raw_view("/cometchat", views.handle_shared_callback)
-    blueprint.add_raw_view("/cometchat/<bot>", views.handle_callback)
-    blueprint.add_raw_view("/cometchat/<bot>/webhook", views.handle_webhook)
-    blueprint.raw_views["/cometchat"] = views.handle_shared_callback
+    blueprint = RawWSGIBlueprint(f"cometchat_{channel.app}" if channel.app else "cometchat", __name__)
+    for path in channel.paths:
+        blueprint.add_raw_view(path, views.handle_shared_callback)
+        blueprint.add_raw_view(f"{path}/<bot>", views.handle_callback)
+        blueprint.add_raw_view(f"{path}/<bot>/webhook", views.handle_webhook)
+        blueprint.raw_views[path] = views.handle_shared_callback
+        for name in delivery.bots:
+            blueprint.raw_views[f"{path}/{name}"] = partial(views.handle_callback, bot=name)
     if channel.press_signer is not None:
         timeout = channel.callback_settings.body_timeout
         press_view = PressView(delivery, channel.press_signer, body_timeout=timeout, observe=channel.observe)
-        blueprint.add_raw_view("/cometchat/<bot>/press/<token>", press_view.handle_press)
+        for path in channel.paths:
+            blueprint.add_raw_view(f"{path}/<bot>/press/<token>", press_view.handle_press)
     add_moderation_view(blueprint, channel, delivery)
-    for name in delivery.bots:
-        blueprint.raw_views[f"/cometchat/{name}"] = partial(views.handle_callback, bot=name)
     return blueprint
 
 
 class CallbackViews:
     """Handles a callback: checks the credentials, reads and validates the body, stores the event, answers 200.
 
-    ``account`` is the id of the app, ``uids`` are the CometChat UIDs of the bots by name. Refusals have CometChat's
-    error envelope.
+    ``account`` is the id of the app, ``uids`` are the CometChat UIDs of the bots by name. The bots' callbacks are below
+    ``path``. Refusals have CometChat's error envelope.
     """
 
     def __init__(
@@ -85,8 +90,10 @@ class CallbackViews:
         uids: Mapping[str, str],
         settings: CallbackSettings,
         observe: Callable[[str, str], None],
+        path: str = "/cometchat",
     ) -> None:
         self._delivery = delivery
+        self._path = path
         self._account = account
         self._observe = observe
         self._settings = settings
@@ -94,9 +101,13 @@ class CallbackViews:
         self._uids = {name: uid.lower() for name, uid in uids.items()}
         self._by_uid = {uid: self._bots[name] for name, uid in self._uids.items()}
         self._by_any_id = {**self._bots, **self._by_uid}
-        self._credentials = BasicCredentials(settings.credentials)
-        shared = settings.webhook_credentials
-        self._webhook_credentials = BasicCredentials(dict.fromkeys(self._bots, shared) if shared else {})
+        self._credentials = BasicCredentials(settings.credentials, settings.previous)
+        shared, previous = settings.webhook_credentials, settings.previous_webhook
+        self._webhook_credentials = BasicCredentials(
+            dict.fromkeys(self._bots, shared) if shared else {}, dict.fromkeys(self._bots, previous) if previous else {}
+        )
+        self._callback_rotation = RotationLog(self._credentials, "COMETBOT_CALLBACK_PREVIOUS_PASSWORD")
+        self._webhook_rotation = RotationLog(self._webhook_credentials, "COMETCHAT_WEBHOOK_PREVIOUS_PASSWORD")
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 
     def handle_callback(self, environ: Environ, bot: str) -> RawResponse:
@@ -133,7 +144,7 @@ class CallbackViews:
         uid = find_id(payload.get("bot"))
         named = self._by_any_id.get(uid.lower())
         if uid and named is not found:
-            belongs = f"/cometchat/{named.name}" if named else "another URL, if it is served here at all"
+            belongs = f"{self._path}/{named.name}" if named else "another URL, if it is served here at all"
             raise HttpError(
                 400,
                 "ERR_WRONG_BOT",
@@ -146,7 +157,7 @@ class CallbackViews:
         header = environ.get("HTTP_AUTHORIZATION", "")
         has_open_bot = any(name not in self._credentials for name in self._bots)
         if not has_open_bot and not self._credentials.matches_any(header):
-            raise self._make_unauthorized(header, "of /cometchat", _CALLBACK_SETTINGS)
+            raise self._make_unauthorized(header, f"of {self._path}", _CALLBACK_SETTINGS)
         payload, body = self._read_payload(environ)
         uid = find_id(payload.get("bot"))
         if not uid and len(self._bots) > 1:
@@ -157,6 +168,7 @@ class CallbackViews:
         if found.name in self._credentials and not self._credentials.matches(found.name, header):
             self._log_wrong_credentials(f"of the bot {found.name}", _CALLBACK_SETTINGS)
             raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {found.name}")
+        self._callback_rotation.record(found.name, header)
         return self._store_payload(found, payload, body)
 
     def _process_webhook(self, environ: Environ, bot: str) -> RawResponse:
@@ -186,6 +198,8 @@ class CallbackViews:
         if not credentials.matches(bot, header) and bot in credentials:
             settings = _WEBHOOK_SETTINGS if credentials is self._webhook_credentials else _CALLBACK_SETTINGS
             raise self._make_unauthorized(header, f"of the bot {bot}", settings)
+        rotation = self._webhook_rotation if credentials is self._webhook_credentials else self._callback_rotation
+        rotation.record(bot, header)
         return found
 
     def _make_unauthorized(self, header: str, call_target: str, settings: str) -> HttpError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -59,7 +59,8 @@ class CometChatChannel(Channel):
     the credentials and limits of callbacks. ``observe`` is called for each callback with the bot's name (empty if none
     was found) and the outcome: ``received``, ``duplicate``, ``ignored`` or ``refused``. ``moderation`` holds the
     credentials and limits of requests for moderation, ``observe_moderation`` is called for each with the bot's name,
-    the seconds and the outcome.
+    the seconds and the outcome. Where a server has several apps, ``app`` is the name of this one. CometChat calls its
+    bots below ``paths``.
     """
 
     name = parsing.CHANNEL
@@ -76,6 +77,8 @@ class CometChatChannel(Channel):
         observe: Callable[[str, str], None] | None = None,
         moderation: ModerationSettings | None = None,
         observe_moderation: Callable[[str, float, str], None] | None = None,
+        app: str = "",
+        paths: Sequence[str] = ("/cometchat",),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not app_id:
@@ -87,6 +90,8 @@ class CometChatChannel(Channel):
         self.press_signer = press_signer
         self.callback_settings = callback or CallbackSettings()
         self.observe = observe or _ignore_outcome
+        self.app = app
+        self.paths = tuple(paths)
         self.moderation_settings = moderation or ModerationSettings()
         self.observe_moderation = observe_moderation or _ignore_moderation
         self._app_id = app_id

@@ -46,7 +46,7 @@ ReadFile = Callable[[str, Attachment, int, float], bytes]
 
 
 def add_moderation_view(blueprint: RawWSGIBlueprint, channel: CometChatChannel, delivery: DeliveryService) -> None:
-    """Add ``/cometchat/<bot>/moderation`` if a bot has a function for it.
+    """Add ``/cometchat/<bot>/moderation``, below each path of the channel, if a bot has a function for it.
 
     Raises :class:`ConfigurationError` if it has no credentials, unless anonymous requests are allowed.
     """
@@ -63,9 +63,10 @@ def add_moderation_view(blueprint: RawWSGIBlueprint, channel: CometChatChannel, 
             file, channel.client(bot), limit=limit, timeout=timeout
         ),
     )
-    blueprint.add_raw_view("/cometchat/<bot>/moderation", view.handle_moderation)
-    for name in moderating:
-        blueprint.raw_views[f"/cometchat/{name}/moderation"] = partial(view.handle_moderation, bot=name)
+    for path in channel.paths:
+        blueprint.add_raw_view(f"{path}/<bot>/moderation", view.handle_moderation)
+        for name in moderating:
+            blueprint.raw_views[f"{path}/{name}/moderation"] = partial(view.handle_moderation, bot=name)
 
 
 class ModerationView:

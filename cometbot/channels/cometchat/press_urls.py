@@ -71,9 +71,9 @@ class SignedPress:
 class PressSigner:
     """Makes and verifies the addresses of buttons.
 
-    ``base_url`` is the public URL of the server, ``account`` the id of the app. ``get_secret`` returns the secret that
-    all processes and machines share; it is called once. Addresses end after ``lifetime`` seconds at the latest: as long
-    as it is known that they were used.
+    ``base_url`` is the public URL of the server, below whose ``path`` the bots are. ``account`` is the id of the app.
+    ``get_secret`` returns the secret that all processes and machines share; it is called once. Addresses end after
+    ``lifetime`` seconds at the latest: as long as it is known that they were used.
     """
 
     def __init__(
@@ -83,10 +83,11 @@ class PressSigner:
         get_secret: Callable[[], str],
         *,
         lifetime: float,
+        path: str = "/cometchat",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.clock = clock
-        self._base_url = base_url
+        self._base_url = f"{base_url}{path}"
         self._account = account
         self._get_secret = get_secret
         self._lifetime = lifetime
@@ -115,7 +116,7 @@ class PressSigner:
         ]
         payload = orjson.dumps(parts)
         token = f"{_encode(payload)}.{_encode(self._sign(conversation.bot, payload))}"
-        url = f"{self._base_url}/cometchat/{conversation.bot}/press/{token}"
+        url = f"{self._base_url}/{conversation.bot}/press/{token}"
         return url if len(url) <= MAX_URL_LENGTH else ""
 
     def verify(self, bot: str, token: str) -> SignedPress:

@@ -186,12 +186,12 @@ def create_bot(client: CometChatClient, plan: BotPlan) -> tuple[RegisteredBot, b
     Returns the bot, and whether its user was created. Raises the client's errors.
     """
     is_user_new = ensure_user(client, plan.uid, plan.name, plan.avatar)
-    username, password = plan.credentials or ("", _NO_SECRET)
+    credentials = plan.credentials or Credentials("", _NO_SECRET)
     record = client.create_bot(
         plan.uid,
         plan.url,
-        username=username,
-        password=password.reveal(),
+        username=credentials.username,
+        password=credentials.password.reveal(),
         group_setting=plan.group_setting,
         enabled=plan.enabled,
     )

@@ -14,13 +14,16 @@ class CallbackSettings:
     """Credentials and limits of CometChat's calls.
 
     ``credentials`` maps bot names to (user, password). ``webhook_credentials`` are those of the app's webhooks; without
-    them the bot's apply. A bot without credentials is refused at startup unless ``allow_anonymous``; then its views
-    need no credentials. Messages that CometChat's moderation has disapproved are ignored unless ``answer_disapproved``.
-    ``body_limit`` is in bytes, ``body_timeout`` in seconds without a byte. The credentials never appear in a repr.
+    them the bot's apply. ``previous`` and ``previous_webhook`` count as well, while a password is being changed. A bot
+    without credentials is refused at startup unless ``allow_anonymous``; then its views need no credentials. Messages
+    that CometChat's moderation has disapproved are ignored unless ``answer_disapproved``. ``body_limit`` is in bytes,
+    ``body_timeout`` in seconds without a byte. The credentials never appear in a repr.
     """
 
     credentials: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
     webhook_credentials: tuple[str, str] | None = field(default=None, repr=False)
+    previous: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
+    previous_webhook: tuple[str, str] | None = field(default=None, repr=False)
     allow_anonymous: bool = False
     answer_disapproved: bool = False
     body_limit: int = 1024 * 1024

@@ -273,9 +273,9 @@ class PublicSession(Session):
 
     def _environ(self) -> Mapping[str, str]:
         shared = Credentials(self._settings.callback_username, self._settings.callback_password)
-        username, password = shared if all(shared) else self._generated
+        credentials = shared if shared.username and shared.password else self._generated
         return {
-            "COMETBOT_CALLBACK_USERNAME": username,
-            "COMETBOT_CALLBACK_PASSWORD": password.reveal(),
+            "COMETBOT_CALLBACK_USERNAME": credentials.username,
+            "COMETBOT_CALLBACK_PASSWORD": credentials.password.reveal(),
             "COMETBOT_PUBLIC_URL": self._options.public_url,
         }
