@@ -27,15 +27,29 @@ class CometChatAccount:
     client: CometChatClient
 
 
-@contextmanager
-def open_account() -> Iterator[CometChatAccount]:
-    """Open a client for the CometChat app of the settings.
+def choose_app(settings: Settings, app: str, option: str = "--app") -> Settings:
+    """Return the settings of the app with this name, or of the only one.
 
-    Raises :class:`ConfigurationError` if the settings lack its URL or its key.
+    Raises :class:`ConfigurationError` for an unknown name, and :class:`CommandError` if there are several apps and none
+    is named.
+    """
+    if app:
+        return settings.for_app(app.lower())
+    if len(settings.cometchat_apps) > 1:
+        names = ", ".join(settings.cometchat_apps)
+        raise CommandError(f"there are several CometChat apps. Choose one with {option}: {names}")
+    return settings.split_apps()[0]
+
+
+@contextmanager
+def open_account(app: str = "") -> Iterator[CometChatAccount]:
+    """Open a client for the CometChat app of the settings, or of several ones for ``app``.
+
+    Raises :class:`ConfigurationError` if the settings lack its URL or its key, and the errors of :func:`choose_app`.
     """
     from cometbot.settings import Settings
 
-    settings = Settings.from_environment()
+    settings = choose_app(Settings.from_environment(), app)
     with closing(make_account_client(settings)) as client:
         yield CometChatAccount(settings, client)
 

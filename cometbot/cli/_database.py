@@ -17,6 +17,21 @@ if TYPE_CHECKING:
     from cometbot.store.database import Database
 
 
+def find_account(app: str) -> str:
+    """Return the account of an app of ``COMETCHAT_APPS``, empty for no name.
+
+    Raises :class:`ConfigurationError` for an unknown one.
+    """
+    from cometbot.settings import Settings
+
+    return Settings.from_environment().for_app(app.lower()).cometchat_app_id if app else ""
+
+
+def describe_selection(bot: str, app: str) -> str:
+    """Return the words that name the chosen bot and app behind what is listed."""
+    return f"{f' of the bot {bot}' if bot else ''}{f' in the app {app}' if app else ''}"
+
+
 @contextmanager
 def open_delivery(
     settings: Settings | None = None,

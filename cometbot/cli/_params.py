@@ -28,11 +28,18 @@ def shared_options(*decorators: Callable[[Command], Command]) -> Callable[[Comma
     return decorate
 
 
+def app_option(command: Command) -> Command:
+    """Add the option ``--app``, which chooses one of several CometChat apps."""
+    help = "App, one of COMETCHAT_APPS; required if there are several."
+    return click.option("--app", "app_name", default="", metavar="NAME", help=help)(command)
+
+
 def list_options(command: Command) -> Command:
-    """Add the options of commands that list rows of the database: ``--bot``, ``--json`` and ``--limit``."""
+    """Add the options of commands that list rows of the database: ``--bot``, ``--app``, ``--json`` and ``--limit``."""
     limit = IntegerParam(example=100)
     decorate = shared_options(
         click.option("--bot", default="", metavar="NAME", help="Only of this bot."),
+        click.option("--app", default="", metavar="NAME", help="Only of this app of COMETCHAT_APPS."),
         click.option("--json", "as_json", is_flag=True, help="Print a JSON array."),
         click.option("--limit", default=100, show_default=True, type=limit, help="Maximum number of rows."),
     )

@@ -11,6 +11,7 @@ from cometbot.cli import CommandGroup
 from cometbot.cli._account import CometChatAccount, confirm, explain_errors, load_configured_bots, open_account
 from cometbot.cli._differences import differences_to_json, print_differences
 from cometbot.cli._output import make_table, print_json, print_table, sanitize, to_cell
+from cometbot.cli._params import app_option
 from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -31,12 +32,13 @@ def agents() -> None:
 
 
 @agents.command("list")
+@app_option
 @_json_option
-def list_agents(as_json: bool) -> None:
+def list_agents(app_name: str, as_json: bool) -> None:
     """List the agents of the app, of every provider."""
     from cometbot.channels.cometchat.agents import list_agents
 
-    with open_account() as app, explain_errors():
+    with open_account(app_name) as app, explain_errors():
         found = list_agents(app.client)
     if as_json:
         print_json([agent.to_json() for agent in found])
@@ -58,8 +60,9 @@ def list_agents(as_json: bool) -> None:
 @click.option("--uid", metavar="UID", default="", help="The bot's agent, if its URL does not tell.")
 @click.option("--dry-run", is_flag=True, help="Only show the differences. The exit code is 1 if there are any.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@app_option
 @_json_option
-def sync(bot: str, url: str, icon: str, uid: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+def sync(bot: str, url: str, icon: str, uid: str, dry_run: bool, yes: bool, app_name: str, as_json: bool) -> None:
     """Register the bots of this server as agents, or update their registration.
 
     BOT is module:attribute or file.py:attribute. Default: COMETBOT_BOT, else the only bot of bot.py.
@@ -67,7 +70,7 @@ def sync(bot: str, url: str, icon: str, uid: str, dry_run: bool, yes: bool, as_j
     CometChat will call URL/agui/BOT with the first token of AGUI_TOKEN. The command shows the differences before it
     changes anything. Names, pictures and texts of agents that exist stay unchanged.
     """
-    with open_account() as app:
+    with open_account(app_name) as app:
         configured = load_configured_bots(bot, app.settings)
         app.settings.check_bots(item.name for item in configured)
         if uid and len(configured) > 1:
@@ -88,11 +91,12 @@ def sync(bot: str, url: str, icon: str, uid: str, dry_run: bool, yes: bool, as_j
 @agents.command()
 @click.argument("uid", metavar="UID")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def delete(uid: str, yes: bool) -> None:
+@app_option
+def delete(uid: str, yes: bool, app_name: str) -> None:
     """Delete an agent on CometChat. "cometbot agents list" shows the UIDs."""
     from cometbot.channels.cometchat.agents import find_agent, list_agents
 
-    with open_account() as app, explain_errors(uid):
+    with open_account(app_name) as app, explain_errors(uid):
         agent = find_agent(list_agents(app.client), "", "", uid=uid)
         name = sanitize(agent.name if agent else uid)
         if not yes:

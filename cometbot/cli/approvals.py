@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandGroup, _output
-from cometbot.cli._database import open_delivery
+from cometbot.cli._database import describe_selection, find_account, open_delivery
 from cometbot.cli._params import list_options
 
 if TYPE_CHECKING:
@@ -28,11 +28,12 @@ def approvals() -> None:
 
 @approvals.command("list")
 @list_options
-def list_approvals(bot: str, as_json: bool, limit: int) -> None:
+def list_approvals(bot: str, app: str, as_json: bool, limit: int) -> None:
     """Show the open approvals, and who can decide about each."""
+    account = find_account(app)
     with open_delivery() as delivery:
-        found = delivery.dialogs.list_approvals(bot, limit + 1)
-    none_text = f"No approvals{f' of the bot {bot}' if bot else ''}."
+        found = delivery.dialogs.list_approvals(bot, limit + 1, account=account)
+    none_text = f"No approvals{describe_selection(bot, app)}."
     _output.print_rows(found, limit, as_json=as_json, to_json=_to_json, make_table=_make_table, none_text=none_text)
 
 

@@ -19,7 +19,7 @@ from cometbot.cli._account import (
 )
 from cometbot.cli._differences import differences_to_json, print_differences
 from cometbot.cli._output import make_table, print_json, print_table, sanitize, to_cell
-from cometbot.cli._params import GROUP_SETTINGS, shared_options
+from cometbot.cli._params import GROUP_SETTINGS, app_option, shared_options
 from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ _registration_options = shared_options(
         "--password", metavar="TEXT", default="", help="Password for CometChat's callbacks. Default: a generated one."
     ),
     click.option("--no-login", is_flag=True, help="Let CometChat call without credentials."),
+    app_option,
     _json_option,
 )
 """The argument and the options that create and update share."""
@@ -72,12 +73,13 @@ def bots() -> None:
 @bots.command("list")
 @click.option("--search", default="", metavar="TEXT", help="Only bots whose UID begins with TEXT.")
 @click.option("--ai", is_flag=True, help="List the bots of CometChat's AI product instead.")
+@app_option
 @_json_option
-def list_bots(search: str, ai: bool, as_json: bool) -> None:
+def list_bots(search: str, ai: bool, app_name: str, as_json: bool) -> None:
     """List the bots of the app."""
     from cometbot.channels.cometchat import provision
 
-    with open_account() as app, explain_errors():
+    with open_account(app_name) as app, explain_errors():
         bots_found = list(provision.list_bots(app.client, search=search, ai=ai))
     if as_json:
         print_json([bot.to_json() for bot in bots_found])
@@ -90,16 +92,17 @@ def list_bots(search: str, ai: bool, as_json: bool) -> None:
 @bots.command()
 @_registration_options
 @click.option("--disabled", is_flag=True, help="Register the bot without enabling it.")
-def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **options: Any) -> None:
+def create(uid: str, name: str, avatar: str, disabled: bool, app_name: str, as_json: bool, **options: Any) -> None:
     """Register a user as a bot; create the user if necessary.
 
-    CometChat will call URL/cometchat/UID, with the credentials of COMETBOT_CALLBACK_USERNAME and
-    COMETBOT_CALLBACK_PASSWORD. If these are not set, credentials are generated and shown once.
+    CometChat will call URL/cometchat/UID, in one app of several URL/cometchat/APP/UID, with the credentials of
+    COMETBOT_CALLBACK_USERNAME and COMETBOT_CALLBACK_PASSWORD. If these are not set, credentials are generated and shown
+    once.
     """
     from cometbot.channels.cometchat import group_setting, provision
 
     uid = _validate_uid(uid)
-    with open_account() as app, explain_errors(uid):
+    with open_account(app_name) as app, explain_errors(uid):
         url = _resolve_url(app, uid, options["url"] or app.settings.public_url, options["webhook_url"])
         if not url:
             raise click.UsageError(
@@ -125,12 +128,14 @@ def create(uid: str, name: str, avatar: str, disabled: bool, as_json: bool, **op
 @_registration_options
 @click.option("--enable/--disable", "enabled", default=None, help="Let CometChat call the bot, or not.")
 @click.option("--new-password", is_flag=True, help="Generate a new password and show it once.")
-def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool, **options: Any) -> None:
+def update(
+    uid: str, name: str, avatar: str, enabled: bool | None, app_name: str, as_json: bool, **options: Any
+) -> None:
     """Change a bot's registration on CometChat. Options that are not given stay unchanged."""
     from cometbot.channels.cometchat import provision
 
     uid = uid.lower()
-    with open_account() as app, explain_errors(uid):
+    with open_account(app_name) as app, explain_errors(uid):
         user_changes = {key: value for key, value in (("name", name), ("avatar", avatar)) if value}
         url = _resolve_url(app, uid, options["url"], options["webhook_url"])
         requested = {"webhookURL": url or None, "groupChatSetting": options["group_setting"], "enabled": enabled}
@@ -157,13 +162,14 @@ def update(uid: str, name: str, avatar: str, enabled: bool | None, as_json: bool
 @bots.command()
 @click.argument("uid", metavar="UID")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-def delete(uid: str, yes: bool) -> None:
+@app_option
+def delete(uid: str, yes: bool, app_name: str) -> None:
     """Unregister a bot. Its user and its messages are kept.
 
     "cometbot bots update UID --disable" only stops CometChat from calling it.
     """
     uid = uid.lower()
-    with open_account() as app, explain_errors(uid):
+    with open_account(app_name) as app, explain_errors(uid):
         app.client.get_bot(uid)
         if not yes:
             confirm(f"Unregister the bot {sanitize(uid)}?")
@@ -177,8 +183,9 @@ def delete(uid: str, yes: bool) -> None:
 @_group_setting_option
 @click.option("--dry-run", is_flag=True, help="Only show the differences. The exit code is 1 if there are any.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@app_option
 @_json_option
-def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool, app_name: str, as_json: bool) -> None:
     """Update the registration on CometChat from the code and the settings.
 
     BOT is module:attribute or file.py:attribute. Default: COMETBOT_BOT, else the only bot of bot.py.
@@ -188,7 +195,7 @@ def sync(bot: str, url: str, group_setting: str | None, dry_run: bool, yes: bool
     """
     from cometbot.channels.cometchat.provision import plan_sync
 
-    with open_account() as app:
+    with open_account(app_name) as app:
         configured = load_configured_bots(bot, app.settings)
         app.settings.check_bots(item.name for item in configured)
         plans = []
@@ -233,7 +240,7 @@ def _resolve_url(app: CometChatAccount, uid: str, base: str, full_url: str) -> s
     """Return the URL that CometChat should call, or "" if none is given."""
     from cometbot.channels.cometchat.provision import callback_url, check_url
 
-    url = full_url or (callback_url(base, uid) if base else "")
+    url = full_url or (callback_url(base, uid, app.settings.callback_path) if base else "")
     return check_url(url, app.client.api_url) if url else ""
 
 
@@ -361,13 +368,18 @@ def _print_new_credentials(
 ) -> None:
     """Print generated credentials for ``.env``.
 
-    They get the bot's own variables if the common ones are in use, or if there are several bots.
+    They get the bot's own variables if the common ones are in use, or if there are several bots, and those of the app
+    if there are several apps.
     """
     from cometbot.settings import variable_suffix
 
     if generated is None:
         return
-    is_taken = bool(settings.callback_username) or variable_suffix(name) in settings.bot_credentials
-    suffix = f"__{variable_suffix(name)}" if is_taken or not is_only_bot else ""
+    bot, app = variable_suffix(name), variable_suffix(settings.cometchat_app)
+    if app:
+        suffix = f"__{app}" if is_only_bot and app not in settings.bot_credentials else f"__{app}__{bot}"
+    else:
+        is_taken = bool(settings.callback_username) or bot in settings.bot_credentials
+        suffix = f"__{bot}" if is_taken or not is_only_bot else ""
     click.echo(err=as_json)
     print_credentials(generated.username, generated.password.reveal(), suffix=suffix, err=as_json)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cometbot.cli import CommandError, CommandGroup, _output
-from cometbot.cli._database import open_delivery
+from cometbot.cli._database import describe_selection, find_account, open_delivery
 from cometbot.cli._output import sanitize
 from cometbot.cli._params import list_options, shared_options
 
@@ -25,6 +25,7 @@ _selection = shared_options(
     click.argument("id", required=False, metavar="[ID]"),
     click.option("--all", "everything", is_flag=True, help="All dead letters."),
     click.option("--bot", default="", metavar="NAME", help="With --all: only of this bot."),
+    click.option("--app", default="", metavar="NAME", help="With --all: only of this app of COMETCHAT_APPS."),
 )
 
 
@@ -39,11 +40,12 @@ def deadletters() -> None:
 
 @deadletters.command("list")
 @list_options
-def list_letters(bot: str, as_json: bool, limit: int) -> None:
+def list_letters(bot: str, app: str, as_json: bool, limit: int) -> None:
     """Show the newest dead letters with their causes."""
+    account = find_account(app)
     with open_delivery() as delivery:
-        found = delivery.dead_letters.list(bot, limit + 1)
-    none_text = f"No dead letters{f' of the bot {bot}' if bot else ''}."
+        found = delivery.dead_letters.list(bot, limit + 1, account=account)
+    none_text = f"No dead letters{describe_selection(bot, app)}."
     _output.print_rows(
         found, limit, as_json=as_json, to_json=_to_json, make_table=make_dead_letter_table, none_text=none_text
     )
@@ -66,37 +68,40 @@ def show(id: str, as_json: bool) -> None:
 
 @deadletters.command()
 @_selection
-def retry(id: str | None, everything: bool, bot: str) -> None:
+def retry(id: str | None, everything: bool, bot: str, app: str) -> None:
     """Handle a message again, or send a reply again.
 
     Replies that the handler sent before it failed are not sent again. The running bot does the work, or the next one
     that starts.
     """
     with open_delivery() as delivery:
-        count = _apply(delivery, id, everything, bot, delivery.retry)
+        count = _apply(delivery, id, everything, (bot, app), delivery.retry)
     click.echo(f"Requeued {_count_phrase(count)}.")
 
 
 @deadletters.command()
 @_selection
-def discard(id: str | None, everything: bool, bot: str) -> None:
+def discard(id: str | None, everything: bool, bot: str, app: str) -> None:
     """Discard dead letters. This cannot be undone."""
     with open_delivery() as delivery:
-        count = _apply(delivery, id, everything, bot, delivery.dead_letters.discard)
+        count = _apply(delivery, id, everything, (bot, app), delivery.dead_letters.discard)
     click.echo(f"Discarded {_count_phrase(count)}.")
 
 
-def _apply(delivery: Delivery, id: str | None, everything: bool, bot: str, action: Callable[[str], bool]) -> int:
-    """Apply ``action`` to the named dead letter or to all, and return how many it succeeded for."""
+def _apply(
+    delivery: Delivery, id: str | None, everything: bool, selection: tuple[str, str], action: Callable[[str], bool]
+) -> int:
+    """Apply ``action`` to the named dead letter or to all of a bot and an app, and return how often it succeeded."""
+    bot, app = selection
     if everything == (id is not None):
         raise click.UsageError("Pass the ID of one dead letter, or --all.")
     if id is not None:
-        if bot:
-            raise click.UsageError("--bot works only with --all.")
+        if bot or app:
+            raise click.UsageError(f"{'--bot' if bot else '--app'} works only with --all.")
         if not action(id):
             raise _not_found(id)
         return 1
-    oldest_first = reversed(delivery.dead_letters.list(bot, _ALL_LIMIT))
+    oldest_first = reversed(delivery.dead_letters.list(bot, _ALL_LIMIT, account=find_account(app)))
     return sum(action(letter.id) for letter in oldest_first)
 
 

@@ -29,9 +29,9 @@ def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
     default of --url is COMETBOT_PUBLIC_URL, else the URL that is registered on CometChat.
 
     Nothing is changed, stored or sent to users: the callback is called with a message of the bot itself, which is
-    accepted and ignored. A function for moderation is asked about the text "cometbot doctor". With --simplex the checks
-    connect to the SimpleX CLI; the running bot fetches events that arrive meanwhile. The exit code is 0 if no check
-    fails, else 1.
+    accepted and ignored. A function for moderation is asked about the text "cometbot doctor". Each app of
+    COMETCHAT_APPS is checked. With --simplex the checks connect to the SimpleX CLI; the running bot fetches events that
+    arrive meanwhile. The exit code is 0 if no check fails, else 1.
     """
     if simplex and url:
         raise click.UsageError("--url cannot be combined with --simplex; set SIMPLEX_URL.")
@@ -87,7 +87,8 @@ def _print(results: Sequence[CheckResult]) -> None:
 
 
 def _title(result: CheckResult) -> str:
-    return f"{result.bot}: {result.name}" if result.bot else result.name
+    about = "/".join(filter(None, (result.app, result.bot)))
+    return f"{about}: {result.name}" if about else result.name
 
 
 def _one_line(text: str) -> str:

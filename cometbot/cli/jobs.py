@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cometbot.cli import CommandGroup, _output
-from cometbot.cli._database import open_delivery
+from cometbot.cli._database import describe_selection, find_account, open_delivery
 from cometbot.cli._output import sanitize
 from cometbot.cli._params import list_options
 
@@ -30,11 +30,12 @@ def jobs() -> None:
 
 @jobs.command("list")
 @list_options
-def list_jobs(bot: str, as_json: bool, limit: int) -> None:
+def list_jobs(bot: str, app: str, as_json: bool, limit: int) -> None:
     """Show the jobs and messages that are still to come, the next first."""
+    account = find_account(app)
     with open_delivery() as delivery:
-        found = delivery.jobs.list(bot, limit + 1)
-    none_text = f"No jobs{f' of the bot {bot}' if bot else ''}."
+        found = delivery.jobs.list(bot, limit + 1, account=account)
+    none_text = f"No jobs{describe_selection(bot, app)}."
     _output.print_rows(found, limit, as_json=as_json, to_json=asdict, make_table=_make_table, none_text=none_text)
 
 

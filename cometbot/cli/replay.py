@@ -106,12 +106,14 @@ def _write_test(
         raise CommandError(f"{newest.id} is a job, which no user wrote. Test it with BotClient.advance")
     with open_delivery(settings, bots, lambda source: _channels_for(newest, bots, settings, source)) as delivery:
         found = get_bot(delivery, newest)
+        apps = [one for one in settings.split_apps() if one.cometchat_app_id == newest.conversation.account]
+        of_app = apps[0] if apps else settings
         subject = Subject(
             found,
             *locate_bot(spec, found),
             delivery.channels.of(newest.conversation),
-            settings.cometchat_rich,
-            settings.cometchat_card_buttons,
+            of_app.cometchat_rich,
+            of_app.cometchat_card_buttons,
         )
         source = write_test(conversation, subject, keeps_users=keep_users)
     if output is None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cometbot.cli import CommandError
-from cometbot.cli._account import explain_errors, load_configured_bots
+from cometbot.cli._account import choose_app, explain_errors, load_configured_bots
 from cometbot.cli._database import open_delivery
+from cometbot.cli._params import app_option
 from cometbot.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ _DROPPED = "Not sent: the bot's outgoing middleware dropped the message. The log
 @click.option("--user", default="", metavar="UID", help="Recipient: a user.")
 @click.option("--group", default="", metavar="GUID", help="Recipient: a group.")
 @click.option("--channel", type=click.Choice(CHANNELS), help="Channel. Default: the first of COMETBOT_CHANNELS.")
+@app_option
 @click.option("--now", is_flag=True, help="Send directly to CometChat, ahead of queued replies.")
-def send(text: str, bot: str, user: str, group: str, channel: str | None, now: bool) -> None:
+def send(text: str, bot: str, user: str, group: str, channel: str | None, app_name: str, now: bool) -> None:
     """Send TEXT as a bot to a user or a group; "-" reads TEXT from standard input.
 
     The message is stored in the database of COMETBOT_DATABASE_URL, and the running bot sends it after earlier messages
@@ -50,6 +52,10 @@ def send(text: str, bot: str, user: str, group: str, channel: str | None, now: b
     settings = Settings.from_environment()
     channels = ("cometchat",) if now and "cometchat" in settings.channels else settings.channels[:1]
     settings = replace(settings, channels=(channel,) if channel else channels)
+    if settings.channels == ("cometchat",):
+        settings = choose_app(settings, app_name)
+    elif app_name:
+        raise click.UsageError(f"--app is for CometChat, and the channel is {''.join(settings.channels)}.")
     if now:
         _send_now(bot, message_text, settings, user, group)
         click.echo(f"Sent to {user or group}.")

@@ -96,7 +96,9 @@ def summary_lines(settings: Settings, bots: Sequence[str]) -> Iterator[str]:
     base = base_url(settings)
     for bot in bots or ["<bot>"]:
         if "cometchat" in settings.channels:
-            yield f"CometChat callback of {bot}: {base}/cometchat/{bot}"
+            for app in settings.split_apps():
+                where = f" in {app.cometchat_app}" if app.cometchat_app else ""
+                yield f"CometChat callback of {bot}{where}: {base}{app.callback_path}/{bot}"
         if "chat_api" in settings.channels:
             yield f"Chat API of {bot}: {base}/chat/{bot}, its reference: {base}/chat/{bot}/redoc"
         if "agui" in settings.channels:

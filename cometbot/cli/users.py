@@ -7,6 +7,7 @@ import click
 from cometbot.cli import CommandGroup
 from cometbot.cli._account import explain_errors, open_account
 from cometbot.cli._output import print_json, sanitize
+from cometbot.cli._params import app_option
 
 
 @click.group(cls=CommandGroup)
@@ -23,15 +24,16 @@ def users() -> None:
 @click.option("--avatar", default="", metavar="URL", help="URL of a picture.")
 @click.option("--role", default="", metavar="ROLE", help="Role, which must exist.")
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag; may be given several times.")
+@app_option
 @click.option("--json", "as_json", is_flag=True, help="As a JSON object.")
-def create(uid: str, name: str, avatar: str, role: str, tags: tuple[str, ...], as_json: bool) -> None:
+def create(uid: str, name: str, avatar: str, role: str, tags: tuple[str, ...], app_name: str, as_json: bool) -> None:
     """Create a user."""
     from cometbot.channels.cometchat.provision import name_from_uid
 
     uid = uid.lower()
     given = {"avatar": avatar, "role": role, "tags": list(tags)}
     details = {key: value for key, value in given.items() if value}
-    with open_account() as app, explain_errors(uid):
+    with open_account(app_name) as app, explain_errors(uid):
         user = app.client.create_user(uid, name or name_from_uid(uid), details)
     if as_json:
         shown = {key: value for key, value in user.items() if key != "authToken"}

@@ -42,11 +42,15 @@ class DeadLetters:
     def __init__(self, store: DeliveryStore) -> None:
         self._store = store
 
-    def list(self, bot: str = "", limit: int = 100) -> list[DeadLetter]:
-        """Return at most ``limit`` dead letters of one bot or of all, the newest first."""
+    def list(self, bot: str = "", limit: int = 100, *, account: str = "") -> list[DeadLetter]:
+        """Return at most ``limit`` dead letters of one bot or of all, the newest first.
+
+        With ``account``, they are of that CometChat app alone.
+        """
+        mailbox, outbox = self._store.mailbox, self._store.outbox
         with self._store.database.read() as connection:
-            messages = [_from_mailbox_row(row) for row in self._store.mailbox.list_dead_letters(connection, bot, limit)]
-            replies = [_from_outbox_row(row) for row in self._store.outbox.list_dead_letters(connection, bot, limit)]
+            messages = [_from_mailbox_row(row) for row in mailbox.list_dead_letters(connection, bot, limit, account)]
+            replies = [_from_outbox_row(row) for row in outbox.list_dead_letters(connection, bot, limit, account)]
         return sorted(messages + replies, key=lambda letter: letter.ended_at, reverse=True)[:limit]
 
     def get(self, letter_id: str) -> DeadLetter | None:

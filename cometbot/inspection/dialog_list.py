@@ -54,16 +54,19 @@ class DialogList:
     def __init__(self, store: DeliveryStore) -> None:
         self._store = store
 
-    def list(self, bot: str = "", limit: int = 100) -> list[DialogInfo]:
-        """Return at most ``limit`` dialogs of one bot or of all, those that changed last first."""
+    def list(self, bot: str = "", limit: int = 100, *, account: str = "") -> list[DialogInfo]:
+        """Return at most ``limit`` dialogs of one bot or of all, those that changed last first.
+
+        With ``account``, they are of that CometChat app alone.
+        """
         with self._store.database.read() as connection:
-            rows = self._store.dialogs.list(connection, bot, limit)
+            rows = self._store.dialogs.list(connection, bot, limit, account=account)
         return [_to_info(row) for row in rows]
 
-    def list_approvals(self, bot: str = "", limit: int = 100) -> Sequence[DialogInfo]:
-        """Return at most ``limit`` dialogs of one bot or of all that wait for an approval, the newest first."""
+    def list_approvals(self, bot: str = "", limit: int = 100, *, account: str = "") -> Sequence[DialogInfo]:
+        """Return dialogs that wait for an approval, the newest first, chosen as by :meth:`list`."""
         with self._store.database.read() as connection:
-            rows = self._store.dialogs.list(connection, bot, limit, kind=APPROVE)
+            rows = self._store.dialogs.list(connection, bot, limit, kind=APPROVE, account=account)
         return [_to_info(row) for row in rows]
 
     def get(self, dialog_id: str) -> DialogInfo:

@@ -47,10 +47,13 @@ class JobList:
     def __init__(self, store: DeliveryStore) -> None:
         self._store = store
 
-    def list(self, bot: str = "", limit: int = 100) -> list[JobInfo]:
-        """Return at most ``limit`` jobs of one bot or of all, the next first."""
+    def list(self, bot: str = "", limit: int = 100, *, account: str = "") -> list[JobInfo]:
+        """Return at most ``limit`` jobs of one bot or of all, the next first.
+
+        With ``account``, they are what handlers of that CometChat app have scheduled.
+        """
         with self._store.database.read() as connection:
-            rows = self._store.jobs.list(connection, bot, limit)
+            rows = self._store.jobs.list(connection, bot, limit, account=account)
         return [_to_info(row) for row in rows]
 
     def get(self, job_id: str) -> JobInfo:

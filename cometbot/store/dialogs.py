@@ -40,6 +40,7 @@ from cometbot.store.tables import (
     dialogs,
     in_state,
     mailbox,
+    of_account,
     steps,
     timers,
 )
@@ -382,7 +383,9 @@ class Dialogs:
         found: float | None = connection.execute(sa.select(sa.func.min(timers.c.due_at))).scalar()
         return found
 
-    def list(self, connection: Transaction, bot: str = "", limit: int = 100, kind: str = "") -> list[DialogRow]:
+    def list(
+        self, connection: Transaction, bot: str = "", limit: int = 100, kind: str = "", account: str = ""
+    ) -> list[DialogRow]:
         """Return the newest dialogs of one bot or of all, open and failed; with ``kind``, open ones at such a step."""
         query = sa.select(dialogs).order_by(dialogs.c.updated_at.desc())
         if kind:
@@ -394,6 +397,8 @@ class Dialogs:
             query = query.join(conversations, conversations.c.conversation_key == dialogs.c.conversation_key).where(
                 conversations.c.bot == bot
             )
+        if account:
+            query = query.where(of_account(dialogs.c.conversation_key, account))
         rows = map(_to_row, connection.execute(query).mappings())
         return list(islice((row for row in rows if kind in ("", row.waiting.kind)), limit))
 

@@ -31,7 +31,7 @@ from cometbot.store.dialogs import INTERNAL_PREFIX, SWEEP_BATCH
 from cometbot.store.leases import Leases
 from cometbot.store.outbox import Draft, Outbox
 from cometbot.store.state import StateTable
-from cometbot.store.tables import PENDING_MESSAGE, WAITING, in_state, jobs, mailbox
+from cometbot.store.tables import PENDING_MESSAGE, WAITING, in_state, jobs, mailbox, of_account
 
 JOB_PREFIX = f"{INTERNAL_PREFIX}job:"
 """The prefix of the event keys of jobs in the mailbox."""
@@ -304,13 +304,17 @@ class Jobs:
         row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).mappings().one_or_none()
         return _to_row(row) if row is not None else None
 
-    def list(self, connection: Transaction, bot: str = "", limit: int = 100, scope: str | None = None) -> list[JobRow]:
+    def list(
+        self, connection: Transaction, bot: str = "", limit: int = 100, scope: str | None = None, account: str = ""
+    ) -> list[JobRow]:
         """Return the jobs of one bot or of all, or those of one scope; the next first."""
         query = sa.select(jobs).order_by(jobs.c.due_at, jobs.c.id).limit(limit)
         if bot:
             query = query.where(jobs.c.bot == bot)
         if scope is not None:
             query = query.where(jobs.c.scope == scope)
+        if account:
+            query = query.where(of_account(jobs.c.scope, account))
         return [_to_row(row) for row in connection.execute(query).mappings()]
 
     def erase(self, connection: Transaction, conversation_keys: Iterable[str]) -> None:

@@ -30,6 +30,7 @@ from cometbot.store.tables import (
     has_pending,
     in_state,
     mailbox,
+    of_account,
     outbox,
     steps,
 )
@@ -319,9 +320,13 @@ class Mailbox:
         """Return the whole row, or None."""
         return connection.execute(_get, {"row": seq}).mappings().one_or_none()
 
-    def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
+    def list_dead_letters(
+        self, connection: Connection, bot: str = "", limit: int = 100, account: str = ""
+    ) -> list[sa.RowMapping]:
         """Return the newest dead letters."""
         query = sa.select(mailbox).where(in_state(mailbox, IS_DEAD)).order_by(mailbox.c.seq.desc()).limit(limit)
+        if account:
+            query = query.where(of_account(mailbox.c.conversation_key, account))
         return list(connection.execute(query.where(mailbox.c.bot == bot) if bot else query).mappings())
 
     def requeue(self, connection: Connection, seq: int) -> str | None:

@@ -35,6 +35,7 @@ from cometbot.store.tables import (
     conversations,
     in_state,
     mailbox,
+    of_account,
     outbox,
     steps,
 )
@@ -402,9 +403,13 @@ class Outbox:
                 return row
         return None
 
-    def list_dead_letters(self, connection: Connection, bot: str = "", limit: int = 100) -> list[sa.RowMapping]:
+    def list_dead_letters(
+        self, connection: Connection, bot: str = "", limit: int = 100, account: str = ""
+    ) -> list[sa.RowMapping]:
         """Return the newest dead replies, with their conversations."""
         query = _dead.order_by(outbox.c.id.desc()).limit(limit)
+        if account:
+            query = query.where(of_account(outbox.c.conversation_key, account))
         return list(connection.execute(query.where(conversations.c.bot == bot) if bot else query).mappings())
 
     def get_dead_letter(self, connection: Connection, row: int) -> sa.RowMapping | None:

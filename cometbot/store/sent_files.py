@@ -26,7 +26,7 @@ from cometbot.store.database import Database
 from cometbot.store.failures import DISK_FULL, classify_error
 from cometbot.store.file_contents import ChunkContents, FileContents
 from cometbot.store.metadata import get_or_create_metadata
-from cometbot.store.tables import IS_NEW_FILE, conversations, outbox, sent_contents, sent_files
+from cometbot.store.tables import IS_NEW_FILE, conversations, of_account, outbox, sent_contents, sent_files
 from cometbot.text import clean_file_name
 
 SECRET_NAME = "files.secret"
@@ -215,13 +215,15 @@ class SentFiles:
         with self._database.write() as connection:
             return self._release(connection, condition) > 0
 
-    def list(self, bot: str = "", limit: int = 100) -> list[ListedFile]:
-        """Return the newest files, of all bots or of ``bot``, newest first."""
+    def list(self, bot: str = "", limit: int = 100, *, account: str = "") -> list[ListedFile]:
+        """Return the newest files, of all bots or of ``bot``, newest first; with ``account``, of that app alone."""
         columns = sent_files.c
         query = sa.select(*_columns, columns.conversation_key, columns.created_at)
         if bot:
             same = conversations.c.conversation_key == columns.conversation_key
             query = query.where(sa.exists().where(same, conversations.c.bot == bot))
+        if account:
+            query = query.where(of_account(columns.conversation_key, account))
         query = query.order_by(columns.created_at.desc(), columns.id).limit(limit)
         with self._database.read() as connection:
             return [

@@ -67,6 +67,11 @@ def _index(name: str, table: Table, *columns: str, where: str = "", unique: bool
     Index(name, *(table.c[column] for column in columns), unique=unique, **options)
 
 
+def of_account(conversation_key: ColumnElement[str], account: str) -> ColumnElement[bool]:
+    """Return the condition that a conversation belongs to this CometChat account."""
+    return conversation_key.startswith(f"cometchat/{account}/", autoescape=True)
+
+
 def in_state(table: Table, condition: str) -> TextClause:
     """Return one of the conditions above for the rows of ``table``."""
     return text(f"{table.name}.{condition}")

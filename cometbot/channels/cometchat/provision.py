@@ -239,9 +239,10 @@ def plan_sync(
             f"the public URL of {bot.name} is not configured. Pass it, for example --url https://bots.example.com, or "
             "set COMETBOT_PUBLIC_URL."
         )
+    own_url = callback_url(base, bot.name, settings.callback_path) if base else ""
     wanted = BotPlan(
         uid=uid,
-        url=check_url(callback_url(base, bot.name), client.api_url) if base else registered.url if registered else "",
+        url=check_url(own_url, client.api_url) if base else registered.url if registered else "",
         name=name_from_uid(bot.name),
         group_setting=group_setting or group_setting_needed(bot),
         credentials=credentials,
@@ -278,14 +279,14 @@ def check_credentials(credentials: Credentials) -> Credentials:
     return credentials
 
 
-def callback_url(base: str, name: str) -> str:
-    """Return the callback URL of the bot ``name`` on the server at ``base``.
+def callback_url(base: str, name: str, root: str = "/cometchat") -> str:
+    """Return the callback URL of the bot ``name`` on the server at ``base``, whose bots are below ``root``.
 
     For ``https://host`` it is ``https://host/cometchat/NAME``. A ``base`` that is already the callback URL is returned
     unchanged.
     """
-    base, path = base.rstrip("/"), f"/cometchat/{quote(name, safe='')}"
-    return base if base.endswith(path) else base.removesuffix("/cometchat") + path
+    base, path = base.rstrip("/"), f"{root}/{quote(name, safe='')}"
+    return base if base.endswith(path) else base.removesuffix(root).removesuffix("/cometchat") + path
 
 
 def check_url(url: str, api_url: str) -> str:

@@ -13,7 +13,7 @@ import orjson
 
 from cometbot.channels.cometchat.provision import check_url
 from cometbot.cli.checks.http_client import CheckClient, CheckResponse, redact_url
-from cometbot.cli.checks.result import CheckResult, failed, for_bot, passed, skip_all, skipped
+from cometbot.cli.checks.result import CheckResult, failed, for_app, for_bot, passed, skip_all, skipped
 from cometbot.errors import ConfigurationError, Unreachable
 from cometbot.settings import Credentials
 
@@ -35,7 +35,7 @@ _SERVE_REMEDY = "start cometbot serve, and let the proxy forward /cometchat/ to 
 class CallbackTarget:
     """The URL and credentials with which CometChat calls one bot. Without ``credentials`` anybody may call it.
 
-    With ``has_buttons``, users' apps call an address below the URL.
+    With ``has_buttons``, users' apps call an address below the URL. Of several apps, ``app`` is the name of one.
     """
 
     bot: str
@@ -44,6 +44,7 @@ class CallbackTarget:
     url: str
     credentials: Credentials | None
     has_buttons: bool = False
+    app: str = ""
 
 
 def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, api_url: str) -> list[CheckResult]:
@@ -56,9 +57,10 @@ def check_callbacks(callbacks: Sequence[CallbackTarget], client: CheckClient, ap
         results += lines
     for callback in callbacks:
         if reached[get_origin(callback.url)]:
-            results += check_callback(callback, client)
+            results += for_app(callback.app, check_callback(callback, client))
         else:
-            results += for_bot(callback.bot, skip_all(CHECK_NAMES, "the server was not reached"))
+            skipped_lines = for_bot(callback.bot, skip_all(CHECK_NAMES, "the server was not reached"))
+            results += for_app(callback.app, skipped_lines)
     return results
 
 

@@ -42,7 +42,8 @@ class ExpectedBot:
     """The expected registration of a bot.
 
     Without ``credentials``, CometChat calls it anonymously. ``url`` is the URL that CometChat should call, empty if
-    only CometChat knows it. ``sync_command`` is the command that registers the bot this way.
+    only CometChat knows it. ``sync_command`` is the command that registers the bot this way. The server has the bot
+    below each of ``paths``.
     """
 
     bot: Bot
@@ -50,6 +51,7 @@ class ExpectedBot:
     is_served: bool
     url: str
     sync_command: str
+    paths: Sequence[str] = ("/cometchat",)
 
     @property
     def uid(self) -> str:
@@ -138,12 +140,13 @@ def covers_need(setting: str, need: str) -> bool:
 def _check_url(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
     line, name = "callback URL", expected.bot.name
     if not expected.url:
-        if found.url.rstrip("/").endswith((f"/cometchat/{name}", "/cometchat")):
+        if found.url.rstrip("/").endswith((*(f"{path}/{name}" for path in expected.paths), *expected.paths)):
             return passed(line, redact_url(found.url))
-        cause = f"expected a URL that ends in /cometchat/{name}, got {redact_url(found.url)}"
+        cause = f"expected a URL that ends in {expected.paths[0]}/{name}, got {redact_url(found.url)}"
         return failed(line, cause, expected.sync_command_with_url)
-    shared = expected.url.removesuffix(f"/{name}")
-    if found.url.rstrip("/") in (expected.url, shared):
+    server = expected.url.removesuffix(f"{expected.paths[0]}/{name}")
+    served = [f"{server}{path}{end}" for path in expected.paths for end in ("", f"/{name}")]
+    if found.url.rstrip("/") in (expected.url, *served):
         return passed(line, redact_url(found.url))
     cause = f"expected {redact_url(expected.url)}, got {redact_url(found.url)}"
     return failed(line, cause, expected.sync_command)
@@ -157,13 +160,17 @@ def _check_credentials(expected: ExpectedBot, found: RegisteredBot) -> CheckResu
     if not found.uses_basic_auth:
         return failed(line, "CometChat sends none, so its callbacks are rejected", expected.sync_command)
     wrong = "user name" if found.username != given.username else "password" if found.password != given.password else ""
+    if wrong == "password" and given.previous and found.password == given.previous:
+        return passed(line, f"CometChat still has the previous password; to set the new one: {expected.sync_command}")
     if wrong:
         return failed(line, f"CometChat has a different {wrong} than the settings", expected.sync_command)
+    if given.previous:
+        return passed(line, "the same on CometChat and in the settings; the previous password is not needed any more")
     return passed(line, "the same on CometChat and in the settings")
 
 
-def find_callback_url(bot: Bot, base: str, found: RegisteredBot | None) -> str:
+def find_callback_url(bot: Bot, base: str, found: RegisteredBot | None, root: str = "/cometchat") -> str:
     """Return the URL that CometChat calls for ``bot``: from ``base``, else as registered, else ""."""
     if base:
-        return callback_url(base, bot.name)
+        return callback_url(base, bot.name, root)
     return found.url if found is not None else ""

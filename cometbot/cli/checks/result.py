@@ -11,7 +11,8 @@ class CheckResult:
     """The result of one check. ``ok`` is None if the check does not apply.
 
     ``cause`` is what was found, what is wrong, or why the check does not apply. ``remedy`` is the command or setting
-    that fixes it. ``bot`` is the name of the bot in question, empty if the result is about all.
+    that fixes it. ``bot`` is the name of the bot in question, empty if the result is about all, and ``app`` that of the
+    app, empty if there is only one.
     """
 
     name: str
@@ -19,6 +20,7 @@ class CheckResult:
     cause: str
     remedy: str = ""
     bot: str = ""
+    app: str = ""
 
     def masked(self, secrets: Iterable[str]) -> CheckResult:
         """Return a copy with ``secrets`` masked in its texts."""
@@ -46,6 +48,11 @@ def skipped(name: str, why: str) -> CheckResult:
 def skip_all(names: Iterable[str], why: str) -> list[CheckResult]:
     """Return the results of several checks that were skipped for the same reason."""
     return [skipped(name, why) for name in names]
+
+
+def for_app(app: str, results: Iterable[CheckResult]) -> list[CheckResult]:
+    """Return ``results`` as those about the app with the name ``app``."""
+    return [replace(result, app=app) for result in results]
 
 
 def for_bot(bot: str, results: Iterable[CheckResult]) -> list[CheckResult]:

@@ -23,7 +23,7 @@ from cometbot.channels.cometchat.provision import (
 )
 from cometbot.channels.cometchat.troubleshooting import get_troubleshooting_hint
 from cometbot.cli import CommandError
-from cometbot.cli._account import explain_errors, make_account_client
+from cometbot.cli._account import choose_app, explain_errors, make_account_client
 from cometbot.cli._output import sanitize
 from cometbot.cli.checks.callback import CallbackTarget, check_callback
 from cometbot.cli.checks.http_client import CheckClient
@@ -50,7 +50,7 @@ def run(options: DevOptions, screen: Screen | None = None) -> None:
     Raises :class:`ConfigurationError` for missing or invalid settings, and :class:`CommandError` if CometChat refuses a
     request or would not reach this machine.
     """
-    settings = Settings.from_environment()
+    settings = choose_app(Settings.from_environment(), "", "COMETCHAT_APPS=NAME")
     spec = choose_bot(options.bot, settings)
     with (
         contextlib.closing(make_client(settings)) as client,
@@ -66,7 +66,7 @@ def run(options: DevOptions, screen: Screen | None = None) -> None:
 
 def restore_pending() -> None:
     """Restore the bots that earlier runs left changed. Raises :class:`CommandError` if CometChat refuses."""
-    settings, shown = Settings.from_environment(), Screen()
+    settings, shown = choose_app(Settings.from_environment(), "", "COMETCHAT_APPS=NAME"), Screen()
     with (
         contextlib.closing(make_client(settings)) as client,
         UndoJournal(journal_path(settings.data, settings.cometchat_app_id)) as journal,
@@ -192,7 +192,7 @@ class PublicSession(Session):
         """Return why CometChat would not reach a bot, or "" if it would. The check causes nothing to be stored."""
         client = CheckClient(timeout=_REQUEST_TIMEOUT)
         for bot in self._runner.bots:
-            url = callback_url(self._options.public_url, bot.name)
+            url = self._callback_url(bot)
             uid, app_id = bot.uid.lower(), self._settings.cometchat_app_id
             target = CallbackTarget(bot.name, uid, app_id, url, self._credentials(bot.name))
             for result in check_callback(target, client):
@@ -250,11 +250,14 @@ class PublicSession(Session):
     def _plan(self, bot: BotInfo) -> BotPlan:
         return BotPlan(
             uid=bot.uid.lower(),
-            url=check_url(callback_url(self._options.public_url, bot.name), self._settings.cometchat_base_url),
+            url=check_url(self._callback_url(bot), self._settings.cometchat_base_url),
             name=name_from_uid(bot.name),
             group_setting=self._options.group_setting or bot.group_setting,
             credentials=check_credentials(self._credentials(bot.name)),
         )
+
+    def _callback_url(self, bot: BotInfo) -> str:
+        return callback_url(self._options.public_url, bot.name, self._settings.callback_path)
 
     def _credentials(self, name: str) -> Credentials:
         """Return a bot's callback credentials: those of the settings, else those generated for this run."""

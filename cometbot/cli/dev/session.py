@@ -265,6 +265,7 @@ class DevSession(Session):
         return {
             **logins,
             **(agui if self._agui_token else {}),
+            "COMETCHAT_APPS": "",
             "COMETCHAT_APP_ID": self._simulator.app_id,
             "COMETCHAT_REGION": self._simulator.region,
             "COMETCHAT_API_KEY": self._simulator.api_key,
