@@ -253,6 +253,8 @@ class Settings:
         fields = {name: text for name, text in given.items() if name.startswith(_PLATFORM_CONFIG_PREFIXES)}
         apps = values.get("cometchat_apps", ())
         app_values = read_app_values(given, apps, _variable_parsers(), _parse)
+        # COMETCHAT_APPS= in the environment switches the apps of a .env file off.
+        stray = [] if APPS_VARIABLE in merged and not apps else list_stray_variables(given, apps, _variable_parsers())
         for app in apps:
             _check_pair(_variables_of_app(given, app), "COMETCHAT_WEBHOOK")
             _check_pair(_variables_of_app(given, app), "COMETCHAT_MODERATION")
@@ -267,7 +269,7 @@ class Settings:
             },
             warnings=(
                 *_unknown_setting_warnings(given, apps),
-                *(describe_stray(name, apps) for name in list_stray_variables(given, apps, _variable_parsers())),
+                *(describe_stray(name, apps) for name in stray),
                 *_weak_password_warnings(given),
                 *_untrusted_socket_warning(values),
                 *_unknown_region_warning(values),

@@ -344,15 +344,22 @@ class Channel(ABC):
 
 
 class Channels(Mapping[str, Channel]):
-    """The channels of a process by their names. ``aliases`` are further names of some of them.
+    """The channels of a process by their names.
 
     A name may have several channels, one for each app. The mapping has the first of them; :meth:`of` returns the one
-    that a conversation belongs to, by its name and account.
+    that a conversation belongs to, by its name and account. ``aliases`` are further names of channels, and
+    ``app_aliases`` further apps that one stands for.
     """
 
-    def __init__(self, channels: Iterable[Channel], aliases: Mapping[str, Channel] | None = None) -> None:
+    def __init__(
+        self,
+        channels: Iterable[Channel],
+        aliases: Mapping[str, Channel] | None = None,
+        app_aliases: Mapping[str, Channel] | None = None,
+    ) -> None:
         self.all = tuple(channels)
         self.aliases = dict(aliases or {})
+        self.app_aliases = dict(app_aliases or {})
         self._by_name = self.aliases | {channel.name: channel for channel in reversed(self.all)}
         self._names = tuple(dict.fromkeys([*(channel.name for channel in self.all), *self.aliases]))
         with_apps = [channel for channel in self.all if channel.app]
@@ -397,6 +404,7 @@ class Channels(Mapping[str, Channel]):
         if app:
             named = (channel for channel in self.all if channel.app and name in ("", channel.name))
             found = next((channel for channel in named if app in (channel.app, channel.account)), None)
+            found = found or self.app_aliases.get(app)
             if found is None:
                 raise self._unknown_app(app)
             return found
@@ -418,7 +426,7 @@ class Channels(Mapping[str, Channel]):
         return conversation.account if found is None else found.app
 
     def _unknown_app(self, app: str) -> BotError:
-        known = [channel.app for channel in self.all if channel.app]
+        known = [*(channel.app for channel in self.all if channel.app), *self.app_aliases]
         if not known:
             return BotError(f"app: the server has one app only, got {app!r}; leave it out, or set COMETCHAT_APPS")
         return BotError(

@@ -57,4 +57,4 @@ class JobChannel(Channel):
 
 def add_job_channel(channels: Channels) -> Channels:
     """Return the channels of a process that handles messages: the configured ones, and that of jobs."""
-    return Channels([*channels.all, JobChannel(channels)], channels.aliases)
+    return Channels([*channels.all, JobChannel(channels)], channels.aliases, channels.app_aliases)

@@ -90,6 +90,9 @@ class BotClient:
     The platform also stands for the channels named in ``also``, for a bot that names another one
     (``Group("managers", channel="cometchat")``): there, that is a group of the same platform.
 
+    ``apps`` are the names of the bot's CometChat apps (``COMETCHAT_APPS``). The user is in the first, which is
+    ``ctx.app``. The platform stands for the others, too (``bot.send(app="shop_us", group="team")``).
+
     ``provide`` replaces what the bot provides (:meth:`Bot.provide`): an object by its class, or a function or class
     that makes the object.
 
@@ -117,6 +120,7 @@ class BotClient:
         provide: Mapping[Any, Any] | None = None,
         check_paths: bool = True,
         also: Sequence[str] = (),
+        apps: Sequence[str] = (),
         client_tools: Sequence[ClientTool] = (),
     ) -> None:
         providers = {kind: Provider.from_value(kind, value) for kind, value in (provide or {}).items()}
@@ -128,6 +132,7 @@ class BotClient:
             providers=providers,
             check_paths=check_paths,
             also=also,
+            apps=apps,
         )
         self._actor = Actor(_to_user(user), group)
         self._last_id = ""

@@ -31,7 +31,7 @@ class BotHarness:
     """Real delivery for one bot without threads: all work is done in :meth:`run_until_idle` and :meth:`advance`.
 
     If ``raise_errors`` is set, both raise the exception of a handler, and :class:`DeliveryError` for a rejected reply.
-    The fake stands for the channels named in ``also``, too.
+    The fake stands for the channels named in ``also``, too, and for all ``apps``, the first of which its users are in.
     """
 
     def __init__(
@@ -44,9 +44,11 @@ class BotHarness:
         providers: Providers,
         check_paths: bool,
         also: Sequence[str] = (),
+        apps: Sequence[str] = (),
     ) -> None:
         self.bot = bot
         self.fake = make_fake(bot)
+        self.fake.channel.app = apps[0] if apps else ""
         self.database = MemoryDatabase(now)
         self.fake.use_database(self.database)
         self.numbers = itertools.count(1)
@@ -63,7 +65,8 @@ class BotHarness:
                 observer=self._recorder,
                 files=SentFiles(self.database, base_url=PUBLIC_URL),
             )
-        self.delivery.channels = Channels([self.fake.channel], dict.fromkeys(also, self.fake.channel))
+        channel = self.fake.channel
+        self.delivery.channels = Channels([channel], dict.fromkeys(also, channel), dict.fromkeys(apps[1:], channel))
         self._path_checks = PathChecks(self.delivery, self._engine.reraise) if check_paths else None
         self.fake.attach(self.delivery)
         self.delivery.start()

@@ -41,8 +41,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```|^<!-- says: (.*?) -->", re.S | re.M)
 VARIABLE = re.compile(r"(?<![A-Z_])(?:COMETBOT|COMETCHAT|SIMPLEX|CHAT_API|PLATFORM|AGUI)_[A-Z0-9_]+\b")
-OF_ONE_BOT = r"(?:COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)|CHAT_API_ENCRYPTION_KEY)__[A-Z0-9_]+"
-NO_VARIABLES = {"bot_credentials", "warnings"}
+OF_ONE_BOT = r"(?:COMETBOT_CALLBACK_(?:USERNAME|PASSWORD)|CHAT_API_ENCRYPTION_KEY|COMETCHAT_[A-Z_]+)__[A-Z0-9_]+"
+NO_VARIABLES = {"app_values", "bot_credentials", "cometchat_app", "previous_passwords", "warnings"}
 SETTINGS = {variable_name(field.name) for field in fields(Settings) if field.name not in NO_VARIABLES}
 
 

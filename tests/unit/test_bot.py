@@ -252,7 +252,7 @@ def test_send_passes_message_to_sender() -> None:
     bot.send(conversation=here, message=Card("x"), channel="simplex")
     assert [(item[1].to_text(), item[2]) for item in outbox.sent] == [
         ("out", {"user": "maria", "group": None, "conversation": None, "channel": None, "app": None}),
-        ("x", {"user": None, "group": None, "conversation": here, "channel": "simplex"}),
+        ("x", {"user": None, "group": None, "conversation": here, "channel": "simplex", "app": None}),
     ]
 
 
@@ -266,6 +266,7 @@ def test_send_passes_message_to_sender() -> None:
         {"user": "a", "text": "x", "message": Card("x")},
         {"user": "a", "message": "x"},
         {"user": "a", "text": " "},
+        {"conversation": Conversation("cometchat", "a", "helpdesk", "c", "t"), "text": "x", "app": "shop_eu"},
     ],
 )
 def test_send_needs_one_receiver_and_one_content(wrong: Any) -> None:

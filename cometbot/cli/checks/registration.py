@@ -43,7 +43,7 @@ class ExpectedBot:
 
     Without ``credentials``, CometChat calls it anonymously. ``url`` is the URL that CometChat should call, empty if
     only CometChat knows it. ``sync_command`` is the command that registers the bot this way. The server has the bot
-    below each of ``paths``.
+    below each of ``paths``. ``app_option`` chooses its app in commands, empty if there is only one.
     """
 
     bot: Bot
@@ -52,6 +52,7 @@ class ExpectedBot:
     url: str
     sync_command: str
     paths: Sequence[str] = ("/cometchat",)
+    app_option: str = ""
 
     @property
     def uid(self) -> str:
@@ -97,7 +98,9 @@ def _check_bot(client: CometChatClient, expected: ExpectedBot, found: Registered
     user = passed("user", uid)
     if found is None:
         if not has_account:
-            remedy = f"{expected.sync_command_with_url} (creates it), or cometbot users create {uid}"
+            remedy = (
+                f"{expected.sync_command_with_url} (creates it), or cometbot users create {uid}{expected.app_option}"
+            )
             user = failed("user", f"the user {uid} does not exist or is deactivated", remedy)
         cause = f"the user {uid} is not a bot" if has_account else f"no bot {uid}"
         bot = failed("bot", cause, expected.sync_command_with_url)
@@ -117,7 +120,7 @@ def _check_bot(client: CometChatClient, expected: ExpectedBot, found: Registered
 def _check_enabled(expected: ExpectedBot, found: RegisteredBot) -> CheckResult:
     if found.enabled:
         return passed("enabled", "yes")
-    remedy = f"{expected.sync_command}, or cometbot bots update {expected.uid} --enable"
+    remedy = f"{expected.sync_command}, or cometbot bots update {expected.uid} --enable{expected.app_option}"
     return failed("enabled", "no: CometChat sends it nothing", remedy)
 
 

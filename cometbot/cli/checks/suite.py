@@ -122,7 +122,7 @@ class CheckSuite:
 
     def _sync_command(self, group: str, app: str) -> str:
         spec, url = f" {self.spec}" if self.spec else "", f" --url {self.url}" if self.url else ""
-        return f"cometbot {group} sync{spec}{url}{f' --app {app}' if app else ''}"
+        return f"cometbot {group} sync{spec}{url}{_app_option(app)}"
 
     def _expected_bots(self, app: _App, bots: Sequence[Bot]) -> Iterator[ExpectedBot]:
         base = self.url or app.settings.public_url
@@ -134,6 +134,7 @@ class CheckSuite:
                 url=find_callback_url(bot, base, None, app.settings.callback_path),
                 sync_command=self._sync_command("bots", app.name),
                 paths=app.settings.callback_paths,
+                app_option=_app_option(app.name),
             )
 
     def _find_targets(self, app: _App, bots: Sequence[Bot]) -> tuple[list[CheckResult], list[CallbackTarget]]:
@@ -168,6 +169,10 @@ class _App:
     @property
     def name(self) -> str:
         return self.settings.cometchat_app
+
+
+def _app_option(app: str) -> str:
+    return f" --app {app}" if app else ""
 
 
 def _api_url(settings: Settings) -> str:

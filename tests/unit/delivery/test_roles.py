@@ -58,6 +58,21 @@ def test_abilities_need_bot_channel_and_connection() -> None:
         assert here.abilities(other) == (False, False)
 
 
+class AppChannel(FakeChannel):
+    """The channel of one app of several, whose account is "test"."""
+
+    app = "shop_eu"
+
+
+def test_channel_with_apps_is_served_for_its_accounts_alone() -> None:
+    found = ProcessRoles.from_channels(["shop"], Channels([AppChannel()]))
+
+    assert found.accounts == {"fake": {"test"}}
+    assert found.abilities(PLAIN_KEY) == (True, True)
+    assert found.abilities(str(ConversationKey("fake", "elsewhere", "shop", "maria"))) == (False, False)
+    assert [roles.accounts for _, roles in found.queues()] == [found.accounts]
+
+
 def test_owned_channel_has_a_second_queue_for_its_owner() -> None:
     queues = {
         "all": [queue for queue, _ in roles(OwnerChannel()).queues()],
@@ -92,7 +107,7 @@ def test_each_queue_sweeps_for_its_own_part() -> None:
 def test_notification_goes_to_the_queue_of_its_role(conversation_key: str, to_send: bool, queue: str) -> None:
     assert (
         queue_for_conversation(
-            conversation_key, owned_channels({"held": OwnerChannel(), "fake": FakeChannel()}), to_send=to_send
+            conversation_key, owned_channels(Channels([OwnerChannel(), FakeChannel()])), to_send=to_send
         )
         == queue
     )

@@ -67,6 +67,24 @@ def test_opens_any_takes_every_configured_pair(credentials: BasicCredentials) ->
     assert credentials.matches_any(basic("laden", "grün:geheim"))
 
 
+def test_previous_password_opens_too_and_is_told_apart() -> None:
+    credentials = BasicCredentials({"shop": ("cc", "new"), "desk": ("cc", "new")}, {"shop": ("cc", "old")})
+    assert [credentials.matches("shop", basic("cc", text)) for text in ("new", "old", "older")] == [True, True, False]
+    assert [credentials.uses_previous("shop", basic("cc", text)) for text in ("new", "old", "older")] == [
+        False,
+        True,
+        False,
+    ]
+    assert credentials.matches_any(basic("cc", "old"))
+    assert not credentials.matches("desk", basic("cc", "old"))
+    assert (credentials.has_previous("shop"), credentials.has_previous("desk")) == (True, False)
+
+
+def test_previous_password_that_is_the_new_one_is_not_the_previous() -> None:
+    credentials = BasicCredentials({"shop": ("cc", "new")}, {"shop": ("cc", "new")})
+    assert not credentials.uses_previous("shop", basic("cc", "new"))
+
+
 def test_credentials_are_falsy_only_without_any_entry(credentials: BasicCredentials) -> None:
     assert credentials
     assert "helpdesk" in credentials

@@ -54,6 +54,31 @@ def test_received_is_counted_by_bot_and_outcome(outcome: str) -> None:
     assert numbers["cometbot_events_received_total", "desk", outcome] == 0
 
 
+def test_apps_are_counted_apart() -> None:
+    metrics = Metrics(["shop"], ["eu", "us"])
+    metrics.received("shop", "received", app="us")
+    metrics.handled("shop", 0.25, "done", app="us")
+    metrics.sent("shop", 0.25, "held", app="us")
+    metrics.moderated("shop", 0.25, "match", app="us")
+    numbers = {
+        (sample.name, sample.labels["app"], sample.labels.get("outcome", "")): sample.value
+        for family in text_string_to_metric_families(metrics.to_text(nothing_waits).decode())
+        for sample in family.samples
+        if "app" in sample.labels and "le" not in sample.labels
+    }
+    for name, outcome in (("events_received", "received"), ("events_handled", "done"), ("sends", "held")):
+        assert [numbers[f"cometbot_{name}_total", app, outcome] for app in ("eu", "us")] == [0, 1]
+    assert numbers["cometbot_moderations_total", "us", "match"] == 1
+    for name in ("handler", "send", "moderation"):
+        assert numbers[f"cometbot_{name}_seconds_count", "us", ""] == 1
+
+
+def test_one_app_has_no_label() -> None:
+    metrics = Metrics(["shop"])
+    metrics.received("shop", "received")
+    assert b"app=" not in metrics.to_text(nothing_waits)
+
+
 @pytest.mark.parametrize("outcome", HANDLED)
 def test_handled_is_counted_and_timed(outcome: str) -> None:
     metrics = Metrics(["shop"])

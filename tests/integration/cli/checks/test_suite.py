@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from cometbot.cli import main
-from cometbot.cli.checks import CheckSuite
+from cometbot.cli.checks import CheckResult, CheckSuite
+from cometbot.simulator import Simulator
 
 CALLBACK = ("credentials refused", "credentials accepted", "response time")
 
@@ -142,6 +144,75 @@ def test_two_bots_have_their_own_lines(doctor_setup: Any) -> None:
     assert enabled == [("helpdesk", True), ("sales", None)]
 
 
+@pytest.fixture
+def two_apps(bare_setup: Any) -> Iterator[Any]:
+    """The bot in two apps, ``shop_eu`` with the settings of all and ``shop_us``, served and registered."""
+    with Simulator(app_id="a1b2c3d4e5f60002", api_key="2" * 40) as us:
+        bare_setup.set_variables(
+            COMETCHAT_APPS="shop_eu,shop_us",
+            COMETCHAT_APP_ID__SHOP_US=us.app_id,
+            COMETCHAT_API_KEY__SHOP_US=us.api_key,
+            COMETCHAT_API_URL__SHOP_US=us.api_url,
+        )
+        bare_setup.serve_bot()
+        bare_setup.register(webhook_url=f"{bare_setup.url}/cometchat/shop_eu/helpdesk")
+        us.add_bot("helpdesk", f"{bare_setup.url}/cometchat/shop_us/helpdesk", username="cc", password="s3cret-word")
+        bare_setup.us = us
+        yield bare_setup
+
+
+def lines_by_app(setup: Any, **options: Any) -> dict[tuple[str, str], CheckResult]:
+    return {(line.app, line.name): line for line in CheckSuite(url=setup.url, **options).run()}
+
+
+def test_each_app_has_its_own_lines(two_apps: Any) -> None:
+    lines = lines_by_app(two_apps)
+    assert [name for name, line in lines.items() if line.ok is False] == []
+    for app in ("shop_eu", "shop_us"):
+        assert lines[app, "API key"].ok
+        assert lines[app, "callback URL"].cause == f"{two_apps.url}/cometchat/{app}/helpdesk"
+        assert [lines[app, name].ok for name in CALLBACK] == [True] * 3
+    assert ("", "reachable") in lines
+
+
+def test_problem_of_one_app_is_shown_there_with_its_command(two_apps: Any) -> None:
+    two_apps.set_variables(COMETCHAT_API_KEY__SHOP_EU="9" * 40)
+    two_apps.us.world.directory.bots["helpdesk"].enabled = False
+    lines = lines_by_app(two_apps)
+    assert [name for name, line in lines.items() if line.ok is False] == [
+        ("shop_eu", "API key"),
+        ("shop_us", "enabled"),
+    ]
+    assert lines["shop_us", "enabled"].remedy == (
+        f"cometbot bots sync --url {two_apps.url} --app shop_us, or cometbot bots update helpdesk --enable --app shop_us"
+    )
+    output = CliRunner().invoke(main, ["doctor"]).output
+    assert "✗ shop_us/helpdesk: enabled" in output
+    assert "9" * 40 not in output
+
+
+def test_url_of_before_passes_for_the_app_with_the_plain_id(two_apps: Any) -> None:
+    two_apps.simulator.world.directory.bots["helpdesk"].webhook_url = f"{two_apps.url}/cometchat/helpdesk"
+    assert lines_by_app(two_apps)["shop_eu", "callback URL"].ok
+    two_apps.us.world.directory.bots["helpdesk"].webhook_url = f"{two_apps.url}/cometchat/helpdesk"
+    line = lines_by_app(two_apps)["shop_us", "callback URL"]
+    assert line.cause == f"expected {two_apps.url}/cometchat/shop_us/helpdesk, got {two_apps.url}/cometchat/helpdesk"
+
+
+def test_previous_password_on_cometchat_is_said_and_passes(doctor_setup: Any) -> None:
+    doctor_setup.set_variables(
+        COMETBOT_CALLBACK_PASSWORD="another-long-password", COMETBOT_CALLBACK_PREVIOUS_PASSWORD="s3cret-word"
+    )
+    line = doctor_setup.run_checks()["callback credentials"]
+    assert (line.ok, line.cause) == (
+        True,
+        "CometChat still has the previous password; to set the new one: cometbot bots sync",
+    )
+    doctor_setup.simulator.world.directory.bots["helpdesk"].password = "another-long-password"
+    line = doctor_setup.run_checks()["callback credentials"]
+    assert line.cause == "the same on CometChat and in the settings; the previous password is not needed any more"
+
+
 def test_no_secret_is_in_any_line(doctor_setup: Any) -> None:
     key, password = doctor_setup.simulator.api_key, "s3cret-word"
     doctor_setup.simulator.misbehave.fail(400, code=f"KEY_{key}_{password}", routes=["GET /bots"])
@@ -173,7 +244,7 @@ def test_the_command_as_json_has_the_same_lines(doctor_setup: Any) -> None:
     result = CliRunner().invoke(main, ["doctor", "--json"])
     told = json.loads(result.output)
     assert told["ok"] is True
-    assert {"name", "ok", "cause", "remedy", "bot"} == set(told["checks"][0])
+    assert {"name", "ok", "cause", "remedy", "bot", "app"} == set(told["checks"][0])
     assert [line["name"] for line in told["checks"]] == list(doctor_setup.run_checks())
 
 
