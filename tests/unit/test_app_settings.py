@@ -79,7 +79,7 @@ def test_missing_value_is_named_with_the_suffix() -> None:
             "COMETCHAT_APP_ID__SHOP_US: expected the id of another app than shop_eu",
         ),
         ({"COMETCHAT_RICH__SHOP_US": "html"}, "COMETCHAT_RICH__SHOP_US: expected text, interactive or card"),
-        ({"COMETCHAT_WEBHOOK_USERNAME__SHOP_US": "cc"}, "COMETCHAT_WEBHOOK_PASSWORD is not set; set both or neither"),
+        ({"COMETCHAT_WEBHOOK_USERNAME__SHOP_US": "cc"}, "COMETCHAT_WEBHOOK_PASSWORD is not; set both"),
     ],
 )
 def test_unusable_values_are_refused_with_their_variable(variables: dict[str, str], said: str) -> None:

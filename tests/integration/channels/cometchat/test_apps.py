@@ -269,7 +269,7 @@ def test_approval_stays_in_the_app_of_its_event(site: Site) -> None:
         app.add_group("managers", owner="tom")
     question = site.us.user("maria").say("/buy", to="helpdesk")
     [card] = site.us.wait_for(lambda app: said_in_group(app, "managers"))
-    number = card.rpartition("approve ")[2].split()[0]
+    number = card.rpartition("approve ")[2].partition("”")[0]
     site.us.user("tom").say(f"<@uid:helpdesk> approve {number}", group="managers")
     assert site.us.wait_reply(question, timeout=30)[0].text == "approved in shop_us"
     assert said_in_group(site.eu, "managers") == []

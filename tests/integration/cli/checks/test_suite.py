@@ -184,7 +184,8 @@ def test_problem_of_one_app_is_shown_there_with_its_command(two_apps: Any) -> No
         ("shop_us", "enabled"),
     ]
     assert lines["shop_us", "enabled"].remedy == (
-        f"cometbot bots sync --url {two_apps.url} --app shop_us, or cometbot bots update helpdesk --enable --app shop_us"
+        f"cometbot bots sync --url {two_apps.url} --app shop_us, "
+        "or cometbot bots update helpdesk --enable --app shop_us"
     )
     output = CliRunner().invoke(main, ["doctor"]).output
     assert "✗ shop_us/helpdesk: enabled" in output
