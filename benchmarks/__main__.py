@@ -12,6 +12,7 @@ from benchmarks import (
     agents,
     cluster,
     dialogs,
+    moderation,
     purge,
     replies,
     roundtrip,
@@ -35,6 +36,7 @@ _TITLES = {
     "webchats": f"Shown: from a person's message to the reply in an open web chat, at {webchats.RATE} messages/s",
     "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
     "purge": "Acknowledged while old messages are purged",
+    "moderation": f"Judged at {moderation.RATE}/s beside {moderation.MESSAGES} messages/s and handlers that wait",
     "dialogs": "A message beside 10,000 open dialogs of other conversations",
     "route": "Calls of one message, from the callback to the sent reply",
 }
@@ -49,6 +51,7 @@ _FULL: dict[str, Benchmark] = {
     "streams": streams.run,
     "agents": agents.run,
     "webchats": webchats.run,
+    "moderation": moderation.run,
     "dialogs": dialogs.run,
     "route": route.run,
 }
@@ -63,6 +66,7 @@ _QUICK: dict[str, Benchmark] = {
     "agents": partial(agents.run, rounds=1, answers=50, seconds=1.0),
     "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
     "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
+    "moderation": partial(moderation.run, rounds=1, seconds=2.0),
     "dialogs": partial(dialogs.run, rounds=1, dialogs=500, messages=200),
     "route": route.run,
 }

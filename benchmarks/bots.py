@@ -10,7 +10,7 @@ from typing import Any
 from flask import Flask
 
 from benchmarks.payloads import BOT
-from cometbot import Bot
+from cometbot import Bot, ModerationItem
 
 silent = Bot(BOT)
 echo = Bot(BOT)
@@ -42,6 +42,26 @@ async def _answer_async(ctx: Any) -> str:
 
 
 waiting.fallback(_answer_async if os.environ.get("BENCH_ASYNC") else _answer_plain)
+
+
+judging = Bot(BOT)
+"""Judges messages in ``BENCH_JUDGE`` seconds; its handlers answer at once, but for ``wait``, which takes a minute."""
+
+
+@judging.moderate
+def judge(item: ModerationItem) -> bool:
+    """Wait as for a classifier, and look for a word."""
+    if seconds := float(os.environ.get("BENCH_JUDGE", "0")):
+        time.sleep(seconds)
+    return "casino" in item.text
+
+
+@judging.fallback
+def answer_or_wait(ctx: Any) -> str:
+    """Answer, or occupy a handler's thread."""
+    if ctx.text == "wait":
+        time.sleep(60)
+    return f"answer to {ctx.event.id}"
 
 
 def storing() -> Flask:

@@ -234,3 +234,39 @@ def test_what_the_bot_logs_is_in_the_output(visit: Visit) -> None:
     row = visitor.page.locator(".output li.error", has_text="the warehouse does not answer").last
     row.locator("summary").click()
     expect(row.locator("pre")).to_contain_text("Traceback")
+
+
+MODERATE = """
+
+@bot.moderate
+def check(item):
+    return "casino" in item.text
+"""
+
+
+def test_blocked_message_and_its_rule_are_shown(visitor: Visitor) -> None:
+    visitor.dev.save_code(visitor.dev.code + MODERATE)
+    visitor.expect_notice("the bot runs with the new code", "notice good")
+    visitor.send_text("our casino opens")
+    visitor.expect_text("Blocked by moderation", "#chat .message.own .receipt")
+    visitor.open_tab("Moderation")
+    panel = visitor.page.locator("#panel-moderation")
+    decision = panel.locator(".letter", has_text="our casino opens")
+    expect(decision.locator("header")).to_have_text("Blocked")
+    expect(decision.locator("dl")).to_contain_text(re.compile(r"Rule\s*Judged by helpdesk\s*Confidence\s*100 %"))
+    rule = panel.locator("li", has_text="Judged by helpdesk").first
+    expect(rule).to_contain_text("text, image, video, audio, file")
+    rule.get_by_role("switch").click()
+    expect(rule.get_by_role("switch")).to_have_attribute("aria-checked", "false")
+    visitor.send_text("/track 38 casino")
+    visitor.expect_text(re.compile("Unexpected argument|Order 38"))
+
+
+def test_error_setting_of_moderation_is_kept(visitor: Visitor) -> None:
+    visitor.open_tab("Moderation")
+    choice = visitor.page.get_by_label("On Custom API Error")
+    choice.select_option("drop-message")
+    visitor.reload()
+    visitor.open_tab("Moderation")
+    expect(choice).to_have_value("drop-message")
+    choice.select_option("approve-message")

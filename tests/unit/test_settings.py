@@ -320,7 +320,7 @@ def test_variables_of_others_and_of_tests_give_no_warning() -> None:
     )
 
 
-@pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
+@pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK", "COMETCHAT_MODERATION"])
 def test_username_without_password_error_names_variable(stem: str) -> None:
     assert (
         refusal(**{f"{stem}_USERNAME": "cc"})
@@ -396,6 +396,7 @@ def test_no_secret_shows_in_the_representation_of_settings() -> None:
         **variables,
         COMETBOT_CALLBACK_USERNAME="cc",
         COMETCHAT_WEBHOOK_USERNAME="cc",
+        COMETCHAT_MODERATION_USERNAME="cc",
         COMETBOT_CALLBACK_USERNAME__SHOP="cc",
         COMETBOT_CALLBACK_PASSWORD__SHOP="hush-hush-hush-hush",
         COMETBOT_DATABASE_URL="postgresql://bot:hush-hush@host/db",
@@ -500,7 +501,7 @@ def test_secret_of_16_characters_is_accepted(name: str) -> None:
     assert read(**{name: "x" * 16}).warnings == ()
 
 
-@pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK"])
+@pytest.mark.parametrize("stem", ["COMETBOT_CALLBACK", "COMETCHAT_WEBHOOK", "COMETCHAT_MODERATION"])
 @pytest.mark.parametrize("length", [1, 15, 16])
 def test_weak_password_gives_a_warning(stem: str, length: int) -> None:
     warnings = read(**{f"{stem}_USERNAME": "cc", f"{stem}_PASSWORD": "x" * length}).warnings

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cometbot import Bot, BotError, Context
+from cometbot import Bot, BotError, Context, ModerationItem, Verdict
 from cometbot.errors import RegistrationError
 from cometbot.testing import BotClient, WaitingStep
 
@@ -198,3 +198,38 @@ def test_restart_checks_the_new_bot(bot: Bot) -> None:
 def test_wrong_duration_is_refused(bot: Bot, wrong: Any) -> None:
     with pytest.raises(BotError, match="advance: expected a duration"):
         BotClient(bot).advance(wrong)
+
+
+@pytest.fixture(params=["fake", "cometchat"])
+def judged(bot: Bot, request: pytest.FixtureRequest) -> Iterator[BotClient]:
+    @bot.moderate
+    def check(item: ModerationItem) -> Verdict:
+        if item.text == "raise":
+            raise LookupError
+        content = item.attachments[0].read() if item.attachments else b""
+        where = item.group.guid if item.group else "direct"
+        context = "|".join(f"{said.uid}:{said.text}" for said in item.context)
+        return Verdict(True, 0.5, f"{item.sender.name} {where} {item.type} {content.decode()} {context}")
+
+    with BotClient(bot, channel=request.param) as client:
+        yield client
+
+
+def test_moderation_judges_a_text_with_its_context(judged: BotClient) -> None:
+    verdict = judged.moderate("hi", context=["before", ("tom", "after that")])
+    assert verdict == Verdict(True, 0.5, "Maria direct text  maria:before|tom:after that")
+
+
+def test_moderation_judges_files_and_groups(judged: BotClient) -> None:
+    verdict = judged.as_user("tom", group="ops").moderate("look", file=b"content", name="a.png")
+    assert verdict.reason == "Tom ops image content "
+
+
+def test_moderation_raises_errors_of_the_function(judged: BotClient) -> None:
+    with pytest.raises(LookupError):
+        judged.moderate("raise")
+
+
+def test_bot_without_moderation_is_named(bot: Bot) -> None:
+    with pytest.raises(BotError, match=r"decorate a function with @bot.moderate"):
+        BotClient(bot).moderate("hi")

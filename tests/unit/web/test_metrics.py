@@ -15,6 +15,7 @@ from cometbot.web.metrics import (
     DIALOGS_ENDED,
     HANDLED,
     MAX_MODELS,
+    MODERATED,
     OTHER_MODELS,
     RECEIVED,
     SENT,
@@ -97,6 +98,16 @@ def test_sent_is_counted_and_timed(outcome: str) -> None:
     numbers = samples(metrics)
     assert numbers["cometbot_sends_total", "shop", outcome] == 1
     assert numbers["cometbot_send_seconds_sum", "shop", ""] == 0.125
+
+
+@pytest.mark.parametrize("outcome", MODERATED)
+def test_moderated_is_counted_and_timed(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    assert samples(metrics)["cometbot_moderations_total", "shop", outcome] == 0
+    metrics.moderated("shop", 0.125, outcome)
+    numbers = samples(metrics)
+    assert numbers["cometbot_moderations_total", "shop", outcome] == 1
+    assert numbers["cometbot_moderation_seconds_sum", "shop", ""] == 0.125
 
 
 @pytest.mark.parametrize("outcome", DIALOGS_ENDED)

@@ -24,6 +24,11 @@ def test_more_threads_get_more_files() -> None:
     assert connection_limit(busy, 2000) == 2000 - 256 - 4 * 116
 
 
+def test_threads_of_moderation_get_files() -> None:
+    moderating = Settings(cometchat_allow_anonymous_moderation=True, cometchat_moderation_threads=10)
+    assert connection_limit(Settings(), 1000) - connection_limit(moderating, 1000) == 4 * 10
+
+
 @pytest.mark.parametrize(
     ("files", "handlers"),
     [(20, 8), (1024, 8), (4096, (4096 - 3512) // 2), (1_048_576, 2000), (resource.RLIM_INFINITY, 2000)],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,13 @@ def test_what_is_set_reaches_gunicorn() -> None:
     made = config(Settings(bind="unix:/run/bot.sock", processes=3, threads=5, log_level="error"))
     assert (made.workers, made.threads, made.bind) == (3, 5, ["unix:/run/bot.sock"])
     assert made.loglevel == "error"
+
+
+def test_moderation_has_threads_beside_the_others() -> None:
+    allowed = Settings(threads=5, cometchat_allow_anonymous_moderation=True, cometchat_moderation_threads=3)
+    assert config(allowed).threads == 8
+    assert config(replace(allowed, cometchat_allow_anonymous_moderation=False)).threads == 5
+    assert config(replace(allowed, channels=("platform",), streams=0)).threads == 5
 
 
 def test_gunicorn_trusts_no_forwarding_header() -> None:

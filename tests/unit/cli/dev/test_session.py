@@ -1,10 +1,10 @@
-"""The bots of a run as agents of the simulated app."""
+"""The bots of a run as agents of the simulated app, and the rules of its moderation that ask them."""
 
 from __future__ import annotations
 
 import pytest
 
-from cometbot.cli.dev.session import update_agents
+from cometbot.cli.dev.session import update_agents, update_moderation_rules
 from cometbot.simulator import Simulator
 
 SERVED = {"shop": "http://127.0.0.1:9/agui/shop", "help-desk": "http://127.0.0.1:9/agui/help-desk"}
@@ -47,3 +47,30 @@ def test_agents_are_registered_anew_after_a_reset(simulator: Simulator) -> None:
     simulator.reset()
     assert update_agents(simulator, known, SERVED, TOKEN) != known
     assert active(simulator) == ["Shop", "Help desk"]
+
+
+URLS = {name: f"http://127.0.0.1:9/cometchat/{name}/moderation" for name in ("shop", "help-desk")}
+LOGIN = ("cometchat", "a-password")
+
+
+def test_each_bot_that_moderates_is_asked(simulator: Simulator) -> None:
+    update_moderation_rules(simulator, URLS, LOGIN)
+    rules = list(simulator.world.moderation_rules.values())
+    assert [(rule.name, rule.url, rule.credentials) for rule in rules] == [
+        ("Judged by shop", URLS["shop"], LOGIN),
+        ("Judged by help-desk", URLS["help-desk"], LOGIN),
+    ]
+
+
+def test_rule_that_was_switched_off_stays_off(simulator: Simulator) -> None:
+    update_moderation_rules(simulator, URLS, LOGIN)
+    simulator.enable_moderation_rule("dev-shop", enabled=False)
+    update_moderation_rules(simulator, URLS, LOGIN)
+    assert [rule.enabled for rule in simulator.world.moderation_rules.values()] == [False, True]
+
+
+def test_rules_go_with_their_functions(simulator: Simulator) -> None:
+    simulator.add_moderation_rule("Mine", "http://127.0.0.1:9/")
+    update_moderation_rules(simulator, URLS, LOGIN)
+    update_moderation_rules(simulator, {}, LOGIN)
+    assert [rule.name for rule in simulator.world.moderation_rules.values()] == ["Mine"]

@@ -1,0 +1,30 @@
+"""A bot whose function for moderation does whatever it should not: it sleeps, raises and returns anything."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from cometbot import Bot, ModerationItem
+
+bot = Bot("trial")
+
+
+@bot.moderate
+def check(item: ModerationItem) -> Any:
+    if item.text == "sleep":
+        time.sleep(3)
+    if item.text == "raise":
+        raise ValueError(f"cannot judge {item.text}")
+    if item.text == "maybe":
+        return "maybe"
+    if item.text == "hold":
+        time.sleep(0.2)
+    return item.type == "hologram" or "casino" in item.text
+
+
+@bot.fallback
+def echo(ctx: Any) -> str:
+    if ctx.text == "wait":
+        time.sleep(20)
+    return f"re: {ctx.text}"
