@@ -112,6 +112,9 @@ class Streams:
         self.address_limit: int | None = None
         """Streams that one address may hold open; None means half of all, 0 no limit."""
 
+        self.other_waiting_threads = 0
+        """Threads beyond ``RESERVED_THREADS`` that are not for streams, because other requests may wait in them."""
+
         self._next_warning_at = 0.0
         self._lock = threading.Lock()
         self._slots: set[StreamSlot] = set()

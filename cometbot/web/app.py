@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
@@ -120,6 +120,7 @@ def create_app(
     delivery = _make_delivery(settings, bot_list, channels, metrics, db)
     STREAMS.set_limit(settings.streams)
     STREAMS.address_limit = settings.address_streams
+    STREAMS.other_waiting_threads = settings.max_moderations
     # On a database server, `cometbot worker` processes run the handlers, and web processes only receive.
     handles = handles and not delivery.database.server_url
     runtime = AppRuntime(settings, delivery, metrics, handles)
@@ -148,7 +149,13 @@ def create_app_from_settings(settings: Settings | None = None) -> Flask:
     check_persistent(settings.database_url)
     bots = load_bots_or_explain(settings.default_bot_spec)
     weak = (settings.weak_password_warning(bot.name, bot.callback_password) for bot in bots)
-    for sentence in (*settings.warnings, *settings.check_bots(bot.name for bot in bots), *filter(None, weak)):
+    uncalled = _warn_about_moderation(settings, bots)
+    for sentence in (
+        *settings.warnings,
+        *settings.check_bots(bot.name for bot in bots),
+        *filter(None, weak),
+        *uncalled,
+    ):
         _log.warning("check the settings: %s", sentence)
     return create_app(bots, settings)
 
@@ -244,6 +251,16 @@ def _check_names(bots: Sequence[Bot], settings: Settings) -> None:
             f"two bots have the name {duplicates[0]!r}. Rename one: callbacks find a bot by its name."
         )
     settings.check_bots(names)
+
+
+def _warn_about_moderation(settings: Settings, bots: Sequence[Bot]) -> Iterator[str]:
+    if "cometchat" not in settings.channels:
+        for bot in bots:
+            if bot.moderation is not None:
+                yield (
+                    f"the bot {bot.name} has a function for moderation, which only CometChat calls; "
+                    "COMETBOT_CHANNELS does not name cometchat"
+                )
 
 
 def _make_delivery(

@@ -358,7 +358,8 @@ class GunicornWorker(ThreadWorker):  # type: ignore[misc]
         """
         super().load_wsgi()
         application = self.wsgi
-        STREAMS.set_limit(min(STREAMS.limit, max(self.cfg.threads - RESERVED_THREADS, 0)))
+        reserved = RESERVED_THREADS + STREAMS.other_waiting_threads
+        STREAMS.set_limit(min(STREAMS.limit, max(self.cfg.threads - reserved, 0)))
 
         def wrapped_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
             response_headers: dict[str, str] = {}

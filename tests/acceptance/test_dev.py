@@ -383,3 +383,11 @@ def test_the_bot_hears_edits_deletions_reactions_and_members(folder: Path, termi
     run.wait_for("left tom")
     post("tom", "act", act="join", group="ops-room")
     run.wait_for("joined tom")
+
+
+def test_message_that_the_bot_blocks_is_shown(folder: Path) -> None:
+    (folder / "bot.py").write_text(BOT + '\n@bot.moderate\ndef check(item):\n    return "casino" in item.text\n')
+    ended = pipe(folder, "our casino", "hi")
+    assert ended.returncode == 0, ended.stderr
+    assert "of maria was blocked by moderation" in ended.stdout
+    assert "Hello, version one!" in ended.stdout
