@@ -155,6 +155,7 @@ class Settings:
     cometchat_webhook_previous_password: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_moderation_username: Annotated[str, parse_username] = ""
     cometchat_moderation_password: Annotated[Secret, Secret] = _NO_SECRET
+    cometchat_moderation_previous_password: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_allow_anonymous_moderation: Annotated[bool, parse_flag] = False
     cometchat_moderation_threads: Annotated[int, parse_integer()] = 8
 
@@ -374,7 +375,11 @@ class Settings:
         """What CometChat's moderation must send, or None if nothing is set."""
         if not self.cometchat_moderation_username or not self.cometchat_moderation_password:
             return None
-        return Credentials(self.cometchat_moderation_username, self.cometchat_moderation_password)
+        return Credentials(
+            self.cometchat_moderation_username,
+            self.cometchat_moderation_password,
+            self.cometchat_moderation_previous_password,
+        )
 
     @property
     def max_moderations(self) -> int:

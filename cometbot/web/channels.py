@@ -186,6 +186,7 @@ def _moderation_settings(settings: Settings) -> ModerationSettings:
     given = settings.moderation_credentials
     return ModerationSettings(
         credentials=(given.username, given.password.reveal()) if given else None,
+        previous=(given.username, given.previous.reveal()) if given and given.previous else None,
         allow_anonymous=settings.cometchat_allow_anonymous_moderation,
         threads=settings.cometchat_moderation_threads,
     )

@@ -94,7 +94,10 @@ class ModerationView:
         self._observe = observe
         self._read_file = read_file
         self._clock = clock
-        self._credentials = BasicCredentials({_APP: settings.credentials} if settings.credentials else {})
+        self._credentials = BasicCredentials(
+            {_APP: settings.credentials} if settings.credentials else {},
+            {_APP: settings.previous} if settings.previous else {},
+        )
         self._threads = ModerationThreads(settings.threads)
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 

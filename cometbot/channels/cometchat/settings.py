@@ -47,12 +47,14 @@ class CallbackSettings:
 class ModerationSettings:
     """Credentials and limits of the requests with which CometChat's moderation asks a bot about messages.
 
-    ``credentials`` are (user, password), which never appear in a repr. Without them a bot that moderates is refused at
-    startup unless ``allow_anonymous``. ``threads`` is how many messages are judged at a time in a process. Of a
-    request, ``body_limit`` is in bytes, ``body_timeout`` in seconds without a byte.
+    ``credentials`` are (user, password); ``previous`` count as well, while the password is being changed. They never
+    appear in a repr. Without them a bot that moderates is refused at startup unless ``allow_anonymous``. ``threads`` is
+    how many messages are judged at a time in a process. Of a request, ``body_limit`` is in bytes, ``body_timeout`` in
+    seconds without a byte.
     """
 
     credentials: tuple[str, str] | None = field(default=None, repr=False)
+    previous: tuple[str, str] | None = field(default=None, repr=False)
     allow_anonymous: bool = False
     threads: int = 8
     body_limit: int = 1024 * 1024

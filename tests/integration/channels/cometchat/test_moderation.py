@@ -99,6 +99,13 @@ def test_wrong_credentials_are_refused(caplog: pytest.LogCaptureFixture) -> None
     assert "wrong" not in caplog.text
 
 
+def test_two_passwords_count_while_one_is_changed() -> None:
+    site = Site(lambda item: True, previous=("mod", "the-password-before"))
+    assert site.ask(login=("mod", "the-password-before")).status_code == 200
+    assert site.ask().status_code == 200
+    assert site.ask(login=("mod", "another")).status_code == 401
+
+
 def test_anybody_asks_where_that_is_allowed() -> None:
     site = Site(lambda item: True, credentials=None, allow_anonymous=True)
     assert site.ask(login=None).status_code == 200
