@@ -6,7 +6,7 @@
 import os
 import re
 
-from cometbot import Bot, ModerationItem, Verdict
+from cometbot import Bot, Context, ModerationItem, Verdict
 
 WORDS = tuple(os.environ.get("WORDS", "casino,lottery").split(","))
 _ELSEWHERE = re.compile(r"\b(telegram|whatsapp)\b|t\.me/", re.IGNORECASE)
@@ -31,7 +31,7 @@ def make_bot(words: tuple[str, ...] = WORDS, name: str = "moderator") -> Bot:
         return Verdict(False)
 
     @bot.command("rules", description="What is not let through.")
-    def rules() -> str:
+    def rules(ctx: Context) -> str:
         return f"No {', no '.join(words)}, and no invitations to other messengers from strangers."
 
     return bot

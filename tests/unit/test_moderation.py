@@ -84,7 +84,7 @@ def test_second_function_is_refused() -> None:
     def check(item: ModerationItem) -> bool:
         return True
 
-    with pytest.raises(RegistrationError, match=r"second.* would be a second function for moderation .* check.* is it"):
+    with pytest.raises(RegistrationError, match=r"second.* would be a second function for moderation .*check is it"):
 
         @bot.moderate()
         def second(item: ModerationItem) -> bool:

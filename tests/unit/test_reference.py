@@ -164,6 +164,7 @@ def test_monitoring_page_has_every_metric() -> None:
     metrics = Metrics(["shop"])
     metrics.handled("shop", 1.0, "done")
     metrics.sent("shop", 1.0, "sent")
+    metrics.moderated("shop", 1.0, "match")
     metrics.recovered("shop")
     metrics.question_answered("shop", 1.0)
     metrics.model_called("shop", "gpt-5", input=1, output=1, cached=1)

@@ -211,6 +211,7 @@ def test_unreachable_url_is_a_failure(simulator: Simulator) -> None:
 def test_webhook_gets_the_triggers(moderated: Simulator, judge: Judge, receiver: Any) -> None:
     moderated.add_webhook(receiver.url, ["moderation_engine_blocked", "moderation_engine_failed"])
     moderated.user("maria").say("our casino", to="tom")
+    moderated.wait_idle()
     judge.decide = lambda message: (500, {})
     moderated.user("maria").say("hello", to="tom")
     moderated.wait_idle()

@@ -135,7 +135,7 @@ def test_other_bots_are_named() -> None:
         ({"json": None, "data": b"{", "content_type": "application/json"}, (400, "ERR_BAD_REQUEST")),
         ({"json": []}, (400, "ERR_BAD_REQUEST")),
         ({"json": {"contextMessages": []}}, (400, "ERR_BAD_REQUEST")),
-        ({"json": None, "data": b"", "content_type": "application/json"}, (400, "ERR_EMPTY_BODY")),
+        ({"json": None, "data": b"", "content_type": "application/json"}, (411, "ERR_LENGTH_REQUIRED")),
         ({"json": None, "data": b"x", "content_type": "text/plain"}, (415, "ERR_UNSUPPORTED_MEDIA_TYPE")),
         ({"headers": {"Content-Encoding": "gzip"}}, (415, "ERR_UNSUPPORTED_ENCODING")),
         (

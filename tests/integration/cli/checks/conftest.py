@@ -61,9 +61,9 @@ class DoctorSetup:
         for name in names:
             self._monkeypatch.delenv(name)
 
-    def serve_bot(self, bot: str = "helpdesk") -> None:
+    def serve_bot(self, bot: str | Bot = "helpdesk") -> None:
         """Serve the bot with the settings as they are now, and handle messages."""
-        app = create_app(Bot(bot), Settings.from_environment())
+        app = create_app(bot if isinstance(bot, Bot) else Bot(bot), Settings.from_environment())
         app.extensions["cometbot"].start()
         self._running.append(app.extensions["cometbot"])
         self.serve(app)

@@ -13,7 +13,6 @@ from cometbot.cli.checks import CheckResult
 from cometbot.cli.checks.http_client import CheckClient
 from cometbot.cli.checks.moderation import check_moderation
 from cometbot.settings import Settings
-from cometbot.web.app import create_app
 
 PASSWORD = "a-password-of-moderation"
 CODE = "\n\n@bot.moderate\ndef check(item):\n    return 'casino' in item.text\n"
@@ -32,7 +31,7 @@ def moderating_setup(bare_setup: Any) -> Any:
 def serve(setup: Any, function: Callable[[ModerationItem], Any]) -> None:
     bot = Bot("helpdesk")
     bot.moderate(function)
-    setup.serve(create_app(bot, Settings.from_environment()))
+    setup.serve_bot(bot)
     setup.register()
 
 
