@@ -127,14 +127,17 @@ class Moderator:
 
     def _run(self, conversation: str) -> None:
         with make_session() as session:
-            while True:
-                with self._world.condition:
-                    queue = self._pending.get(conversation)
-                    if not queue or not self._is_started:
-                        self._judging.discard(conversation)
-                        return
-                    message, origin = queue[0]
-                self._process(session, message, origin)
+            while (held := self._find_next(conversation)) is not None:
+                self._process(session, *held)
+
+    def _find_next(self, conversation: str) -> tuple[StoredMessage, Mapping[str, str] | None] | None:
+        """Return the next message of a conversation and its origin, or None if its thread has to end."""
+        with self._world.condition:
+            queue = self._pending.get(conversation)
+            if queue and self._is_started:
+                return queue[0]
+            self._judging.discard(conversation)
+            return None
 
     def _process(self, session: Session, message: StoredMessage, origin: Mapping[str, str] | None) -> None:
         passes: list[_Pass] = []

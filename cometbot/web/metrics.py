@@ -78,13 +78,19 @@ class Metrics(Observer):
             "cometbot_writes_without_room", "Writes of users refused because the database or its disk is full"
         )
         self._store_failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
+        for kind in KINDS:
+            self._store_failures.labels(kind)
+        self._make_gauges()
+        self._make_histograms()
+
+    def _make_gauges(self) -> None:
         gauge = functools.partial(Gauge, registry=self._registry, multiprocess_mode="livesum")
         self._running = gauge(
             "cometbot_conversations_running", "Conversations whose handler runs or whose replies are sent"
         )
         self._queued = gauge("cometbot_conversations_queued", "Conversations that wait for a thread of their process")
-        for kind in KINDS:
-            self._store_failures.labels(kind)
+
+    def _make_histograms(self) -> None:
         labels = ("bot", "app") if self._apps else ("bot",)
         self._handler_seconds = self._histogram("cometbot_handler_seconds", "Time in middleware and handlers", labels)
         self._send_seconds = self._histogram(

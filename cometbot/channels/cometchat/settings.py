@@ -62,7 +62,8 @@ class ModerationSettings:
 
     def validate(self, bot: str) -> None:
         """Raise :class:`ConfigurationError` if the moderation of ``bot`` is unintentionally open to anyone."""
-        if self.credentials is not None and (not all(self.credentials) or ":" in self.credentials[0]):
+        user, password = self.credentials or ("", "")
+        if self.credentials is not None and (not user or not password or ":" in user):
             raise ConfigurationError(
                 "the credentials of the moderation need a user name without a colon and a password"
             )
