@@ -128,6 +128,7 @@ def _print_letter(letter: DeadLetter) -> None:
         ("dead letter", f"{letter.id}, a {kind}"),
         ("bot", letter.bot),
         ("channel", letter.channel),
+        ("account", letter.account),
         ("conversation", letter.conversation),
         ("event", letter.event),
         ("handler", letter.handler),

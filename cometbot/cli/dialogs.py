@@ -90,6 +90,7 @@ def _print_dialog(dialog: DialogInfo, steps: Sequence[Step]) -> None:
         ("dialog", f"{dialog.id}, {dialog.status}"),
         ("bot", dialog.bot),
         ("channel", dialog.channel),
+        ("account", dialog.account),
         ("conversation", dialog.conversation),
         ("thread", dialog.thread),
         ("user", dialog.user),

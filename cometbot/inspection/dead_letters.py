@@ -14,8 +14,8 @@ from cometbot.store.delivery_store import DeliveryStore
 class DeadLetter:
     """A message that could not be handled (``m12``) or a reply that could not be sent (``r7``), with its cause.
 
-    ``body`` is the callback's body or the request's payload. ``at`` is the time when it was received or created,
-    ``ended_at`` when it failed (Unix seconds).
+    ``body`` is the callback's body or the request's payload. ``account`` is that of the channel, such as an app's id.
+    ``at`` is the time when it was received or created, ``ended_at`` when it failed (Unix seconds).
     """
 
     id: str
@@ -29,6 +29,7 @@ class DeadLetter:
     attempts: int
     handler: str
     body: str
+    account: str = ""
 
     @property
     def is_reply(self) -> bool:
@@ -110,6 +111,7 @@ def _from_mailbox_row(row: sa.RowMapping) -> DeadLetter:
         attempts=row["attempts"],
         handler=row["handler"] or "",
         body=_decode_body(row["body"]),
+        account=row["account"],
     )
 
 
@@ -126,6 +128,7 @@ def _from_outbox_row(row: sa.RowMapping) -> DeadLetter:
         attempts=row["attempts"],
         handler="",
         body=row["payload"],
+        account=row["account"],
     )
 
 

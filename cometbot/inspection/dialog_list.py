@@ -23,7 +23,7 @@ class DialogInfo:
     ``hand_off``, ``sleep``), since ``since``, until ``expires_at``. ``attempts`` counts the answers that did not fit.
     ``call`` has the arguments of the handler. For an approval, ``number`` is that of its card, which is in the
     conversation ``card_in`` of the channel ``card_channel``; ``by`` are the uids of those who may decide, empty for all
-    there. For a hand-off, that is the group to which the user is handed over.
+    there. ``account`` is that of the channel. For a hand-off, that is the group to which the user is handed over.
     """
 
     id: str
@@ -46,6 +46,7 @@ class DialogInfo:
     card_channel: str = ""
     card_in: str = ""
     by: Sequence[str] = ()
+    account: str = ""
 
 
 class DialogList:
@@ -126,7 +127,7 @@ def _describe_unchanged(dialog: DialogInfo) -> str:
 
 
 def _to_info(row: DialogRow) -> DialogInfo:
-    channel, _, bot, conversation = row.conversation_key.split("/", 3)
+    channel, account, bot, conversation = row.conversation_key.split("/", 3)
     waiting = row.waiting
     return DialogInfo(
         id=row.id.event,
@@ -145,6 +146,7 @@ def _to_info(row: DialogRow) -> DialogInfo:
         attempts=waiting.attempts,
         opened_at=row.opened_at,
         dead_letter=f"m{row.failed_seq}" if row.status == FAILED else "",
+        account=account.replace("%2F", "/"),
         **_describe_card(waiting),
     )
 

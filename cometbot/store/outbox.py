@@ -166,7 +166,10 @@ _count_dead = (
 )
 
 _dead = (
-    sa.select(outbox, conversations.c.bot, conversations.c.channel, conversations.c.conversation)
+    sa.select(
+        outbox,
+        *(conversations.c[name] for name in ("bot", "channel", "account", "conversation")),
+    )
     .join(conversations, conversations.c.conversation_key == outbox.c.conversation_key)
     .where(in_state(outbox, IS_DEAD))
 )

@@ -25,7 +25,15 @@ from cometbot.testing import BotClient
 from cometbot.web.metrics import Metrics
 
 DOCS = Path(__file__).parents[2] / "docs"
-WITHOUT_VARIABLE = {"bot_credentials", "chat_api_encryption_keys", "platform_fields", "warnings"}
+WITHOUT_VARIABLE = {
+    "app_values",
+    "bot_credentials",
+    "chat_api_encryption_keys",
+    "cometchat_app",
+    "platform_fields",
+    "previous_passwords",
+    "warnings",
+}
 """Attributes of the settings that are made from other variables."""
 ONLY_IN_MODULE = {
     "cometbot.matchers": ("Match", "Matcher"),

@@ -134,7 +134,7 @@ def dict_of(us: Simulator, eu: Simulator) -> dict[str, str]:
 @pytest.mark.usefixtures("rows")
 def test_dead_letters_are_listed_and_retried_by_app(cometbot: Call, us: Simulator) -> None:
     listed = json.loads(cometbot("deadletters", "list", "--json", "--app", "shop_us").stdout)
-    assert [letter["conversation"] for letter in listed] == [f"cometchat/{us.app_id}/shop/shop_user_tom"]
+    assert [(letter["account"], letter["conversation"]) for letter in listed] == [(us.app_id, "shop_user_tom")]
     assert len(json.loads(cometbot("deadletters", "list", "--json").stdout)) == 2
     assert cometbot("deadletters", "retry", "--all", "--app", "shop_us").stdout == "Requeued 1 dead letter.\n"
     assert cometbot("deadletters", "list", "--app", "shop_us").stdout == "No dead letters in the app shop_us.\n"

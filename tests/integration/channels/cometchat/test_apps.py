@@ -70,6 +70,7 @@ class Site:
     def start(self, **changes: str) -> None:
         """Serve the bot, and register it in both apps at the first start."""
         self._app = create_app(self.bot, Settings.from_environment(self.environ(**changes), dotenv=None))
+        self._app.extensions["cometbot"].start()
         self._server = LoopbackServer(self._app, self._server.port if self._server else 0)
         for app, name, login in ((self.eu, "shop_eu", EU), (self.us, "shop_us", US)):
             if "helpdesk" not in app.world.directory.bots:
@@ -128,7 +129,7 @@ def make_bot() -> Bot:
 
     @bot.command("later")
     def later(ctx: Context) -> str:
-        ctx.later(0, ring)
+        ctx.later(0.1, ring)
         return "soon"
 
     @bot.job
@@ -294,6 +295,7 @@ def test_conversations_of_an_app_that_is_gone_are_left_alone(site: Site) -> None
     site.start(COMETCHAT_APPS="shop_eu")
     with site.delivery.database.write() as connection:
         connection.exec_driver_sql("UPDATE conversations SET due_at = 0")
+        connection.exec_driver_sql("UPDATE outbox SET due_at = 0 WHERE state = 'held'")
         connection.exec_driver_sql("DELETE FROM pauses")
     assert ask(site.eu, "here") == "shop_eu: here"
     site.delivery.notify(key)
