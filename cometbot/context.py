@@ -15,8 +15,8 @@ from cometbot.bot import Bot
 from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
-from cometbot.events import ActionEvent, Event, JobEvent
-from cometbot.job_calls import refuse_reply
+from cometbot.events import ActionEvent, Event
+from cometbot.job_calls import can_be_answered, refuse_reply
 from cometbot.jobs import Job
 from cometbot.lasting_calls import LastingCalls, calling_code
 from cometbot.messages import (
@@ -274,7 +274,7 @@ class Context(LastingCalls):
         """Return the operation that sends ``message`` in reply to this event."""
         own = self.event.conversation
         here = to is None or to == own
-        if here and isinstance(self.event, JobEvent):
+        if here and not can_be_answered(self.event):
             raise refuse_reply(self.event)
         return Operation(
             conversation=to or own,

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cometbot.models import Attachment, ClientTool, Conversation, Group, Mention, Quote, User
+from cometbot.models import (
+    AgentToolCall,
+    Attachment,
+    CallParticipant,
+    ClientTool,
+    Conversation,
+    Group,
+    Mention,
+    ModerationFailure,
+    ModerationRule,
+    Quote,
+    User,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,13 +134,146 @@ class CallEvent(Event):
 
     ``action`` is ``initiated``, ``ongoing``, ``cancelled``, ``rejected``, ``unanswered``, ``busy`` or ``ended``, or
     another report of the platform about a call (``participant_joined``). ``type`` is ``audio`` or ``video``. ``id`` and
-    ``type`` are empty if the platform reports only the session.
+    ``type`` are empty if the platform reports only the session. ``participants`` are those whom the report concerns.
+    ``started_at`` and ``ended_at`` are in Unix seconds, 0 if the platform does not report them.
     """
 
     id: str
     action: str
     type: str = ""
     session_id: str = ""
+    participants: tuple[CallParticipant, ...] = ()
+    started_at: float = 0
+    ended_at: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeetingEvent(CallEvent):
+    """A meeting, which users join without being called, changed its state.
+
+    ``action`` is ``ongoing``, ``ended``, ``participant_joined`` or ``participant_left``.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordingEvent(Event):
+    """The recording of a call or meeting is ready. ``duration`` is in seconds, 0 if the platform does not report it."""
+
+    url: str
+    session_id: str = ""
+    duration: float = 0
+    started_at: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TranscriptionEvent(Event):
+    """The transcript of a call or meeting is ready. ``id`` is the platform's id of the transcript."""
+
+    url: str
+    id: str = ""
+    session_id: str = ""
+    started_at: float = 0
+    ended_at: float = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReceiptEvent(Event):
+    """A message was delivered or read. ``sender`` is the user who received or read it.
+
+    ``action`` is ``delivered`` or ``read``; in groups also ``delivered_to_all`` or ``read_by_all``, whose sender is the
+    platform's. ``author`` is the uid of the user who wrote the message.
+    """
+
+    message_id: str
+    action: str
+    author: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupEvent(Event):
+    """A group was created, changed or deleted. Changes of its members are a :class:`MembershipEvent`.
+
+    ``action`` is ``created``, ``updated`` or ``deleted``. ``members`` are those of a new group that the platform names.
+    """
+
+    action: str
+    members: tuple[User, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresenceEvent(Event):
+    """A user came online or went offline.
+
+    ``status`` is ``online`` or ``offline``. ``action`` is ``connected`` or ``disconnected``: what happened to one of
+    the user's connections, on ``platform``. ``has_changed`` is False if the user's status is the same as before.
+    """
+
+    status: str
+    action: str = ""
+    platform: str = ""
+    has_changed: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockEvent(Event):
+    """The sender has blocked ``users``, or no longer blocks them if ``blocked`` is False."""
+
+    users: tuple[User, ...]
+    blocked: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModerationEvent(Event):
+    """The platform's moderation has judged a message, or could not.
+
+    ``action`` is ``approved``, ``blocked`` or ``failed``. With ``by_moderator``, a person has approved it. ``message``
+    is the message, whose text is empty if the platform does not report it; its ``sender`` is the author, that of the
+    event the platform. ``rules`` are those that matched. If the moderation failed, ``failures`` says why,
+    ``content_type`` is what was judged (``text``, ``image`` …) and ``outcome`` what became of the message:
+    ``approved`` or ``disapproved``.
+    """
+
+    action: str
+    message: MessageEvent
+    by_moderator: bool = False
+    outcome: str = ""
+    rules: tuple[ModerationRule, ...] = ()
+    content_type: str = ""
+    failures: tuple[ModerationFailure, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignEvent(Event):
+    """The platform reported the progress of a campaign, or what became of a notification.
+
+    ``subject`` is ``campaign``, ``notification``, ``feed_item`` or ``push_notification``, and ``id`` its id. ``action``
+    is ``completed``, ``failed``, ``created``, ``sent``, ``delivered``, ``read``, ``interacted`` or ``clicked``.
+    ``sender`` is the user whom a feed item or push notification is for. ``data`` is the whole report.
+    """
+
+    subject: str
+    action: str
+    id: str
+    campaign_id: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentMessageEvent(Event):
+    """An agent of the platform (not a bot) wrote, called a tool, or got the result of a tool.
+
+    ``type`` is the platform's: ``assistant``, ``toolArguments``, ``toolResult``. ``text`` is the agent's answer or the
+    tool's result, which belongs to the call ``tool_call_id``. ``data`` is the content as the platform reports it.
+    """
+
+    id: str
+    type: str
+    text: str = ""
+    run_id: str = ""
+    thread_id: str = ""
+    tool_calls: tuple[AgentToolCall, ...] = ()
+    tool_call_id: str = ""
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
-from cometbot.events import JobEvent
+from cometbot.events import Event, JobEvent
 from cometbot.job_registration import find_job
 from cometbot.jobs import (
     Job,
@@ -157,9 +157,17 @@ class JobCalls(ConversationReader):
             self._posted_change_count += 1
 
 
-def refuse_reply(event: JobEvent) -> BotError:
-    """Return the error for a reply of a job, which answers nothing."""
+def can_be_answered(event: Event) -> bool:
+    """Return False for an event that happened in no conversation: of a job, or about the platform's whole app."""
+    return not (isinstance(event, JobEvent) or event.conversation.is_app)
+
+
+def refuse_reply(event: Event) -> BotError:
+    """Return the error for a reply to an event that cannot be answered."""
+    remedy = "use ctx.send(…, to=…), with ctx.conversation_with(user=…) or (group=…)"
+    if isinstance(event, JobEvent):
+        return BotError(f"the job {event.name} answers no message, so it cannot reply or ask; {remedy}")
     return BotError(
-        f"the job {event.name} answers no message, so it cannot reply or ask; use ctx.send(…, to=…), with "
-        "ctx.conversation_with(user=…) or (group=…)"
+        f"this {type(event).__name__} happened in no conversation of the bot (ctx.conversation.is_app), so there is "
+        f"nobody to reply to or ask; {remedy}"
     )

@@ -84,12 +84,17 @@ class Group:
         return self.name or self.guid
 
 
+_APP_PREFIX = "cometbot:app:"
+"""The beginning of the ids of conversations that are no chats. No platform has such ids."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """A one-to-one chat or a group.
 
     ``id`` is the channel's own id of it. ``target`` is the recipient to send to: the other user's uid one-to-one, the
-    guid in a group.
+    guid in a group. Reports that concern no conversation of the bot, such as the presence of users, have one too
+    (:attr:`is_app`).
     """
 
     channel: str
@@ -111,7 +116,20 @@ class Conversation:
     @property
     def is_direct(self) -> bool:
         """True if this is a one-to-one conversation."""
-        return not self.is_group
+        return not (self.is_group or self.is_app)
+
+    @property
+    def is_app(self) -> bool:
+        """True if this is no chat, but holds the platform's reports of one kind about its whole app.
+
+        Nothing can be sent to it.
+        """
+        return not self.target and self.id.startswith(_APP_PREFIX)
+
+    @classmethod
+    def of_app(cls, channel: str, account: str, bot: str, kind: str) -> Conversation:
+        """Return the conversation of the reports of one ``kind`` about the whole app ``account``."""
+        return cls(channel, account, bot, f"{_APP_PREFIX}{kind}", "")
 
 
 def conversation_to_json(conversation: Conversation) -> dict[str, Any]:
@@ -193,3 +211,58 @@ class ClientTool:
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CallParticipant:
+    """A participant of a call or meeting, as the platform reports it: by name, without a uid.
+
+    Times are in Unix seconds, 0 if the platform does not report them. ``audio_only`` is None if it is not known.
+    """
+
+    name: str
+    joined_at: float = 0
+    left_at: float = 0
+    audio_only: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationRule:
+    """A rule of the platform's moderation that matched. ``condition`` describes what matched, for people."""
+
+    id: str
+    name: str = ""
+    actions: tuple[str, ...] = ()
+    condition: str = ""
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ModerationFailure:
+    """Why an engine of the platform's moderation returned no decision.
+
+    ``category`` is ``http_4xx``, ``http_5xx``, ``timeout``, ``connection_error``, ``invalid_response`` or
+    ``not_configured``. ``engine`` is ``custom_api`` or ``openai``, ``setting`` the app's setting that applied
+    (``approve-message`` or ``drop-message``). ``status`` is the engine's HTTP status, None if it sent none, and
+    ``response`` the beginning of its body, which may be cut.
+    """
+
+    category: str
+    error_text: str = ""
+    engine: str = ""
+    setting: str = ""
+    rule: ModerationRule | None = None
+    status: int | None = None
+    response: str = ""
+    url: str = ""
+    failed_at: float = 0
+    raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentToolCall:
+    """A call of a tool by an agent of the platform. ``arguments`` are as the agent wrote them, usually JSON."""
+
+    id: str
+    name: str
+    arguments: str = ""

@@ -13,9 +13,9 @@ from cometbot.context import Context
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog, is_cancel_word
 from cometbot.durations import to_seconds
 from cometbot.errors import BotError, ChannelError, MessageError
-from cometbot.events import ActionEvent, EditEvent, JobEvent, MessageEvent
+from cometbot.events import ActionEvent, EditEvent, MessageEvent
 from cometbot.hand_offs import HANDED_BACK, WITHDRAWN_TEXT, HandOffRequest
-from cometbot.job_calls import refuse_reply
+from cometbot.job_calls import can_be_answered, refuse_reply
 from cometbot.messages import Media, Message, Operation, Text
 from cometbot.models import Attachment, Conversation, Group, check_recipient, conversation_to_json
 from cometbot.outcomes import Outcome
@@ -190,7 +190,7 @@ class Relay:
 
 def _find_group(ctx: Context, sink: ReplySink, request: HandOffRequest, dialog: DialogId) -> Conversation:
     """Return the group of the people. Raises :class:`BotError` where nobody can be handed over."""
-    if isinstance(ctx.event, JobEvent):
+    if not can_be_answered(ctx.event):
         raise refuse_reply(ctx.event)
     if ctx.conversation.is_group:
         raise BotError("hand_off: a user is handed over from a one-to-one conversation, not in a group")

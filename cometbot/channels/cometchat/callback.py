@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from cometbot.channels.cometchat.raw_payloads import find_id, is_plain_message
 from cometbot.channels.cometchat.rotation_log import RotationLog
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy
-from cometbot.events import DeleteEvent, EditEvent, MessageEvent
+from cometbot.events import AgentMessageEvent, DeleteEvent, EditEvent, MessageEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
 from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.json_headers import check_json_headers
@@ -90,9 +91,11 @@ class CallbackViews:
         uids: Mapping[str, str],
         settings: CallbackSettings,
         observe: Callable[[str, str], None],
+        clock: Callable[[], float] = time.time,
         path: str = "/cometchat",
     ) -> None:
         self._delivery = delivery
+        self._clock = clock
         self._path = path
         self._account = account
         self._observe = observe
@@ -178,9 +181,11 @@ class CallbackViews:
         if self._is_disapproved(payload):
             return self._ignore(found.name, _DISAPPROVED)
         notification = payloads.read_notification(payload, body)
-        if notification is None or not self._is_relevant(found, notification):
+        if notification is None:
             return self._ignore(found.name, "it does not concern the bot")
-        return self._store_notification(found, notification, body)
+        if notification.has_place and self._is_relevant(found, notification):
+            return self._store_notification(found, notification, body, can_be_of_app=True)
+        return self._store_app_report(found, notification, body)
 
     def _find_authorized_bot(self, bot: str, header: str, credentials: BasicCredentials) -> Bot:
         """Return the bot in the path, if the credentials are right.
@@ -256,14 +261,16 @@ class CallbackViews:
         notification = payloads.read_notification(payload, body)
         return (
             self._store_notification(bot, notification, body)
-            if notification
+            if notification and notification.has_place
             else self._ignore(bot.name, "it names no conversation")
         )
 
     def _is_disapproved(self, payload: Mapping[str, Any]) -> bool:
         return not self._settings.answer_disapproved and raw_payloads.is_disapproved(payload)
 
-    def _store_notification(self, bot: Bot, notification: Notification, body: bytes) -> RawResponse:
+    def _store_notification(
+        self, bot: Bot, notification: Notification, body: bytes, *, can_be_of_app: bool = False
+    ) -> RawResponse:
         is_bot_joining = self._uids[bot.name] in notification.joined
         if not is_bot_joining and self._is_ignored_sender(bot, notification.sender):
             return self._ignore(bot.name, "a bot caused it")
@@ -271,15 +278,42 @@ class CallbackViews:
         if not is_bot_joining and not bot.takes(notification.event):
             return self._ignore(bot.name, f"no handler takes {notification.event.__name__}")
         conversation = self._find_conversation(bot, notification)
-        if conversation is None:
-            return self._ignore(bot.name, "its conversation is not known")
-        return self._enqueue(bot, IncomingEvent(conversation, notification.key, body, notification.sender))
+        if conversation is not None and not conversation.is_app:
+            return self._enqueue(bot, IncomingEvent(conversation, notification.key, body, notification.sender))
+        if can_be_of_app and notification.app_kind:
+            return self._store_app_report(bot, notification, body)
+        return self._ignore(bot.name, "its conversation is not known")
+
+    def _store_app_report(self, bot: Bot, notification: Notification, body: bytes) -> RawResponse:
+        """Store an event that concerns no conversation of the bot, if it is of a kind that counts all the same.
+
+        Middleware alone does not take it: an app reports much more of these than of what concerns the bot.
+        """
+        if not notification.app_kind or not bot.routes.can_handle(notification.event):
+            return self._ignore(bot.name, "it does not concern the bot")
+        if self._is_ignored_sender(bot, notification.sender):
+            return self._ignore(bot.name, "a bot caused it")
+        conversation = Conversation.of_app(parsing.CHANNEL, self._account, bot.name, notification.app_kind)
+        key = notification.key if notification.has_time else self._find_repeatable_key(bot, notification.key)
+        return self._enqueue(bot, IncomingEvent(conversation, key, body, notification.sender))
+
+    def _find_repeatable_key(self, bot: Bot, key: str) -> str:
+        """Return the key of an event whose payload may recur: the same for its redeliveries, another one later.
+
+        CometChat delivers a webhook again after 10 and 30 seconds. What comes within a minute counts as the same.
+        """
+        minute = int(self._clock() // 60)
+        earlier = f"{key}:{minute - 1}"
+        known = self._delivery.find_received_conversation(parsing.CHANNEL, self._account, bot.name, earlier)
+        return earlier if known is not None else f"{key}:{minute}"
 
     def _is_relevant(self, bot: Bot, notification: Notification) -> bool:
         """Return whether a notification of an app webhook, which reports events of the whole app, concerns the bot."""
         uid = self._uids[bot.name]
         if not notification.conversation_id:
             return True
+        if notification.event is AgentMessageEvent:
+            return notification.is_direct_with(uid)
         if notification.is_new_message:
             return uid in notification.mentioned if notification.is_group else uid == notification.receiver.lower()
         if notification.is_direct_with(uid) or uid in notification.members:

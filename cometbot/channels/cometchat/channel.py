@@ -127,7 +127,7 @@ class CometChatChannel(Channel):
     def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
         """Return True if ``user`` is a member of the group now, as CometChat shows the group to that user."""
         if not conversation.is_group:
-            return super().has_member(conversation, user, timeout=timeout)
+            return not conversation.is_app and super().has_member(conversation, user, timeout=timeout)
         try:
             group = self._client.get_group(conversation.target, on_behalf_of=user.uid, timeout=timeout)
         except AuthenticationFailed:
@@ -208,8 +208,10 @@ class CometChatChannel(Channel):
         """Return the newest messages of users and bots, oldest first.
 
         Deleted messages and reports of joins, edits and calls are omitted, and so are messages that moderation has
-        disapproved, unless ``answer_disapproved`` is set.
+        disapproved, unless ``answer_disapproved`` is set. The conversation of the whole app has no messages.
         """
+        if conversation.is_app:
+            return []
         query: dict[str, str | int | bool] = {
             "limit": min(max(limit, 1), 1000),
             "affix": "prepend",

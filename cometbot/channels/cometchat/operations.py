@@ -19,6 +19,7 @@ MAX_MEMBERS_PER_REQUEST = 25
 MAX_AGENT_NAME_LENGTH = 100
 PAGE_SIZE = 100
 _AGENTS_PATH = "/ai-agents/agents"
+_REVIEW_REFUSALS = {"flagged": "disapproved", "blocked": "rejected"}
 
 Params = Mapping[str, str | int | bool]
 
@@ -389,6 +390,36 @@ class Operations(ABC):
     def banned(self, guid: str) -> Iterator[Record]:
         """Iterate over all users who are banned from a group."""
         return self._iter_pages(f"{_group_path(guid)}/bannedusers")
+
+    def review(
+        self,
+        message_id: str,
+        *,
+        approve: bool,
+        queue: Literal["flagged", "blocked"] = "flagged",
+        timeout: float | None = None,
+    ) -> Record:
+        """Decide on a message that moderation or a user has flagged, or that moderation has blocked.
+
+        With ``approve``, a flagged message stays visible and a blocked one is delivered. Otherwise a flagged message is
+        blocked, and a blocked one stays so and counts as reviewed. Returns the confirmation.
+        """
+        _check_choice(queue, "queue", ("flagged", "blocked"))
+        body: dict[str, Any] = {"status": "approved" if approve else _REVIEW_REFUSALS[queue]}
+        if queue == "blocked":
+            body["reviewed"] = True
+        path = f"/moderation/{queue}-messages/{_path_segment(message_id, 'id')}"
+        return self._request_record("PATCH", path, body=body, timeout=timeout, has_plain_answer=True)
+
+    def flag_message(self, message_id: str, reason: str, *, on_behalf_of: str, remark: str = "") -> Record:
+        """Flag a message as ``on_behalf_of``, for review by moderators, and return the confirmation.
+
+        ``reason`` is the id of one of the reasons that the dashboard lists, such as ``spam``.
+        """
+        body = {"reasonId": _check_length(reason, "reasonId", 100), **({"remark": remark} if remark else {})}
+        path = f"{_message_path(message_id)}/flagged"
+        options = {"on_behalf_of": _check_on_behalf_of(on_behalf_of), "has_plain_answer": True}
+        return self._request_record("POST", path, body=body, **options)
 
     def _mark_conversation(self, method: str, what: str, reader: str, user: str, group: str, message_id: str) -> Record:
         number = request_bodies.check_id(message_id, "messageId") if message_id else ""

@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cometbot import events
-from cometbot.channels.cometchat import payloads, schemas
+from cometbot.channels.cometchat import payloads, reports, schemas
 from cometbot.channels.cometchat.payloads import ParsedPayload, find_entity
 from cometbot.channels.cometchat.raw_payloads import MESSAGE_CATEGORIES, find_id
+from cometbot.channels.cometchat.reports import Report
 from cometbot.events import Event
 from cometbot.messages import paragraphs
 from cometbot.models import Attachment, Conversation, Group, Quote, User
 
 CHANNEL = "cometchat"
+_MODERATION_OUTCOMES = {"approved": "approved", "blocked": "disapproved"}
 
 
 def parse(payload: Mapping[str, Any], *, conversation: Conversation, key: str) -> Event:
@@ -27,8 +29,18 @@ def parse(payload: Mapping[str, Any], *, conversation: Conversation, key: str) -
         return _make_reaction(parsed, context)
     if parsed.event_class is events.MembershipEvent:
         return _make_membership(parsed, context) if parsed.subject == "group" else _make_member_action(parsed, context)
-    if parsed.event_class is events.CallEvent:
+    if parsed.event_class is events.GroupEvent:
+        return _make_group_event(parsed, context)
+    if parsed.event_class in (events.CallEvent, events.MeetingEvent):
         return _make_call(parsed, context)
+    if parsed.event_class in (events.RecordingEvent, events.TranscriptionEvent):
+        return _make_session_file(parsed, context)
+    if parsed.event_class is events.ModerationEvent:
+        return _make_moderation(parsed, context)
+    if parsed.event_class is events.AgentMessageEvent:
+        return _make_agent_message(parsed, context)
+    if parsed.report is not None:
+        return _make_report(parsed.report, context)
     if parsed.event_class in (events.EditEvent, events.DeleteEvent):
         return _make_change(parsed, context)
     return _make_unknown(parsed, context)
@@ -142,14 +154,78 @@ def _make_change(parsed: ParsedPayload, context: _EventContext) -> events.EditEv
 
 
 def _make_call(parsed: ParsedPayload, context: _EventContext) -> events.CallEvent:
-    message = parsed.message
-    return events.CallEvent(
+    message, session = parsed.message, reports.read_session(parsed.extra)
+    common = context.common_fields(message, by=payloads.find_actor(message))
+    common["sent_at"] = float(common["sent_at"] or session["destroyed_at"] or session["created_at"])
+    event_class = events.MeetingEvent if parsed.event_class is events.MeetingEvent else events.CallEvent
+    return event_class(
         id=message["id"],
         action=parsed.kind,
         type=message["type"] if message["category"] == "call" else "",
         session_id=payloads.find_call_session(parsed),
-        **context.common_fields(message, by=payloads.find_actor(message)),
+        participants=session["participants"],
+        started_at=float(session["created_at"]),
+        ended_at=float(session["destroyed_at"]),
+        **common,
     )
+
+
+def _make_session_file(
+    parsed: ParsedPayload, context: _EventContext
+) -> events.RecordingEvent | events.TranscriptionEvent:
+    session = reports.read_session(parsed.extra)
+    common = {**context.common_fields(parsed.message), "session_id": payloads.find_call_session(parsed)}
+    common["started_at"] = float(session["startTime"])
+    if parsed.event_class is events.RecordingEvent:
+        url = session["recording_url"] or session["transcript_url"]
+        return events.RecordingEvent(url=url, duration=session["duration"], **common)
+    url = session["transcript_url"] or session["recording_url"]
+    return events.TranscriptionEvent(url=url, id=session["tid"], ended_at=float(session["endTime"]), **common)
+
+
+def _make_group_event(parsed: ParsedPayload, context: _EventContext) -> events.GroupEvent:
+    group_change = parsed.extra
+    common = context.fields_for(payloads.find_membership_sender(group_change))
+    members = tuple(group_change.get("members", ()))
+    return events.GroupEvent(action=parsed.kind, members=members, **{**common, "group": group_change["group"]})
+
+
+def _make_moderation(parsed: ParsedPayload, context: _EventContext) -> events.ModerationEvent:
+    message, moderation = parsed.message, parsed.extra
+    inner = _EventContext(context.conversation, f"message:{message['id']}", message)
+    judged = make_message(message, inner)
+    common = {**context.fields_for(User(payloads.SERVICE_UID)), "group": judged.group}
+    return events.ModerationEvent(
+        action=parsed.kind,
+        message=judged,
+        by_moderator=moderation["by_moderator"],
+        outcome=moderation["outcome"] or _MODERATION_OUTCOMES.get(parsed.kind, ""),
+        rules=tuple(moderation.get("moderation", ())),
+        content_type=moderation["contentType"],
+        failures=tuple(moderation.get("failures", ())),
+        sent_at=float(moderation["completedAt"] or message["updatedAt"] or message["sentAt"]),
+        **common,
+    )
+
+
+def _make_agent_message(parsed: ParsedPayload, context: _EventContext) -> events.AgentMessageEvent:
+    message, data = parsed.message, reports.read_agent_data(parsed.message["data"])
+    return events.AgentMessageEvent(
+        id=message["id"],
+        type=message["type"],
+        text=data.get("text", ""),
+        run_id=data["runId"],
+        thread_id=data["threadId"],
+        tool_calls=tuple(data.get("toolCalls", ())),
+        tool_call_id=data["toolCallId"],
+        data=message["data"],
+        **context.common_fields(message),
+    )
+
+
+def _make_report(report: Report, context: _EventContext) -> Event:
+    common = context.fields_for(report.sender or User(payloads.SERVICE_UID))
+    return report.event_class(**report.values, sent_at=float(report.sent_at), **common)
 
 
 def _make_unknown(parsed: ParsedPayload, context: _EventContext) -> events.UnknownEvent:

@@ -13,8 +13,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from cometbot import events
-from cometbot.channels.cometchat import raw_payloads, schemas
+from cometbot.channels.cometchat import raw_payloads, reports, schemas
 from cometbot.channels.cometchat.raw_payloads import MESSAGE_CATEGORIES, MODERATION_TRIGGERS, find_id
+from cometbot.channels.cometchat.reports import (
+    GROUP_ACTIONS,
+    MANUAL_MODERATION_TRIGGER,
+    MODERATION_ACTIONS,
+    SESSION_FILE_TRIGGERS,
+    Report,
+)
 from cometbot.events import Event
 from cometbot.models import Group, Mention, User
 
@@ -35,9 +42,11 @@ MEMBERSHIP_ACTIONS = {
     "group_member_scope_changed": "scope_changed",
     "group_owner_transferred": "owner_transferred",
 }
-_CALL_TRIGGER = re.compile(r"(?:call|meeting)_([a-z_]{1,60})")
-_CALL_RECORDING_TRIGGERS = frozenset({"recording_generated", "transcription_generated"})
-_JOIN_ACTIONS = frozenset({"added", "joined", "group_created"})
+AGENT_CATEGORY = "agentic"
+"""The category of the messages of agents, which are no messages to bots."""
+
+_CALL_TRIGGER = re.compile(r"(call|meeting)_([a-z_]{1,60})")
+_JOIN_ACTIONS = frozenset({"added", "joined", "created"})
 _CALL_STATE_NAMES = frozenset({"initiated", "ongoing", "cancelled", "rejected", "unanswered", "busy", "ended"})
 _CALL_STATE_ALIASES = {"canceled": "cancelled", "started": "ongoing"}
 _TEXT_TYPES = frozenset({"text", "image", "file", "audio", "video"})
@@ -53,15 +62,16 @@ class ParsedPayload:
 
     ``subject`` is what the payload is about. ``kind`` is the platform's name for an :class:`UnknownEvent`, else the
     action: ``added``, ``edited``. ``message`` is the reported message, ``affected`` the one that was edited or deleted.
-    ``extra`` is the content of a payload without a message.
+    ``extra`` is the content of a payload without a message, ``report`` that of one about users or campaigns.
     """
 
     event_class: type[Event]
-    subject: Literal["message", "change", "call", "group", "reaction"]
+    subject: Literal["message", "change", "call", "group", "reaction", "moderation", "report"]
     kind: str = ""
     message: Mapping[str, Any] = field(default_factory=dict)
     affected: Mapping[str, Any] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    report: Report | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,8 @@ class Notification:
     message concerned. They may differ, because a moderator may delete a message. ``conversation_id`` is empty if the
     payload does not contain it; ``message_id`` or ``call_key`` may then identify the conversation. ``is_new_message``
     distinguishes messages from reports about messages and members. ``joined`` are the uids that became members of the
-    group.
+    group. ``app_kind`` is set if the event counts even where it concerns no conversation of the bot: the kind of the
+    app's conversation that it then belongs to. ``has_time`` is False if two events may have the same key.
     """
 
     key: str
@@ -88,6 +99,13 @@ class Notification:
     mentioned: frozenset[str] = frozenset()
     members: frozenset[str] = frozenset()
     joined: frozenset[str] = frozenset()
+    app_kind: str = ""
+    has_time: bool = True
+
+    @property
+    def has_place(self) -> bool:
+        """True if the payload identifies a conversation."""
+        return bool(self.conversation_id or self.message_id or self.call_key)
 
     def target(self, uid: str) -> str:
         """Return the receiver of messages from ``uid`` in this conversation: the group, or the other user."""
@@ -116,12 +134,22 @@ def parse_payload(payload: Mapping[str, Any]) -> ParsedPayload:
     if group_change.get("group") is not None:
         if trigger in MEMBERSHIP_ACTIONS:
             return ParsedPayload(events.MembershipEvent, "group", MEMBERSHIP_ACTIONS[trigger], extra=group_change)
+        if trigger in GROUP_ACTIONS:
+            return ParsedPayload(events.GroupEvent, "group", GROUP_ACTIONS[trigger], extra=group_change)
         return ParsedPayload(events.UnknownEvent, "group", trigger, extra=group_change)
+    if trigger in MODERATION_ACTIONS:
+        return _read_moderation(data, trigger)
+    if (report := reports.read_report(trigger, data)) is not None:
+        return ParsedPayload(report.event_class, "report", trigger, report=report)
     message = load_message(raw_payloads.find_message(data))
     if call_match := _CALL_TRIGGER.fullmatch(trigger):
-        return ParsedPayload(events.CallEvent, "call", normalize_call_state(call_match[1]), message, extra=data)
-    if trigger in _CALL_RECORDING_TRIGGERS:
-        return ParsedPayload(events.UnknownEvent, "call", trigger, message, extra=data)
+        call_class = events.MeetingEvent if call_match[1] == "meeting" else events.CallEvent
+        return ParsedPayload(call_class, "call", normalize_call_state(call_match[2]), message, extra=data)
+    if trigger in SESSION_FILE_TRIGGERS:
+        session = reports.read_session(data)
+        is_complete = session["recording_url"] or session["transcript_url"]
+        event_class = SESSION_FILE_TRIGGERS[trigger] if is_complete else events.UnknownEvent
+        return ParsedPayload(event_class, "call", trigger, message, extra=data)
     if trigger in CHANGE_TRIGGERS:
         return _read_change(message, CHANGE_TRIGGERS[trigger], trigger)
     return (
@@ -132,17 +160,21 @@ def parse_payload(payload: Mapping[str, Any]) -> ParsedPayload:
 
 
 def read_notification(payload: Mapping[str, Any], body: bytes) -> Notification | None:
-    """Return the notification in ``payload``, or None if it concerns no conversation (presence, receipts, campaigns …).
+    """Return the notification in ``payload``, or None if it concerns neither a conversation nor the whole app.
 
     ``body`` is the body that ``payload`` was read from; its hash identifies events without an id.
     """
     parsed = parse_payload(payload)
+    trigger = _read_envelope(payload)[0]
     digest = hashlib.sha256(body).hexdigest()[:32]
     notification = _NOTIFICATION_BUILDERS[parsed.subject](parsed, digest)
-    if parsed.subject == "message" and parsed.event_class in (events.MessageEvent, events.UnknownEvent):
-        notification = _add_trigger_details(notification, parsed, _read_envelope(payload)[0], digest)
-    has_conversation = notification.conversation_id or notification.message_id or notification.call_key
-    return replace(notification, event=parsed.event_class) if has_conversation else None
+    if parsed.subject == "message" and parsed.event_class in _MESSAGE_CLASSES:
+        notification = _add_trigger_details(notification, parsed, trigger, digest)
+    is_of_agent = parsed.event_class is events.AgentMessageEvent
+    app_kind = "agents" if is_of_agent else reports.find_app_kind(trigger)
+    if not notification.has_place and not app_kind:
+        return None
+    return replace(notification, event=parsed.event_class, app_kind=app_kind)
 
 
 def load_message(value: object) -> dict[str, Any]:
@@ -305,6 +337,8 @@ def _read_message(message: dict[str, Any]) -> ParsedPayload:
             return ParsedPayload(events.DeleteEvent, "change", "deleted", message, message)
         is_complete = message["sender"] and message["receiverType"]
         return ParsedPayload(events.MessageEvent if is_complete else events.UnknownEvent, "message", category, message)
+    if category == AGENT_CATEGORY and message["id"] and kind:
+        return ParsedPayload(events.AgentMessageEvent, "message", category, message)
     if category == "call":
         return ParsedPayload(events.CallEvent, "call", normalize_call_state(action), message)
     if category == "action" and kind == "groupMember" and action and message["receiverType"] == "group":
@@ -314,6 +348,17 @@ def _read_message(message: dict[str, Any]) -> ParsedPayload:
     return ParsedPayload(
         events.UnknownEvent, "message", f"action/{kind}" if category == "action" else category, message
     )
+
+
+def _read_moderation(data: Mapping[str, Any], trigger: str) -> ParsedPayload:
+    """Return the content of a moderation's webhook; that of a failed one reports the message as ``resource``."""
+    resource = data.get("resource")
+    message = load_message(resource if isinstance(resource, dict) else raw_payloads.find_message(data))
+    if not message["id"] or not message["sender"]:
+        return ParsedPayload(events.UnknownEvent, "message", trigger, message)
+    moderation = reports.read_moderation(data)
+    moderation["by_moderator"] = trigger == MANUAL_MODERATION_TRIGGER
+    return ParsedPayload(events.ModerationEvent, "moderation", MODERATION_ACTIONS[trigger], message, extra=moderation)
 
 
 def _read_change(message: dict[str, Any], action: str, kind: str) -> ParsedPayload:
@@ -344,10 +389,13 @@ def _make_group_notification(parsed: ParsedPayload, digest: str) -> Notification
     group_change = parsed.extra
     guid = group_change["group"].guid.lower()
     members = sorted(member.uid.lower() for member in group_change.get("members", ()))
-    is_membership = parsed.event_class is events.MembershipEvent
+    key = f"{parsed.kind}:{digest}"  # The payload has no time of its own; the same body is the same event.
+    if parsed.event_class is events.MembershipEvent:
+        key = f"member:{guid}:{parsed.kind}:{','.join(members[:3])}:{digest}"
+    elif parsed.event_class is events.GroupEvent:
+        key = f"group:{guid}:{key}"
     return Notification(
-        # The payload has no time of its own; the same body is the same event.
-        f"member:{guid}:{parsed.kind}:{','.join(members[:3])}:{digest}" if is_membership else f"{parsed.kind}:{digest}",
+        key,
         find_membership_sender(group_change).uid,
         receiver=guid,
         conversation_id=f"{_GROUP_PREFIX}{guid}",
@@ -369,6 +417,31 @@ def _make_call_notification(parsed: ParsedPayload, digest: str) -> Notification:
         notification
         if notification.conversation_id or not session
         else replace(notification, call_key=make_call_key(session))
+    )
+
+
+def _make_moderation_notification(parsed: ParsedPayload, digest: str) -> Notification:
+    message, moderation = parsed.message, parsed.extra
+    trigger = MANUAL_MODERATION_TRIGGER if moderation["by_moderator"] else f"moderation_engine_{parsed.kind}"
+    # A message is judged again when it is edited, and each kind of its content by itself.
+    judged = [moderation["contentType"] if parsed.kind == "failed" else "", str(message["editedAt"] or "")]
+    key = ":".join([trigger, message["id"], *filter(None, judged)])
+    # The platform is the sender, so that a bot hears what became of its own messages.
+    return replace(_make_base_notification(message, key), sender=SERVICE_UID)
+
+
+def _make_report_notification(parsed: ParsedPayload, digest: str) -> Notification:
+    report = parsed.report
+    assert report is not None
+    sender = report.sender.uid if report.sender is not None else SERVICE_UID
+    return Notification(
+        report.key or f"{parsed.kind}:{digest}",
+        sender,
+        author=sender,
+        receiver=report.receiver,
+        conversation_id=report.conversation_id,
+        is_group=report.is_group,
+        has_time=report.has_time,
     )
 
 
@@ -403,6 +476,9 @@ def _add_trigger_details(notification: Notification, parsed: ParsedPayload, trig
     return replace(notification, key=f"{trigger or 'unknown'}:{named or digest}")
 
 
+_MESSAGE_CLASSES = (events.MessageEvent, events.AgentMessageEvent, events.UnknownEvent)
+
+
 def _make_base_notification(message: Mapping[str, Any], key: str) -> Notification:
     return Notification(
         key=key,
@@ -420,4 +496,6 @@ _NOTIFICATION_BUILDERS: dict[str, Callable[[ParsedPayload, str], Notification]] 
     "call": _make_call_notification,
     "group": _make_group_notification,
     "reaction": _make_reaction_notification,
+    "moderation": _make_moderation_notification,
+    "report": _make_report_notification,
 }
