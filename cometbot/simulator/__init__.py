@@ -6,8 +6,8 @@ from cometbot.simulator.errors import Refusal
 from cometbot.simulator.journal import CallbackEntry, ChangeEntry, Entry, Log, RequestEntry
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.records import StoredMessage
-from cometbot.simulator.simulated_app import TRIGGERS
 from cometbot.simulator.simulator import Simulator
+from cometbot.simulator.triggers import TRIGGERS
 
 __all__ = [
     "TRIGGERS",

@@ -1,4 +1,4 @@
-"""A simulated user who writes, edits, deletes, reacts, joins and leaves, as a person does in a chat app."""
+"""A simulated user who writes, edits, reacts, reads, joins, blocks and so on, as a person does in a chat app."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from cometbot.content_types import media_family
-from cometbot.simulator import membership, messaging
+from cometbot.simulator import membership, messaging, people
 from cometbot.simulator.errors import bad_request
 from cometbot.simulator.records import StoredMessage
 from cometbot.simulator.world import World
@@ -108,6 +108,39 @@ class Actor:
         """Leave a group and return the action message that records it."""
         with self._world.condition:
             return membership.leave(self._world, self.uid, self._world.directory.group(group))
+
+    def block(self, uid: str) -> None:
+        """Block a user, who can then no longer write to this one."""
+        with self._world.condition:
+            people.block(self._world, self.uid, uid)
+
+    def unblock(self, uid: str) -> None:
+        """Unblock a user."""
+        with self._world.condition:
+            people.block(self._world, self.uid, uid, blocked=False)
+
+    def connect(self, platform: str = "javascript") -> None:
+        """Go online, as when the user opens the app."""
+        with self._world.condition:
+            people.set_connected(self._world, self.uid, connected=True, platform=platform)
+
+    def disconnect(self, platform: str = "javascript") -> None:
+        """Go offline."""
+        with self._world.condition:
+            people.set_connected(self._world, self.uid, connected=False, platform=platform)
+
+    def receive(self, message: StoredMessage | str) -> None:
+        """Report a message, and those before it, as delivered to the user's device."""
+        self._mark(message, "delivered")
+
+    def read(self, message: StoredMessage | str) -> None:
+        """Report a message, and those before it, as read."""
+        self._mark(message, "read")
+
+    def _mark(self, message: StoredMessage | str, receipt: people.Receipt) -> None:
+        with self._world.condition:
+            found = messaging.get_accessible_message(self._world, _id(message), self.uid)
+            people.mark(self._world, self.uid, found.conversation_id, found.number, receipt)
 
     def _receiver(self, to: str, group: str, parent: StoredMessage | str) -> dict[str, str]:
         if to and group:

@@ -22,7 +22,7 @@ from cometbot.simulator.journal import mask_headers, mask_secrets
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.rate_limits import RateLimits, RateLimitState, rate_limit_headers
 from cometbot.simulator.records import APP_SYSTEM
-from cometbot.simulator.rest import agents, bots, conversations, groups, messages, users
+from cometbot.simulator.rest import agents, bots, conversations, groups, messages, moderation, users
 from cometbot.simulator.rest.routes import ApiCall, Envelope, PlainBody, Route
 from cometbot.simulator.world import World
 
@@ -43,6 +43,7 @@ _ROUTES: Sequence[Route] = [
     *agents.routes,
     *messages.routes,
     *conversations.routes,
+    *moderation.routes,
 ]
 _SECRET_PATH_PATTERN = re.compile(r"/(bots|users|groups|agents)(/[^/]+)?(/auth_tokens)?/?$")
 

@@ -25,6 +25,7 @@ from cometbot.simulator.schemas import (
     NewModerationRuleSchema,
     NewUserSchema,
     NewWebhookSchema,
+    ReportSchema,
     RuleSchema,
     SaySchema,
     load,
@@ -68,6 +69,7 @@ class _ControlViews:
             "/users/<uid>/say": {"POST": self.say},
             "/users/<uid>/write": {"POST": self.write},
             "/users/<uid>/act": {"POST": self.act},
+            "/reports": {"POST": self.report},
             "/messages": {"GET": self.messages},
             "/requests": {"GET": self.requests},
             "/callbacks": {"GET": self.callbacks},
@@ -141,7 +143,7 @@ class _ControlViews:
         return self._shown(self._simulator.user(uid).write(_read_json_object()).id)
 
     def act(self, uid: str) -> Response:
-        """Perform another action as the user and return the message that it changed or created."""
+        """Perform another action as the user and return the message that it changed or created, if it is one."""
         body = load_body(ActSchema())
         actor, message = self._simulator.user(uid), body["message"]
         acts: dict[str, Callable[[], Any]] = {
@@ -152,7 +154,23 @@ class _ControlViews:
             "join": lambda: actor.join(body["group"], password=body["password"]),
             "leave": lambda: actor.leave(body["group"]),
         }
-        return self._shown(acts[body["act"]]().id)
+        if body["act"] in acts:
+            return self._shown(acts[body["act"]]().id)
+        others: dict[str, Callable[[], None]] = {
+            "receive": lambda: actor.receive(message),
+            "read": lambda: actor.read(message),
+            "block": lambda: actor.block(body["user"]),
+            "unblock": lambda: actor.unblock(body["user"]),
+            "connect": actor.connect,
+            "disconnect": actor.disconnect,
+        }
+        others[body["act"]]()
+        return data_response({"success": True})
+
+    def report(self) -> Response:
+        """Send a report to the webhooks that have its trigger."""
+        self._simulator.report(**load_body(ReportSchema()))
+        return data_response({"success": True})
 
     def messages(self) -> Response:
         """Return the messages of a conversation, between two users, or all."""

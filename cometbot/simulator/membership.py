@@ -24,7 +24,8 @@ def create_group(world: World, by: str, body: Mapping[str, Any]) -> GroupRecord:
     group = world.directory.create_group({**body, "owner": owner}, world.now())
     if owner:
         group.members[owner] = Member("admin", world.now())
-    world.emit("group_created", {"group": world.serializer.group(group.guid)})
+    members = {"members": {owner: world.serializer.user(owner)}} if owner else {}
+    world.emit("group_created", {"group": world.serializer.group(group.guid), **members})
     if body.get("members"):
         add_members(world, by, group, body["members"])
     return group

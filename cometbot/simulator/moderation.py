@@ -19,9 +19,6 @@ from cometbot.simulator.world import World
 
 log = logging.getLogger(__name__)
 
-MODERATION_TRIGGERS = (
-    "moderation_engine_approved", "moderation_engine_blocked", "moderation_engine_failed",
-)  # fmt: skip
 CALL_TRIGGER = "moderation"
 """The trigger of the calls of rules in the log."""
 
@@ -273,6 +270,8 @@ class Moderator:
             data["moderation"] = [{"rule": {**self._rule_json(acting.rule), "action": action}}]
         if blocked is None:
             messaging.emit_sent(self._world, settled, origin)
+            if acting is not None:
+                self._world.flagged.add(settled.id)
         name = "moderation_engine_blocked" if blocked else "moderation_engine_approved"
         self._world.emit(name, data, message=settled)
         for item in passes:

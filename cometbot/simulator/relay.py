@@ -11,6 +11,7 @@ from cometbot.simulator.client import CallbackResponse
 from cometbot.simulator.journal import mask_headers
 from cometbot.simulator.misbehaviour import Misbehaviour
 from cometbot.simulator.records import BotRecord, StoredMessage, WebhookEvent, WebhookRecord
+from cometbot.simulator.triggers import session_kind
 from cometbot.simulator.world import World
 
 CHAT_API_VERSION = "3.0"
@@ -99,7 +100,14 @@ class Relay:
         data: Mapping[str, Any] = event.data
         if event.action is not None and webhook.edits_as == "action":
             data = {"message": self._world.serializer.message(event.action)}
-        body = {"trigger": event.trigger, "data": data, **self._app_fields(), "webhook": webhook.id}
+        kind = session_kind(event.trigger)
+        body = {
+            "trigger": event.trigger,
+            "data": data,
+            **({"type": kind} if kind else {}),
+            **self._app_fields(),
+            "webhook": webhook.id,
+        }
         message_id = event.message.id if event.message else ""
         return Callback(webhook.id, webhook.url, event.trigger, message_id, body, webhook.credentials)
 

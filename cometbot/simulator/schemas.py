@@ -258,15 +258,49 @@ class SaySchema(_StrictSchema):
     muid = fields.String(load_default="")
 
 
-class ActSchema(_StrictSchema):
-    """Another action of a user: on a message, or in a group."""
+MESSAGE_ACTS = ("edit", "delete", "react", "unreact", "join", "leave")
+"""The acts whose result is a message."""
 
-    act = fields.String(required=True, validate=validate.OneOf(("edit", "delete", "react", "unreact", "join", "leave")))
+USER_ACTS = ("receive", "read", "block", "unblock", "connect", "disconnect")
+
+
+class ActSchema(_StrictSchema):
+    """Another action of a user: on a message, in a group, or towards another user."""
+
+    act = fields.String(required=True, validate=validate.OneOf((*MESSAGE_ACTS, *USER_ACTS)))
     message = fields.String(load_default="")
     text = fields.String(load_default="")
     reaction = fields.String(load_default="")
     group = fields.String(load_default="")
     password = fields.String(load_default="")
+    user = fields.String(load_default="")
+
+
+class ReportSchema(_StrictSchema):
+    """What the simulator reports to webhooks without doing it."""
+
+    trigger = fields.String(required=True)
+    data = fields.Dict(keys=fields.String(), required=True)
+
+
+class FlagSchema(_LenientSchema):
+    """Why a message is flagged."""
+
+    reasonId = fields.String(required=True, validate=validate.Length(min=1))
+    remark = fields.String(load_default="")
+
+
+class ReviewFlaggedSchema(_LenientSchema):
+    """A moderator's decision on a flagged message."""
+
+    status = fields.String(required=True, validate=validate.OneOf(("approved", "disapproved")))
+
+
+class ReviewBlockedSchema(_LenientSchema):
+    """A moderator's decision on a blocked message."""
+
+    status = fields.String(required=True, validate=validate.OneOf(("approved", "rejected")))
+    reviewed = fields.Boolean(load_default=True)
 
 
 class PressSchema(_StrictSchema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
@@ -16,7 +16,7 @@ from cometbot.simulator.errors import Refusal, bad_request
 from cometbot.simulator.journal import CallbackEntry, Log, RequestEntry
 from cometbot.simulator.media import MediaServer
 from cometbot.simulator.misbehaviour import Misbehaviour
-from cometbot.simulator.moderation import MODERATION_TRIGGERS, Moderator
+from cometbot.simulator.moderation import Moderator
 from cometbot.simulator.records import (
     APP_SYSTEM,
     MODERATED_CONTENTS,
@@ -27,22 +27,12 @@ from cometbot.simulator.records import (
 )
 from cometbot.simulator.relay import Relay
 from cometbot.simulator.server import HOST
+from cometbot.simulator.triggers import TRIGGERS
 from cometbot.simulator.workbench import Workbench
 from cometbot.simulator.world import World, conversation_id
 
 T = TypeVar("T")
 App = TypeVar("App", bound="SimulatedApp")
-
-MESSAGE_TRIGGERS = (
-    "message_sent", "message_edited", "message_deleted", "message_reaction_added", "message_reaction_removed",
-    "user_mentioned",
-)  # fmt: skip
-GROUP_TRIGGERS = (
-    "group_created", "group_updated", "group_deleted", "group_member_added", "group_member_joined",
-    "group_member_left", "group_member_kicked", "group_member_banned", "group_member_unbanned",
-    "group_member_scope_changed",
-)  # fmt: skip
-TRIGGERS = MESSAGE_TRIGGERS + GROUP_TRIGGERS + MODERATION_TRIGGERS
 
 _RECHECK_INTERVAL = 0.05
 
@@ -248,6 +238,18 @@ class SimulatedApp:
             if rule is None:
                 raise Refusal("ERR_BAD_REQUEST", f"The moderation has no rule {id}.")
             self.world.moderation_rules[id] = replace(rule, enabled=enabled)
+
+    def report(self, trigger: str, data: Mapping[str, Any]) -> None:
+        """Send ``data`` to the webhooks with this trigger, for what the simulator cannot do itself, such as calls.
+
+        ::
+
+            simulator.report("call_started", {"sessionId": "v1.eu.1", "created_at": 1696934572})
+        """
+        if trigger not in TRIGGERS:
+            raise bad_request("trigger", f"The simulator does not know {trigger}.")
+        with self.world.condition:
+            self.world.emit(trigger, dict(data))
 
     def add_file(self, name: str, content: bytes, mime_type: str = "", *, expires_in: int = 86_400) -> str:
         """Store a file and return its URL. The behaviour's ``media_access`` decides how it is protected."""

@@ -57,6 +57,8 @@ class World:
             self.agents: dict[str, AgentRecord] = {}
             self.webhooks: dict[str, WebhookRecord] = {}
             self.moderation_rules: dict[str, ModerationRule] = {}
+            self.flagged: set[str] = set()
+            """The ids of the messages that wait for the review of a moderator."""
             self.files: dict[str, FileRecord] = {}
             self.read_marks: dict[tuple[str, str], int] = {}
             self.delivered_marks: dict[tuple[str, str], int] = {}

@@ -42,7 +42,9 @@ _DISAPPROVED = "moderation has disapproved the message"
 _WARNING_INTERVAL = 60.0
 
 
-def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawWSGIBlueprint:
+def make_blueprint(
+    channel: CometChatChannel, delivery: DeliveryService, *, clock: Callable[[], float] = time.time
+) -> RawWSGIBlueprint:
     """Create the routes ``/cometchat/<bot>``, ``/cometchat``, ``/cometchat/<bot>/webhook``, and those in use of others.
 
     These are ``/cometchat/<bot>/moderation`` and that of buttons. The routes of one app of several begin with
@@ -57,6 +59,7 @@ def make_blueprint(channel: CometChatChannel, delivery: DeliveryService) -> RawW
         uids={name: channel.get_uid(name) for name in delivery.bots},
         settings=channel.callback_settings,
         observe=channel.observe,
+        clock=clock,
         path=channel.paths[0],
     )
     blueprint = RawWSGIBlueprint(f"cometchat_{channel.app}" if channel.app else "cometchat", __name__)
@@ -91,7 +94,7 @@ class CallbackViews:
         uids: Mapping[str, str],
         settings: CallbackSettings,
         observe: Callable[[str, str], None],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
         path: str = "/cometchat",
     ) -> None:
         self._delivery = delivery

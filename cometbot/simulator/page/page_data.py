@@ -172,5 +172,5 @@ def active_rules(simulator: SimulatedApp) -> list[dict[str, Any]]:
 
 def _message_id(data: Mapping[str, Any]) -> str:
     if "message" in data:
-        return str(data["message"]["id"])
+        return str(data["message"].get("id", ""))
     return str(data["reaction"]["messageId"]) if "reaction" in data else ""

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
 
-from cometbot.simulator import messaging
+from cometbot.simulator import messaging, people
 from cometbot.simulator.directory import check_joined
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import APP_SYSTEM, StoredMessage
@@ -45,7 +45,7 @@ def get_conversation(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
 @routes.add("POST", f"{_PEER}/conversation/read", acting="must")
 def mark_read(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Mark a conversation as read."""
-    return _set_mark(call, call.world.read_marks, kind, id, "read")
+    return _set_mark(call, kind, id, "read")
 
 
 @routes.add("DELETE", f"{_PEER}/conversation/read", acting="must")
@@ -60,7 +60,7 @@ def mark_unread(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
 @routes.add("POST", f"{_PEER}/conversation/delivered", acting="must")
 def mark_delivered(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Mark a conversation as delivered."""
-    return _set_mark(call, call.world.delivered_marks, kind, id, "delivered")
+    return _set_mark(call, kind, id, "delivered")
 
 
 def _conversation_json(call: ApiCall, last: StoredMessage) -> dict[str, Any]:
@@ -116,11 +116,10 @@ def _numbers(call: ApiCall, kind: str, id: str) -> Sequence[int]:
     return numbers
 
 
-def _set_mark(call: ApiCall, marks: dict[tuple[str, str], int], kind: str, id: str, what: str) -> dict[str, Any]:
+def _set_mark(call: ApiCall, kind: str, id: str, receipt: people.Receipt) -> dict[str, Any]:
     numbers = _numbers(call, kind, id)
     named = call.load_body(_RECEIPT).get("messageId")
     if named is not None:
         messaging.get_accessible_message(call.world, str(named), call.acting_uid)
-    key = (call.acting_uid, _conversation_id(call, kind, id))
-    marks[key] = max(marks.get(key, 0), named or numbers[-1])
-    return confirmation(f"Conversation has been marked as {what} successfully.")
+    people.mark(call.world, call.acting_uid, _conversation_id(call, kind, id), named or numbers[-1], receipt)
+    return confirmation(f"Conversation has been marked as {receipt} successfully.")

@@ -50,8 +50,13 @@ def update_group(call: ApiCall, guid: str) -> dict[str, Any]:
     body = call.load_body(_CHANGED_GROUP, partial=True)
     if call.acting_uid != APP_SYSTEM:
         body.pop("owner", None)
+    old_owner = call.world.directory.group(guid).owner
     group = call.world.directory.update_group(guid, body, call.world.now())
-    call.world.emit("group_updated", {"group": call.world.serializer.group(group.guid)})
+    shown = {**call.world.serializer.group(group.guid), "updatedBy": call.acting_uid}
+    if group.owner != old_owner:
+        call.world.emit("group_owner_transferred", {"group": {**shown, "oldOwner": old_owner}})
+    else:
+        call.world.emit("group_updated", {"group": shown})
     return _group_json(call, group)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from cometbot.simulator import people
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import UserRecord
 from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
@@ -117,13 +118,11 @@ def _block(call: ApiCall, uid: str, *, blocked: bool) -> dict[str, Any]:
     results: dict[str, Any] = {}
     for other in (item.lower() for item in call.load_body(_BLOCK)["blockedUids"]):
         try:
-            if call.world.directory.user(other) is user:
-                raise Refusal("ERR_CANNOT_BLOCK_SELF", "Users cannot block themselves.")
+            people.block(call.world, user.uid, other, blocked=blocked)
         except Refusal as refusal:
             results[other] = {"success": False, "error": refusal.to_json()}
-            continue
-        (user.blocked.add if blocked else user.blocked.discard)(other)
-        results[other] = {"success": True}
+        else:
+            results[other] = {"success": True}
     return results
 
 
