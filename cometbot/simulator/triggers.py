@@ -1,4 +1,4 @@
-"""The triggers of CometChat's app webhooks: docs/protocols/cometchat.md, "Triggers"."""
+"""The triggers of CometChat's app webhooks: docs/protocols/cometchat.md, "App webhooks"."""
 
 from __future__ import annotations
 

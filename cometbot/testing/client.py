@@ -20,7 +20,7 @@ from cometbot.delivery.incoming_files import read_file
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, ConfigurationError
-from cometbot.events import Event
+from cometbot.events import BlockEvent, CampaignEvent, Event, PresenceEvent
 from cometbot.file_links import find_file_url
 from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
 from cometbot.models import Attachment, ClientTool, Conversation, Group, User
@@ -37,6 +37,9 @@ from cometbot.testing.replies import Replies, SentMessage
 from cometbot.token_usage import ModelUsage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
+
+_APP_EVENTS = (BlockEvent, CampaignEvent, PresenceEvent)
+"""The events that never happen in a conversation of the bot."""
 
 _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "cometchat": ("cometbot.testing.fakes.cometchat", "CometChatFake", ""),
@@ -323,12 +326,19 @@ class BotClient:
     def event(self, event: Event | type[Event], **fields: Any) -> Replies:
         """Deliver any event and return the bot's replies. It is given whole, or as its class and its specific fields.
 
+        Events that concern no conversation, such as the presence of users, happen in that of the app, as on the
+        platform.
+
         ::
 
             client.event(ContactEvent, action="request")
         """
         if isinstance(event, type):
-            common = {"conversation": self.conversation, "sender": self.user, "sent_at": self._harness.database.now}
+            conversation = self.conversation
+            if issubclass(event, _APP_EVENTS):
+                names = (conversation.channel, conversation.account, conversation.bot)
+                conversation = Conversation.of_app(*names, event.__name__)
+            common = {"conversation": conversation, "sender": self.user, "sent_at": self._harness.database.now}
             group = Group(self._actor.group) if self._actor.group else None
             event = event(**{"key": f"test:{next(self._harness.numbers)}", **common, "group": group, **fields})
         return self._act(partial(self.fake.deliver, event))

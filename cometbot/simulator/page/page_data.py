@@ -80,6 +80,7 @@ def directory(world: World) -> dict[str, Any]:
                 "avatar": user.avatar,
                 "isBot": user.uid in bots,
                 "isAgent": user.uid in world.agents,
+                "blocked": sorted(user.blocked),
             }
             for user in people.users.values()
             if user.is_active

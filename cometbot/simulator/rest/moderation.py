@@ -1,4 +1,4 @@
-"""Flagging messages, and the review of flagged and blocked ones: docs/protocols/cometchat.md, "Moderation"."""
+"""Flagging messages, and the review of flagged and blocked ones: docs/protocols/cometchat.md, "Review"."""
 
 from __future__ import annotations
 

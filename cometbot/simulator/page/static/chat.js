@@ -2,7 +2,7 @@
 
 import { h, fill, oncePerFrame } from "./dom.js";
 import { avatar } from "./avatar.js";
-import { earlier } from "./api.js";
+import { act, earlier } from "./api.js";
 import { Composer } from "./composer.js";
 import { messageView } from "./message_view.js";
 import { emptyConversation, Transcript, typingIndicator } from "./transcript.js";
@@ -96,9 +96,20 @@ export class Chat {
     const name = store.titleOf(store.place);
     const note = kind === "group" ? membersOf(store, id) : roleOf(store, id);
     const lines = h("div.lines", h("h2", name), h("p.truncate.muted", { title: note }, note));
-    fill(this.head, avatar(id, name, kind), lines);
+    fill(this.head, avatar(id, name, kind), lines, this.#blockButton());
     this.composer.placeholder = `Message ${name}`;
     document.title = `${name} – cometbot dev`;
+  }
+
+  /** The button that blocks the other user, or unblocks them; none in groups. */
+  #blockButton() {
+    const { me, place, users } = this.store;
+    if (place.kind === "group" || this.store.isAgent(place.id)) return null;
+    const name = this.store.titleOf(place);
+    const isBlocked = users.get(me)?.blocked?.includes(place.id);
+    const [does, label] = isBlocked ? ["unblock", `Unblock ${name}`] : ["block", `Block ${name}`];
+    const onclick = () => this.messageActions.try(() => act(me, { act: does, user: place.id }));
+    return h("button.button.block", { onclick, "aria-label": label, title: label }, isBlocked ? "Unblock" : "Block");
   }
 
   #editLast() {
