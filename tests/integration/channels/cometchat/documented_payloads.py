@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.webhook_samples import load_samples
+
 APP = "2248348660ad9bd4"
 BOT = "helpdesk"
 GUID = "hiking"
@@ -116,15 +118,10 @@ _REACTION = {
     "reactedAt": 1700655536,
     "reactedBy": _BRIEF_ANN,
 }
-_RECEIPT = {
-    "receiver": BOT,
-    "receiverType": "user",
-    "type": "receipts",
-    "sender": "tom",
-    "messageSender": BOT,
-    "body": {"action": "read", "messageId": "57", "user": _BRIEF_TOM, "timestamp": 1696934950},
-}
-_STATUS = {"timestamp": 1696935103114, "user": _BRIEF_TOM, "status": "offline", "userPresenceChanged": True}
+_REPORTS = (
+    "message_read_receipt", "user_connection_status_changed", "user_blocked", "recording_generated",
+    "transcription_generated", "moderation_manual_approved", "moderation_engine_blocked",
+)  # fmt: skip
 
 CALLBACKS: dict[str, Payload] = {
     "direct text": callback(direct(muid="_9s0dk2")),
@@ -157,7 +154,6 @@ WEBHOOKS: dict[str, Payload] = {
     "message_deleted": webhook("message_deleted", message=action("message", "deleted", _IDS)),
     "message_reaction_added": webhook("message_reaction_added", reaction=_REACTION),
     "message_reaction_removed": webhook("message_reaction_removed", reaction=_REACTION),
-    "message_read_receipt": webhook("message_read_receipt", **_RECEIPT),
     "message_pinned": webhook("message_pinned", message=message(id="5013")),
     "group_created": webhook("group_created", group=_BRIEF_GROUP, members={"ann": _BRIEF_ANN}),
     "group_updated": webhook("group_updated", group=_GROUP | {"updatedBy": "ann"}),
@@ -169,10 +165,9 @@ WEBHOOKS: dict[str, Payload] = {
     "call_ended": webhook("call_ended", sessionId="v1.eu.1", created_at=1, all_occupants=[{"name": "Ann"}])
     | {"type": "call"},
     "meeting_started": webhook("meeting_started", sessionId="v1.eu.2", created_at=1696934692) | {"type": "meet"},
-    "recording_generated": webhook("recording_generated", sessionId="v1.eu.1", duration="21.433000"),
+    "recording without a URL": webhook("recording_generated", sessionId="v1.eu.1", duration="21.433000"),
     "moderation_engine_approved": webhook("moderation_engine_approved", message=direct(id="13"), moderation=[]),
     "moderation_engine_failed": webhook("moderation_engine_failed", resource={}, contentType="text", failures=[]),
-    "user_connection_status_changed": webhook("user_connection_status_changed", **_STATUS),
-    "user_blocked": webhook("user_blocked", users={"tom": _BRIEF_TOM}, by=_BRIEF_ANN),
+    **{name: dict(load_samples()[name].payload) for name in _REPORTS},
     "after_campaign_completed": webhook("after_campaign_completed", campaign={"id": "c1", "sent": 3}),
 }

@@ -76,7 +76,20 @@ ATTRIBUTES = {
         "reactedBy",
         "oldOwner",
     ),
-    "sent_at": ("sentAt", "deletedAt", "editedAt", "reactedAt"),
+    "sent_at": (
+        "sentAt",
+        "deletedAt",
+        "editedAt",
+        "reactedAt",
+        "timestamp",
+        "updatedAt",
+        "completedAt",
+        "created_at",
+    ),
+    "users": ("users", "uid"),
+    "url": ("recording_url", "transcript_url"),
+    "status": ("status", "user"),
+    "by_moderator": ("trigger",),
 }
 """Attributes of a message, and the names of the fields that they may change with."""
 

@@ -17,6 +17,7 @@ from cometbot.channels.base import IncomingEvent
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient
 from cometbot.channels.cometchat.callback import make_blueprint
 from cometbot.models import Conversation, ConversationKey
+from tests.webhook_samples import load_samples
 
 Make = Callable[..., dict[str, Any]]
 
@@ -25,8 +26,14 @@ HERE = Conversation("cometchat", APP, "helpdesk-bot", "group_ops-room", "ops-roo
 TRIGGERS = [
     "after_message", "message_sent", "user_mentioned", "message_edited", "message_deleted", "message_reaction_added",
     "group_member_added", "group_member_joined", "group_owner_transferred", "call_initiated", "call_ended",
-    "moderation_engine_approved", "message_read_receipt", "x",
+    "moderation_engine_approved", "moderation_engine_failed", "message_read_receipt", "user_blocked",
+    "user_connection_status_changed", "recording_generated", "meeting_ended", "after_campaign_failed", "x",
 ]  # fmt: skip
+
+REPORTS = {
+    "ReceiptEvent", "PresenceEvent", "BlockEvent", "CallEvent", "RecordingEvent", "TranscriptionEvent",
+    "ModerationEvent", "CampaignEvent", "AgentMessageEvent",
+}  # fmt: skip
 
 SIMPLE_VALUES = (
     st.none()
@@ -49,7 +56,9 @@ class RecordingIntake:
     """An intake that keeps the last thing and claims to know everything."""
 
     def __init__(self) -> None:
-        self.bots = {"helpdesk-bot": Bot("helpdesk-bot")}
+        bot = Bot("helpdesk-bot")
+        bot.event(lambda ctx: None)
+        self.bots = {"helpdesk-bot": bot}
         self.last: IncomingEvent | None = None
 
     def enqueue(self, incoming: IncomingEvent) -> bool:
@@ -130,7 +139,10 @@ def payloads(
         webhook_of("message_edited", message=action_of("message", "edited", on=message_of())),
         webhook_of("message_reaction_added", reaction=reaction),
         webhook_of("group_member_added", group={"guid": "ops", "oldOwner": "x"}, members=members, by={"uid": "lead"}),
-        webhook_of("moderation_engine_approved", message=message_of()),
+        webhook_of(
+            "moderation_engine_approved", message=message_of(), moderation=[{"rule": {"id": "r", "action": []}}]
+        ),
+        *(dict(sample.payload, appId=APP) for sample in load_samples().values() if sample.event in REPORTS),
     ]
 
 

@@ -440,7 +440,7 @@ def test_a_nul_in_a_text_is_only_text(site: Site, callback_of: Make, message_of:
     assert site.post(callback_of(message_of(data={"text": "a\x00b"}))).status_code == 200
 
 
-@pytest.mark.parametrize("changes", [{"category": "agentic"}, {"category": "action", "type": "poll"}])
+@pytest.mark.parametrize("changes", [{"category": "wave"}, {"category": "action", "type": "poll"}])
 def test_an_unknown_category_is_stored_as_an_unknown_event(
     site: Site, callback_of: Make, message_of: Make, changes: dict[str, str]
 ) -> None:
@@ -692,12 +692,14 @@ def test_a_deletion_by_ids_is_found_by_what_was_received(site: Site, webhook_of:
 
 def test_a_call_goes_on_where_it_was_begun(site: Site, webhook_of: Make) -> None:
     site.delivery.received["call:s-1:initiated"] = OPS
+    site.delivery.bots["helpdesk"].event(CallEvent)(lambda ctx: None)
     for trigger, session in (("call_started", "s-1"), ("call_ended", "s-1"), ("call_ended", "s-2")):
         assert site.post(webhook_of(trigger, sessionId=session), WEBHOOK_URL).status_code == 200
     events = [site.channel.parse(incoming) for incoming in site.stored]
     assert [(event.key, event.conversation) for event in events] == [
         ("call:s-1:ongoing", OPS),
         ("call:s-1:ended", OPS),
+        ("call:s-2:ended", Conversation.of_app("cometchat", APP, "helpdesk", "calls")),
     ]
     assert all(isinstance(event, CallEvent) for event in events)
 

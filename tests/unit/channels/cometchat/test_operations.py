@@ -61,6 +61,26 @@ CASES: list[tuple[Callable[[Recorder], Any], str, str, Any, str]] = [
     (lambda api: api.mark_delivered(reader="b", user="m"), "POST", "/users/m/conversation/delivered", None, "b"),
     (lambda api: api.conversation(on_behalf_of="b", group="g"), "GET", "/groups/g/conversation", None, "b"),
     (
+        lambda api: api.review("5", approve=True),
+        "PATCH", "/moderation/flagged-messages/5", {"status": "approved"}, "",
+    ),
+    (
+        lambda api: api.review("5", approve=False),
+        "PATCH", "/moderation/flagged-messages/5", {"status": "disapproved"}, "",
+    ),
+    (
+        lambda api: api.review("5", approve=True, queue="blocked"),
+        "PATCH", "/moderation/blocked-messages/5", {"status": "approved", "reviewed": True}, "",
+    ),
+    (
+        lambda api: api.review("5", approve=False, queue="blocked"),
+        "PATCH", "/moderation/blocked-messages/5", {"status": "rejected", "reviewed": True}, "",
+    ),
+    (
+        lambda api: api.flag_message("5", "spam", on_behalf_of="m", remark="again"),
+        "POST", "/messages/5/flagged", {"reasonId": "spam", "remark": "again"}, "m",
+    ),
+    (
         lambda api: api.create_user("m", "M", {"tags": ["a"]}),
         "POST", "/users", {"uid": "m", "name": "M", "tags": ["a"]}, "",
     ),

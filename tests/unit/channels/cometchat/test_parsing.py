@@ -15,6 +15,7 @@ from cometbot.events import (
     MembershipEvent,
     MessageEvent,
     ReactionEvent,
+    RecordingEvent,
     UnknownEvent,
 )
 from cometbot.models import Attachment, Mention
@@ -545,19 +546,18 @@ def test_each_participant_of_a_call_is_an_event_of_its_own(
     assert len({notification.key for notification in map(read_notification, payloads) if notification}) == 2
 
 
-def test_a_recording_is_an_unknown_event_of_its_call(
-    parse: Parse, read_notification: ReadNotification, webhook_of: Make
-) -> None:
+def test_a_recording_belongs_to_its_call(parse: Parse, read_notification: ReadNotification, webhook_of: Make) -> None:
     payload = webhook_of("recording_generated", sessionId="s-1", recording_url="https://files.example.org/r")
     notification = read_notification(payload)
     assert notification is not None
     assert notification.call_key == "call:s-1:initiated"
-    assert parse(payload).kind == "recording_generated"
+    event = parse(payload)
+    assert (type(event), event.url, event.session_id) == (RecordingEvent, "https://files.example.org/r", "s-1")
 
 
 @pytest.mark.parametrize(
     ("changes", "kind"),
-    [({"category": "agentic"}, "agentic"), ({"category": "action", "type": "poll"}, "action/poll")],
+    [({"category": "wave"}, "wave"), ({"category": "action", "type": "poll"}, "action/poll")],
 )
 def test_unknown_category_is_an_unknown_event(
     parse: Parse,
