@@ -132,8 +132,8 @@ OTHER_INPUT: dict[str, Callable[[Bot], None]] = {
 }
 """Calls the handlers of a page that a line of text does not reach."""
 
-NOT_CALLED = {"docs/simplex.md": ["report", "servers"]}
-"""Handlers of a page that need a file of the reader's, or a group with a link."""
+NOT_CALLED = {"docs/simplex.md": ["report", "servers"], "docs/webhooks.md": ["deliver"]}
+"""Handlers of a page that need a file of the reader's, a group with a link, or a message that was blocked."""
 
 
 @pytest.fixture

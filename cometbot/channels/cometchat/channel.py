@@ -147,6 +147,10 @@ class CometChatChannel(Channel):
         return plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
+        if operation.conversation.is_app:
+            raise BotError(
+                "conversation: expected a user's or a group's, got that of the whole app, where nothing can be sent"
+            )
         return rendering.render(operation, self.rich, self.press_signer.make_url if self.press_signer else None)
 
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:

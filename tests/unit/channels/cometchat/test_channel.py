@@ -24,7 +24,7 @@ from cometbot.errors import (
     Unreachable,
 )
 from cometbot.messages import Card, Choices, Custom, Media, Operation, Text
-from cometbot.models import Attachment, Conversation
+from cometbot.models import Attachment, Conversation, User
 
 Answer = dict[str, Any] | Exception
 Script = Callable[[str, str, dict[str, Any]], Answer]
@@ -472,3 +472,13 @@ def test_a_file_that_is_too_large_is_asked_for_once() -> None:
     with pytest.raises(Rejected, match="large"):
         channel.read_file(Attachment(OLD, message_id="7"), client, limit=9)
     assert client.asked == [OLD]
+
+
+def test_conversation_of_the_app_has_no_messages_and_takes_none() -> None:
+    channel, client = channel_of(lambda *_: SENT)
+    app = Conversation.of_app("cometchat", "app", "helpdesk", "presence")
+    with pytest.raises(BotError, match="got that of the whole app"):
+        channel.render(Operation(conversation=app, message=Text("hi")))
+    assert channel.history(app, 10) == []
+    assert not channel.has_member(app, User("maria"))
+    assert client.asked == []

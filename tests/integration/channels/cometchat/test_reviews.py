@@ -1,0 +1,85 @@
+"""A bot that hears of blocked messages and reviews them, on the simulated CometChat."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cometbot import BlockEvent, Bot, Context, ModerationEvent, PresenceEvent, ReceiptEvent
+from cometbot.errors import NotFound
+from cometbot.testing import BotClient
+from cometbot.testing.fakes.cometchat import CometChatFake
+
+
+def get_fake(client: BotClient) -> CometChatFake:
+    assert isinstance(client.fake, CometChatFake)
+    return client.fake
+
+
+def test_bot_delivers_a_message_that_was_blocked() -> None:
+    bot = Bot("guard")
+    heard: list[tuple[str, bool, str, bool]] = []
+
+    @bot.event(ModerationEvent)
+    def review(ctx: Context) -> None:
+        event = ctx.event
+        assert isinstance(event, ModerationEvent)
+        heard.append((event.action, event.by_moderator, event.message.text, ctx.conversation.is_app))
+        if event.action == "blocked":
+            ctx.client.review(event.message.id, approve=True, queue="blocked")
+
+    @bot.message
+    def answer(ctx: Context) -> str:
+        return "ok"
+
+    with BotClient(bot, channel="cometchat") as client:
+        client.send("hello")
+        simulator = get_fake(client).simulator
+        message = simulator.user("ann").say("casino night", to="maria")
+        blocked = replace(message, data={**message.data, "moderation": {"status": "disapproved"}})
+        simulator.world.message_store.update(blocked)
+        shown = simulator.world.serializer.message(blocked)
+        simulator.report("moderation_engine_blocked", {"message": shown, "moderation": []})
+        client.send("go on")
+        client.send("go on")
+    assert heard == [("blocked", False, "casino night", True), ("approved", True, "casino night", True)]
+
+
+def test_message_that_is_not_blocked_cannot_be_reviewed() -> None:
+    bot = Bot("guard")
+
+    @bot.message
+    def review(ctx: Context) -> str:
+        with pytest.raises(NotFound):
+            ctx.client.review("12345", approve=True, queue="blocked")
+        assert ctx.message is not None
+        ctx.client.flag_message(ctx.message.id, "spam", on_behalf_of="guard")
+        ctx.client.review(ctx.message.id, approve=True)
+        return "reviewed"
+
+    with BotClient(bot, channel="cometchat") as client:
+        assert client.send("hello").text == "reviewed"
+
+
+def test_what_people_do_reaches_the_bot() -> None:
+    bot = Bot("guard")
+    heard: list[str] = []
+
+    @bot.event(PresenceEvent, BlockEvent, ReceiptEvent)
+    def record(ctx: Context) -> None:
+        heard.append(f"{type(ctx.event).__name__} {ctx.sender.uid} {ctx.conversation.is_app}")
+
+    @bot.message
+    def answer(ctx: Context) -> str:
+        return "ok"
+
+    with BotClient(bot, channel="cometchat") as client:
+        said = client.send("hello")
+        maria = get_fake(client).simulator.user("maria")
+        maria.connect()
+        maria.read(said[-1].id)
+        get_fake(client).simulator.add_user("tom")
+        maria.block("tom")
+        client.send("go on")
+    assert sorted(heard) == ["BlockEvent maria True", "PresenceEvent maria True", "ReceiptEvent maria False"]
