@@ -29,7 +29,7 @@ def test_bot_delivers_a_message_that_was_blocked() -> None:
         if event.action == "blocked":
             ctx.client.review(event.message.id, approve=True, queue="blocked")
 
-    @bot.message
+    @bot.message()
     def answer(ctx: Context) -> str:
         return "ok"
 
@@ -49,7 +49,7 @@ def test_bot_delivers_a_message_that_was_blocked() -> None:
 def test_message_that_is_not_blocked_cannot_be_reviewed() -> None:
     bot = Bot("guard")
 
-    @bot.message
+    @bot.message()
     def review(ctx: Context) -> str:
         with pytest.raises(NotFound):
             ctx.client.review("12345", approve=True, queue="blocked")
@@ -70,7 +70,7 @@ def test_what_people_do_reaches_the_bot() -> None:
     def record(ctx: Context) -> None:
         heard.append(f"{type(ctx.event).__name__} {ctx.sender.uid} {ctx.conversation.is_app}")
 
-    @bot.message
+    @bot.message()
     def answer(ctx: Context) -> str:
         return "ok"
 

@@ -12,6 +12,7 @@ from cometbot.events import (
     CallEvent,
     DeleteEvent,
     EditEvent,
+    GroupEvent,
     MembershipEvent,
     MessageEvent,
     ReactionEvent,
@@ -399,7 +400,7 @@ def test_unknown_reaction_shape_is_an_unknown_event(
 
 
 @pytest.mark.parametrize("trigger", ["group_created", "group_updated", "group_deleted"])
-def test_group_change_is_an_unknown_event(
+def test_group_change_is_a_group_event(
     parse: Parse, read_notification: ReadNotification, webhook_of: Make, trigger: str
 ) -> None:
     payload = webhook_of(trigger, group={"guid": "Ops", "updatedBy": "lead-1"}, members={"lead-1": {}, "tom": {}})
@@ -407,7 +408,8 @@ def test_group_change_is_an_unknown_event(
     assert notification is not None
     assert (notification.conversation_id, notification.sender) == ("group_ops", "lead-1")
     assert notification.joined == ({"lead-1", "tom"} if trigger == "group_created" else set())
-    assert (event.kind, event.group.guid, event.sender.uid) == (trigger, "Ops", "lead-1")
+    assert f"group_{event.action}" == trigger
+    assert (type(event), event.group.guid, event.sender.uid) == (GroupEvent, "Ops", "lead-1")
 
 
 @pytest.mark.parametrize("data", [{"guid": "hiking", "uid": "a"}, {"guid": "hiking", "members": []}])
