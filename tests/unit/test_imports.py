@@ -15,7 +15,7 @@ FILES = sorted((ROOT / "cometbot").rglob("*.py"))
 ALLOWED_FILES = {
     "flask": ["web/", "http/", "callback.py", "views.py", "wsgi.py", "channels/platform/views/", "simulator/"],
     "gunicorn": ["web/"],
-    "marshmallow": ["schemas.py"],
+    "marshmallow": ["schemas.py", "report_schemas.py"],
     "requests": ["client.py", "http_client.py", "wsgi.py"],
     "alembic": ["store/"],
     "sqlalchemy": ["store/", "delivery/", "inspection/", "chat/"],
