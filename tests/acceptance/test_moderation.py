@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+
+from cometbot.simulator import Simulator
 
 from .conftest import BOTS, WAIT_TIMEOUT, CometChatDriver, Server, StartServer
 
@@ -90,6 +93,8 @@ def test_late_functions_leave_callbacks_alone(server: Server, platform: CometCha
         assert server.post(platform.callback(platform.write("hello", "ben"))).status_code == 200
         assert platform.wait_replies("ben", 1, server) == ["re: hello"]
         assert {answer.result().status_code for answer in late} == {503}
+    # They keep their threads until they end.
+    server.wait_until(lambda: {ask(server, "lunch?").status_code for _ in range(8)} == {200})
 
 
 def test_waiting_handlers_leave_moderation_alone(server: Server, platform: CometChatDriver) -> None:
@@ -103,6 +108,11 @@ def test_nothing_is_stored(server: Server) -> None:
     assert server.query("SELECT count(*) FROM mailbox WHERE body LIKE '%casino%'") == [(0,)]
 
 
-def test_server_does_not_start_without_credentials(start_server: StartServer) -> None:
-    with pytest.raises(pytest.fail.Exception, match="COMETCHAT_MODERATION_USERNAME"):
-        start_server(COMETBOT_BOT=f"{BOTS}/judging.py:bot")
+def test_server_does_not_start_without_credentials(tmp_path: Path, simulator: Simulator) -> None:
+    environ = {
+        "COMETBOT_BOT": f"{BOTS}/judging.py:bot",
+        "COMETCHAT_APP_ID": "a",
+        "COMETCHAT_API_URL": simulator.api_url,
+    }
+    with pytest.raises(pytest.fail.Exception, match="Set COMETCHAT_MODERATION_USERNAME"):
+        Server(tmp_path, {**app, "COMETBOT_BOT": f"{BOTS}/judging.py:bot"}).start()
