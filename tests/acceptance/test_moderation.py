@@ -109,10 +109,6 @@ def test_nothing_is_stored(server: Server) -> None:
 
 
 def test_server_does_not_start_without_credentials(tmp_path: Path, simulator: Simulator) -> None:
-    environ = {
-        "COMETBOT_BOT": f"{BOTS}/judging.py:bot",
-        "COMETCHAT_APP_ID": "a",
-        "COMETCHAT_API_URL": simulator.api_url,
-    }
+    app = {"COMETCHAT_APP_ID": simulator.app_id, "COMETCHAT_API_URL": simulator.api_url, "COMETCHAT_API_KEY": "key"}
     with pytest.raises(pytest.fail.Exception, match="Set COMETCHAT_MODERATION_USERNAME"):
         Server(tmp_path, {**app, "COMETBOT_BOT": f"{BOTS}/judging.py:bot"}).start()
