@@ -45,6 +45,14 @@ class OtherChannel(FakeChannel):
     name: ClassVar[str] = "other"
 
 
+class AppChannel(FakeChannel):
+    """The channel of one app, whose account is that of its name."""
+
+    def __init__(self, app: str) -> None:
+        super().__init__(account=f"account-of-{app}")
+        self.app = app
+
+
 @pytest.fixture
 def owner(harness: Harness) -> OwnerChannel:
     harness.channel = owner = OwnerChannel()
@@ -277,3 +285,49 @@ def test_process_without_handlers_sends_only_to_owned_channels(harness: Harness)
     assert harness.channel.requests == []
     harness.start_process()
     harness.channel.wait_for(lambda: sorted(harness.channel.texts()) == ["Waits too.", "echo hello"])
+
+
+def test_each_app_gets_its_own_replies_from_one_process(harness: Harness) -> None:
+    echo(harness)
+    eu, us = AppChannel("eu"), AppChannel("us")
+    process = harness.start_process(channels=[eu, us])
+    for channel in (eu, us):
+        harness.enqueue(process, channel.app, channel=channel, id="1")
+
+    for channel in (eu, us):
+        channel.wait_for(lambda channel=channel: channel.texts() == [f"echo {channel.app}"])
+
+
+def test_app_that_a_process_does_not_have_is_left_to_others(harness: Harness) -> None:
+    handled: list[str] = []
+    echo(harness, handled)
+    eu, us = AppChannel("eu"), AppChannel("us")
+    process = harness.start_process(channels=[eu])
+    harness.enqueue(process, "to us", channel=us)
+    harness.enqueue(process, "to eu", channel=eu)
+    eu.wait_for(lambda: eu.texts() == ["echo to eu"])
+
+    time.sleep(1.5)  # more than a sweep
+    assert handled == ["to eu"]
+    with process.database.read() as connection:
+        found = process.store.leases.find_abandoned(connection, ["helpdesk"], ["fake"], accounts={"fake": {"x"}})
+    assert found == []
+    process.stop()
+    harness.start_process(channels=[eu, us])
+    us.wait_for(lambda: us.texts() == ["echo to us"])
+    assert eu.texts() == ["echo to eu"]
+
+
+def test_throttle_of_one_app_does_not_delay_another(harness: Harness) -> None:
+    echo(harness)
+    eu, us = AppChannel("eu"), AppChannel("us")
+    eu.faults.append(RateLimited("too many", retry_after=2.0))
+    process = harness.start_process(channels=[eu, us])
+    harness.enqueue(process, "first", channel=eu)
+    wait_until(lambda: [row.state for row in list_replies(process)] == ["held"])
+    for number in range(3):
+        harness.enqueue(process, f"{number}", channel=us, user=f"u{number}")
+
+    us.wait_for(lambda: len(us.said) == 3)
+    assert eu.said == []
+    eu.wait_for(lambda: eu.texts() == ["echo first"])

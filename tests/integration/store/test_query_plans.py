@@ -230,6 +230,10 @@ FREQUENT_QUERIES: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "head": (lambda store, c: store.mailbox.get_oldest(c, "fake/old/elsewhere/7"), "mailbox_undone"),
     "next reply": (lambda store, c: store.outbox.get_next(c, "fake/old/elsewhere/7"), "outbox_undone"),
     "sweep": (lambda store, c: store.leases.find_abandoned(c, ["elsewhere"], ["fake"]), "conversations_undone"),
+    "sweep of some apps": (
+        lambda store, c: store.leases.find_abandoned(c, ["elsewhere"], ["fake"], accounts={"fake": {"old", "other"}}),
+        "conversations_undone",
+    ),
     "what is held": (lambda store, c: store.leases.list_held_by(c, "me"), "conversations_undone"),
     "what is stuck": (lambda store, c: store.leases.count_stuck(c, 60.0), "conversations_undone"),
     "purge of mail": (lambda store, c: store.mailbox.purge(c, 50000.0), "mailbox_ended"),
