@@ -16,7 +16,8 @@ import requests
 
 from cometbot import private_files
 from cometbot.channels.cometchat import request_bodies
-from cometbot.channels.cometchat.operations import ApiRequest, Operations
+from cometbot.channels.cometchat.api_request import ApiRequest
+from cometbot.channels.cometchat.operations import Operations
 from cometbot.channels.cometchat.responses import (
     RateLimitStatus,
     error_from_response,
@@ -113,7 +114,7 @@ class CometChatClient(Operations):
             }
         url, timeout = self.api_url + request.path, request.timeout or self.timeout
         answer = self._send_request(request_name, request.method, url, timeout, headers, data=encoded, params=query)
-        secrets = [self._key, *(find_secrets(body) if isinstance(body, Mapping) else ())]
+        secrets = [self._key, request.secret, *(find_secrets(body) if isinstance(body, Mapping) else ())]
         parse = parse_plain if request.has_plain_answer else parse_envelope
         return parse(answer, request_name, secrets)
 

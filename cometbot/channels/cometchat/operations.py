@@ -2,75 +2,44 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, Literal
 from urllib.parse import quote
 
 from cometbot.channels.cometchat import request_bodies
+from cometbot.channels.cometchat.api_request import (
+    PAGE_SIZE,
+    ApiRequest,
+    Params,
+    check_choice,
+    check_length,
+    check_on_behalf_of,
+    group_path,
+    message_path,
+    path_segment,
+    peer_path,
+    read_records,
+    read_results,
+)
+from cometbot.channels.cometchat.conversation_operations import ConversationOperations
 from cometbot.channels.cometchat.responses import Record
-from cometbot.errors import MessageError, OutcomeUnknown
-from cometbot.models import check_recipient
+from cometbot.channels.cometchat.user_operations import UserOperations
+from cometbot.errors import MessageError
 
 GROUP_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessages")
 MAX_MEMBERS_PER_REQUEST = 25
 MAX_AGENT_NAME_LENGTH = 100
-PAGE_SIZE = 100
 _AGENTS_PATH = "/ai-agents/agents"
 _REVIEW_REFUSALS = {"flagged": "disapproved", "blocked": "rejected"}
 
-Params = Mapping[str, str | int | bool]
 
-
-@dataclass(frozen=True, slots=True)
-class ApiRequest:
-    """One request of the REST API, without the key. ``path`` starts with a slash."""
-
-    method: str
-    path: str
-    body: Mapping[str, Any] | bytes | None = field(default=None, repr=False)
-    params: Params = field(default_factory=dict)
-    on_behalf_of: str = ""
-    timeout: float | None = None
-    has_plain_answer: bool = False
-    """True if the response is the result itself, as that of the agents' service, and not an envelope."""
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
-
-
-class Operations(ABC):
+class Operations(UserOperations, ConversationOperations):
     """REST operations: each method sends one and returns the ``data`` of the response.
 
     Methods raise :class:`MessageError`, naming the field, before anything is sent, for values that CometChat would
     certainly refuse. ``on_behalf_of`` is the uid of the acting user. ``timeout`` is in seconds for the whole exchange;
     operations without it use the client's own.
     """
-
-    @abstractmethod
-    def send_request(self, request: ApiRequest) -> dict[str, Any]:
-        """Send ``request`` and return the response's envelope.
-
-        Raises the matching subclass of :class:`ChannelError` if it fails.
-        """
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | bytes | None = None,
-        params: Params | None = None,
-        on_behalf_of: str = "",
-        timeout: float | None = None,
-    ) -> dict[str, Any]:
-        """Send a request and return the response's envelope, for operations without a method of their own.
-
-        ``path`` starts with a slash. Raises the matching subclass of :class:`ChannelError` if the request fails.
-        """
-        return self.send_request(ApiRequest(method, path, body, params or {}, on_behalf_of, timeout))
 
     def create_bot(
         self,
@@ -85,13 +54,13 @@ class Operations(ABC):
         """Create a bot and return it; its user must exist. CometChat sends the credentials with every callback."""
         body: dict[str, Any] = {
             "uid": request_bodies.check_id(uid, "uid", max_length=50),
-            "webhookURL": _check_length(webhook_url, "webhookURL", 255),
-            "groupChatSetting": _check_choice(group_setting, "groupChatSetting", GROUP_SETTINGS),
+            "webhookURL": check_length(webhook_url, "webhookURL", 255),
+            "groupChatSetting": check_choice(group_setting, "groupChatSetting", GROUP_SETTINGS),
             "enabled": enabled,
         }
         if username or password:
-            body["username"] = _check_length(username, "username", 50)
-            body["password"] = _check_length(password, "password", 50)
+            body["username"] = check_length(username, "username", 50)
+            body["password"] = check_length(password, "password", 50)
             body["useBasicAuth"] = True
         return self._request_record("POST", "/bots", body=body)
 
@@ -114,7 +83,7 @@ class Operations(ABC):
         if "uid" in changes:
             raise MessageError("uid of a bot cannot be changed: delete the bot and create it again")
         if "groupChatSetting" in changes:
-            _check_choice(changes["groupChatSetting"], "groupChatSetting", GROUP_SETTINGS)
+            check_choice(changes["groupChatSetting"], "groupChatSetting", GROUP_SETTINGS)
         return self._request_record("PUT", _bot_path(uid), body=changes)
 
     def delete_bot(self, uid: str) -> Record:
@@ -126,11 +95,11 @@ class Operations(ABC):
 
         Their records contain the headers that CometChat sends, which the repr masks.
         """
-        return _read_records(self.send_request(ApiRequest("GET", _AGENTS_PATH, has_plain_answer=True)))
+        return read_records(self.send_request(ApiRequest("GET", _AGENTS_PATH, has_plain_answer=True)))
 
     def create_agent(self, body: Mapping[str, Any]) -> Record:
         """Create an agent and return it, with the uid that CometChat gave it; ``body`` has CometChat's names."""
-        body = {**body, "name": _check_length(body.get("name", ""), "name", MAX_AGENT_NAME_LENGTH)}
+        body = {**body, "name": check_length(body.get("name", ""), "name", MAX_AGENT_NAME_LENGTH)}
         created = self._request_record("POST", _AGENTS_PATH, body=body, has_plain_answer=True)
         return Record(agent) if isinstance(agent := created.get("agent"), dict) else created
 
@@ -148,7 +117,7 @@ class Operations(ABC):
         ``body`` is a body as in :mod:`cometbot.channels.cometchat.request_bodies`.
         """
         encoded = request_bodies.check_message(body)
-        path = f"/bots/{_path_segment(bot, 'bot', 50)}/messages"
+        path = f"/bots/{path_segment(bot, 'bot', 50)}/messages"
         return self._request_record("POST", path, body=encoded, timeout=timeout)
 
     def send_message(self, body: Mapping[str, Any], *, on_behalf_of: str = "") -> Record:
@@ -160,15 +129,15 @@ class Operations(ABC):
         self, parent_id: str, body: Mapping[str, Any], *, on_behalf_of: str, timeout: float | None = None
     ) -> Record:
         """Send a reply in the thread of ``parent_id``, which must be a thread's root, and return it."""
-        path = f"/messages/{_path_segment(parent_id, 'parentId')}/thread"
+        path = f"/messages/{path_segment(parent_id, 'parentId')}/thread"
         encoded = request_bodies.check_message(body)
         return self._request_record(
-            "POST", path, body=encoded, on_behalf_of=_check_on_behalf_of(on_behalf_of), timeout=timeout
+            "POST", path, body=encoded, on_behalf_of=check_on_behalf_of(on_behalf_of), timeout=timeout
         )
 
     def get_message(self, message_id: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Return one message."""
-        return self._request_record("GET", _message_path(message_id), on_behalf_of=on_behalf_of, timeout=timeout)
+        return self._request_record("GET", message_path(message_id), on_behalf_of=on_behalf_of, timeout=timeout)
 
     def edit_message(
         self,
@@ -188,7 +157,7 @@ class Operations(ABC):
         request_bodies.check_data(data)
         request_bodies.check_tags(tags)
         body = {"data": dict(data), **({} if tags is None else {"tags": list(tags)})}
-        path = _message_path(message_id)
+        path = message_path(message_id)
         return self._request_record("PUT", path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
 
     def delete_message(
@@ -196,7 +165,7 @@ class Operations(ABC):
     ) -> Record:
         """Delete a message and return the action message that reports the deletion."""
         body = {"permanent": True} if permanent else None
-        path = _message_path(message_id)
+        path = message_path(message_id)
         return self._request_record("DELETE", path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
 
     def add_reaction(
@@ -204,19 +173,19 @@ class Operations(ABC):
     ) -> Record:
         """Add a reaction to a message and return the message."""
         path = _reaction_path(message_id, reaction)
-        return self._request_record("POST", path, on_behalf_of=_check_on_behalf_of(on_behalf_of), timeout=timeout)
+        return self._request_record("POST", path, on_behalf_of=check_on_behalf_of(on_behalf_of), timeout=timeout)
 
     def remove_reaction(
         self, message_id: str, reaction: str, *, on_behalf_of: str, timeout: float | None = None
     ) -> Record:
         """Remove a reaction from a message and return the message."""
         path = _reaction_path(message_id, reaction)
-        return self._request_record("DELETE", path, on_behalf_of=_check_on_behalf_of(on_behalf_of), timeout=timeout)
+        return self._request_record("DELETE", path, on_behalf_of=check_on_behalf_of(on_behalf_of), timeout=timeout)
 
     def reactions(self, message_id: str, reaction: str = "", *, on_behalf_of: str = "") -> list[Record]:
         """Return the reactions to a message with their users, or only those that are ``reaction``."""
-        path = _reaction_path(message_id, reaction) if reaction else f"{_message_path(message_id)}/reactions"
-        return _read_records(self.request("GET", path, on_behalf_of=on_behalf_of))
+        path = _reaction_path(message_id, reaction) if reaction else f"{message_path(message_id)}/reactions"
+        return read_records(self.request("GET", path, on_behalf_of=on_behalf_of))
 
     def messages(
         self,
@@ -232,73 +201,17 @@ class Operations(ABC):
         Without ``user`` and ``group`` it is a page of all messages. ``query`` has the parameters of a history query:
         ``limit``, ``affix``, ``id`` … (docs/protocols/cometchat.md, "History queries").
         """
-        prefix = _peer_path(user, group) if user or group else ""
+        prefix = peer_path(user, group) if user or group else ""
         answer = self.request("GET", f"{prefix}/messages", params=query, on_behalf_of=on_behalf_of, timeout=timeout)
-        return _read_records(answer)
+        return read_records(answer)
 
     def thread(
         self, parent_id: str, *, on_behalf_of: str = "", page: int = 1, timeout: float | None = None
     ) -> list[Record]:
         """Return one page of a thread's replies."""
-        path = f"{_message_path(parent_id)}/thread"
+        path = f"{message_path(parent_id)}/thread"
         params: Params = {"perPage": PAGE_SIZE, "page": page}
-        return _read_records(self.request("GET", path, params=params, on_behalf_of=on_behalf_of, timeout=timeout))
-
-    def mark_read(self, *, reader: str, user: str = "", group: str = "", message_id: str = "") -> Record:
-        """Mark a conversation as read by ``reader``, up to and including ``message_id`` if given.
-
-        Returns the confirmation.
-        """
-        return self._mark_conversation("POST", "read", reader, user, group, message_id)
-
-    def mark_unread(self, *, reader: str, user: str = "", group: str = "", message_id: str = "") -> Record:
-        """Mark a conversation as unread again for ``reader``, and return the confirmation."""
-        return self._mark_conversation("DELETE", "read", reader, user, group, message_id)
-
-    def mark_delivered(self, *, reader: str, user: str = "", group: str = "", message_id: str = "") -> Record:
-        """Mark a conversation's messages as delivered to ``reader``, and return the confirmation."""
-        return self._mark_conversation("POST", "delivered", reader, user, group, message_id)
-
-    def conversations(self, *, on_behalf_of: str = "", query: Params | None = None) -> Iterator[Record]:
-        """Iterate over all conversations of ``on_behalf_of``."""
-        return self._iter_pages("/conversations", query, on_behalf_of=on_behalf_of)
-
-    def conversation(self, *, on_behalf_of: str, user: str = "", group: str = "") -> Record:
-        """Return one conversation of ``on_behalf_of``."""
-        path = f"{_peer_path(user, group)}/conversation"
-        return self._request_record("GET", path, on_behalf_of=_check_on_behalf_of(on_behalf_of))
-
-    def create_user(self, uid: str, name: str, details: Mapping[str, Any] | None = None) -> Record:
-        """Create a user and return it.
-
-        ``details`` has CometChat's names: ``avatar``, ``metadata``, ``tags``, ``withAuthToken`` …
-        """
-        body = {**(details or {}), "uid": request_bodies.check_id(uid, "uid"), "name": _check_length(name, "name", 100)}
-        request_bodies.check_tags(body.get("tags"))
-        return self._request_record("POST", "/users", body=body)
-
-    def get_user(self, uid: str, *, on_behalf_of: str = "") -> Record:
-        """Return one user."""
-        return self._request_record("GET", _user_path(uid), on_behalf_of=on_behalf_of)
-
-    def users(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
-        """Iterate over all users that match ``query`` (``searchKey``, ``tags``, ``role`` …)."""
-        return self._iter_pages("/users", query, on_behalf_of=on_behalf_of)
-
-    def update_user(self, uid: str, changes: Mapping[str, Any]) -> Record:
-        """Change a user and return it; ``unset`` in ``changes`` lists the properties to remove."""
-        return self._request_record("PUT", _user_path(uid), body=changes)
-
-    def delete_user(self, uid: str, *, permanent: bool = False) -> Record:
-        """Delete a user, or only deactivate it without ``permanent``; return the confirmation."""
-        return self._request_record("DELETE", _user_path(uid), body={"permanent": permanent})
-
-    def create_auth_token(self, uid: str, *, force: bool = False) -> Record:
-        """Create and return a token with which a client logs in as ``uid``. Its repr is masked.
-
-        With ``force``, CometChat creates another one although the user has a token.
-        """
-        return self._request_record("POST", f"{_user_path(uid)}/auth_tokens", body={"force": force})
+        return read_records(self.request("GET", path, params=params, on_behalf_of=on_behalf_of, timeout=timeout))
 
     def create_group(
         self,
@@ -316,15 +229,15 @@ class Operations(ABC):
         body = {
             **(details or {}),
             "guid": request_bodies.check_id(guid, "guid"),
-            "name": _check_length(name, "name", 100),
-            "type": _check_choice(kind, "type", ("public", "password", "private")),
+            "name": check_length(name, "name", 100),
+            "type": check_choice(kind, "type", ("public", "password", "private")),
         }
         request_bodies.check_tags(body.get("tags"))
         return self._request_record("POST", "/groups", body=body, on_behalf_of=on_behalf_of)
 
     def get_group(self, guid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Return one group."""
-        return self._request_record("GET", _group_path(guid), on_behalf_of=on_behalf_of, timeout=timeout)
+        return self._request_record("GET", group_path(guid), on_behalf_of=on_behalf_of, timeout=timeout)
 
     def groups(self, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
         """Iterate over all groups that match ``query`` (``searchKey``, ``hasJoined``, ``tags`` …)."""
@@ -332,11 +245,11 @@ class Operations(ABC):
 
     def update_group(self, guid: str, changes: Mapping[str, Any], *, on_behalf_of: str = "") -> Record:
         """Change a group and return it."""
-        return self._request_record("PUT", _group_path(guid), body=changes, on_behalf_of=on_behalf_of)
+        return self._request_record("PUT", group_path(guid), body=changes, on_behalf_of=on_behalf_of)
 
     def delete_group(self, guid: str, *, on_behalf_of: str = "") -> Record:
         """Delete a group and return the confirmation."""
-        return self._request_record("DELETE", _group_path(guid), on_behalf_of=on_behalf_of)
+        return self._request_record("DELETE", group_path(guid), on_behalf_of=on_behalf_of)
 
     def add_members(
         self,
@@ -351,16 +264,14 @@ class Operations(ABC):
 
         Returns the result for each uid: ``{"success": True, …}`` or ``{"error": …}``.
         """
-        _check_choice(scope, "scope", ("participants", "moderators", "admins"))
+        check_choice(scope, "scope", ("participants", "moderators", "admins"))
         wanted = [request_bodies.check_id(uid, "uid") for uid in uids]
         results: dict[str, Record] = {}
         for start in range(0, len(wanted), MAX_MEMBERS_PER_REQUEST):
             body: dict[str, Any] = {scope: wanted[start : start + MAX_MEMBERS_PER_REQUEST]}
-            path = f"{_group_path(guid)}/members"
+            path = f"{group_path(guid)}/members"
             answer = self._request_record("POST", path, body=body, on_behalf_of=on_behalf_of, timeout=timeout)
-            entries = answer.get(scope)
-            for uid, entry in (entries if isinstance(entries, dict) else {}).items():
-                results[uid] = Record(entry) if isinstance(entry, dict) else Record(success=bool(entry))
+            results |= read_results(answer.get(scope))
         return results
 
     def members(self, guid: str, query: Params | None = None) -> Iterator[Record]:
@@ -368,11 +279,11 @@ class Operations(ABC):
 
         Each record has ``scope`` and ``joinedAt``.
         """
-        return self._iter_pages(f"{_group_path(guid)}/members", query)
+        return self._iter_pages(f"{group_path(guid)}/members", query)
 
     def change_scope(self, guid: str, uid: str, scope: str, *, on_behalf_of: str = "") -> Record:
         """Change a member's scope to ``admin``, ``moderator`` or ``participant``, and return the member."""
-        body = {"scope": _check_choice(scope, "scope", ("admin", "moderator", "participant"))}
+        body = {"scope": check_choice(scope, "scope", ("admin", "moderator", "participant"))}
         return self._request_record("PUT", _group_user_path(guid, "members", uid), body=body, on_behalf_of=on_behalf_of)
 
     def kick(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
@@ -389,7 +300,7 @@ class Operations(ABC):
 
     def banned(self, guid: str) -> Iterator[Record]:
         """Iterate over all users who are banned from a group."""
-        return self._iter_pages(f"{_group_path(guid)}/bannedusers")
+        return self._iter_pages(f"{group_path(guid)}/bannedusers")
 
     def review(
         self,
@@ -404,11 +315,11 @@ class Operations(ABC):
         With ``approve``, a flagged message stays visible and a blocked one is delivered. Otherwise a flagged message is
         blocked, and a blocked one stays so and counts as reviewed. Returns the confirmation.
         """
-        _check_choice(queue, "queue", ("flagged", "blocked"))
+        check_choice(queue, "queue", ("flagged", "blocked"))
         body: dict[str, Any] = {"status": "approved" if approve else _REVIEW_REFUSALS[queue]}
         if queue == "blocked":
             body["reviewed"] = True
-        path = f"/moderation/{queue}-messages/{_path_segment(message_id, 'id')}"
+        path = f"/moderation/{queue}-messages/{path_segment(message_id, 'id')}"
         return self._request_record("PATCH", path, body=body, timeout=timeout, has_plain_answer=True)
 
     def flag_message(self, message_id: str, reason: str, *, on_behalf_of: str, remark: str = "") -> Record:
@@ -416,89 +327,23 @@ class Operations(ABC):
 
         ``reason`` is the id of one of the reasons that the dashboard lists, such as ``spam``.
         """
-        body = {"reasonId": _check_length(reason, "reasonId", 100), **({"remark": remark} if remark else {})}
-        path = f"{_message_path(message_id)}/flagged"
-        options = {"on_behalf_of": _check_on_behalf_of(on_behalf_of), "has_plain_answer": True}
+        body = {"reasonId": check_length(reason, "reasonId", 100), **({"remark": remark} if remark else {})}
+        path = f"{message_path(message_id)}/flagged"
+        options = {"on_behalf_of": check_on_behalf_of(on_behalf_of), "has_plain_answer": True}
         return self._request_record("POST", path, body=body, **options)
-
-    def _mark_conversation(self, method: str, what: str, reader: str, user: str, group: str, message_id: str) -> Record:
-        number = request_bodies.check_id(message_id, "messageId") if message_id else ""
-        body = {"messageId": int(number) if number.isdigit() else number} if number else None
-        path = f"{_peer_path(user, group)}/conversation/{what}"
-        return self._request_record(method, path, body=body, on_behalf_of=_check_on_behalf_of(reader))
-
-    def _request_record(self, method: str, path: str, **options: Any) -> Record:
-        data = self.send_request(ApiRequest(method, path, **options)).get("data")
-        # Some examples in CometChat's documentation show a single object as a list of one.
-        one = data[0] if isinstance(data, list) and len(data) == 1 else data
-        return Record(one) if isinstance(one, dict) else Record()
-
-    def _iter_pages(self, path: str, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
-        """Iterate over the entries of all pages, until an empty or short one: totals are not always present."""
-        params = {"perPage": PAGE_SIZE, **(query or {})}
-        for page in count(1):
-            answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of)
-            records = _read_records(answer)
-            yield from records
-            if len(records) < int(params["perPage"]):
-                return
-
-
-def _read_records(answer: Mapping[str, Any]) -> list[Record]:
-    data = answer.get("data")
-    if not isinstance(data, list):
-        raise OutcomeUnknown("GET (list): expected a list in data, got something else from CometChat")
-    return [Record(entry) for entry in data if isinstance(entry, dict)]
-
-
-def _path_segment(value: str, field: str, max_length: int = request_bodies.MAX_NAME_LENGTH) -> str:
-    return quote(request_bodies.check_id(value, field, max_length=max_length), safe="")
 
 
 def _bot_path(uid: str) -> str:
-    return f"/bots/{_path_segment(uid, 'uid')}"
+    return f"/bots/{path_segment(uid, 'uid')}"
 
 
 def _agent_path(uid: str) -> str:
-    return f"{_AGENTS_PATH}/{_path_segment(uid, 'uid')}"
-
-
-def _user_path(uid: str) -> str:
-    return f"/users/{_path_segment(uid, 'uid')}"
-
-
-def _group_path(guid: str) -> str:
-    return f"/groups/{_path_segment(guid, 'guid')}"
+    return f"{_AGENTS_PATH}/{path_segment(uid, 'uid')}"
 
 
 def _group_user_path(guid: str, collection: str, uid: str) -> str:
-    return f"{_group_path(guid)}/{collection}/{_path_segment(uid, 'uid')}"
-
-
-def _message_path(message_id: str) -> str:
-    return f"/messages/{_path_segment(message_id, 'id')}"
+    return f"{group_path(guid)}/{collection}/{path_segment(uid, 'uid')}"
 
 
 def _reaction_path(message_id: str, reaction: str) -> str:
-    return f"{_message_path(message_id)}/reactions/{quote(request_bodies.check_reaction(reaction), safe='')}"
-
-
-def _peer_path(user: str, group: str) -> str:
-    check_recipient(user, group, MessageError)
-    return _user_path(user) if user else _group_path(group)
-
-
-def _check_on_behalf_of(on_behalf_of: str) -> str:
-    return request_bodies.check_id(on_behalf_of, "onBehalfOf")
-
-
-def _check_length(value: str, field: str, max_length: int) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= max_length:
-        raise MessageError(f"{field} must have 1 to {max_length} characters")
-    return value
-
-
-def _check_choice(value: Any, field: str, choices: Sequence[str]) -> str:
-    if value not in choices:
-        raise MessageError(f"{field} must be one of {', '.join(choices)}, not {value!r}")
-    return str(value)
+    return f"{message_path(message_id)}/reactions/{quote(request_bodies.check_reaction(reaction), safe='')}"

@@ -13,7 +13,7 @@ import pytest
 from cometbot import Bot
 from cometbot.channels.base import IncomingEvent, OutgoingRequest
 from cometbot.channels.cometchat import CallbackSettings, CometChatChannel, CometChatClient, sent_lookup
-from cometbot.channels.cometchat.operations import ApiRequest
+from cometbot.channels.cometchat.api_request import ApiRequest
 from cometbot.errors import (
     AuthenticationFailed,
     BotError,

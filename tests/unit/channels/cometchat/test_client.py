@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
+from cometbot.channels.cometchat.api_request import ApiRequest
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
-from cometbot.channels.cometchat.operations import ApiRequest
 
 
 class RecordingClient:

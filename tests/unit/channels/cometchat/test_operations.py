@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from cometbot.channels.cometchat.operations import ApiRequest, Operations
+from cometbot.channels.cometchat.api_request import ApiRequest
+from cometbot.channels.cometchat.operations import Operations
 from cometbot.errors import MessageError, OutcomeUnknown
 
 Call = tuple[str, str, Any, dict[str, Any], str]
