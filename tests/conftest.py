@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from werkzeug.routing import Rule
 
 from cometbot.store.factory import database_from_url
+from tests.cometchat_operations import collect_faults, install_checks
 from tests.postgres_server import PostgresServer
 
 TESTS = Path(__file__).parent
@@ -88,6 +89,7 @@ def compile_url_builders_on_demand() -> None:
 
 
 compile_url_builders_on_demand()
+install_checks()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -125,6 +127,18 @@ def kept_environment() -> Iterator[None]:
         os.environ.pop(name, None)
     os.environ.update({name: before[name] for name in left & before.keys()})
     assert not left, f"the test left variables of the environment changed: {', '.join(sorted(left))}"
+
+
+@pytest.fixture(autouse=True)
+def documented_operations(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test whose clients or simulators do what CometChat's documents do not say.
+
+    A test of other requests has the mark ``undocumented``.
+    """
+    with collect_faults() as faults:
+        yield
+    if request.node.get_closest_marker("undocumented") is None:
+        assert not faults, f"not as CometChat documents it: {'; '.join(dict.fromkeys(faults))}"
 
 
 def _environment() -> dict[str, str]:

@@ -18,11 +18,21 @@ from werkzeug.exceptions import HTTPException
 from cometbot.http.json_response import json_response
 from cometbot.json_depth import MAX_DEPTH, limit_depth, may_be_too_deep
 from cometbot.simulator.errors import Refusal, bad_request, error_json
-from cometbot.simulator.journal import mask_headers, mask_secrets
+from cometbot.simulator.journal import MASK, mask_headers, mask_secrets
 from cometbot.simulator.misbehaviour import Misbehaviour, Rule
 from cometbot.simulator.rate_limits import RateLimits, RateLimitState, rate_limit_headers
 from cometbot.simulator.records import APP_SYSTEM
-from cometbot.simulator.rest import agents, bots, conversations, groups, messages, moderation, users
+from cometbot.simulator.rest import (
+    agents,
+    auth_tokens,
+    bots,
+    conversations,
+    friends,
+    groups,
+    messages,
+    moderation,
+    users,
+)
 from cometbot.simulator.rest.routes import ApiCall, Envelope, PlainBody, Route
 from cometbot.simulator.world import World
 
@@ -38,6 +48,8 @@ FULL_ACCESS, AUTH_ONLY = "fullAccess", "authOnly"
 _VERSIONED_PATH_PATTERN = re.compile(r"/v\d+(\.\d+)?(/|$)")
 _ROUTES: Sequence[Route] = [
     *users.routes,
+    *auth_tokens.routes,
+    *friends.routes,
     *groups.routes,
     *bots.routes,
     *agents.routes,
@@ -45,7 +57,8 @@ _ROUTES: Sequence[Route] = [
     *conversations.routes,
     *moderation.routes,
 ]
-_SECRET_PATH_PATTERN = re.compile(r"/(bots|users|groups|agents)(/[^/]+)?(/auth_tokens)?/?$")
+_SECRET_PATH_PATTERN = re.compile(r"/(bots|users|groups|agents)(/[^/]+)?(/auth_tokens(/[^/]+)?)?/?$")
+_TOKEN_IN_PATH_PATTERN = re.compile(r"(/auth_tokens/)[^/]+")
 
 
 @dataclass(slots=True)
@@ -175,7 +188,7 @@ class RestApi:
         self._world.journal.add_request(
             exchange.at,
             method=request.method,
-            path=request.path,
+            path=_TOKEN_IN_PATH_PATTERN.sub(rf"\1{MASK}", request.path),
             query=request.args.to_dict(),
             headers=mask_headers(dict(request.headers)),
             body=clean(exchange.body),

@@ -79,6 +79,9 @@ class Directory:
         if permanent:
             del self.users[user.uid]
             self.bots.pop(user.uid, None)
+            for other in self.users.values():
+                other.friends.discard(user.uid)
+                other.blocked.pop(user.uid, None)
             for group in self.groups.values():
                 group.members.pop(user.uid, None)
         return user

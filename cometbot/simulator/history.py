@@ -46,13 +46,17 @@ def select_page(
     """
     tests = list(_predicates(world, query, viewer))
     if involving != APP_SYSTEM:
-        tests.append(lambda message: world.is_participant(message, involving))
+        tests.append(lambda message: world.is_participant(message, involving) and _is_kept(world, message, involving))
     limit = query["limit"] or query["perPage"] or DEFAULT_LIMIT
     candidates = (world.message_store[number] for number in _ids_from_cursor(world, numbers, query))
     chosen = list(islice((message for message in candidates if all(test(message) for test in tests)), limit))
     if query["affix"] == "prepend":
         chosen.reverse()
     return HistoryPage(chosen, query["affix"], limit)
+
+
+def _is_kept(world: World, message: StoredMessage, uid: str) -> bool:
+    return message.number > world.conversation_views.deleted_to(uid, message.conversation_id)
 
 
 def _ids_from_cursor(world: World, numbers: Sequence[int], query: Mapping[str, Any]) -> Iterable[int]:

@@ -159,7 +159,7 @@ def _record_action(
     serializer = world.serializer
     actor = by or uid
     entities = {
-        "by": serializer.entity("user", serializer.user(actor)),
+        "by": serializer.actor(actor),
         "on": serializer.entity("user", serializer.user(uid)),
         "for": serializer.entity("group", serializer.group(group.guid)),
     }
@@ -173,10 +173,10 @@ def _record_action(
     )
     data: dict[str, Any] = {
         "group": serializer.group(group.guid),
-        "members": {uid: {**serializer.user(uid), **(scopes or {})}},
+        "members": {uid: {**serializer.user(uid, with_tags=True), **(scopes or {})}},
     }
     if by:
-        data["by"] = serializer.user(by)
+        data["by"] = serializer.user(by, with_tags=True)
     event = "scope_changed" if name == "scopeChanged" else name
     world.emit(f"group_member_{event}", data, message=action)
     return action

@@ -208,7 +208,7 @@ def _record_action(world: World, name: str, by: str, message: StoredMessage) -> 
     serializer = world.serializer
     affected = serializer.message(message, with_tags=True)
     entities = {
-        "by": serializer.entity("user", serializer.user(by)),
+        "by": serializer.actor(by),
         "on": serializer.entity("message", serializer.deletion(message) if name == "deleted" else affected),
         "for": serializer.receiver(message),
     }

@@ -21,7 +21,10 @@ def block(world: World, by: str, uid: str, *, blocked: bool = True) -> None:
         raise Refusal("ERR_CANNOT_BLOCK_SELF", "Users cannot block themselves.")
     if (other.uid in user.blocked) == blocked:
         return
-    (user.blocked.add if blocked else user.blocked.discard)(other.uid)
+    if blocked:
+        user.blocked[other.uid] = world.now()
+    else:
+        del user.blocked[other.uid]
     data = {"users": {other.uid: world.serializer.user(other.uid)}, "by": world.serializer.user(user.uid)}
     world.emit("user_blocked" if blocked else "user_unblocked", data)
 

@@ -17,8 +17,18 @@ GROUP_CHAT_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessa
 
 
 @dataclass(slots=True)
+class AuthToken:
+    """What is stored about a token with which a client logs in."""
+
+    created_at: int
+    platform: str = ""
+    user_agent: str = ""
+    app_info: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class UserRecord:
-    """A user of the app. Times are in Unix seconds, 0 for "never"."""
+    """A user of the app. Times are in Unix seconds, 0 for "never". ``blocked`` has the time for each blocked uid."""
 
     uid: str
     name: str
@@ -33,8 +43,9 @@ class UserRecord:
     updated_at: int = 0
     tags: tuple[str, ...] = ()
     deactivated_at: int = 0
-    auth_tokens: dict[str, int] = field(default_factory=dict, repr=False)
-    blocked: set[str] = field(default_factory=set)
+    auth_tokens: dict[str, AuthToken] = field(default_factory=dict, repr=False)
+    blocked: dict[str, int] = field(default_factory=dict)
+    friends: set[str] = field(default_factory=set)
 
     @property
     def is_active(self) -> bool:
@@ -220,7 +231,7 @@ def _json_keys(record: type, *hidden: str, **renamed: str) -> dict[str, str]:
     return {renamed.get(name) or re.sub("_([a-z])", lambda found: found[1].upper(), name): name for name in names}
 
 
-USER_KEYS = _json_keys(UserRecord, "auth_tokens", "blocked")
+USER_KEYS = _json_keys(UserRecord, "auth_tokens", "blocked", "friends")
 GROUP_KEYS = _json_keys(GroupRecord, "members", "banned")
 BOT_KEYS = _json_keys(BotRecord, webhook_url="webhookURL", is_ai_bot="isAIBot")
 MESSAGE_KEYS = _json_keys(StoredMessage, "mentions", "reactions")

@@ -177,6 +177,45 @@ class BlockSchema(_LenientSchema):
     blockedUids = fields.List(fields.String(), required=True)
 
 
+class FriendsSchema(_LenientSchema):
+    """Users to make friends of a user, or friends to remove."""
+
+    accepted = fields.List(fields.String(), validate=validate.Length(max=25))
+    friends = fields.List(fields.String())
+
+
+class AuthTokenSchema(_LenientSchema):
+    """What a client reports about itself for its token."""
+
+    platform = fields.String()
+    userAgent = fields.String(attribute="user_agent")
+    appInfo = fields.Dict(keys=fields.String(), attribute="app_info")
+
+
+class ConversationSchema(_LenientSchema):
+    """The tags of a conversation, or how it is deleted: docs/protocols/cometchat.md, "Conversations and receipts"."""
+
+    tags = fields.List(_TAG, validate=validate.Length(max=25))
+    conversationWith = fields.String()
+    deleteMessagesPermanently = fields.Boolean(load_default=False)
+
+
+class _PinnedConversationSchema(_LenientSchema):
+    uid = fields.String(validate=_NAME)
+    guid = fields.String(validate=_NAME)
+
+    @validates_schema
+    def _check(self, data: Mapping[str, Any], **kwargs: Any) -> None:
+        if len(data) != 1:
+            raise ValidationError("Give either uid or guid.")
+
+
+class PinnedConversationsSchema(_LenientSchema):
+    """The conversations that the app pins for all its users."""
+
+    pinnedConversations = fields.List(fields.Nested(_PinnedConversationSchema), required=True)
+
+
 class ReceiptSchema(_LenientSchema):
     """The message up to which a conversation was read or delivered. Without it, the whole conversation was."""
 
@@ -196,7 +235,7 @@ _PAGE_FIELDS: dict[str, Any] = {
     "perPage": fields.Integer(load_default=100, validate=validate.Range(min=1, max=1000)),
     "searchIn": _list(load_default=lambda: ["name", "uid"]),
     **_fields(fields.String, "searchKey status role type conversationType", load_default=""),
-    **_fields(_list, "tags roles types scopes", load_default=list),
+    **_fields(_list, "tags userTags groupTags roles types scopes", load_default=list),
     **_fields(fields.Boolean, "withTags onlyDeactivated withDeactivated isAIBot hasJoined unread", load_default=False),
 }
 PageQuery = cast(type[InputSchema], _LenientSchema.from_dict(_PAGE_FIELDS, name="PageQuery"))

@@ -78,16 +78,20 @@ class Serializer:
             "deletedBy": message.deleted_by,
         }
 
-    def user(self, uid: str, *, conversation_id: str = "") -> dict[str, Any]:
+    def user(self, uid: str, *, conversation_id: str = "", with_tags: bool = False) -> dict[str, Any]:
         """Return the entity of a user, who may have been deleted."""
         user = self._directory.find_user(uid)
-        entity = user_json(user) if user else {"uid": uid, "name": uid}
+        entity = user_json(user, with_tags=with_tags) if user else {"uid": uid, "name": uid}
         return {**entity, "conversationId": conversation_id} if conversation_id else entity
 
     def group(self, guid: str, *, viewer: str = "") -> dict[str, Any]:
         """Return the entity of a group, which may have been deleted, as ``viewer`` sees it."""
         group = self._directory.groups.get(guid)
         return group_json(group, viewer=viewer) if group else {"guid": guid, "name": guid}
+
+    def actor(self, uid: str) -> dict[str, Any]:
+        """Return the entry of a user in ``entities`` who did something, with their tags."""
+        return self.entity("user", self.user(uid, with_tags=True))
 
     def entity(self, kind: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """Return one entry of ``entities``."""
@@ -107,7 +111,7 @@ class Serializer:
             "reaction": reaction.reaction,
             "uid": reaction.uid,
             "reactedAt": reaction.reacted_at,
-            "reactedBy": self.user(reaction.uid),
+            "reactedBy": self.user(reaction.uid, with_tags=True),
         }
 
     def _data(self, message: StoredMessage, viewer: str) -> dict[str, Any]:
@@ -116,7 +120,7 @@ class Serializer:
             **message.data,
             **_without_empty(mentions=mentions, reactions=_count_reactions(message.reactions, viewer)),
             "entities": {
-                "sender": self.entity("user", self.user(message.sender)),
+                "sender": self.actor(message.sender),
                 "receiver": self.receiver(message),
             },
         }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from cometbot.simulator.behaviour import Behaviour
+from cometbot.simulator.conversation_views import ConversationViews
 from cometbot.simulator.directory import Directory
 from cometbot.simulator.journal import Journal
 from cometbot.simulator.message_store import MessageStore
@@ -62,6 +64,7 @@ class World:
             self.files: dict[str, FileRecord] = {}
             self.read_marks: dict[tuple[str, str], int] = {}
             self.delivered_marks: dict[tuple[str, str], int] = {}
+            self.conversation_views = ConversationViews()
             self.contacts: dict[str, dict[str, str]] = {}
             self.condition.notify_all()
 
@@ -88,6 +91,12 @@ class World:
         """
         self.journal.add_change(self.clock(), trigger, data)
         self.on_event(WebhookEvent(trigger, data, message, action, origin or {"platform": "API"}))
+
+    def visible_numbers(self, conversation: str, uid: str) -> Sequence[int]:
+        """Return the ids of the messages of a conversation that ``uid`` has not deleted for themselves, ascending."""
+        numbers = self.message_store.numbers(conversation)
+        deleted_to = self.conversation_views.deleted_to(uid, conversation)
+        return numbers[bisect_right(numbers, deleted_to) :] if deleted_to else numbers
 
     def is_participant(self, message: StoredMessage, uid: str) -> bool:
         """Return True if the user takes part in the conversation of the message."""

@@ -29,6 +29,9 @@ from cometbot.http.responses import (
 _SERVER_ERROR_CODES = frozenset(
     {"ERR_OPERATION_FAILED", "ERR_MISSION_FAILED", "ERR_EXCEPTION", "ERR_BAD_ERROR_RESPONSE"}
 )
+_UNKNOWN_TOKEN_CODE = "AUTH_ERR_AUTH_TOKEN_NOT_FOUND"
+"""The token in the path, that of a user, does not exist; the API key is valid."""
+
 _LIMIT_HEADERS = ("x-rate-limit", "x-rate-limit-limit", "x-ratelimit-limit", "x-ratelimit")
 _REMAINING_HEADERS = ("x-rate-limit-remaining", "x-ratelimit-remaining")
 _SECRET_FIELDS = frozenset({"password", "authtoken", "apikey", "secret", "headers"})
@@ -148,7 +151,7 @@ def _error_class(code: str, status: int) -> type[Rejected] | None:
     """Return the class of an error with CometChat's ``code``, or None for a temporary error of its server."""
     if code in _SERVER_ERROR_CODES or code.startswith("ERR_WS_"):
         return None
-    if code.startswith(("AUTH_ERR_", "ERR_APIKEY_")):
+    if code.startswith(("AUTH_ERR_", "ERR_APIKEY_")) and code != _UNKNOWN_TOKEN_CODE:
         return AuthenticationFailed
     if code.endswith("_NOT_FOUND"):
         return NotFound

@@ -70,7 +70,8 @@ def user_history(call: ApiCall, uid: str) -> dict[str, Any]:
     user = call.world.directory.user(uid)
     if call.acting_uid == APP_SYSTEM:
         return _history(call, call.world.message_store.numbers(), involving=user.uid)
-    return _history(call, call.world.message_store.numbers(conversation_id("user", call.acting_uid, user.uid)))
+    conversation = conversation_id("user", call.acting_uid, user.uid)
+    return _history(call, call.world.visible_numbers(conversation, call.acting_uid))
 
 
 @routes.add("GET", "/groups/<guid>/messages")
@@ -79,7 +80,7 @@ def group_history(call: ApiCall, guid: str) -> dict[str, Any]:
     group = call.world.directory.group(guid)
     if call.acting_uid != APP_SYSTEM:
         check_joined(group, call.acting_uid)
-    return _history(call, call.world.message_store.numbers(f"group_{group.guid}"))
+    return _history(call, call.world.visible_numbers(f"group_{group.guid}", call.acting_uid))
 
 
 @routes.add("POST", "/messages/<id>/reactions/<path:reaction>", acting="must")

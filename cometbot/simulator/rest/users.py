@@ -7,12 +7,11 @@ from typing import Any
 from cometbot.simulator import people
 from cometbot.simulator.errors import Refusal
 from cometbot.simulator.records import UserRecord
+from cometbot.simulator.rest.auth_tokens import create_token
 from cometbot.simulator.rest.routes import ApiCall, RouteTable, confirmation, paginate
 from cometbot.simulator.schemas import ActivationSchema, BlockSchema, UserSchema
 from cometbot.simulator.serializers import user_json
 from cometbot.simulator.world import conversation_id
-
-MAX_AUTH_TOKENS = 100
 
 routes = RouteTable()
 _USER = UserSchema()
@@ -29,28 +28,25 @@ def create_user(call: ApiCall) -> dict[str, Any]:
     user = call.world.directory.create_user(body, call.world.now())
     shown = user_json(user, with_tags=True)
     if body.get("withAuthToken"):
-        shown["authToken"] = _new_token(call, user)
+        shown["authToken"] = create_token(call, user)
     return shown
 
 
 @routes.add("GET", "/users")
 def list_users(call: ApiCall) -> dict[str, Any]:
-    """Return the users that match the query, ordered by uid."""
+    """Return the users that match the query, ordered by uid. For an acting user, each has their conversation."""
     query = call.load_page_query()
     users = [user for _, user in sorted(call.world.directory.users.items()) if _matches_query(user, query)]
-    return paginate(users, query, lambda user: user_json(user, with_tags=query["withTags"]))
+    return paginate(
+        users, query, lambda user: {**user_json(user, with_tags=query["withTags"]), **_relation_json(call, user)}
+    )
 
 
 @routes.add("GET", "/users/<uid>")
 def get_user(call: ApiCall, uid: str) -> dict[str, Any]:
     """Return one user. For an acting user, it includes their conversation and the blocks between the two."""
     user = call.world.directory.user(uid)
-    shown = user_json(user, with_tags=True)
-    if call.acting_uid != call.world.directory.system.uid:
-        shown["conversationId"] = conversation_id("user", call.acting_uid, user.uid)
-        shown["blockedByMe"] = user.uid in call.world.directory.user(call.acting_uid).blocked
-        shown["hasBlockedMe"] = call.acting_uid in user.blocked
-    return shown
+    return {**user_json(user, with_tags=True), **_relation_json(call, user)}
 
 
 @routes.add("PUT", "/users/<uid>", acting="no")
@@ -80,18 +76,7 @@ def deactivate_users(call: ApiCall) -> dict[str, Any]:
 def reactivate_users(call: ApiCall) -> dict[str, Any]:
     """Reactivate users and return their uids."""
     uids = call.load_body(_ACTIVATION).get("uidsToActivate", [])
-    return {"reactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)}
-
-
-@routes.add("POST", "/users/<uid>/auth_tokens", group="core", acting="no", auth_only=True)
-def create_auth_token(call: ApiCall, uid: str) -> dict[str, Any]:
-    """Return the newest auth token of a user. Create one if there is none, or if ``force`` is set."""
-    user = call.world.directory.user(uid)
-    if user.auth_tokens and not call.get_flag("force"):
-        token, created_at = next(reversed(user.auth_tokens.items()))
-        return {"uid": user.uid, "authToken": token, "createdAt": created_at}
-    token = _new_token(call, user)
-    return {"uid": user.uid, "authToken": token, "createdAt": user.auth_tokens[token]}
+    return {"nonDeactivatedUids": call.world.directory.activate(uids, now=call.world.now(), active=True)}
 
 
 @routes.add("POST", "/users/<uid>/blockedusers", acting="no")
@@ -109,8 +94,8 @@ def unblock_users(call: ApiCall, uid: str) -> dict[str, Any]:
 @routes.add("GET", "/users/<uid>/blockedusers", acting="no")
 def list_blocked_users(call: ApiCall, uid: str) -> dict[str, Any]:
     """Return the users that a user has blocked."""
-    blocked = sorted(call.world.directory.user(uid).blocked)
-    return paginate(blocked, call.load_page_query(), call.world.serializer.user)
+    user = call.world.directory.user(uid)
+    return paginate(sorted(user.blocked), call.load_page_query(), lambda other: _blocked_json(call, user, other))
 
 
 def _block(call: ApiCall, uid: str, *, blocked: bool) -> dict[str, Any]:
@@ -122,16 +107,28 @@ def _block(call: ApiCall, uid: str, *, blocked: bool) -> dict[str, Any]:
         except Refusal as refusal:
             results[other] = {"success": False, "error": refusal.to_json()}
         else:
-            results[other] = {"success": True}
+            done = f"has {'blocked' if blocked else 'unblocked'}"
+            results[other] = confirmation(f"The user with UID {user.uid} {done} user with UID {other} successfully.")
     return results
 
 
-def _new_token(call: ApiCall, user: UserRecord) -> str:
-    token = f"{user.uid}_{call.world.token(32)}"
-    user.auth_tokens[token] = call.world.now()
-    while len(user.auth_tokens) > MAX_AUTH_TOKENS:
-        del user.auth_tokens[next(iter(user.auth_tokens))]
-    return token
+def _blocked_json(call: ApiCall, user: UserRecord, other: str) -> dict[str, Any]:
+    shown = call.world.serializer.user(other, conversation_id=conversation_id("user", user.uid, other))
+    blocked_at = user.blocked[other]
+    return {**shown, "blockedByMe": True, "blockedByMeAt": blocked_at, "blockedAt": blocked_at}
+
+
+def _relation_json(call: ApiCall, user: UserRecord) -> dict[str, Any]:
+    """Return the conversation of the acting user with ``user``, and the blocks between the two."""
+    if call.acting_uid == call.world.directory.system.uid:
+        return {}
+    blocked_at = call.world.directory.user(call.acting_uid).blocked.get(user.uid, 0)
+    return {
+        "conversationId": conversation_id("user", call.acting_uid, user.uid),
+        "blockedByMe": bool(blocked_at),
+        "hasBlockedMe": call.acting_uid in user.blocked,
+        **({"blockedByMeAt": blocked_at, "blockedAt": blocked_at} if blocked_at else {}),
+    }
 
 
 def _matches_query(user: UserRecord, query: dict[str, Any]) -> bool:

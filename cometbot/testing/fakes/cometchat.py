@@ -253,9 +253,12 @@ class CometChatFake(Fake):
 
     def _user(self, actor: Actor) -> simulator.Actor:
         directory = self.simulator.world.directory
-        if directory.find_user(actor.user.uid) is None:
-            return self.simulator.add_user(actor.user.uid, actor.user.name)
-        return self.simulator.user(actor.user.uid)
+        user = actor.user
+        if directory.find_user(user.uid) is None:
+            described = {name: getattr(user, name) for name in ("avatar", "link", "role", "tags", "metadata")}
+            given = {name: value for name, value in described.items() if value}
+            return self.simulator.add_user(user.uid, user.name, **given)
+        return self.simulator.user(user.uid)
 
     def _actor(self, actor: Actor) -> simulator.Actor:
         """Return the actor's user, after adding it to the actor's group."""

@@ -87,7 +87,7 @@ def test_delete_user_deactivates_unless_permanent(rest: Any, simulator: Simulato
     assert code_of(rest("GET", "/users/tom")) == (404, "ERR_UID_NOT_FOUND")
     hidden = rest("GET", "/users?onlyDeactivated=true").get_json()["data"]
     assert [user["uid"] for user in hidden] == ["tom"]
-    assert rest("PUT", "/users", {"uidsToActivate": ["tom"]}).get_json()["data"] == {"reactivatedUids": ["tom"]}
+    assert rest("PUT", "/users", {"uidsToActivate": ["tom"]}).get_json()["data"] == {"nonDeactivatedUids": ["tom"]}
     rest("DELETE", "/users/tom", {"permanent": True})
     assert "tom" not in simulator.world.directory.users
     assert "tom" not in simulator.world.directory.groups["ops-room"].members
@@ -117,13 +117,17 @@ def test_auth_token_is_the_same_until_forced(rest: Any) -> None:
 
 def test_a_blocked_user_cannot_write_to_who_blocked_them(rest: Any) -> None:
     answer = rest("POST", "/users/maria/blockedusers", {"blockedUids": ["tom", "maria", "nobody"]}).get_json()["data"]
-    assert answer["tom"] == {"success": True}
+    assert answer["tom"]["success"] is True
+    assert answer["tom"]["message"] == "The user with UID maria has blocked user with UID tom successfully."
     assert answer["maria"]["error"]["code"] == "ERR_CANNOT_BLOCK_SELF"
     assert answer["nobody"]["error"]["code"] == "ERR_UID_NOT_FOUND"
     body = {"receiverType": "user", "category": "message", "type": "text", "data": {"text": "hi"}}
     assert code_of(rest("POST", "/messages", {**body, "receiver": "maria"}, acting="tom"))[1] == "ERR_BLOCKED_RECEIVER"
     assert code_of(rest("POST", "/messages", {**body, "receiver": "tom"}, acting="maria"))[1] == "ERR_BLOCKED_SENDER"
     listed = rest("GET", "/users/maria/blockedusers").get_json()["data"]
-    assert [user["uid"] for user in listed] == ["tom"]
+    assert [(user["uid"], user["blockedByMe"], user["conversationId"]) for user in listed] == [
+        ("tom", True, "maria_user_tom")
+    ]
+    assert rest("GET", "/users/tom", acting="maria").get_json()["data"]["blockedByMeAt"] == listed[0]["blockedAt"]
     rest("DELETE", "/users/maria/blockedusers", {"blockedUids": ["tom"]})
     assert rest("POST", "/messages", {**body, "receiver": "maria"}, acting="tom").status_code == 200

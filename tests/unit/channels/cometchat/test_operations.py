@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from cometbot.channels.cometchat.api_request import ApiRequest
+from cometbot.channels.cometchat.conversation_operations import ConversationOperations
 from cometbot.channels.cometchat.operations import Operations
+from cometbot.channels.cometchat.user_operations import UserOperations
 from cometbot.errors import MessageError, OutcomeUnknown
+from tests.cometchat_operations import check_request
 
 Call = tuple[str, str, Any, dict[str, Any], str]
 
@@ -22,6 +27,9 @@ class Recorder(Operations):
         self.answers: list[dict[str, Any]] = []
 
     def send_request(self, request: ApiRequest) -> dict[str, Any]:
+        body = json.loads(request.body) if isinstance(request.body, bytes) else request.body
+        faults = check_request(request.method, request.path, body, request.params, request.on_behalf_of)
+        assert faults == []
         self.calls.append((request.method, request.path, request.body, dict(request.params), request.on_behalf_of))
         return self.answers.pop(0) if self.answers else {"data": {}}
 
@@ -33,13 +41,19 @@ def api() -> Recorder:
 
 TEXT = {"receiver": "maria", "receiverType": "user", "category": "message", "type": "text", "data": {"text": "hi"}}
 
+LISTS = {
+    "bots", "agents", "reactions", "messages", "thread", "conversations", "pinned_conversations", "users", "friends",
+    "blocked_users", "auth_tokens", "groups", "members", "banned",
+}  # fmt: skip
+AGENT = {"name": "A", "icon": "https://x/a.png", "integrateWith": "ag-ui", "integrationType": "agent"}
+
 CASES: list[tuple[Callable[[Recorder], Any], str, str, Any, str]] = [
     (lambda api: api.get_bot("b"), "GET", "/bots/b", None, ""),
     (lambda api: api.update_bot("b", {"enabled": False}), "PUT", "/bots/b", {"enabled": False}, ""),
     (lambda api: api.delete_bot("b"), "DELETE", "/bots/b", None, ""),
     (lambda api: api.update_agent("a", {"isActive": False}), "PATCH", "/ai-agents/agents/a", {"isActive": False}, ""),
     (lambda api: api.delete_agent("a"), "DELETE", "/ai-agents/agents/a", None, ""),
-    (lambda api: api.create_agent({"name": "A"}), "POST", "/ai-agents/agents", {"name": "A"}, ""),
+    (lambda api: api.create_agent(AGENT), "POST", "/ai-agents/agents", AGENT, ""),
     (lambda api: api.get_message("5", on_behalf_of="b"), "GET", "/messages/5", None, "b"),
     (
         lambda api: api.edit_message("5", {"text": "new"}, tags=["a"], on_behalf_of="b"),
@@ -89,6 +103,37 @@ CASES: list[tuple[Callable[[Recorder], Any], str, str, Any, str]] = [
     (lambda api: api.update_user("m", {"name": "N"}), "PUT", "/users/m", {"name": "N"}, ""),
     (lambda api: api.delete_user("m"), "DELETE", "/users/m", {"permanent": False}, ""),
     (lambda api: api.create_auth_token("m"), "POST", "/users/m/auth_tokens", {"force": False}, ""),
+    (lambda api: api.deactivate_users(["m", "n"]), "DELETE", "/users", {"uidsToDeactivate": ["m", "n"]}, ""),
+    (lambda api: api.reactivate_users(("m",)), "PUT", "/users", {"uidsToActivate": ["m"]}, ""),
+    (lambda api: api.add_friends("m", ["n"]), "POST", "/users/m/friends", {"accepted": ["n"]}, ""),
+    (lambda api: api.remove_friends("m", ["n"]), "DELETE", "/users/m/friends", {"friends": ["n"]}, ""),
+    (lambda api: api.block_users("m", ["n"]), "POST", "/users/m/blockedusers", {"blockedUids": ["n"]}, ""),
+    (lambda api: api.unblock_users("m", ["n"]), "DELETE", "/users/m/blockedusers", {"blockedUids": ["n"]}, ""),
+    (lambda api: api.get_auth_token("m", "m_1/2"), "GET", "/users/m/auth_tokens/m_1%2F2", None, ""),
+    (
+        lambda api: api.update_auth_token("m", "m_1", {"platform": "web"}),
+        "PUT", "/users/m/auth_tokens/m_1", {"platform": "web"}, "",
+    ),
+    (lambda api: api.delete_auth_token("m", "m_1"), "DELETE", "/users/m/auth_tokens/m_1", None, ""),
+    (lambda api: api.delete_auth_tokens("m"), "DELETE", "/users/m/auth_tokens", None, ""),
+    (
+        lambda api: api.tag_conversation(["a"], on_behalf_of="b", user="m"),
+        "PUT", "/users/m/conversation", {"tags": ["a"]}, "b",
+    ),
+    (
+        lambda api: api.delete_conversation(on_behalf_of="b", user="m", permanent=True),
+        "DELETE", "/users/m/conversation", {"conversationWith": "m", "deleteMessagesPermanently": True}, "b",
+    ),
+    (lambda api: api.delete_conversation(on_behalf_of="b", group="g"), "DELETE", "/groups/g/conversation", None, "b"),
+    (lambda api: api.pin_conversation(on_behalf_of="b", user="m"), "POST", "/users/m/conversation/pin", None, "b"),
+    (
+        lambda api: api.unpin_conversation(on_behalf_of="b", group="g"),
+        "DELETE", "/groups/g/conversation/pin", None, "b",
+    ),
+    (
+        lambda api: api.pin_conversations_for_all(users=["m"], groups=["g"]),
+        "PUT", "/conversations/pinned", {"pinnedConversations": [{"guid": "g"}, {"uid": "m"}]}, "",
+    ),
     (
         lambda api: api.create_group("g", "G", "private", on_behalf_of="m"),
         "POST", "/groups", {"guid": "g", "name": "G", "type": "private"}, "m",
@@ -109,6 +154,54 @@ def test_each_operation_makes_its_request(
 ) -> None:
     ask(api)
     assert api.calls == [(method, path, body, {}, on_behalf_of)]
+
+
+def test_each_operation_stands_in_the_table_of_documented_ones(api: Recorder) -> None:
+    names = {name for name in vars(Operations) | vars(UserOperations) | vars(ConversationOperations) if name[0] != "_"}
+    arguments = {"uid": "m", "uids": ["m"], "bot": "b", "guid": "g", "group": "", "user": "m", "on_behalf_of": "b"}
+    arguments |= {"body": TEXT, "data": {"text": "x"}, "scope": "admin", "reader": "b", "tags": ["a"], "kind": "public"}
+    for name in sorted(names):
+        api.answers = [{"data": [] if name in LISTS else {}}]
+        parameters = inspect.signature(getattr(api, name)).parameters.values()
+        needed = [item for item in parameters if item.default is item.empty or item.name == "user"]
+        given = {item.name: AGENT if name == "create_agent" else arguments.get(item.name, "5") for item in needed}
+        given |= {name: {} for name in given.keys() & {"changes"}}
+        made = getattr(api, name)(**given)
+        assert list(made) is not None  # an iterator sends its request when it is read
+        assert api.calls, f"{name} has sent no request"
+        api.calls.clear()
+
+
+def test_friends_are_added_in_batches_with_a_result_for_each(api: Recorder) -> None:
+    uids = [f"u{number}" for number in range(30)]
+    api.answers = [
+        {"data": {"accepted": {uid: {"success": True, "message": "…"} for uid in uids[:25]}}},
+        {"data": {"accepted": {"u25": {"success": False, "error": {"code": "ERR_UID_NOT_FOUND"}}, "u26": True}}},
+    ]
+    results = api.add_friends("m", uids)
+    assert [len(body["accepted"]) for _, _, body, _, _ in api.calls] == [25, 5]
+    assert results["u0"]["success"] is True
+    assert results["u25"]["error"] == {"code": "ERR_UID_NOT_FOUND"}
+    assert results["u26"] == {"success": True}
+
+
+def test_bulk_changes_return_the_uids_of_the_answer(api: Recorder) -> None:
+    api.answers = [{"data": {"deactivatedUids": ["m"]}}, {"data": {"nonDeactivatedUids": ["m"]}}, {"data": {}}]
+    assert api.deactivate_users(["m"]) == ["m"]
+    assert api.reactivate_users(["m"]) == ["m"]
+    assert api.reactivate_users(["m"]) == []
+
+
+def test_a_request_with_a_token_does_not_show_it() -> None:
+    shown = ApiRequest("GET", "/users/m/auth_tokens/m_%2Fabc", secret="m_/abc")
+    assert str(shown) == "GET /users/m/auth_tokens/***"
+    assert "abc" not in repr(shown).replace("/users/m/auth_tokens/m_%2Fabc", "")
+
+
+def test_an_invalid_token_is_refused_without_showing_it(api: Recorder) -> None:
+    with pytest.raises(MessageError, match="authToken") as raised:
+        api.delete_auth_token("m", "my secret")
+    assert "secret" not in str(raised.value)
 
 
 def test_messages_go_out_as_they_were_checked(api: Recorder) -> None:
@@ -149,6 +242,15 @@ def test_new_bot_is_enabled_with_basic_auth(api: Recorder) -> None:
         (lambda api: api.edit_message("5", {"text": "x" * 10_000}), "data has"),
         (lambda api: api.edit_message("5", {"text": "x"}, tags=["x" * 101]), "tags"),
         (lambda api: api.get_user(".."), "uid"),
+        (lambda api: api.deactivate_users([]), "uidsToDeactivate"),
+        (lambda api: api.block_users("m", "tom"), "blockedUids"),
+        (lambda api: api.add_friends("m", ["a b"]), "accepted"),
+        (lambda api: api.tag_conversation("a", on_behalf_of="b", user="m"), "tags"),
+        (lambda api: api.tag_conversation(["a"] * 26, on_behalf_of="b", user="m"), "tags"),
+        (lambda api: api.delete_conversation(on_behalf_of="b", group="g", permanent=True), "permanent"),
+        (lambda api: api.delete_conversation(on_behalf_of="", user="m"), "onBehalfOf"),
+        (lambda api: api.pin_conversation(on_behalf_of="b"), "user or a group"),
+        (lambda api: api.pin_conversations_for_all(users=list("abcdef")), "pinnedConversations"),
         (lambda api: api.get_group("a b"), "guid"),
         (lambda api: api.create_bot("b", "x" * 256), "webhookURL"),
         (lambda api: api.create_bot("b", "https://x", username="cc"), "password"),
