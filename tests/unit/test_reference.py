@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import cometbot
 from cometbot import Bot, Context
+from cometbot.channels.cometchat import CometChatClient
 from cometbot.channels.platform.config import config_variables
 from cometbot.cli import main
 from cometbot.delivery.delivery import Backlog
@@ -155,6 +156,13 @@ def test_command_has_a_section_with_its_options(name: str, command: click.Comman
 def test_options_of_all_commands_are_listed() -> None:
     section = read_section(read_page("reference/commands.md"), "Options of all commands")
     assert [option for item in main.params for option in item.opts if f"`{option}`" not in section] == []
+
+
+def test_cometchat_page_has_every_operation() -> None:
+    page = read_page("reference/cometchat.md")
+    names = {name for name in dir(CometChatClient) if not name.startswith("_")} - {"send_request"}
+    assert len(names) >= 60
+    assert sorted(name for name in names if not re.search(rf"`(CometChatClient\.)?{name}\b", page)) == []
 
 
 def test_settings_page_has_every_setting() -> None:

@@ -78,6 +78,18 @@ def make_webhook(trigger: str, **data: Any) -> dict[str, Any]:
     return {"trigger": trigger, "data": data, "appId": APP, "region": "eu", "webhook": "ops-hook"}
 
 
+def make_action(kind: str, action: str, *, on: Any, by: Any = MARIA, **changes: Any) -> dict[str, Any]:
+    """An ``action`` message: ``make_action("message", "edited", on=…)``; ``for`` is the group."""
+    entities = {
+        "by": {"entityType": "user", "entity": by},
+        "on": {"entityType": kind, "entity": on},
+        "for": {"entityType": "group", "entity": GROUP},
+    }
+    where = {"conversationId": "group_ops-room", "receiverType": "group", "receiver": "ops-room", "id": "90600"}
+    inner = {"text": "", "action": action, "entities": entities} | changes.pop("data", {})
+    return make_message(**({"category": "action", "type": kind} | where | changes), data=inner)
+
+
 def parse_payload(payload: dict[str, Any], key: str = "some:key") -> Any:
     event: Event = parsing.parse(payload, conversation=DIRECT, key=key)
     return event
@@ -118,20 +130,8 @@ def read_notification() -> Callable[[dict[str, Any]], payloads.Notification | No
 
 
 @pytest.fixture
-def action_of(message_of: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-    """An ``action`` message: ``action_of("message", "edited", on=…)``; ``for`` is the group."""
-
-    def make(kind: str, action: str, *, on: Any, by: Any = MARIA, **changes: Any) -> dict[str, Any]:
-        entities = {
-            "by": {"entityType": "user", "entity": by},
-            "on": {"entityType": kind, "entity": on},
-            "for": {"entityType": "group", "entity": GROUP},
-        }
-        where = {"conversationId": "group_ops-room", "receiverType": "group", "receiver": "ops-room", "id": "90600"}
-        inner = {"text": "", "action": action, "entities": entities} | changes.pop("data", {})
-        return message_of(**({"category": "action", "type": kind} | where | changes), data=inner)
-
-    return make
+def action_of() -> Callable[..., dict[str, Any]]:
+    return make_action
 
 
 @pytest.fixture

@@ -20,6 +20,15 @@ from cometbot.events import (
     UnknownEvent,
 )
 from cometbot.models import Attachment, Mention
+from tests.unit.channels.cometchat.conftest import (
+    GROUP,
+    MARIA,
+    make_action,
+    make_callback,
+    make_group_message,
+    make_message,
+    make_webhook,
+)
 
 Make = Callable[..., dict[str, Any]]
 Parse = Callable[..., Any]
@@ -617,3 +626,35 @@ def test_the_other_side_is_found_from_either_sides_message(
     assert from_maria.target("helpdesk-bot") == from_bot.target("helpdesk-bot") == "maria-k"
     assert from_bot.is_direct_with("HELPDESK-BOT")
     assert not from_bot.is_direct_with("tom")
+
+
+STAFF = {**MARIA, "role": "agent", "tags": ["vip", "berlin"], "metadata": {"floor": 2}, "status": "available"}
+_SENDER = {"entities": {"sender": {"entityType": "user", "entity": STAFF}}}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        make_callback(make_message(data=_SENDER)),
+        make_callback(make_message(sender="MARIA-K", data=_SENDER)),
+        make_callback(make_group_message(data=_SENDER)),
+        make_callback(make_message(category="custom", type="location", data={"customData": {}, **_SENDER})),
+        make_webhook("message_sent", message=make_message(data=_SENDER)),
+        make_webhook("message_edited", message=make_message(editedAt=1, editedBy="maria-k", data=_SENDER)),
+        make_webhook("message_edited", message=make_action("message", "edited", on=make_message(), by=STAFF)),
+        make_webhook("message_deleted", message=make_action("message", "deleted", on=make_message(), by=STAFF)),
+        make_webhook(
+            "message_reaction_added",
+            reaction={"messageId": "5", "reaction": "👍", "uid": "maria-k", "reactedAt": 1, "reactedBy": STAFF},
+        ),
+        make_webhook("group_member_joined", group=GROUP, members={"maria-k": STAFF}),
+        make_webhook("group_member_kicked", group=GROUP, members={"tom": {"uid": "tom", "name": "Tom"}}, by=STAFF),
+        make_callback(make_action("groupMember", "joined", on=STAFF, by=STAFF)),
+        make_webhook("call_initiated", call=make_action("call", "initiated", on={}, by=STAFF) | {"category": "call"}),
+        make_callback(make_message(category="agentic", data=_SENDER)),
+    ],
+)
+def test_each_payload_describes_its_sender_with_role_tags_and_metadata(parse: Parse, payload: dict[str, Any]) -> None:
+    sender = parse(payload).sender
+    assert (sender.role, sender.tags, sender.metadata) == ("agent", ("vip", "berlin"), {"floor": 2})
+    assert sender.raw == STAFF
