@@ -61,6 +61,9 @@ class Observer:
         ``cached`` is the part of ``input`` that the provider had in its cache.
         """
 
+    def alert_ended(self, kind: str, outcome: str) -> None:
+        """Record that an alert about a problem of this ``kind`` was ``sent``, or that it ``failed``."""
+
     def storage_full(self) -> None:
         """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 from dotenv import dotenv_values
 
 from cometbot.absolute_paths import absolute_bind, absolute_database_url, absolute_path
+from cometbot.alert_targets import AlertTarget, parse_alert_targets
 from cometbot.app_settings import (
     APPS_VARIABLE,
     check_names,
@@ -137,6 +138,8 @@ class Settings:
     keep_days: Annotated[int, parse_integer()] = 7
     mcp_token: Annotated[Secret, parse_strong_secret] = _NO_SECRET
 
+    alerts: Annotated[tuple[AlertTarget, ...], parse_alert_targets] = ()
+    alert_after: Annotated[float, parse_seconds] = 300.0
     log_format: Annotated[str, parse_one_of("text", "json")] = "text"
     log_level: Annotated[str, parse_one_of("debug", "info", "warning", "error", "critical")] = "info"
 

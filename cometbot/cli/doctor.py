@@ -21,21 +21,24 @@ _SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("\N{EN DASH}", "
 @click.argument("bot", required=False, metavar="[BOT]")
 @click.option("--url", default="", help="Public base URL of the service, such as https://bots.example.com.")
 @click.option("--simplex", is_flag=True, help="Check SimpleX instead of CometChat.")
+@click.option("--test-alerts", is_flag=True, help="Send a test to each target of COMETBOT_ALERTS.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
+def doctor(bot: str | None, url: str, simplex: bool, test_alerts: bool, as_json: bool) -> None:
     """Check the settings, the database and the connection to CometChat, and print a fix for each problem.
 
     Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute (default: COMETBOT_BOT). The
     default of --url is COMETBOT_PUBLIC_URL, else the URL that is registered on CometChat.
 
-    Nothing is changed, stored or sent to users: the callback is called with a message of the bot itself, which is
-    accepted and ignored. A function for moderation is asked about the text "cometbot doctor". Each app of
-    COMETCHAT_APPS is checked. With --simplex the checks connect to the SimpleX CLI; the running bot fetches events that
-    arrive meanwhile. The exit code is 0 if no check fails, else 1.
+    Nothing is changed, stored or sent to users, except with --test-alerts: the callback is called with a message of the
+    bot itself, which is accepted and ignored. A function for moderation is asked about the text "cometbot doctor". Each
+    app of COMETCHAT_APPS is checked. With --simplex the checks connect to the SimpleX CLI; the running bot fetches
+    events that arrive meanwhile. The exit code is 0 if no check fails, else 1.
     """
     if simplex and url:
         raise click.UsageError("--url cannot be combined with --simplex; set SIMPLEX_URL.")
-    results = _run_simplex_checks(bot or "") if simplex else _run_checks(bot or "", _validate_url(url))
+    if simplex and test_alerts:
+        raise click.UsageError("--test-alerts cannot be combined with --simplex.")
+    results = _run_simplex_checks(bot or "") if simplex else _run_checks(bot or "", _validate_url(url), test_alerts)
     has_passed = all(result.ok is not False for result in results)
     if as_json:
         print_json({"ok": has_passed, "checks": [asdict(result) for result in results]})
@@ -45,10 +48,10 @@ def doctor(bot: str | None, url: str, simplex: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _run_checks(spec: str, url: str) -> list[CheckResult]:
+def _run_checks(spec: str, url: str, test_alerts: bool) -> list[CheckResult]:
     from cometbot.cli.checks import CheckSuite
 
-    return CheckSuite(spec, url).run()
+    return CheckSuite(spec, url, test_alerts=test_alerts).run()
 
 
 def _run_simplex_checks(spec: str) -> list[CheckResult]:

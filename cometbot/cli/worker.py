@@ -35,6 +35,7 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
     """
     from cometbot.settings import Settings
     from cometbot.shutdown import shutdown_on_signals
+    from cometbot.web.alerts import make_alert_watcher
     from cometbot.web.app import worker_from_settings
     from cometbot.web.logs import configure_logging
     from cometbot.web.monitoring import MonitoringServer, make_monitoring_app, notify_ready
@@ -47,12 +48,15 @@ def worker(bot: str | None, concurrency: int | None, bind: str | None) -> None:
             "a worker needs PostgreSQL: set COMETBOT_DATABASE_URL=postgresql://…. "
             "On SQLite, cometbot serve handles messages."
         )
+    alerts = make_alert_watcher(settings, delivery, metrics)
     with ExitStack() as stack:
         shutdown = stack.enter_context(shutdown_on_signals())
         if bind:
             stack.enter_context(closing(MonitoringServer(make_monitoring_app(delivery, metrics), bind)))
         stack.enter_context(closing(delivery))
         delivery.start()
+        stack.callback(alerts.stop)
+        alerts.start()
         notify_ready()
         _wait_for_shutdown(shutdown)
 

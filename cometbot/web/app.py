@@ -25,6 +25,7 @@ from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.database import Database
 from cometbot.store.factory import check_persistent, database_from_url
+from cometbot.web.alerts import AlertWatcher, make_alert_watcher
 from cometbot.web.application import Application
 from cometbot.web.channels import channels_from_settings, make_blueprint
 from cometbot.web.files import files_from_settings, make_file_views
@@ -52,6 +53,7 @@ class AppRuntime:
     settings: Settings
     delivery: Delivery
     metrics: Metrics
+    alerts: AlertWatcher
     handles: bool = True
     _is_stopped: bool = field(default=False, init=False)
 
@@ -63,6 +65,8 @@ class AppRuntime:
         if self.handles and not self._is_stopped and not self.delivery.is_running:
             with suppress(StoreUnavailable):
                 self.delivery.start()
+        if not self._is_stopped:
+            self.alerts.start()
 
     def check_database(self) -> None:
         """Raise :class:`ConfigurationError` if :meth:`start` or :meth:`check_schema` would raise it."""
@@ -86,6 +90,7 @@ class AppRuntime:
         Running handlers get ``settings.stop_timeout`` seconds to finish; all other messages stay stored.
         """
         self._is_stopped = True
+        self.alerts.stop()
         self.delivery.close()
 
 
@@ -123,7 +128,8 @@ def create_app(
     STREAMS.other_waiting_threads = settings.max_moderations
     # On a database server, `cometbot worker` processes run the handlers, and web processes only receive.
     handles = handles and not delivery.database.server_url
-    runtime = AppRuntime(settings, delivery, metrics, handles)
+    alerts = make_alert_watcher(settings, delivery, metrics)
+    runtime = AppRuntime(settings, delivery, metrics, alerts, handles)
     _runtimes.add(runtime)
     app = Application("cometbot", static_folder=None, before_each_request=runtime.start)
     app.extensions["cometbot"] = runtime

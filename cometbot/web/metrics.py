@@ -26,6 +26,8 @@ DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refuse
 MODERATED = ("match", "no_match", "late", "failed", "busy", "refused")
 TOKENS = ("input", "output", "cached")
 SENT = ("sent", "held", "unknown", "dead")
+ALERT_KINDS = ("dead_letters", "failing_sends", "no_progress", "no_worker")
+ALERTS_ENDED = ("sent", "failed")
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _ANSWER_BUCKETS = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0, 259200.0, 604800.0)
@@ -77,6 +79,9 @@ class Metrics(Observer):
         self._writes_without_room = counter(
             "cometbot_writes_without_room", "Writes of users refused because the database or its disk is full"
         )
+        self._alerts = counter("cometbot_alerts", "Alerts of COMETBOT_ALERTS", ("kind", "outcome"))
+        for labels in itertools.product(ALERT_KINDS, ALERTS_ENDED):
+            self._alerts.labels(*labels)
         self._store_failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
         for kind in KINDS:
             self._store_failures.labels(kind)
@@ -146,6 +151,10 @@ class Metrics(Observer):
             self._models.add(model)
         for kind, tokens in zip(TOKENS, (input, output, cached), strict=True):
             self._tokens.labels(label, model, kind).inc(tokens)
+
+    def alert_ended(self, kind: str, outcome: str) -> None:
+        """Count an alert."""
+        self._alerts.labels(kind, outcome).inc()
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""

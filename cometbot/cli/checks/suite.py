@@ -12,6 +12,7 @@ from cometbot.channels.cometchat.provision import RegisteredBot
 from cometbot.channels.cometchat.settings import get_cometchat_uid
 from cometbot.cli._account import make_account_client
 from cometbot.cli.checks import agents, callback, cometchat, registration
+from cometbot.cli.checks.alerts import check_alerts
 from cometbot.cli.checks.callback import CallbackTarget, check_callbacks, check_server, get_origin
 from cometbot.cli.checks.cometchat import check_cometchat
 from cometbot.cli.checks.configuration import check_bots, check_callback_credentials, check_settings
@@ -33,13 +34,15 @@ class CheckSuite:
     """All checks, from the settings to the callback at its public URL.
 
     ``spec`` names the bots (empty: those of COMETBOT_BOT). ``url`` is where CometChat reaches the service (empty:
-    COMETBOT_PUBLIC_URL, else the registered URL). Nothing is changed, stored or sent to anybody.
+    COMETBOT_PUBLIC_URL, else the registered URL). Nothing is changed, stored or sent to anybody, but a message to the
+    targets of alerts with ``test_alerts``.
     """
 
     spec: str = ""
     url: str = ""
     client: CheckClient = field(default_factory=CheckClient)
     now: Callable[[], float] = time.time
+    test_alerts: bool = False
 
     def run(self) -> list[CheckResult]:
         """Run all checks and return their results, without secrets."""
@@ -57,6 +60,7 @@ class CheckSuite:
         lines = [first, second, *callers, *store, *self._check_cometchat(apps, bots)]
         if "agui" in settings.channels:
             lines += self._check_agents(settings, bots)
+        lines += check_alerts(settings, bots, send=self.test_alerts)
         hidden = [*_secret_values(settings), *(secret for app in apps for secret in _secrets_of_app(app))]
         return [line.masked(hidden) for line in lines]
 
@@ -188,6 +192,7 @@ def _secret_values(settings: Settings) -> Iterator[str]:
     yield locate_database(settings.database_url).password
     yield settings.secret_key.reveal()
     yield from (token.reveal() for token in settings.agui_token)
+    yield from (target.url.reveal() for target in settings.alerts)
     for login in settings.bot_credentials.values():
         yield from _secrets_of_login(login)
     yield from (secret.reveal() for secret in settings.previous_passwords.values())
