@@ -117,7 +117,7 @@ class AlertWatcher:
         *,
         after: float,
         observer: Observer,
-        interval: float = CHECK_INTERVAL,
+        interval: float,
     ) -> None:
         self._delivery = delivery
         self._sender = AlertSender(delivery, targets)
@@ -207,7 +207,9 @@ def make_alert_watcher(settings: Settings, delivery: Delivery, observer: Observe
 
     Raises :class:`ConfigurationError` for a target whose channel is not served here.
     """
-    return AlertWatcher(delivery, settings.alerts, after=settings.alert_after, observer=observer)
+    return AlertWatcher(
+        delivery, settings.alerts, after=settings.alert_after, observer=observer, interval=CHECK_INTERVAL
+    )
 
 
 def send_test(delivery: Delivery, targets: Sequence[AlertTarget]) -> dict[AlertTarget, str]:

@@ -7,6 +7,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import get_args
 
 from flask import Blueprint, Response
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -16,6 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from cometbot.delivery import Backlog
+from cometbot.inspection.problems import ProblemKind
 from cometbot.observer import Observer
 from cometbot.store.failures import KINDS
 
@@ -26,7 +28,7 @@ DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refuse
 MODERATED = ("match", "no_match", "late", "failed", "busy", "refused")
 TOKENS = ("input", "output", "cached")
 SENT = ("sent", "held", "unknown", "dead")
-ALERT_KINDS = ("dead_letters", "failing_sends", "no_progress", "no_worker")
+ALERT_KINDS = get_args(ProblemKind)
 ALERTS_ENDED = ("sent", "failed")
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -20,7 +20,9 @@ _NAME = "alerts"
 def check_alerts(settings: Settings, bots: Sequence[Bot], *, send: bool) -> list[CheckResult]:
     """Return the results for the targets of alerts; with ``send``, each gets a message first."""
     if not settings.alerts:
-        return [skipped(_NAME, "COMETBOT_ALERTS is not set")]
+        return [
+            failed(_NAME, "COMETBOT_ALERTS is not set", "set it to a URL or to a group, such as cometchat:group:ops")
+        ]
     unserved = [target for target in settings.alerts if not target.url and target.channel not in settings.channels]
     if unserved:
         cause = f"{unserved[0]}: the channel {unserved[0].channel} is not in COMETBOT_CHANNELS"

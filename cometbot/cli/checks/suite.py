@@ -60,7 +60,8 @@ class CheckSuite:
         lines = [first, second, *callers, *store, *self._check_cometchat(apps, bots)]
         if "agui" in settings.channels:
             lines += self._check_agents(settings, bots)
-        lines += check_alerts(settings, bots, send=self.test_alerts)
+        if settings.alerts or self.test_alerts:
+            lines += check_alerts(settings, bots, send=self.test_alerts)
         hidden = [*_secret_values(settings), *(secret for app in apps for secret in _secrets_of_app(app))]
         return [line.masked(hidden) for line in lines]
 

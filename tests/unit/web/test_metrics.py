@@ -4,13 +4,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
+from cometbot.inspection.problems import ProblemKind
 from cometbot.web.metrics import (
+    ALERTS_ENDED,
     APPROVALS_ENDED,
     DIALOGS_ENDED,
     HANDLED,
@@ -116,6 +119,15 @@ def test_ends_of_dialogs_are_counted(outcome: str) -> None:
     assert samples(metrics)["cometbot_dialogs_ended_total", "shop", outcome] == 0
     metrics.dialog_ended("shop", outcome)
     assert samples(metrics)["cometbot_dialogs_ended_total", "shop", outcome] == 1
+
+
+@pytest.mark.parametrize("outcome", ALERTS_ENDED)
+@pytest.mark.parametrize("kind", get_args(ProblemKind))
+def test_alerts_are_counted_by_kind_and_outcome(kind: str, outcome: str) -> None:
+    metrics, series = Metrics(["shop"]), f'cometbot_alerts_total{{kind="{kind}",outcome="{outcome}"}}'
+    assert f"{series} 0.0" in metrics.to_text(nothing_waits).decode()
+    metrics.alert_ended(kind, outcome)
+    assert f"{series} 1.0" in metrics.to_text(nothing_waits).decode()
 
 
 @pytest.mark.parametrize("outcome", APPROVALS_ENDED)
