@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from cometbot.setting_values import Secret
 
 _NO_URL = Secret()
-_CONVERSATION = re.compile(r"(?P<channel>[a-z_]+):(?P<kind>group|user):(?P<id>[^\s,]{1,255})")
+_CONVERSATION = re.compile(
+    r"(?P<channel>[a-z_]+)(?:/(?P<app>[A-Za-z0-9_-]+))?:(?P<kind>group|user):(?P<id>[^\s,]{1,255})"
+)
 _EXPECTED = "expected https URLs or CHANNEL:group:ID, separated by commas, such as cometchat:group:ops"
 
 
@@ -17,11 +19,14 @@ _EXPECTED = "expected https URLs or CHANNEL:group:ID, separated by commas, such 
 class AlertTarget:
     """A webhook's ``url``, or a ``group`` or ``user`` of a ``channel`` to which the bot itself sends.
 
+    ``app`` is one of the channel's apps, empty for the first.
+
     ``str`` shows the host of a URL alone: the rest is a secret, with which anybody could post there.
     """
 
     url: Secret = _NO_URL
     channel: str = ""
+    app: str = ""
     group: str = ""
     user: str = ""
 
@@ -29,7 +34,8 @@ class AlertTarget:
         if self.url:
             parts = urlsplit(self.url.reveal())
             return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}/…"
-        return f"{self.channel}:{'group' if self.group else 'user'}:{self.group or self.user}"
+        channel = f"{self.channel}/{self.app}" if self.app else self.channel
+        return f"{channel}:{'group' if self.group else 'user'}:{self.group or self.user}"
 
 
 def parse_alert_targets(text: str) -> tuple[AlertTarget, ...]:
@@ -41,7 +47,10 @@ def _parse_target(text: str) -> AlertTarget:
     if found := _CONVERSATION.fullmatch(text):
         is_group = found["kind"] == "group"
         return AlertTarget(
-            channel=found["channel"], group=found["id"] if is_group else "", user="" if is_group else found["id"]
+            channel=found["channel"],
+            app=found["app"] or "",
+            group=found["id"] if is_group else "",
+            user="" if is_group else found["id"],
         )
     try:
         parts = urlsplit(text)

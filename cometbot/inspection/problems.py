@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,10 +70,13 @@ def _count(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or one + 's'}"
 
 
-def find_problems(store: DeliveryStore, bots: Iterable[str], after: float) -> tuple[list[Problem], dict[str, Claim]]:
+def find_problems(
+    store: DeliveryStore, bots: Iterable[str], after: float, apps: Mapping[str, str]
+) -> tuple[list[Problem], dict[str, Claim]]:
     """Return the problems of ``bots``, and the alerts that were sent, by the problems' keys.
 
-    Messages and replies may wait for ``after`` seconds. Dead letters count that an alert has not counted yet.
+    Messages and replies may wait for ``after`` seconds. Dead letters count that an alert has not counted yet. ``apps``
+    has the names of accounts, where there are several.
     """
     now = store.database.clock()
     with store.database.read() as connection:
@@ -87,8 +90,8 @@ def find_problems(store: DeliveryStore, bots: Iterable[str], after: float) -> tu
         idle = {bot for bot in late if not has_handled(connection, bot, now - after)}
     known = set(bots)
     found = [
-        *_group_dead_letters(dead, claims, now),
-        *_group_waiting_replies(held, now),
+        *_group_dead_letters(dead, claims, now, apps),
+        *_group_waiting_replies(held, now, apps),
         *(
             Problem("no_progress", bot, "no progress", waiting[bot][0], seconds=waiting[bot][1])
             for bot in sorted(idle - stuck.keys())
@@ -104,10 +107,12 @@ def name_error(error: str) -> str:
     return matched[1] if matched else "other"
 
 
-def _group_dead_letters(rows: Iterable[FailedRow], claims: Mapping[str, Claim], now: float) -> Iterable[Problem]:
+def _group_dead_letters(
+    rows: Iterable[FailedRow], claims: Mapping[str, Claim], now: float, apps: Mapping[str, str]
+) -> Iterator[Problem]:
     groups: dict[tuple[str, str], list[FailedRow]] = {}
     for row in rows:
-        place = f"in the handler {row.handler}" if row.handler else f"on {row.channel}"
+        place = f"in the handler {row.handler}" if row.handler else _name_place(row, apps)
         groups.setdefault((row.bot, f"{name_error(row.error)} {place}"), []).append(row)
     for (bot, cause), group in groups.items():
         known = claims.get(Problem("dead_letters", bot, cause, 0).key)
@@ -118,9 +123,14 @@ def _group_dead_letters(rows: Iterable[FailedRow], claims: Mapping[str, Claim], 
             yield Problem("dead_letters", bot, cause, len(new), newest.at, example=newest.id)
 
 
-def _group_waiting_replies(rows: Iterable[FailedRow], now: float) -> Iterable[Problem]:
+def _group_waiting_replies(rows: Iterable[FailedRow], now: float, apps: Mapping[str, str]) -> Iterator[Problem]:
     groups: dict[tuple[str, str], list[FailedRow]] = {}
     for row in rows:
-        groups.setdefault((row.bot, f"{name_error(row.error)} on {row.channel}"), []).append(row)
+        groups.setdefault((row.bot, f"{name_error(row.error)} {_name_place(row, apps)}"), []).append(row)
     for (bot, cause), group in groups.items():
         yield Problem("failing_sends", bot, cause, len(group), seconds=now - min(row.at for row in group))
+
+
+def _name_place(row: FailedRow, apps: Mapping[str, str]) -> str:
+    app = apps.get(row.account, "")
+    return f"on {row.channel}, app {app}" if app else f"on {row.channel}"

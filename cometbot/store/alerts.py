@@ -32,8 +32,9 @@ _CLAIM_PREFIX = "alert:"
 _LAST_CHECK = "alerts_checked_at"
 
 _is_alert = outbox.c.event.startswith(ALERT_EVENT_PREFIX)
+_message_columns = [mailbox.c[name] for name in ("seq", "bot", "channel", "account", "handler", "error", "ended_at")]
 _dead_messages = (
-    sa.select(mailbox.c.seq, mailbox.c.bot, mailbox.c.channel, mailbox.c.handler, mailbox.c.error, mailbox.c.ended_at)
+    sa.select(*_message_columns)
     .where(in_state(mailbox, IS_DEAD), mailbox.c.ended_at > sa.bindparam("since"))
     .order_by(mailbox.c.seq.desc())
     .limit(MAX_ROWS)
@@ -72,6 +73,7 @@ class FailedRow:
 
     bot: str
     channel: str
+    account: str
     error: str
     at: float
     handler: str = ""
@@ -90,11 +92,11 @@ def list_dead_letters(connection: Connection, since: float) -> list[FailedRow]:
     """Return the newest dead letters that ended after ``since``, without those of alerts."""
     values = {"since": since}
     messages = [
-        FailedRow(row.bot, row.channel, row.error or "", row.ended_at, row.handler or "", f"m{row.seq}")
+        FailedRow(row.bot, row.channel, row.account, row.error or "", row.ended_at, row.handler or "", f"m{row.seq}")
         for row in connection.execute(_dead_messages, values)
     ]
     replies = [
-        FailedRow(*_find_bot(row.conversation_key), row.error or "", row.ended_at, id=f"r{row.id}")
+        FailedRow(*_read_key(row.conversation_key), row.error or "", row.ended_at, id=f"r{row.id}")
         for row in connection.execute(_dead_replies, values)
     ]
     return messages + replies
@@ -103,7 +105,7 @@ def list_dead_letters(connection: Connection, since: float) -> list[FailedRow]:
 def list_waiting_replies(connection: Connection, before: float) -> list[FailedRow]:
     """Return the newest replies that were created before ``before`` and that no attempt could send yet."""
     rows = connection.execute(_waiting_replies, {"before": before})
-    return [FailedRow(*_find_bot(row.conversation_key), row.error or "", row.created_at) for row in rows]
+    return [FailedRow(*_read_key(row.conversation_key), row.error or "", row.created_at) for row in rows]
 
 
 def has_handled(connection: Connection, bot: str, since: float) -> bool:
@@ -164,7 +166,7 @@ def _to_text(stored: Claim | None) -> str | None:
     return None if stored is None else json.dumps([stored.sent_at, stored.seen_to])
 
 
-def _find_bot(conversation_key: str) -> tuple[str, str]:
-    """Return the bot and the channel of a conversation."""
-    channel, _, bot, _ = conversation_key.split("/", 3)
-    return bot, channel
+def _read_key(conversation_key: str) -> tuple[str, str, str]:
+    """Return the bot, the channel and the account of a conversation."""
+    channel, account, bot, _ = conversation_key.split("/", 3)
+    return bot, channel, account.replace("%2F", "/")

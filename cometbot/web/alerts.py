@@ -48,11 +48,14 @@ class AlertSender:
         self._delivery = delivery
         self.targets = tuple(targets)
         for target in self.targets:
-            if not target.url and target.channel not in delivery.channels:
-                raise ConfigurationError(
-                    f"COMETBOT_ALERTS: expected a channel of COMETBOT_CHANNELS ({', '.join(delivery.channels)}), "
-                    f"got {target}"
-                )
+            self._check(target)
+
+    def _check(self, target: AlertTarget) -> None:
+        try:
+            if not target.url:
+                self._delivery.channels.choose(target.channel, target.app)
+        except BotError as error:
+            raise ConfigurationError(f"COMETBOT_ALERTS: cannot send to {target}: {error}") from None
 
     def send_problem(self, target: AlertTarget, problem: Problem, number: str) -> None:
         """Send the alert about a problem, which the target gets once for each ``number``. Raises like :meth:`send`."""
@@ -92,7 +95,7 @@ class AlertSender:
     def _enqueue(self, target: AlertTarget, bot: Bot, text: str, event: str) -> None:
         """Store the text as a message of the bot, without its outgoing middleware, which may be what fails."""
         delivery = self._delivery
-        channel = delivery.channels[target.channel]
+        channel = delivery.channels.choose(target.channel, target.app)
         conversation = channel.conversation(bot, user=target.user, group=target.group)
         payloads = channel.render(Operation(conversation=conversation, message=Text(text)))
         name = f"{ALERT_EVENT_PREFIX.removeprefix('w')}{event}"
@@ -153,7 +156,8 @@ class AlertWatcher:
     def check(self) -> None:
         """Look for problems, and send those that were not sent in the last hour."""
         delivery = self._delivery
-        problems, claims = find_problems(delivery.store, delivery.bots, self._after)
+        apps = {channel.account: channel.app for channel in delivery.channels.all if channel.app}
+        problems, claims = find_problems(delivery.store, delivery.bots, self._after, apps)
         now = delivery.database.clock()
         for problem in problems:
             previous = claims.get(problem.key)

@@ -82,8 +82,8 @@ class Metrics(Observer):
             "cometbot_writes_without_room", "Writes of users refused because the database or its disk is full"
         )
         self._alerts = counter("cometbot_alerts", "Alerts of COMETBOT_ALERTS", ("kind", "outcome"))
-        for labels in itertools.product(ALERT_KINDS, ALERTS_ENDED):
-            self._alerts.labels(*labels)
+        for alert_kind, outcome in itertools.product(ALERT_KINDS, ALERTS_ENDED):
+            self._alerts.labels(alert_kind, outcome)
         self._store_failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
         for kind in KINDS:
             self._store_failures.labels(kind)

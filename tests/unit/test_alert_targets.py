@@ -13,11 +13,12 @@ SLACK = "https://hooks.slack.com/services/T0/B0/secret"
 
 
 def test_targets_are_urls_groups_and_users() -> None:
-    text = f"{SLACK}, cometchat:group:ops-room,platform:user:ann,"
+    text = f"{SLACK}, cometchat:group:ops-room,platform:user:ann,cometchat/shop_eu:group:ops,"
     assert parse_alert_targets(text) == (
         AlertTarget(url=Secret(SLACK)),
         AlertTarget(channel="cometchat", group="ops-room"),
         AlertTarget(channel="platform", user="ann"),
+        AlertTarget(channel="cometchat", app="shop_eu", group="ops"),
     )
 
 
@@ -29,7 +30,7 @@ def test_a_url_is_shown_by_its_host_alone() -> None:
 
 
 def test_conversations_are_shown_as_they_are_written() -> None:
-    text = "cometchat:group:ops,cometchat:user:ann"
+    text = "cometchat:group:ops,cometchat:user:ann,cometchat/shop_eu:group:ops"
     assert ",".join(map(str, parse_alert_targets(text))) == text
 
 

@@ -360,7 +360,7 @@ def test_old_claims_are_deleted(setup: Setup, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_target_on_a_channel_that_is_not_served_is_refused(setup: Setup) -> None:
     delivery = setup.start(handles=False)
-    with pytest.raises(ConfigurationError, match="COMETBOT_ALERTS: expected a channel of COMETBOT_CHANNELS"):
+    with pytest.raises(ConfigurationError, match="COMETBOT_ALERTS: cannot send to cometchat:group:ops: the channel"):
         setup.watch(delivery, *parse_alert_targets("cometchat:group:ops"))
 
 
