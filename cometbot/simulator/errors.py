@@ -9,7 +9,6 @@ from cometbot.errors import Rejected
 
 _STATUS_BY_CODE = {
     "AUTH_ERR_NO_ACCESS": 403,
-    "AUTH_ERR_AUTH_TOKEN_NOT_FOUND": 404,
     "ERR_TOO_MANY_REQUESTS": 429,
     "ERR_INVALID_API_VERSION": 404,
     "ERR_GROUP_NOT_JOINED": 404,

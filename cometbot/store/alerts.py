@@ -157,7 +157,8 @@ def _replace(database: Database, name: str, previous: str | None, value: str) ->
     with database.write(durable=False) as connection:
         if previous is None:
             insert = database.insert(facts).values(name=name, value=value)
-            return connection.execute(insert.on_conflict_do_nothing(index_elements=["name"])).rowcount > 0
+            only_new = insert.on_conflict_do_nothing(index_elements=["name"]).returning(facts.c.name)
+            return connection.execute(only_new).first() is not None
         change = sa.update(facts).where(facts.c.name == name, facts.c.value == previous).values(value=value)
         return connection.execute(change).rowcount > 0
 

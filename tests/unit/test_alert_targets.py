@@ -48,4 +48,4 @@ def test_another_text_is_refused_without_showing_it(text: str) -> None:
 def test_settings_show_no_url() -> None:
     settings = Settings.from_environment({"COMETBOT_ALERTS": SLACK, "COMETBOT_ALERT_AFTER": "60"}, None)
     assert settings.alert_after == 60
-    assert "secret" not in repr(settings)
+    assert "T0" not in repr(settings)

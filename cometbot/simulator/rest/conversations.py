@@ -80,10 +80,10 @@ def reset_conversation(call: ApiCall, kind: str, id: str) -> dict[str, Any]:
     """Delete a conversation for the acting user, or its messages for both users, and return a confirmation."""
     numbers, body = list(_numbers(call, kind, id)), call.load_body(_CONVERSATION)
     conversation = _conversation_id(call, kind, id)
+    if body.get("conversationWith", id).lower() != id.lower():
+        raise bad_request("conversationWith", "It must be the user of the path.")
     call.world.conversation_views.delete(call.acting_uid, conversation, numbers[-1])
     if body["deleteMessagesPermanently"] and kind == "users":
-        if body.get("conversationWith", id).lower() != id.lower():
-            raise bad_request("conversationWith", "It must be the user of the path.")
         for number in list(call.world.message_store.numbers(conversation)):
             call.world.message_store.remove(call.world.message_store[number])
     return confirmation(f"The conversation {conversation} has been deleted successfully for UID {call.acting_uid}.")

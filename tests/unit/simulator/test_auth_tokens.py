@@ -20,7 +20,7 @@ def test_tokens_are_listed_changed_and_deleted(rest: Any) -> None:
     assert rest("GET", f"/users/maria/auth_tokens/{first}").get_json()["data"]["appInfo"] == {"v": 2}
     assert rest("DELETE", f"/users/maria/auth_tokens/{first}").get_json()["data"]["success"] is True
     gone = rest("GET", f"/users/maria/auth_tokens/{first}")
-    assert (gone.status_code, gone.get_json()["error"]["code"]) == (404, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND")
+    assert (gone.status_code, gone.get_json()["error"]["code"]) == (401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND")
 
 
 def test_all_tokens_of_a_user_are_deleted_at_once(rest: Any) -> None:
@@ -33,7 +33,7 @@ def test_all_tokens_of_a_user_are_deleted_at_once(rest: Any) -> None:
 
 def test_a_token_belongs_to_one_user(rest: Any) -> None:
     token = create(rest)
-    assert rest("DELETE", f"/users/tom/auth_tokens/{token}").status_code == 404
+    assert rest("DELETE", f"/users/tom/auth_tokens/{token}").status_code == 401
 
 
 def test_the_log_of_requests_shows_no_token(rest: Any, simulator: Simulator) -> None:

@@ -76,7 +76,7 @@ def test_tags_of_a_conversation_are_its_users_own(rest: Any, simulator: Simulato
     tagged = rest("PUT", "/users/maria/conversation", {"tags": ["vip"]}, acting="helpdesk").get_json()["data"]
     assert tagged["tags"] == ["vip"]
     assert uids(rest, "helpdesk", "?tags=vip") == ["maria"]
-    listed = rest("GET", "/conversations?withTags=true", acting="helpdesk").get_json()["data"]
+    listed = rest("GET", "/conversations?withTags=true&conversationType=user", acting="helpdesk").get_json()["data"]
     assert [item.get("tags", []) for item in listed] == [[], ["vip"]]
     assert "tags" not in rest("GET", "/users/helpdesk/conversation", acting="maria").get_json()["data"]
 
@@ -86,7 +86,7 @@ def test_conversations_are_searched_by_name_and_by_tags_of_the_other_side(rest: 
     for name in ("maria", "anna"):
         simulator.user(name).say("x", to="helpdesk")
     assert uids(rest, "helpdesk", "?searchKey=kell") == ["maria"]
-    assert uids(rest, "helpdesk", "?userTags=staff") == ["anna"]
+    assert uids(rest, "helpdesk", "?userTags=staff&conversationType=user") == ["anna"]
 
 
 def test_a_deleted_conversation_is_gone_for_one_user_until_the_next_message(rest: Any, simulator: Simulator) -> None:
@@ -94,11 +94,11 @@ def test_a_deleted_conversation_is_gone_for_one_user_until_the_next_message(rest
     maria.say("old", to="helpdesk")
     answer = rest("DELETE", "/users/maria/conversation", acting="helpdesk").get_json()["data"]
     assert answer["message"].endswith("has been deleted successfully for UID helpdesk.")
-    assert uids(rest, "helpdesk") == []
+    assert uids(rest, "helpdesk", "?conversationType=user") == []
     assert rest("GET", "/users/maria/conversation", acting="helpdesk").status_code == 404
     assert rest("GET", "/users/maria/messages", acting="helpdesk").get_json()["data"] == []
-    assert rest("GET", "/messages", acting="helpdesk").get_json()["data"] == []
-    assert uids(rest, "maria") == ["helpdesk"]
+    assert rest("GET", "/messages?category=message", acting="helpdesk").get_json()["data"] == []
+    assert uids(rest, "maria", "?conversationType=user") == ["helpdesk"]
     maria.say("new", to="helpdesk")
     shown = rest("GET", "/users/maria/messages", acting="helpdesk").get_json()["data"]
     assert [message["data"]["text"] for message in shown] == ["new"]

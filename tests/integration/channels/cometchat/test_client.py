@@ -198,9 +198,12 @@ def test_a_bots_password_shows_in_no_error(httpserver: HTTPServer, client: Comet
 
 def test_an_agents_token_shows_in_no_error(httpserver: HTTPServer, client: CometChatClient) -> None:
     error = {"code": "ERR_BAD_REQUEST", "message": "t0ken-value and Bearer t0ken-value are too weak"}
+    agent: dict[str, Any] = {"name": "A", "icon": "https://x/a.png", "integrateWith": "ag-ui"}
+    agent |= {"integrationType": "agent"}
+    agent["integrationMeta"] = {"headers": {"Authorization": "Bearer t0ken-value"}}
     httpserver.expect_request("/v3/ai-agents/agents").respond_with_json({"error": error}, status=400)
     with pytest.raises(Rejected) as caught:
-        client.create_agent({"name": "A", "integrationMeta": {"headers": {"Authorization": "Bearer t0ken-value"}}})
+        client.create_agent(agent)
     assert "t0ken" not in str(caught.value)
 
 

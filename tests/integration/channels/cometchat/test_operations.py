@@ -65,7 +65,9 @@ def test_tokens_of_a_user_are_never_logged(client: CometChatClient, caplog: pyte
         client.get_auth_token("maria", token)
     client.delete_auth_tokens("maria")
     assert token not in str(raised.value)
-    assert token not in "".join(record.getMessage() for record in caplog.records if "urllib3" not in record.name)
+    logged = [record.getMessage() for record in caplog.records if record.name.startswith("cometbot.channels")]
+    assert any("/auth_tokens/***" in text for text in logged)
+    assert token not in "".join(logged)
 
 
 def test_conversations_are_tagged_pinned_and_deleted(client: CometChatClient, simulator: Simulator) -> None:
@@ -74,8 +76,8 @@ def test_conversations_are_tagged_pinned_and_deleted(client: CometChatClient, si
     bot = "helpdesk"
     assert client.tag_conversation(["vip"], on_behalf_of=bot, user="maria")["tags"] == ["vip"]
     assert client.pin_conversation(on_behalf_of=bot, user="maria")["pinnedBy"] == bot
-    listed = [record["conversationWith"]["uid"] for record in client.conversations(on_behalf_of=bot)]
-    assert listed == ["maria", "tom"]
+    listed = [record["conversationId"] for record in client.conversations(on_behalf_of=bot)]
+    assert listed == ["helpdesk_user_maria", "helpdesk_user_tom", "group_ops-room"]
     assert "pinnedBy" not in client.unpin_conversation(on_behalf_of=bot, user="maria")
     assert client.delete_conversation(on_behalf_of=bot, user="maria", permanent=True)["success"] is True
     assert client.messages(user="maria", on_behalf_of=bot) == []

@@ -308,7 +308,7 @@ def test_agents_come_in_one_list(api: Recorder) -> None:
 @pytest.mark.parametrize("data", [{"agent": {"uid": "a"}}, {"uid": "a"}])
 def test_created_agent_is_found_in_the_answer(api: Recorder, data: dict[str, Any]) -> None:
     api.answers = [{"data": data}]
-    assert api.create_agent({"name": "A"}) == {"uid": "a"}
+    assert api.create_agent(AGENT) == {"uid": "a"}
 
 
 def test_history_request_path(api: Recorder) -> None:
