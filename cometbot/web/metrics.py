@@ -81,12 +81,10 @@ class Metrics(Observer):
         self._writes_without_room = counter(
             "cometbot_writes_without_room", "Writes of users refused because the database or its disk is full"
         )
-        self._alerts = counter("cometbot_alerts", "Alerts of COMETBOT_ALERTS", ("kind", "outcome"))
-        for alert_kind, outcome in itertools.product(ALERT_KINDS, ALERTS_ENDED):
-            self._alerts.labels(alert_kind, outcome)
-        self._store_failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
-        for kind in KINDS:
-            self._store_failures.labels(kind)
+        alerts = counter("cometbot_alerts", "Alerts of COMETBOT_ALERTS", ("kind", "outcome"))
+        self._alerts = _start_at_zero(alerts, ALERT_KINDS, ALERTS_ENDED)
+        failures = counter("cometbot_database_failures", "Database errors that need a repair", ("kind",))
+        self._store_failures = _start_at_zero(failures, KINDS)
         self._make_gauges()
         self._make_histograms()
 
@@ -227,6 +225,13 @@ class Metrics(Observer):
         """Return a function that finds the series of its labels, and remembers it."""
         histogram = Histogram(name, text, labels, registry=self._registry, buckets=buckets)
         return functools.cache(histogram.labels)
+
+
+def _start_at_zero(counter: Counter, *labels: Iterable[str]) -> Counter:
+    """Create the series of all combinations of labels: a series that appears with 1 does not show that increase."""
+    for values in itertools.product(*labels):
+        counter.labels(*values)
+    return counter
 
 
 class _BacklogCollector(Collector):
