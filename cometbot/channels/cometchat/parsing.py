@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cometbot import events
-from cometbot.channels.cometchat import payloads, reports, schemas
+from cometbot.channels.cometchat import payloads, raw_payloads, reports, schemas
 from cometbot.channels.cometchat.payloads import ParsedPayload, find_entity
 from cometbot.channels.cometchat.raw_payloads import MESSAGE_CATEGORIES, find_id
 from cometbot.channels.cometchat.reports import Report
@@ -210,6 +210,7 @@ def _make_moderation(parsed: ParsedPayload, context: _EventContext) -> events.Mo
 
 def _make_agent_message(parsed: ParsedPayload, context: _EventContext) -> events.AgentMessageEvent:
     message, data = parsed.message, reports.read_agent_data(parsed.message["data"])
+    reported = raw_payloads.find_message(context.raw["data"])
     return events.AgentMessageEvent(
         id=message["id"],
         type=message["type"],
@@ -218,7 +219,7 @@ def _make_agent_message(parsed: ParsedPayload, context: _EventContext) -> events
         thread_id=data["threadId"],
         tool_calls=tuple(data.get("toolCalls", ())),
         tool_call_id=data["toolCallId"],
-        data=message["data"],
+        data=reported.get("data", {}) if isinstance(reported, dict) and message["data"] else {},
         **context.common_fields(message),
     )
 
