@@ -61,7 +61,7 @@ ATTRIBUTES = {
     "muid": ("muid", "category", "deletedAt"),
     "data": ("customData", "interactiveData", "card", "category", "deletedAt"),
     "reaction": ("reaction",),
-    "action": ("action", "trigger"),
+    "action": ("action", "trigger", "currentConnection"),
     "session_id": ("sessionid", "sessionId"),
     "sender": (
         "sender",
