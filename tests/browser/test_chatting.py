@@ -221,3 +221,16 @@ def test_scrolling_up_loads_older_messages_in_place(visit: Visit) -> None:
     assert after is not None
     assert abs(after["y"] - before["y"]) < 2
     expect(visitor.messages.first).to_contain_text("Line 0")
+
+
+def test_a_blocked_user_cannot_write_until_unblocked(visitor: Visitor) -> None:
+    button = visitor.page.locator(".chat-head").get_by_role("button")
+    expect(button).to_have_text("Block")
+    button.click()
+    expect(button).to_have_text("Unblock")
+    visitor.send_text("/track 1")
+    visitor.expect_notice("has blocked")
+    button.click()
+    expect(button).to_have_text("Block")
+    visitor.send_text("/track 2")
+    visitor.expect_text("Order 2 is on its way")
