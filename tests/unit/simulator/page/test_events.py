@@ -53,7 +53,7 @@ def read(stream: Iterator[bytes]) -> list[Frame]:
 def test_stream_begins_with_every_panel(simulator: Simulator, stopping: threading.Event) -> None:
     stream = pieces(EventStream(simulator, simulator.world.journal.last_id, stopping))
     names = [name for name, _, _ in read(stream)]
-    assert names == ["hello", "directory", "rules", "status", "output", "dead", "dialogs", "jobs", "runs"]
+    assert names == ["hello", "directory", "rules", "status", "output", "dead", "dialogs", "jobs", "runs", "moderation"]
 
 
 def test_a_message_comes_with_its_id_and_who_reacted(simulator: Simulator, stopping: threading.Event) -> None:
