@@ -72,7 +72,7 @@ def test_at_1280_pixels_all_panes_are_there_and_legible(visit: Visit, scheme: st
     for pane in ("#people", "#chat", "#tools"):
         expect(visitor.page.locator(pane)).to_be_visible()
     assert overflow(visitor.page) == 0
-    for tab in ("Traffic", "Dead letters", "Failures", "Output"):
+    for tab in ("Traffic", "Dead letters", "Moderation", "Failures", "Output"):
         visitor.open_tab(tab)
         visitor.page.evaluate(REST)
         assert visitor.page.evaluate(_CONTRAST) == []

@@ -86,7 +86,7 @@ export class Sidebar {
   #lastMessages() {
     const last = new Map();
     const { store } = this;
-    for (const message of store.messages.values()) {
+    for (const message of [...store.messages.values()].filter((one) => store.isShown(one))) {
       if (message.parentId) continue;
       const isGroup = message.receiverType === "group";
       if (!isGroup && message.sender !== store.me && message.receiver !== store.me) continue;

@@ -115,7 +115,7 @@ export class SimulatorStore extends Store {
   messagesAt(place, { parent = "" } = {}) {
     if (!place) return [];
     return [...this.messages.values()]
-      .filter((message) => this.contains(place, message) && (message.parentId ?? "") === parent && this.#isShown(message))
+      .filter((message) => this.contains(place, message) && (message.parentId ?? "") === parent && this.isShown(message))
       .sort((one, other) => one.id - other.id);
   }
 
@@ -137,7 +137,7 @@ export class SimulatorStore extends Store {
   }
 
   /** Return whether `me` may see a message: one that is not approved is only its sender's. */
-  #isShown({ sender, data }) {
+  isShown({ sender, data }) {
     return sender === this.me || !["pending", "disapproved"].includes(data?.moderation?.status);
   }
 
