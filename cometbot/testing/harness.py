@@ -48,9 +48,9 @@ class BotHarness:
     ) -> None:
         self.bot = bot
         self.fake = make_fake(bot)
-        self.fake.channel.app = apps[0] if apps else ""
         self.database = MemoryDatabase(now)
         self.fake.use_database(self.database)
+        self.fake.channel.app = apps[0] if apps else ""
         self.numbers = itertools.count(1)
         self._engine = ImmediateEngine()
         self._recorder = _Recorder()
