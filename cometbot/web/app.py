@@ -308,7 +308,8 @@ def _add_channel_views(
 def _to_json(error: HTTPException) -> Response:
     """Return an HTTP error as JSON, in CometChat's envelope, which the errors of callbacks have too."""
     texts = {
-        404: f"no route for {quote_value(request.path)}. Callbacks go to /cometchat/NAME-OF-THE-BOT.",
+        404: f"no route for {quote_value(request.path)}. Callbacks go to /cometchat/NAME-OF-THE-BOT, with several apps "
+        "to /cometchat/NAME-OF-THE-APP/NAME-OF-THE-BOT.",
         405: f"the method {request.method} is not allowed here. The header Allow lists those that are.",
         500: "internal server error. The log has the traceback.",
     }

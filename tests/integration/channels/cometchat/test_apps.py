@@ -12,7 +12,7 @@ import pytest
 import requests
 from flask import Flask
 
-from cometbot import Bot, BotError, Button, Card, Context, Group
+from cometbot import Bot, BotError, Button, Card, Context, Group, ModerationItem
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
@@ -126,6 +126,15 @@ def make_bot() -> Bot:
     @bot.command("buy")
     def buy(ctx: Context) -> str:
         return f"{ctx.approve('Buy a desk?', to=Group('managers')).status} in {ctx.app}"
+
+    @bot.command("buy-abroad")
+    def buy_abroad(ctx: Context) -> str:
+        abroad = ctx.conversation_with(group="managers", app="shop_eu")
+        return f"{ctx.approve('Buy a desk?', to=abroad).status} in {ctx.app}"
+
+    @bot.command("human")
+    def ask_people(ctx: Context) -> str:
+        return f"{ctx.hand_off(to=Group('managers')).status} in {ctx.app}"
 
     @bot.command("later")
     def later(ctx: Context) -> str:
@@ -274,6 +283,61 @@ def test_approval_stays_in_the_app_of_its_event(site: Site) -> None:
     site.us.user("tom").say(f"<@uid:helpdesk> approve {number}", group="managers")
     assert site.us.wait_reply(question, timeout=30)[0].text == "approved in shop_us"
     assert said_in_group(site.eu, "managers") == []
+
+
+def test_approval_of_another_app_is_decided_there(site: Site) -> None:
+    site.start()
+    for app in (site.eu, site.us):
+        app.add_group("managers", owner="tom")
+    question = site.us.user("maria").say("/buy-abroad", to="helpdesk")
+    [card] = site.eu.wait_for(lambda app: said_in_group(app, "managers"))
+    number = card.rpartition("approve ")[2].partition("”")[0]
+    site.eu.user("tom").say(f"<@uid:helpdesk> decline {number}", group="managers")
+    assert site.us.wait_reply(question, timeout=30)[0].text == "declined in shop_us"
+    assert said_in_group(site.us, "managers") == []
+
+
+def test_hand_off_stays_in_the_app_of_its_event(site: Site) -> None:
+    site.start()
+    for app in (site.eu, site.us):
+        app.add_group("managers", owner="tom")
+    site.us.user("maria").say("/human", to="helpdesk")
+    site.us.wait_for(lambda app: said_in_group(app, "managers"))
+    thread = next(message for message in site.us.messages() if message.receiver == "managers")
+    site.us.user("tom").say("<@uid:helpdesk> I can help.", group="managers", parent=thread)
+    site.us.wait_for(lambda app: any("I can help." in text for text in said(app)))
+    assert said_in_group(site.eu, "managers") == said(site.eu) == []
+
+
+def test_moderation_asks_each_app_with_its_own_credentials(site: Site) -> None:
+    @site.bot.moderate
+    def check(item: ModerationItem) -> bool:
+        return "casino" in item.text
+
+    site.start(
+        COMETCHAT_MODERATION_USERNAME="cc",
+        COMETCHAT_MODERATION_PASSWORD="the-password-of-moderation",
+        COMETCHAT_MODERATION_PASSWORD__SHOP_US="the-other-one-of-moderation",
+    )
+    message = {
+        "id": "7001",
+        "conversationId": "maria_user_tom",
+        "sender": "maria",
+        "receiverType": "user",
+        "receiver": "tom",
+        "category": "message",
+        "type": "text",
+        "data": {"text": "To the casino!"},
+        "sentAt": 1767225600,
+    }
+
+    def judge(app: str, password: str) -> requests.Response:
+        url = f"{site.url}/cometchat/{app}/helpdesk/moderation"
+        return requests.post(url, json={"contextMessages": [{"maria": message}]}, auth=("cc", password), timeout=30)
+
+    assert judge("shop_us", "the-other-one-of-moderation").json()["isMatchingCondition"] is True
+    assert judge("shop_eu", "the-password-of-moderation").json()["isMatchingCondition"] is True
+    assert judge("shop_us", "the-password-of-moderation").status_code == 401
 
 
 def test_job_stays_in_the_app_of_its_handler(site: Site) -> None:
