@@ -234,6 +234,29 @@ def test_the_ids_of_a_cards_elements_are_unique(message: Message) -> None:
     assert len(set(ids)) == len(ids)
 
 
+CARD_ELEMENTS = {
+    "text": {"content"}, "markdown": {"content"}, "image": {"url"}, "divider": set(), "button": {"label", "action"},
+}  # fmt: skip
+CARD_ACTIONS = {"openUrl": {"type", "url"}, "sendMessage": {"type", "text"}, "apiCall": {"type", "url", "method"}}
+"""The keys of CometChat's card schema, which allows no others (docs/protocols/cometchat.md, "Card messages")."""
+
+
+@pytest.mark.parametrize("url", ["", "https://bots.example/press/1"])
+@pytest.mark.parametrize("message", [CARD, Carousel([CARD, CARD]), Choices("Colour?", ["red", "blue"])])
+def test_a_card_has_the_keys_of_the_card_schema_alone(message: Message, url: str) -> None:
+    operation = Operation(conversation=DIRECT, message=message)
+    (request,) = render(operation, "card", lambda operation, offer: url)
+    card = request["body"]["data"]["card"]
+    assert set(card) == {"version", "body", "style", "fallbackText"}
+    assert set(card["style"]) == {"background"}
+    assert set(card["style"]["background"]) == {"light", "dark"}
+    assert card["body"]
+    for element in card["body"]:
+        assert element.keys() == {"id", "type"} | CARD_ELEMENTS[element["type"]]
+        if "action" in element:
+            assert element["action"].keys() == CARD_ACTIONS[element["action"]["type"]]
+
+
 def test_buttons_with_same_label_send_their_number() -> None:
     elements = send(Carousel([CARD, CARD]), "card")[0]["body"]["data"]["card"]["body"]
     said = [element["action"]["text"] for element in elements if element.get("action", {}).get("type") == "sendMessage"]
