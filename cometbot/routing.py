@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cometbot.called_names import may_call
 from cometbot.commands import Arguments, parse_call
 from cometbot.events import ActionEvent, Event, JobEvent, MessageEvent
 from cometbot.handlers import Handler, HandlerKind
 from cometbot.matchers import MATCHED, Match, MatchContext
+
+_CALLS_THAT_ASK = ("ask", "approve", "hand_off", "run_agent")
+"""The calls of a context after which a handler waits for a message or press."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class HandlerTable:
         }
         self._jobs = {handler.name: handler for handler in by_kind["job"]}
         self._slash_optional = slash_optional
-        self._has_message_handlers = any(kind not in ("event", "job") and found for kind, found in by_kind.items())
+        self._by_kind = by_kind
         self._handled_classes: dict[type[Event], bool] = {}
         self.stops_on_new = any(handler.stop_on_new for found in by_kind.values() for handler in found)
         """True if a newer message of the same user stops one of the handlers."""
@@ -59,11 +63,19 @@ class HandlerTable:
     def can_handle(self, event: type[Event]) -> bool:
         """Return True if a handler could match an event of this class."""
         if event not in self._handled_classes:
-            is_written = issubclass(event, (MessageEvent, ActionEvent)) and self._has_message_handlers
+            is_written = issubclass(event, (MessageEvent, ActionEvent)) and self._takes_messages
             self._handled_classes[event] = is_written or any(
                 issubclass(event, handler.classes) for handler in self._events
             )
         return self._handled_classes[event]
+
+    @property
+    def _takes_messages(self) -> bool:
+        """True if there is a handler for messages, or one for events or jobs that may wait for what a user writes."""
+        if any(kind not in ("event", "job") and found for kind, found in self._by_kind.items()):
+            return True
+        others = (*self._by_kind["event"], *self._by_kind["job"])
+        return any(may_call(handler.function, name) for handler in others for name in _CALLS_THAT_ASK)
 
     def find_handler(self, ctx: MatchContext) -> HandlerMatch | None:
         """Return the handler for the context's event, or None."""

@@ -132,7 +132,7 @@ OTHER_INPUT: dict[str, Callable[[Bot], None]] = {
 }
 """Calls the handlers of a page that a line of text does not reach."""
 
-NOT_CALLED = {"docs/simplex.md": ["report", "servers"], "docs/webhooks.md": ["deliver"]}
+NOT_CALLED = {"docs/simplex.md": ["report", "servers"], "docs/webhooks.md": ["ask_moderators"]}
 """Handlers of a page that need a file of the reader's, a group with a link, or a message that was blocked."""
 
 

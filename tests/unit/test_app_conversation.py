@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cometbot import Bot, BotError, CallEvent, Context, PresenceEvent
+from cometbot import Bot, BotError, CallEvent, Context, Group, MessageEvent, PresenceEvent
 from cometbot.models import Conversation
 from cometbot.testing import BotClient
 
@@ -28,14 +28,24 @@ def test_nobody_is_there_to_reply_to(call: str) -> None:
         elif call == "ask":
             ctx.ask("Who are you?")
         elif call == "hand_off":
-            from cometbot import Group
-
             ctx.hand_off(Group("support"))
         return "hello" if call == "return" else None
 
     client = BotClient(bot)
     with pytest.raises(BotError, match=r"PresenceEvent happened in no conversation.*ctx\.send"):
         client.event(PresenceEvent, status="online")
+
+
+def test_bot_that_asks_about_events_takes_the_answers() -> None:
+    bot = Bot("guard")
+    bot.event(CallEvent)(lambda ctx: None)
+    assert not bot.takes(MessageEvent)
+
+    @bot.event(PresenceEvent)
+    def handle(ctx: Context) -> None:
+        ctx.approve("Let in?", to=Group("moderators"))
+
+    assert bot.takes(MessageEvent)
 
 
 def test_event_of_app_can_send_elsewhere_and_keep_state() -> None:

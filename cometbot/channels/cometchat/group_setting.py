@@ -74,7 +74,8 @@ def _find_required_setting(handler: Handler) -> str:
         return SLASHED
     scope = handler.matcher.scope
     if scope.possible <= {DIRECT}:
-        return NOTHING
+        asks_groups = any(may_call(handler.function, name) for name in ("approve", "hand_off"))
+        return MENTIONED if asks_groups else NOTHING
     if UNMENTIONED in scope.possible and (
         scope.refers_to_groups or DIRECT not in scope.possible or MENTIONING not in scope.possible
     ):

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from cometbot import BlockEvent, Bot, Context, ModerationEvent, PresenceEvent, ReceiptEvent
+from cometbot import BlockEvent, Bot, Context, Group, ModerationEvent, PresenceEvent, ReceiptEvent
 from cometbot.errors import NotFound
+from cometbot.simulator import Simulator
 from cometbot.testing import BotClient
 from cometbot.testing.fakes.cometchat import CometChatFake
 
@@ -15,6 +16,16 @@ from cometbot.testing.fakes.cometchat import CometChatFake
 def get_fake(client: BotClient) -> CometChatFake:
     assert isinstance(client.fake, CometChatFake)
     return client.fake
+
+
+def block_message(simulator: Simulator) -> str:
+    """Have a message of ann's to maria blocked, report it, and return its id."""
+    message = simulator.user("ann").say("casino night", to=simulator.user("maria").uid)
+    blocked = replace(message, data={**message.data, "moderation": {"status": "disapproved"}})
+    simulator.world.message_store.update(blocked)
+    data = {"message": simulator.world.serializer.message(blocked), "moderation": []}
+    simulator.report("moderation_engine_blocked", data)
+    return message.id
 
 
 def test_bot_delivers_a_message_that_was_blocked() -> None:
@@ -35,15 +46,32 @@ def test_bot_delivers_a_message_that_was_blocked() -> None:
 
     with BotClient(bot, channel="cometchat") as client:
         client.send("hello")
-        simulator = get_fake(client).simulator
-        message = simulator.user("ann").say("casino night", to="maria")
-        blocked = replace(message, data={**message.data, "moderation": {"status": "disapproved"}})
-        simulator.world.message_store.update(blocked)
-        shown = simulator.world.serializer.message(blocked)
-        simulator.report("moderation_engine_blocked", {"message": shown, "moderation": []})
+        block_message(get_fake(client).simulator)
         client.send("go on")
         client.send("go on")
     assert heard == [("blocked", False, "casino night", True), ("approved", True, "casino night", True)]
+
+
+@pytest.mark.parametrize(("word", "status"), [("Approve", "approved"), ("Decline", "disapproved")])
+def test_moderators_decide_on_a_blocked_message(word: str, status: str) -> None:
+    bot = Bot("guard")
+
+    @bot.event(ModerationEvent)
+    def ask(ctx: Context) -> None:
+        assert isinstance(ctx.event, ModerationEvent)
+        if ctx.event.action == "blocked":
+            approval = ctx.approve(f"Deliver {ctx.event.message.text!r}?", to=Group("moderators"))
+            ctx.once(ctx.client.review, ctx.event.message.id, approve=bool(approval), queue="blocked")
+
+    with BotClient(bot, channel="cometchat") as client:
+        moderator = client.as_user("tom", group="moderators")
+        moderator.send("hello")
+        simulator = get_fake(client).simulator
+        message = block_message(simulator)
+        moderator.send("anything new?")
+        assert "Deliver 'casino night'?" in moderator.said()[-1].text
+        moderator.press(word)
+        assert simulator.message(message).data["moderation"]["status"] == status
 
 
 def test_message_that_is_not_blocked_cannot_be_reviewed() -> None:

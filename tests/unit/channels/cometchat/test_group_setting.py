@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cometbot import ActionEvent, Bot, DeleteEvent, Event, MembershipEvent, MessageEvent, Router
+from cometbot import ActionEvent, Bot, DeleteEvent, Event, Group, MembershipEvent, MessageEvent, Router
 from cometbot.channels.cometchat.group_setting import (
     describe_lost_answers,
     find_required_group_setting,
@@ -182,3 +182,15 @@ def test_command_line_offers_the_settings_that_cometchat_has() -> None:
     from cometbot.cli.bots import GROUP_SETTINGS as OFFERED
 
     assert OFFERED == GROUP_SETTINGS
+
+
+def test_bot_that_asks_a_group_about_an_event_needs_mentions() -> None:
+    bot = Bot("guard")
+    bot.event(DeleteEvent)(handler)
+    assert group_setting_needed(bot) == "none"
+
+    @bot.event(MembershipEvent)
+    def ask(ctx: Any) -> None:
+        ctx.approve("Keep them?", to=Group("moderators"))
+
+    assert group_setting_needed(bot) == "mentionedMessages"
