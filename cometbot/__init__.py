@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cometbot.approvals import Approval
 from cometbot.bot import Bot
+from cometbot.broadcasts import Broadcast
 from cometbot.commands import UsageError
 from cometbot.context import Context
 from cometbot.errors import (
@@ -87,6 +88,7 @@ __all__ = [
     "Attachment",
     "Bot",
     "BotError",
+    "Broadcast",
     "Button",
     "CallEvent",
     "Card",

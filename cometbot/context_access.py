@@ -48,6 +48,12 @@ def change_job(ctx: Context, change: JobChange) -> None:
     ctx._change(change)
 
 
+def make_broadcast_name(ctx: Context) -> str:
+    """Return the name of the next broadcast of this run that has none, the same in every run."""
+    ctx._broadcast_count += 1
+    return f"#{ctx._change_origin}.b{ctx._broadcast_count}"
+
+
 def count_posted(ctx: Context) -> int:
     """Return the number of ordinals that this run has used."""
     return len(ctx._posted) + ctx._posted_change_count

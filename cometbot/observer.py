@@ -54,6 +54,13 @@ class Observer:
         ``cached`` is the part of ``input`` that the provider had in its cache.
         """
 
+    def broadcast(self, bot: str, outcome: str, count: int) -> None:
+        """Record what became of ``count`` recipients of a broadcast.
+
+        ``outcome``: ``queued`` (the outbox has the message), ``opted_out``, ``refused`` (no such conversation, or the
+        message cannot be shown there) or ``dropped`` (by outgoing middleware).
+        """
+
     def storage_full(self) -> None:
         """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 

@@ -270,6 +270,13 @@ class Channel(ABC):
         """
         return conversation.is_group or user.uid.casefold() == conversation.target.casefold()
 
+    def lasting_id(self, conversation: Conversation) -> str:
+        """Return the id under which the state of the user of a one-to-one conversation is stored.
+
+        It is the ``lasting_id`` of the sender there, or else the uid.
+        """
+        return conversation.target
+
     def hears_only_mentions(self, bot: Bot) -> bool:
         """Return True if, in groups, ``bot`` gets only messages that mention it. Its questions then say so."""
         return False

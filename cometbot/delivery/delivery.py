@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from cometbot.bot import Bot
+from cometbot.broadcasts import Broadcast, BroadcastRequest
 from cometbot.channels.base import Channel, IncomingEvent, get_channel, to_storable_key
+from cometbot.delivery.broadcasting import store_broadcast
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
 from cometbot.delivery.job_channel import add_job_channel
 from cometbot.delivery.outgoing_files import store_file
@@ -21,6 +23,7 @@ from cometbot.delivery.sending import SendPolicy
 from cometbot.delivery.worker import Worker
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.forking import PerProcess
+from cometbot.inspection.broadcast_list import BroadcastList
 from cometbot.inspection.dead_letters import DeadLetters
 from cometbot.inspection.dialog_list import DialogList
 from cometbot.inspection.job_list import JobList
@@ -112,6 +115,7 @@ class Delivery:
         self.dead_letters = DeadLetters(self.store)
         self.dialogs = DialogList(self.store)
         self.jobs = JobList(self.store)
+        self.broadcasts = BroadcastList(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
         self._threads = threads, max_threads
@@ -276,6 +280,13 @@ class Delivery:
         """Store a change of the jobs of ``bot`` durably."""
         self.database.group_commit(lambda connection: self.store.jobs.apply(connection, change), is_idempotent=True)
 
+    def broadcast(self, bot: Bot, request: BroadcastRequest, users: object) -> Broadcast:
+        """Store a broadcast durably; see :func:`cometbot.delivery.broadcasting.store_broadcast`."""
+        stored, home = store_broadcast(self.store, self._get_channel(request.channel), bot, request, users)
+        if home is not None:
+            self.notify(home.key_text)
+        return stored
+
     def _store_quick_replies(self, connection: Transaction, conversation_key: str, message: Message) -> None:
         """Store the quick replies of a message, behind older ones that stay valid if both have limits."""
         quick_replies = serialize_quick_replies([message])
@@ -346,6 +357,10 @@ class Delivery:
         """Begin a job now; see :meth:`cometbot.inspection.job_list.JobList.run`."""
         begun = self.jobs.run(job_id)
         self.notify(begun.conversation_key, to_send=begun.to_send)
+
+    def resume_broadcast(self, id: str) -> None:
+        """Let a paused broadcast go on; see :meth:`cometbot.inspection.broadcast_list.BroadcastList.resume`."""
+        self.notify(self.broadcasts.resume(id))
 
     def replay(self, message_id: str) -> StoredMessage:
         """Handle the message ``message_id`` again; see :func:`cometbot.inspection.stored_messages.replay`."""
@@ -501,6 +516,8 @@ class Delivery:
         before = self.database.clock() - self._retention
         self.store.files.clean_up()
         removed = self._purge.run(
+            lambda connection, limit: self.store.broadcasts.settle_ended(connection, before, limit),
+            lambda connection, limit: self.store.broadcasts.purge(connection, before, limit),
             lambda connection, limit: self.store.mailbox.purge(connection, before, limit),
             OldReplyPurge(before).delete_batch,
             self.store.state.purge,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cometbot.bot import Bot
+from cometbot.broadcasts import Broadcast, BroadcastRequest, split_users
 from cometbot.channels.base import Channel, IncomingEvent, get_channel
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.gathered_messages import list_joined, read_joined
@@ -258,6 +259,13 @@ class DryRunSink(ReplySink):
     def schedule(self, bot: Bot, change: JobChange) -> None:
         """Record a job of ``bot.at()``."""
         self.change_job(change)
+
+    def broadcast(self, bot: Bot, request: BroadcastRequest, users: object) -> Broadcast:
+        """Record a call of ``bot.broadcast()``, and count its users, each once."""
+        uids = {uid for chunk in split_users(users) for uid in chunk}
+        with self._guard:
+            self.blocked_calls.append(f"bot.broadcast() to {len(uids)} users")
+        return Broadcast(request.name, len(uids))
 
     def plan(self, operation: Operation) -> PlannedOperation:
         """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""

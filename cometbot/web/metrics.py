@@ -23,6 +23,7 @@ HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
 APPROVALS_ENDED = ("approved", "declined", "expired", "withdrawn", "refused")
 DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refused", "failed", "restarted")
 TOKENS = ("input", "output", "cached")
+RECIPIENTS = ("queued", "opted_out", "refused", "dropped")
 SENT = ("sent", "held", "unknown", "dead")
 
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -57,6 +58,9 @@ class Metrics(Observer):
         self._handled = self._counter("cometbot_events_handled", "Events that were handled", HANDLED)
         self._sent = self._counter("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
+        self._recipients = self._counter(
+            "cometbot_broadcast_recipients", "Recipients of broadcasts, by what became of their message", RECIPIENTS
+        )
         self._approvals = self._counter("cometbot_approvals", "Approvals that ended, by how", APPROVALS_ENDED)
         counter = functools.partial(Counter, registry=self._registry)
         self._tokens = counter(
@@ -123,6 +127,10 @@ class Metrics(Observer):
             self._models.add(model)
         for kind, tokens in zip(TOKENS, (input, output, cached), strict=True):
             self._tokens.labels(label, model, kind).inc(tokens)
+
+    def broadcast(self, bot: str, outcome: str, count: int) -> None:
+        """Count recipients of a broadcast."""
+        self._recipients(self._labels.get(bot, ""), outcome).inc(count)
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""

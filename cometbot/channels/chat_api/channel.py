@@ -89,6 +89,11 @@ class ChatApiChannel(Channel):
             found = self._find_conversation(connection, wanted)
         return replace(wanted, id=conversation_of(bot.name, found, is_group=bool(group)).id) if found else wanted
 
+    def lasting_id(self, conversation: Conversation) -> str:
+        with self.chat.database.read() as connection:
+            user = self.chat.users.get(connection, _scope(conversation), conversation.target)
+        return conversation.target if user is None else stable_user_id(user.id, user.created_at)
+
     def parse(self, incoming: IncomingEvent) -> Event:
         return parsing.parse(incoming)
 

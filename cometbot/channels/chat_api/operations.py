@@ -156,6 +156,7 @@ class Operations:
         delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
         stable_id = stable_user_id(user.id, user.created_at)
         self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
+        self._chat.erasure.erase_recipient(connection, CHANNEL, key.user_id, self._bot.name)
         removal = self._chat.users.start_delete(connection, self.scope, key.user_id)
         self._accounts.invalidate_keys(connection, key)
         return removal

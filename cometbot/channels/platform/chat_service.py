@@ -287,6 +287,7 @@ def delete_user(connection: Transaction, chat: Chat, id: str) -> bool:
     chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
     conversation_keys = chat.erasure.find_conversation_keys(connection, CHANNEL, ACCOUNT, id)
     chat.erasure.erase_and_delete(connection, conversation_keys)
+    chat.erasure.erase_recipient(connection, CHANNEL, id)
     # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
     if chat.users.get_for_update(connection, ALL_BOTS, id) is None:
         return False
