@@ -304,6 +304,20 @@ class BotClient:
             raise BotError("the bot has sent no message here to react to")
         return self._act(partial(self.fake.react, self._actor, (to or said[-1]).id, reaction, added=added))
 
+    def start(self) -> Replies:
+        """Open the conversation with the bot, before anything is written there, and return the bot's messages.
+
+        In a group, the bot is added to it. Nothing happens if it has begun: on a platform that reports the beginning,
+        the first action opens the conversation, too. Raises :class:`BotError` on a platform that does not report it.
+        """
+        self._harness.run_until_idle()
+        before = {said.id for said in self.fake.said()}
+        self.fake.start(self._actor)
+        self._harness.run_until_idle()
+        return Replies(
+            (said for said in self._sent_here() if said.id not in before), self._stored_quick_replies() or ()
+        )
+
     def join(self, group: str = "") -> Replies:
         """Join ``group``, by default the client's own, and return the bot's messages there."""
         return self._change_membership(group, self.fake.join)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,7 +37,7 @@ from cometbot.errors import (
     PayloadError,
     Rejected,
 )
-from cometbot.events import Event, MessageEvent
+from cometbot.events import Event, GroupStarted, MembershipEvent, MessageEvent
 from cometbot.messages import Operation
 from cometbot.models import Attachment, Conversation, User, check_recipient
 
@@ -133,7 +133,16 @@ class CometChatChannel(Channel):
             return parse_press_event(incoming)
         payload, _ = read_body(incoming.body)
         plain = read_plain_text(payload, conversation=incoming.conversation, key=incoming.key)
-        return plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
+        event = plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
+        return self._to_started(event) if isinstance(event, MembershipEvent) else event
+
+    def _to_started(self, event: MembershipEvent) -> MembershipEvent:
+        """Return an event that begins a conversation if the bot became a member; any other as it is."""
+        bot = self._uids.get(event.conversation.bot, event.conversation.bot).lower()
+        is_bot = any(member.uid.lower() == bot for member in event.members)
+        if not is_bot or event.action not in ("added", "joined"):
+            return event
+        return GroupStarted(**{item.name: getattr(event, item.name) for item in fields(event)})
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         return rendering.render(operation, self.rich, self.press_signer.make_url if self.press_signer else None)

@@ -175,6 +175,13 @@ class Fake(ABC):
         """Return the bot's reactions to a message."""
         raise Unsupported
 
+    def start(self, actor: Actor) -> None:
+        """Open the conversation of the user, or add the bot to the actor's group, so that the bot gets the event.
+
+        Nothing happens if it has begun. On some platforms, any other first action there opens it, too.
+        """
+        raise Unsupported(f"{type(self).__name__} does not report that a conversation begins")
+
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Press a button or select a choice of a message that the platform shows natively."""
         raise Unsupported

@@ -70,6 +70,9 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
     def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
         return ShownRequest.of(_to_message(payload["payload"])) if payload.get("op") == "say" else None
 
+    def start(self, actor: Actor) -> None:
+        self._join_conversation(actor)
+
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Send the value of a button or choice, as client applications of the Chat API do."""
         self.say(actor, offer.value)

@@ -34,7 +34,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment
-from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
+from cometbot.simulator import TRIGGERS, Simulator, StoredMessage, membership
 from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackResponse, make_session, send
 from cometbot.simulator.page.buttons import button_request
@@ -182,6 +182,17 @@ class CometChatFake(Fake):
     def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
         user = self._actor(actor)
         (user.react if added else user.unreact)(message_id, reaction)
+
+    def start(self, actor: Actor) -> None:
+        """Let the user make the group and add the bot. Of one-to-one conversations CometChat reports no beginning."""
+        if not actor.group:
+            super().start(actor)
+        world, user = self.simulator.world, self._user(actor)
+        if actor.group.lower() in world.directory.groups:
+            return
+        self.simulator.add_group(actor.group, owner=user.uid)
+        with world.condition:
+            membership.add(world, user.uid, world.directory.group(actor.group), self._uid)
 
     def join(self, actor: Actor) -> None:
         if self._user(actor).uid in self._members(actor.group):

@@ -13,9 +13,18 @@ from cometbot.channels.base import IncomingEvent
 from cometbot.content_types import media_family
 from cometbot.delivery import Delivery
 from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
-from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
+from cometbot.events import (
+    ConversationStarted,
+    DeleteEvent,
+    EditEvent,
+    Event,
+    GroupStarted,
+    MembershipEvent,
+    MessageEvent,
+    ReactionEvent,
+)
 from cometbot.messages import Capabilities, ClientCall, Form, QuickReply
-from cometbot.models import Attachment, Group
+from cometbot.models import Attachment, Group, User
 from cometbot.questions import ACTION_PREFIX
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel, decode
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
@@ -88,6 +97,13 @@ class MemoryFake(Fake):
 
     def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
         self.deliver(self._event(ReactionEvent, actor, message_id=message_id, reaction=reaction, added=added))
+
+    def start(self, actor: Actor) -> None:
+        key = f"started:{self.conversation(actor).id}"
+        if actor.group:
+            self.deliver(self._event(GroupStarted, actor, key=key, action="added", members=(User(self.bot.ids[0]),)))
+        else:
+            self.deliver(self._event(ConversationStarted, actor, key=key))
 
     def join(self, actor: Actor) -> None:
         member = (actor.group, actor.user.uid)

@@ -113,6 +113,13 @@ class SimplexFake(Fake):
             return None
         return ShownRequest(Text(payload["content"]["text"]))
 
+    def start(self, actor: Actor) -> None:
+        """Connect the user, or let the bot join a group that the user owns."""
+        person = self.person(actor.user)
+        if actor.group and actor.group not in self._groups:
+            self._groups[actor.group] = self.cli.add_group(actor.group, [person])
+            self._members.add((actor.group, actor.user.uid))
+
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         self.cli.do("edit", chat=self._chat(actor), item_id=int(message_id), text=text)
 
