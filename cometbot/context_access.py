@@ -33,7 +33,7 @@ def make_stream_sender(ctx: Context) -> StreamSender:
 def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:
     """Continue a dialog in the context: ``opening`` started the handler, and becomes ``ctx.event``."""
     ctx.event, ctx._sink, ctx._origin = opening, sink, str(dialog)
-    for name in ("text", "user_state"):
+    for name in ("text", "user_state", "sender_scope"):
         ctx.__dict__.pop(name, None)
 
 

@@ -31,6 +31,9 @@ FILE_TIMEOUT = 60.0
 MEMBER_TIMEOUT = 8.0
 """Seconds that a platform has to say if a user is a member of a group."""
 
+MEMBERS_TIMEOUT = 30.0
+"""Seconds that a platform has to list all members of a group."""
+
 EndKind = Literal["done", "failed", "timeout", "over"]
 
 _UNSTORABLE_PATTERN = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -276,6 +279,24 @@ class Channel(ABC):
         It is the ``lasting_id`` of the sender there, or else the uid.
         """
         return conversation.target
+
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        """Return all members of a group with their scopes (:data:`~cometbot.models.SCOPES`), without the bot itself.
+
+        Raises a :class:`ChannelError` if the platform does not list them within ``timeout`` seconds. Called only if
+        ``capabilities.members`` is true.
+        """
+        raise NotImplementedError  # pragma: no cover - a channel that lists members has its own
+
+    def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
+        """Return what ``user`` is in a group now, or an empty text for a user who is no member of it.
+
+        Raises a :class:`ChannelError` if the platform cannot be asked within ``timeout`` seconds. Called only if
+        ``capabilities.members`` is true.
+        """
+        uid = user.uid.casefold()
+        found = self.members(conversation, timeout=timeout)
+        return next((member.scope for member in found if member.uid.casefold() == uid), "")
 
     def hears_only_mentions(self, bot: Bot) -> bool:
         """Return True if, in groups, ``bot`` gets only messages that mention it. Its questions then say so."""

@@ -42,10 +42,10 @@ class PlannedOperation:
 
     @property
     def text(self) -> str:
-        """The text that users would see."""
+        """The text that users would see; the uid of a member who is removed or banned."""
         operation = self.operation
-        if operation.kind == "react":
-            return operation.reaction
+        if operation.kind in ("react", "kick", "ban", "unban"):
+            return operation.reaction or operation.user
         return operation.message.to_text() if operation.message is not None else ""
 
 
@@ -180,6 +180,12 @@ class DryRunSink(ReplySink):
 
     def has_member(self, conversation: Conversation, user: User) -> bool:
         return self._find_channel(conversation.channel).has_member(conversation, user)
+
+    def members(self, conversation: Conversation) -> list[User]:
+        return self._find_channel(conversation.channel).members(conversation)
+
+    def get_scope(self, conversation: Conversation, user: User) -> str:
+        return self._find_channel(conversation.channel).get_scope(conversation, user)
 
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
         return self._find_channel(operation.conversation.channel).render(describe_file(operation))

@@ -186,6 +186,14 @@ class OutboxReplySink(ReplySink):
     def has_member(self, conversation: Conversation, user: User) -> bool:
         return self._get_channel(conversation.channel).has_member(conversation, user)
 
+    @in_thread
+    def members(self, conversation: Conversation) -> list[User]:
+        return self._get_channel(conversation.channel).members(conversation)
+
+    @in_thread
+    def get_scope(self, conversation: Conversation, user: User) -> str:
+        return self._get_channel(conversation.channel).get_scope(conversation, user)
+
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
         name = operation.conversation.channel
         channel = self._channel if name == self._channel.name else self._get_channel(name)

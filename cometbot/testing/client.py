@@ -22,7 +22,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import Event
 from cometbot.file_links import find_file_url
 from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
-from cometbot.models import Attachment, ClientTool, Conversation, Group, User
+from cometbot.models import SCOPES, Attachment, ClientTool, Conversation, Group, User
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.store.dialogs import DialogRow
@@ -34,6 +34,8 @@ from cometbot.testing.replies import Replies, SentMessage
 from cometbot.token_usage import ModelUsage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
+
+Scope = Literal["owner", "admin", "moderator", "participant"]
 
 _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "cometchat": ("cometbot.testing.fakes.cometchat", "CometChatFake", ""),
@@ -199,6 +201,27 @@ class BotClient:
     def usage(self) -> list[ModelUsage]:
         """The calls of models that handlers have reported with ``ctx.usage``, of all users, in order."""
         return self._harness.usage
+
+    @property
+    def scope(self) -> str:
+        """What the user is in the group (``owner`` … ``participant``); empty for a user who is no member of it."""
+        self._harness.run_until_idle()
+        return self.fake.get_scope(self._actor)
+
+    def set_scope(self, scope: Scope) -> None:
+        """Make the user an ``owner``, ``admin``, ``moderator`` or ``participant`` of the group, without an event.
+
+        Where the platform has no such scope, it raises :class:`Unsupported`.
+        """
+        if scope not in SCOPES or not self._actor.group:
+            raise BotError(f"set_scope: expected one of {', '.join(SCOPES)}, for a user in a group; got {scope!r}")
+        self.fake.set_scope(self._actor, scope)
+
+    @property
+    def is_deleted(self) -> bool:
+        """True if the user's last message has been deleted, by the user or by a moderator."""
+        self._harness.run_until_idle()
+        return self.fake.is_deleted(self._actor, self.message_id)
 
     def as_user(self, user: str | User, *, group: str = "") -> BotClient:
         """Return a client for another user of the same platform, alone with the bot or in ``group``."""

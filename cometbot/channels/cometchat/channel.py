@@ -14,12 +14,13 @@ from cometbot.bot import Bot
 from cometbot.channels.base import (
     FILE_TIMEOUT,
     MEMBER_TIMEOUT,
+    MEMBERS_TIMEOUT,
     Channel,
     DeliveryService,
     IncomingEvent,
     OutgoingRequest,
 )
-from cometbot.channels.cometchat import parsing, payloads, rendering
+from cometbot.channels.cometchat import moderation, parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.group_setting import ALL, group_setting_needed
 from cometbot.channels.cometchat.press_urls import KEY_PREFIX, PressSigner, parse_press_event
@@ -42,7 +43,6 @@ from cometbot.messages import Operation
 from cometbot.models import Attachment, Conversation, User, check_recipient
 
 _log = logging.getLogger(__name__)
-_NOT_A_MEMBER_CODES = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
 _NO_HISTORY_CODES = frozenset({"ERR_CONVERSATION_NOT_ACCESSIBLE", "ERR_CONVERSATION_NOT_FOUND"})
 _REFRESH_INTERVAL = 600.0
 _PREVIEW_TIMEOUT = 3.0
@@ -125,6 +125,14 @@ class CometChatChannel(Channel):
             return False
         return bool(group.get("hasJoined"))
 
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        own = self.get_uid(conversation.bot).lower()
+        found = moderation.list_members(self._client, conversation.target, timeout)
+        return [user for user in found if user.uid.lower() != own]
+
+    def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
+        return moderation.get_scope(self._client, conversation.target, user.uid, timeout)
+
     def hears_only_mentions(self, bot: Bot) -> bool:
         return group_setting_needed(bot) != ALL
 
@@ -150,14 +158,15 @@ class CometChatChannel(Channel):
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """Send a request, like :meth:`Channel.send`.
 
-        If the bot is not a member of the group yet, it is added and the request is sent once more. Edits, deletions and
-        reactions are idempotent and need no :meth:`find_sent`.
+        If the bot is not a member of the group yet, it is added and the request is sent once more; not to moderate it,
+        which a new member may not. All but messages are idempotent and need no :meth:`find_sent`.
         """
         ends_at = time.monotonic() + timeout
         try:
             return self._execute(sending, timeout)
         except Rejected as error:
-            if not sending.conversation.is_group or error.code not in _NOT_A_MEMBER_CODES:
+            is_missing = sending.conversation.is_group and error.code in moderation.NOT_A_MEMBER_CODES
+            if not is_missing or sending.payload["op"] in moderation.MODERATIONS:
                 raise
         self._join_group(sending.conversation, ends_at)
         return self._execute(sending, _seconds_left(ends_at))
@@ -315,6 +324,10 @@ class CometChatChannel(Channel):
             return get_message_id(
                 self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout)
             )
+        if operation in moderation.MODERATIONS:
+            guid, user = sending.conversation.target, str(payload["user"])
+            moderation.moderate(self._client, operation, guid, user, by=uid, timeout=timeout)
+            return ""
         message_id = sending.target_id or str(payload["message"])
         if operation == "edit":
             body = payload["body"]

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from time import monotonic
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -362,29 +363,32 @@ class Operations(ABC):
                 results[uid] = Record(entry) if isinstance(entry, dict) else Record(success=bool(entry))
         return results
 
-    def members(self, guid: str, query: Params | None = None) -> Iterator[Record]:
+    def members(self, guid: str, query: Params | None = None, *, timeout: float | None = None) -> Iterator[Record]:
         """Iterate over all members of a group that match ``query`` (``scopes``, ``status``).
 
-        Each record has ``scope`` and ``joinedAt``.
+        Each record has ``scope`` and ``joinedAt``. All pages together have ``timeout`` seconds.
         """
-        return self._iter_pages(f"{_group_path(guid)}/members", query)
+        return self._iter_pages(f"{_group_path(guid)}/members", query, timeout=timeout)
 
     def change_scope(self, guid: str, uid: str, scope: str, *, on_behalf_of: str = "") -> Record:
         """Change a member's scope to ``admin``, ``moderator`` or ``participant``, and return the member."""
         body = {"scope": _check_choice(scope, "scope", ("admin", "moderator", "participant"))}
         return self._request_record("PUT", _group_user_path(guid, "members", uid), body=body, on_behalf_of=on_behalf_of)
 
-    def kick(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
+    def kick(self, guid: str, uid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Remove ``uid`` from a group and return the confirmation."""
-        return self._request_record("DELETE", _group_user_path(guid, "members", uid), on_behalf_of=on_behalf_of)
+        path = _group_user_path(guid, "members", uid)
+        return self._request_record("DELETE", path, on_behalf_of=on_behalf_of, timeout=timeout)
 
-    def ban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
+    def ban(self, guid: str, uid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Remove ``uid`` from a group, so that it cannot join again, and return the confirmation."""
-        return self._request_record("POST", _group_user_path(guid, "bannedusers", uid), on_behalf_of=on_behalf_of)
+        path = _group_user_path(guid, "bannedusers", uid)
+        return self._request_record("POST", path, on_behalf_of=on_behalf_of, timeout=timeout)
 
-    def unban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
+    def unban(self, guid: str, uid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Allow ``uid`` to join a group again, and return the confirmation."""
-        return self._request_record("DELETE", _group_user_path(guid, "bannedusers", uid), on_behalf_of=on_behalf_of)
+        path = _group_user_path(guid, "bannedusers", uid)
+        return self._request_record("DELETE", path, on_behalf_of=on_behalf_of, timeout=timeout)
 
     def banned(self, guid: str) -> Iterator[Record]:
         """Iterate over all users who are banned from a group."""
@@ -402,11 +406,17 @@ class Operations(ABC):
         one = data[0] if isinstance(data, list) and len(data) == 1 else data
         return Record(one) if isinstance(one, dict) else Record()
 
-    def _iter_pages(self, path: str, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
+    def _iter_pages(
+        self, path: str, query: Params | None = None, *, on_behalf_of: str = "", timeout: float | None = None
+    ) -> Iterator[Record]:
         """Iterate over the entries of all pages, until an empty or short one: totals are not always present."""
         params = {"perPage": PAGE_SIZE, **(query or {})}
+        ends_at = None if timeout is None else monotonic() + timeout
         for page in count(1):
-            answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of)
+            left = None if ends_at is None else ends_at - monotonic()
+            if left is not None and left <= 0:
+                raise OutcomeUnknown(f"GET {path}: expected all pages within {timeout:g} s, got {page - 1} of them")
+            answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of, timeout=left)
             records = _read_records(answer)
             yield from records
             if len(records) < int(params["perPage"]):

@@ -107,7 +107,7 @@ class MemoryFake(Fake):
 
     def join(self, actor: Actor) -> None:
         member = (actor.group, actor.user.uid)
-        if member in self._members:
+        if member in self._members and member not in self._channel.former_members:
             raise already_member(actor)
         self._add_member(actor)
         self.deliver(self._event(MembershipEvent, actor, action="joined", members=(actor.user,)))
@@ -118,10 +118,17 @@ class MemoryFake(Fake):
         self._channel.former_members.add(member)
         self.deliver(self._event(MembershipEvent, actor, action="left", members=(actor.user,)))
 
+    def set_scope(self, actor: Actor, scope: str) -> None:
+        self._add_member(actor)
+        self._channel.scopes[(actor.group, actor.user.uid)] = scope
+
+    def set_bot_scope(self, group: str, scope: str) -> None:
+        self._channel.bot_scopes[group] = scope
+
     def _add_member(self, actor: Actor) -> None:
         member = (actor.group, actor.user.uid)
+        self._channel.add_member(actor.group, actor.user)
         self._members.add(member)
-        self._channel.former_members.discard(member)
 
     def deliver(self, event: Event) -> None:
         self._enqueue(self._channel.incoming_event(event))
