@@ -109,7 +109,9 @@ def use_handlers_page(bot: Bot) -> None:
 
 
 def use_groups_page(bot: Bot) -> None:
-    BotClient(bot).in_group("ops").send("hi")
+    client = BotClient(bot, group="ops")
+    client.send("hi")
+    client.send("/members")
 
 
 def use_chat_api_page(bot: Bot) -> None:
