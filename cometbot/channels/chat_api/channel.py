@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+
+from sqlalchemy.engine import Connection
 
 from cometbot.bot import Bot
 from cometbot.channels.base import (
@@ -174,20 +176,19 @@ class ChatApiChannel(Channel):
 
     def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
         """Return the participants, of whom the user who created the conversation is the owner."""
-        scope, cursor, found = _scope(conversation), "", list[User]()
         try:
             with self.chat.database.read() as connection:
                 stored = self._find_conversation(connection, conversation)
-                while stored is not None:
-                    page = self.chat.conversations.list_participants(
-                        connection, scope, stored.id, cursor=cursor, limit=_PAGE_SIZE
-                    )
-                    found += [_to_member(user, stored.owner) for user in page.items]
-                    if not (cursor := page.next):
-                        break
+                return [*self._iter_members(connection, stored)] if stored is not None else []
         except StoreBusy as error:
             raise Unreachable(f"cannot list the participants: {error}") from error
-        return found
+
+    def _iter_members(self, connection: Connection, stored: ChatConversation) -> Iterator[User]:
+        list_page, cursor, is_first = self.chat.conversations.list_participants, "", True
+        while cursor or is_first:
+            page = list_page(connection, stored.scope, stored.id, cursor=cursor, limit=_PAGE_SIZE)
+            yield from (_to_member(user, stored.owner) for user in page.items)
+            cursor, is_first = page.next, False
 
     def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
         try:

@@ -150,7 +150,7 @@ class MemberContract(ContractBase):
         assert ben.send("I am back").texts == ["Heard."]
         assert ben.scope == "participant"
 
-    def test_banned_user_is_not_heard_until_the_ban_is_lifted(
+    def test_banned_user_gets_no_answer_until_the_ban_is_lifted(
         self, moderated: BotClient, capabilities: Capabilities
     ) -> None:
         if not capabilities.ban:
