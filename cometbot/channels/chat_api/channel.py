@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
 from cometbot.bot import Bot
 from cometbot.channels.base import (
     FILE_TIMEOUT,
@@ -183,7 +181,7 @@ class ChatApiChannel(Channel):
         except StoreBusy as error:
             raise Unreachable(f"cannot list the participants: {error}") from error
 
-    def _iter_members(self, connection: Connection, stored: ChatConversation) -> Iterator[User]:
+    def _iter_members(self, connection: Transaction, stored: ChatConversation) -> Iterator[User]:
         list_page, cursor, is_first = self.chat.conversations.list_participants, "", True
         while cursor or is_first:
             page = list_page(connection, stored.scope, stored.id, cursor=cursor, limit=_PAGE_SIZE)

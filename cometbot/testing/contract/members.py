@@ -15,6 +15,7 @@ from cometbot.models import User
 from cometbot.testing.client import BotClient
 from cometbot.testing.contract.base import ContractBase
 from cometbot.testing.fakes.base import Actor, Unsupported
+from cometbot.testing.replies import Replies
 
 
 class MemberContract(ContractBase):
@@ -53,8 +54,9 @@ class MemberContract(ContractBase):
 
         @bot.command("twice")
         def delete_twice(ctx: Context) -> str:
+            assert ctx.message is not None
             ctx.delete(ctx.message)
-            ctx.delete(ctx.event.id)
+            ctx.delete(ctx.message.id)
             return "Deleted."
 
         @bot.fallback
@@ -155,7 +157,7 @@ class MemberContract(ContractBase):
     ) -> None:
         if not capabilities.ban:
             pytest.skip("nobody can be banned here")
-        ben, replies = self._ben_in_group(moderated), []
+        ben, replies = self._ben_in_group(moderated), Replies()
         uid = self._uid_in_group(ben)
         for _ in range(2):
             moderated.send(f"/ban {uid}")
