@@ -117,7 +117,6 @@ class SimplexFake(Fake):
         person = self.person(actor.user)
         if actor.group and actor.group not in self._groups:
             self._groups[actor.group] = self.cli.add_group(actor.group, [person])
-            self._members.add((actor.group, actor.user.uid))
 
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         self.cli.do("edit", chat=self._chat(actor), item_id=int(message_id), text=text)
