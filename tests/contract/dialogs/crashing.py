@@ -375,6 +375,7 @@ class BotProcess:
         self.delivery = Delivery([self.bot], [self.channel], self.database, engine=self._engine)
         world._running = self
         self.delivery.start()
+        self.bot.connect(self.delivery)
 
     def run_due(self) -> None:
         """Do all work that is due now, that of dead processes included."""
