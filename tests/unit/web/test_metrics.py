@@ -17,6 +17,7 @@ from cometbot.web.metrics import (
     MAX_MODELS,
     OTHER_MODELS,
     RECEIVED,
+    RECIPIENTS,
     SENT,
     TOKENS,
     Metrics,
@@ -88,6 +89,14 @@ def test_ends_of_approvals_are_counted(outcome: str) -> None:
     assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 0
     metrics.approval_ended("shop", outcome)
     assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 1
+
+
+@pytest.mark.parametrize("outcome", RECIPIENTS)
+def test_recipients_of_broadcasts_are_counted(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    assert samples(metrics)["cometbot_broadcast_recipients_total", "shop", outcome] == 0
+    metrics.broadcast("shop", outcome, 20)
+    assert samples(metrics)["cometbot_broadcast_recipients_total", "shop", outcome] == 20
 
 
 def read_tokens(text: bytes) -> dict[tuple[str, str, str], float]:
