@@ -6,7 +6,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -40,6 +40,7 @@ from cometbot.stopping import may_stop
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.factory import create_pubsub, database_from_url
+from cometbot.store.jobs import JobCounts
 from cometbot.store.leases import to_conversation
 from cometbot.store.local_notifier import LocalNotifier
 from cometbot.store.outbox import Draft, OldReplyPurge
@@ -78,6 +79,7 @@ class Backlog:
     dead: int
     stuck: int = 0
     open_dialogs: int = 0
+    jobs: JobCounts = field(default_factory=JobCounts)
 
 
 class Delivery:
@@ -483,14 +485,16 @@ class Delivery:
             dead_replies = self.store.outbox.count_dead_letters(connection)
             stuck = self.store.leases.count_stuck(connection, STUCK_TIMEOUT)
             dialogs = self.store.dialogs.count_open(connection)
+            jobs = self.store.jobs.count(connection)
         return {
             bot: Backlog(
                 *waiting.get(bot, (0, 0.0)),
                 dead_messages.get(bot, 0) + dead_replies.get(bot, 0),
                 stuck.get(bot, 0),
                 dialogs.get(bot, 0),
+                jobs.get(bot, JobCounts()),
             )
-            for bot in {*self.bots, *waiting, *dead_messages, *dead_replies, *stuck, *dialogs}
+            for bot in {*self.bots, *waiting, *dead_messages, *dead_replies, *stuck, *dialogs, *jobs}
         }
 
     def log_backlog(self) -> None:

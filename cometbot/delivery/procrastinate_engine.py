@@ -6,14 +6,15 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, ClassVar
 
 import procrastinate
 import psycopg
 from procrastinate import exceptions
-from procrastinate.jobs import Status
+from procrastinate.jobs import JobDeferrer, Status
 
 from cometbot.delivery.engine import (
     GROW_AFTER,
@@ -39,6 +40,10 @@ STALLED_WORKER_TIMEOUT = 15.0
 """Seconds without a heartbeat after which the jobs of a worker are finished on its behalf."""
 
 _QUEUED_LOCKS = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
+_BULK_BATCH = 200
+_BULK_PRIORITY = -1
+"""The priority of the jobs of :meth:`JobPublisher.notify_many`; that of all others is 0."""
+
 _RESTART_INTERVAL = 2.0
 _QUICK_GROWTH = 0.01
 """Seconds between two looks for conversations that wait, once some do."""
@@ -85,6 +90,13 @@ class JobPublisher:
             queue = queue_for_conversation(conversation_key, self._owned, to_send=to_send)
             self._thread.get().add(queue, conversation_key)
 
+    def notify_many(self, conversation_keys: Iterable[str], *, to_send: bool = False) -> None:
+        """Request the same for many conversations, behind those that :meth:`notify` names meanwhile."""
+        if not self._is_closed:
+            self._thread.get().add_many(
+                (queue_for_conversation(key, self._owned, to_send=to_send), key) for key in conversation_keys
+            )
+
     def close(self) -> None:
         """Stop deferring; the sweep finds what is still pending."""
         self._is_closed = True
@@ -98,6 +110,7 @@ class _PublisherThread:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pending: dict[tuple[str, str], None] = {}
+        self._bulk: dict[tuple[str, str], None] = {}
         self._cond = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._publish_forever, name="cometbot-publisher", daemon=True)
@@ -107,6 +120,12 @@ class _PublisherThread:
         """Defer a job soon."""
         with self._cond:
             self._pending[queue, conversation_key] = None
+            self._cond.notify()
+
+    def add_many(self, conversations: Iterable[tuple[str, str]]) -> None:
+        """Defer jobs for many conversations, each given by its queue and key, behind those that :meth:`add` names."""
+        with self._cond:
+            self._bulk.update(dict.fromkeys(conversations))
             self._cond.notify()
 
     def close(self) -> None:
@@ -131,22 +150,48 @@ class _PublisherThread:
     def _publish_pending(self, app: procrastinate.App) -> None:
         while True:
             with self._cond:
-                while not self._pending and not self._is_closed:
+                while not self._pending and not self._bulk and not self._is_closed:
                     self._cond.wait()
                 if self._is_closed:
                     return
                 pending, self._pending = self._pending, {}
-            jobs_by_lock = {f"{queue} {key}": (queue, key) for queue, key in pending}
-            if len(jobs_by_lock) > 1:
-                # A sweep also names conversations whose job is queued already; each of those would log an error in the
-                # server.
-                connection = app.connector.get_sync_connector()
-                for row in connection.execute_query_all(_QUEUED_LOCKS, locks=list(jobs_by_lock)):
-                    del jobs_by_lock[row["queueing_lock"]]
-            for lock, (queue, key) in jobs_by_lock.items():
-                job = app.configure_task(TASK_NAME, queue=queue, queueing_lock=lock)
-                with suppress(exceptions.AlreadyEnqueued):
-                    job.defer(conversation_key=key)
+                bulk = list(islice(self._bulk, _BULK_BATCH))
+                for conversation in bulk:
+                    del self._bulk[conversation]
+            _defer(app, list(pending), priority=0)
+            _defer(app, bulk, priority=_BULK_PRIORITY)
+
+
+def _defer(app: procrastinate.App, conversations: Sequence[tuple[str, str]], *, priority: int) -> None:
+    """Defer a job for each of these conversations, given by its queue and key, unless one is queued already.
+
+    A queued job of a lower priority does not count, so that a message is not late because a job is due.
+    """
+    tasks = list[tuple[JobDeferrer, str]]()
+    queued = _find_queued(app, conversations) if len(conversations) > 1 else set[str]()
+    for queue, key in conversations:
+        locks = [f"{queue} {key}", f"{queue} {key} {_BULK_PRIORITY}"] if priority else [f"{queue} {key}"]
+        if queued.isdisjoint(locks):
+            tasks.append((app.configure_task(TASK_NAME, queue=queue, queueing_lock=locks[-1], priority=priority), key))
+    if len(tasks) > 1:
+        jobs = [task.make_new_job(conversation_key=key) for task, key in tasks]
+        with suppress(exceptions.AlreadyEnqueued):  # if one was queued just now, none of them is
+            app.job_manager.batch_defer_jobs(jobs)
+            return
+    for task, key in tasks:
+        with suppress(exceptions.AlreadyEnqueued):
+            task.defer(conversation_key=key)
+
+
+def _find_queued(app: procrastinate.App, conversations: Sequence[tuple[str, str]]) -> set[str]:
+    """Return the locks of the jobs of these conversations that are queued.
+
+    A sweep also names conversations whose job is queued already; each of those would log an error in the server.
+    """
+    plain = [f"{queue} {key}" for queue, key in conversations]
+    locks = [*plain, *(f"{lock} {_BULK_PRIORITY}" for lock in plain)]
+    rows = app.connector.get_sync_connector().execute_query_all(_QUEUED_LOCKS, locks=locks)
+    return {row["queueing_lock"] for row in rows}
 
 
 class ProcrastinateEngine(Engine):
@@ -190,6 +235,9 @@ class ProcrastinateEngine(Engine):
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
         self._publisher.notify(conversation_key, to_send=to_send)
+
+    def notify_many(self, conversation_keys: Iterable[str], *, to_send: bool = False) -> None:
+        self._publisher.notify_many(conversation_keys, to_send=to_send)
 
     def _supervise_forever(self) -> None:
         """Supervise until stopped, and restart after an unexpected error."""

@@ -35,7 +35,7 @@ class DeliveryStore:
         self.throttles = AccountThrottles(database)
         self.approvals = Approvals(database, self.state, self.leases, self.outbox)
         self.dialogs = Dialogs(database, self.state, self.leases, self.approvals)
-        self.jobs = Jobs(database, self.leases, self.outbox, self.state)
+        self.jobs = Jobs(database, self.leases, self.mailbox, self.outbox, self.state)
         self.broadcasts = Broadcasts(database, self.leases, self.outbox, self.state)
 
     def fire_timers(self, started_at: float = 0.0) -> list[str]:

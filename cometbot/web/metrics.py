@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 from cometbot.delivery import Backlog
 from cometbot.observer import Observer
 from cometbot.store.failures import KINDS
+from cometbot.store.jobs import JobCounts
 
 RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
@@ -215,10 +216,40 @@ class _BacklogCollector(Collector):
         open_dialogs = GaugeMetricFamily(
             "cometbot_open_dialogs", "Handlers that wait for an answer or a time", labels=["bot"]
         )
+        jobs = _JobGauges()
         for bot, bot_backlog in backlog.items():
+            jobs.add(bot, bot_backlog.jobs)
             waiting.add_metric([bot], bot_backlog.waiting)
             oldest.add_metric([bot], bot_backlog.oldest_seconds)
             dead.add_metric([bot], bot_backlog.dead)
             stuck.add_metric([bot], bot_backlog.stuck)
             open_dialogs.add_metric([bot], bot_backlog.open_dialogs)
-        yield from (waiting, oldest, dead, stuck, open_dialogs)
+        yield from (waiting, oldest, dead, stuck, open_dialogs, *jobs.gauges)
+
+
+class _JobGauges:
+    """The gauges of jobs, filled bot by bot."""
+
+    def __init__(self) -> None:
+        names = {
+            "scheduled": "Jobs and messages that are still to come",
+            "overdue": "Those of them that have not begun a minute after their time",
+            "running": "Jobs that have begun and have not ended",
+            "failed": "Jobs that are dead letters",
+            "next_seconds": "Seconds until the next job is due",
+        }
+        self._by_name = {
+            name: GaugeMetricFamily(f"cometbot_jobs_{name}", text, labels=["bot"]) for name, text in names.items()
+        }
+
+    @property
+    def gauges(self) -> Iterable[Metric]:
+        """The gauges; the time of the next job is missing for bots that have none."""
+        return self._by_name.values()
+
+    def add(self, bot: str, counts: JobCounts) -> None:
+        """Add the values of one bot."""
+        for name, gauge in self._by_name.items():
+            value = getattr(counts, name)
+            if value is not None:
+                gauge.add_metric([bot], value)

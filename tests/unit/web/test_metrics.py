@@ -10,6 +10,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
+from cometbot.store.jobs import JobCounts
 from cometbot.web.metrics import (
     APPROVALS_ENDED,
     DIALOGS_ENDED,
@@ -187,7 +188,7 @@ def test_names_that_belong_to_no_bot_are_counted_under_none() -> None:
 
 
 def test_what_waits_is_asked_for_at_each_reading() -> None:
-    backlog = {"shop": Backlog(3, 1.5, 1, 2, 7)}
+    backlog = {"shop": Backlog(3, 1.5, 1, 2, 7, JobCounts(5, 2, 30.5, 4, 1))}
     metrics = Metrics(["shop"])
     first = read(metrics.to_text(lambda: backlog))
     backlog["shop"] = Backlog(0, 0.0, 2)
@@ -195,6 +196,9 @@ def test_what_waits_is_asked_for_at_each_reading() -> None:
     names = ("waiting", "oldest_waiting_seconds", "dead_letters", "stuck_conversations", "open_dialogs")
     assert [first[f"cometbot_{name}", "shop", ""] for name in names] == [3, 1.5, 1, 2, 7]
     assert [second[f"cometbot_{name}", "shop", ""] for name in names] == [0, 0, 2, 0, 0]
+    of_jobs = [f"cometbot_jobs_{name}" for name in ("scheduled", "overdue", "next_seconds", "running", "failed")]
+    assert [first[name, "shop", ""] for name in of_jobs] == [5, 2, 30.5, 4, 1]
+    assert [second.get((name, "shop", "")) for name in of_jobs] == [0, 0, None, 0, 0]
 
 
 def test_a_backlog_that_cannot_be_read_hides_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
