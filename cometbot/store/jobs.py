@@ -41,7 +41,7 @@ JOB_PREFIX = f"{INTERNAL_PREFIX}job:"
 LATE_AFTER = 60.0
 """Seconds after which an occurrence of a job counts as missed."""
 
-FIRE_BATCH = 250
+FIRE_BATCH = 100
 """The most jobs that begin in one transaction: others wait for it on SQLite."""
 
 _CLOCK_TOLERANCE = 1.0
