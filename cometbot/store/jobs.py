@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
 from cometbot.jobs import (
+    ACCOUNT,
     CODE_SCOPE,
     JOBS_CHANNEL,
     JobChange,
@@ -77,6 +78,14 @@ _pending_jobs = (
         mailbox.c.event_key.like(f"{JOB_PREFIX}%"),
     )
     .distinct()
+)
+
+
+_begun_keys = sa.select(mailbox.c.bot, mailbox.c.event_key).where(
+    mailbox.c.channel == JOBS_CHANNEL,
+    mailbox.c.account == ACCOUNT,
+    mailbox.c.bot.in_(bound("bots", expanding=True)),
+    mailbox.c.event_key.in_(bound("keys", expanding=True)),
 )
 
 
@@ -262,6 +271,10 @@ class Jobs:
         following = {row.id: time for row in rows if (time := _find_following(row, max(now, row.due_at))) is not None}
         repeated = [row for row in rows if row.id in following]
         missed = self._find_missed(connection, repeated, now)
+        for row in self._find_begun(connection, repeated):
+            # The clock was set back and forth. What comes after this occurrence may not have run yet.
+            following[row.id] = _find_following(row, row.due_at) or following[row.id]
+            missed.add(row.id)
         moves = [{"row": row.id, "due": row.due_at, "following": following[row.id], "last": now} for row in repeated]
         self._move.run_many(connection, moves)
         self._delete.run_many(connection, [{"row": row.id} for row in rows if row.id not in following])
@@ -281,6 +294,15 @@ class Jobs:
         for key, state in connection.execute(_pending_jobs, {"keys": [row.conversation.key_text for row in rows]}):
             pending.setdefault(key, set()).add(state)
         return {row.id for row in rows if _is_missed(row, pending.get(row.conversation.key_text, set()), now)}
+
+    def _find_begun(self, connection: Transaction, rows: Sequence[JobRow]) -> list[JobRow]:
+        """Return the jobs whose occurrence has begun before, without those that leave out missed ones anyway."""
+        by_key = {(row.bot, _make_key(row, row.due_at)): row for row in rows if row.missed == "once"}
+        if not by_key:
+            return []
+        bots, keys = zip(*by_key, strict=True)
+        values = {"bots": sorted({*bots}), "keys": keys}
+        return [row for key in connection.execute(_begun_keys, values).all() if (row := by_key.get(tuple(key)))]
 
     def _begin(self, connection: Transaction, rows: Sequence[JobRow]) -> list[Begun]:
         self._mailbox.add_internal(connection, [_make_event(row, row.due_at) for row in rows if row.handler])
@@ -361,9 +383,13 @@ def _find_bot(conversation_key: str) -> str:
 
 def _make_event(row: JobRow, due_at: float, mark: str = "") -> tuple[Conversation, str, bytes]:
     """Return the event with which a job begins: its conversation, key and body."""
-    name = row.name if row.spec else f"#{row.id}"
     body = make_body(row.handler, row.name, due_at, row.content)
-    return row.conversation, f"{JOB_PREFIX}{name}:{int(due_at)}{mark}", body
+    return row.conversation, _make_key(row, due_at) + mark, body
+
+
+def _make_key(row: JobRow, due_at: float) -> str:
+    name = row.name if row.spec else f"#{row.id}"
+    return f"{JOB_PREFIX}{name}:{int(due_at)}"
 
 
 def _to_begun(row: JobRow) -> Begun:
