@@ -115,6 +115,25 @@ def test_kick_lets_them_come_back_and_ban_does_not(rest: Any, simulator: Simulat
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("acting", "uid", "code"),
+    [
+        ("helpdesk", "maria", "ERR_GROUP_NO_CLEARANCE"),
+        ("helpdesk", "helpdesk", "ERR_GROUP_NO_SELF_ACTION"),
+        ("tom", "helpdesk", "ERR_GROUP_NO_CLEARANCE"),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "members"), ("POST", "bannedusers")])
+def test_nobody_removes_owners_itself_and_those_above(
+    rest: Any, acting: str, uid: str, code: str, method: str, path: str
+) -> None:
+    rest("PUT", "/groups/ops-room/members/helpdesk", {"scope": "admin"})
+    rest("PUT", "/groups/ops-room/members/tom", {"scope": "moderator"})
+    rest("PUT", "/groups/ops-room", {"owner": "maria"})
+
+    assert code_of(rest(method, f"/groups/ops-room/{path}/{uid}", acting=acting)) == (403, code)
+
+
 def test_a_participant_may_not_kick(rest: Any) -> None:
     answer = rest("DELETE", "/groups/ops-room/members/helpdesk", acting="tom")
     assert code_of(answer) == (403, "ERR_GROUP_NO_CLEARANCE")
