@@ -500,6 +500,7 @@ class PostgreSQLDatabases:
     def clear(self) -> None:
         """Make the database empty."""
         tables = "mailbox, conversations, outbox, pauses, state, processes, steps, dialogs, timers, jobs"
+        tables += ", broadcasts, broadcast_recipients"
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
 
