@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cometbot.simulator import Simulator
+from cometbot.simulator import Refusal, Simulator
 
 
 def code_of(response: Any) -> tuple[int, str]:
@@ -132,6 +132,16 @@ def test_nobody_removes_owners_itself_and_those_above(
     rest("PUT", "/groups/ops-room", {"owner": "maria"})
 
     assert code_of(rest(method, f"/groups/ops-room/{path}/{uid}", acting=acting)) == (403, code)
+
+
+def test_scope_is_set_for_members_and_others(simulator: Simulator) -> None:
+    members = simulator.world.directory.groups["ops-room"].members
+    simulator.add_user("eve")
+    for uid, scope in (("tom", "moderator"), ("tom", "moderator"), ("eve", "admin")):
+        simulator.set_scope("ops-room", uid, scope)
+        assert members[uid].scope == scope
+    with pytest.raises(Refusal, match="Expected one of"):
+        simulator.set_scope("ops-room", "tom", "owner")
 
 
 def test_a_participant_may_not_kick(rest: Any) -> None:
