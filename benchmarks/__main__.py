@@ -12,6 +12,7 @@ from benchmarks import (
     agents,
     cluster,
     dialogs,
+    jobs,
     purge,
     replies,
     roundtrip,
@@ -36,6 +37,7 @@ _TITLES = {
     "cluster": "Many machines: SQLite and PostgreSQL beside Celery with Redis",
     "purge": "Acknowledged while old messages are purged",
     "dialogs": "A message beside 10,000 open dialogs of other conversations",
+    "jobs": "10,000 jobs that are due at once, and the messages beside them",
     "route": "Calls of one message, from the callback to the sent reply",
 }
 _FULL: dict[str, Benchmark] = {
@@ -50,6 +52,7 @@ _FULL: dict[str, Benchmark] = {
     "agents": agents.run,
     "webchats": webchats.run,
     "dialogs": dialogs.run,
+    "jobs": jobs.run,
     "route": route.run,
 }
 _QUICK: dict[str, Benchmark] = {
@@ -64,6 +67,7 @@ _QUICK: dict[str, Benchmark] = {
     "streams": partial(streams.run, rounds=1, streams=100, seconds=2.0),
     "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
     "dialogs": partial(dialogs.run, rounds=1, dialogs=500, messages=200),
+    "jobs": partial(jobs.run, count=500),
     "route": route.run,
 }
 

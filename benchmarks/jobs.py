@@ -169,12 +169,8 @@ def _wait(condition: object, pause: float = 0.02) -> None:
 
 def run(count: int = 10_000) -> str:
     """Return the table: when they had begun and were done, and what messages waited."""
-    rows = []
-    for name, figures in _rows(count):
-        print(name, figures, file=sys.stderr)
-        rows.append([name, *figures])
     head = ("due at once", "begun after s", "done after s", "a second", "reply before: p50 ms", "p99", "beside: p50 ms")
-    return table((*head, "p99", "max"), rows)
+    return table((*head, "p99", "max"), ([name, *figures] for name, figures in _rows(count)))
 
 
 def _rows(count: int) -> Iterator[tuple[str, list[object]]]:

@@ -81,12 +81,14 @@ def test_job_sends_anywhere_and_edits_what_it_sent(bot: Bot) -> None:
     assert client.said(user="tom").text == "Hello Tom."
 
 
-@pytest.mark.parametrize("reply", ["return", "reply", "ask", "stream", "hand_off"])
+@pytest.mark.parametrize("reply", ["return", "reply", "ask", "ask of", "stream", "hand_off"])
 def test_job_cannot_reply(bot: Bot, reply: str) -> None:
     def ring(ctx: Context) -> Any:
         if reply == "reply":
             ctx.reply("hi")
         if reply == "ask":
+            ctx.ask("How are you?")
+        if reply == "ask of":
             ctx.ask("How are you?", of="maria")
         if reply == "stream":
             ctx.stream(["hi"])
