@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, Literal, Protocol, TypeAlias
 from cometbot.bot import Bot
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
+from cometbot.jobs import JOBS_CHANNEL
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Attachment, Conversation, ConversationKey, User
 from cometbot.splitting import utf8_size
@@ -372,7 +373,7 @@ class Channel(ABC):
 def get_channel(channels: Mapping[str, Channel], name: str) -> Channel:
     """Return the channel called ``name``. Raises :class:`BotError`, with what to do, if it is not configured."""
     if name not in channels:
-        known = ", ".join(channels) or "none"
+        known = ", ".join(each for each in channels if each != JOBS_CHANNEL) or "none"
         raise BotError(
             f"the channel {name!r} is not configured here; there is: {known}. Add it to COMETBOT_CHANNELS of every "
             "process, or name another channel"

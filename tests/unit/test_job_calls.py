@@ -128,6 +128,16 @@ def test_job_sleeps_and_goes_on(bot: Bot) -> None:
     assert client.dead_letters == []
 
 
+def test_job_that_names_an_unknown_channel_is_told_the_others(bot: Bot) -> None:
+    @bot.job
+    def ring(ctx: Context) -> None:
+        ctx.send("ring", to=ctx.conversation_with(user="maria", channel="telegram"))
+
+    bot.every("1m", ring)
+    with pytest.raises(BotError, match=r"'telegram' is not configured here; there is: fake\. Add it"):
+        BotClient(bot).advance("1m")
+
+
 def test_job_asks_for_an_approval(bot: Bot) -> None:
     def ring(ctx: Context) -> None:
         approval = ctx.approve("Pay?", to=ctx.conversation_with(user="tom"), timeout="1h")
