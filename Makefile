@@ -75,7 +75,7 @@ browser-packages:
 	[ -e /usr/share/i18n/locales/de_AT ] || missing="$$missing locales"; \
 	$(INSTALL)
 
-FAULT_TESTS := tests/acceptance/faults tests/contract/dialogs/test_crashes.py tests/acceptance/test_dialogs.py tests/acceptance/test_approvals.py tests/acceptance/channels/agui/test_crashes.py
+FAULT_TESTS := tests/acceptance/faults tests/contract/dialogs/test_crashes.py tests/contract/dialogs/test_bursts.py tests/contract/dialogs/test_hand_offs.py tests/contract/dialogs/test_jobs.py tests/acceptance/test_dialogs.py tests/acceptance/test_approvals.py tests/acceptance/test_hand_offs.py tests/acceptance/test_jobs.py tests/acceptance/channels/agui/test_crashes.py
 
 faults: .venv/installed-test test-packages
 	COMETBOT_TEST_FAULTS=full $(BIN)/pytest -s $(FAULT_TESTS) $(PYTEST_ARGS)

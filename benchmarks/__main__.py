@@ -12,6 +12,7 @@ from benchmarks import (
     agents,
     cluster,
     dialogs,
+    jobs,
     moderation,
     purge,
     replies,
@@ -38,6 +39,7 @@ _TITLES = {
     "purge": "Acknowledged while old messages are purged",
     "moderation": f"Judged at {moderation.RATE}/s beside {moderation.MESSAGES} messages/s and handlers that wait",
     "dialogs": "A message beside 10,000 open dialogs of other conversations",
+    "jobs": "10,000 jobs that are due at once, and the messages beside them",
     "route": "Calls of one message, from the callback to the sent reply",
 }
 _FULL: dict[str, Benchmark] = {
@@ -53,6 +55,7 @@ _FULL: dict[str, Benchmark] = {
     "webchats": webchats.run,
     "moderation": moderation.run,
     "dialogs": dialogs.run,
+    "jobs": jobs.run,
     "route": route.run,
 }
 _QUICK: dict[str, Benchmark] = {
@@ -68,6 +71,7 @@ _QUICK: dict[str, Benchmark] = {
     "purge": partial(purge.run, rounds=1, old=20_000, seconds=2.0),
     "moderation": partial(moderation.run, rounds=1, seconds=2.0),
     "dialogs": partial(dialogs.run, rounds=1, dialogs=500, messages=200),
+    "jobs": partial(jobs.run, count=500),
     "route": route.run,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cometbot.approvals import Approval
 from cometbot.bot import Bot
+from cometbot.broadcasts import Broadcast
 from cometbot.commands import UsageError
 from cometbot.context import Context
 from cometbot.errors import (
@@ -31,11 +32,14 @@ from cometbot.events import (
     CallEvent,
     CampaignEvent,
     ContactEvent,
+    ContactStarted,
+    ConversationStarted,
     CustomEvent,
     DeleteEvent,
     EditEvent,
     Event,
     GroupEvent,
+    GroupStarted,
     HandOffEvent,
     JobEvent,
     MeetingEvent,
@@ -100,6 +104,7 @@ __all__ = [
     "BlockEvent",
     "Bot",
     "BotError",
+    "Broadcast",
     "Button",
     "CallEvent",
     "CampaignEvent",
@@ -112,9 +117,11 @@ __all__ = [
     "CometbotError",
     "ConfigurationError",
     "ContactEvent",
+    "ContactStarted",
     "Context",
     "ContextMessage",
     "Conversation",
+    "ConversationStarted",
     "Custom",
     "CustomEvent",
     "DeleteEvent",
@@ -125,6 +132,7 @@ __all__ = [
     "Form",
     "Group",
     "GroupEvent",
+    "GroupStarted",
     "HandOff",
     "HandOffEvent",
     "Job",

@@ -29,8 +29,10 @@ from cometbot.errors import (
     OnceUncertain,
 )
 from cometbot.event_loop import run_in_thread
+from cometbot.events import JobEvent
 from cometbot.field_values import InvalidValue
 from cometbot.form_questions import FormQuestion
+from cometbot.job_calls import refuse_reply
 from cometbot.messages import Choices, Form, Message, Operation, Text
 from cometbot.outgoing import filter_question
 from cometbot.prompts import InvalidAnswer, Prompt, shorten
@@ -238,6 +240,8 @@ class Asking:
         self, call: Call, prompt: Prompt, options: AskOptions, *, before: Waiting | None = None, attempts: int = 0
     ) -> NoReturn:
         ctx = self._ctx
+        if isinstance(ctx.event, JobEvent):
+            raise refuse_reply(ctx.event)
         user = options.of or ctx.sender_id
         if not user:
             raise BotError("ask: nobody caused this event, so say whom to ask: ctx.ask(…, of=user)")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pkgutil
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeVar, overload
 
+from cometbot.broadcasts import DEFAULT_PACE, Broadcast, BroadcastRequest, OptOuts, make_request
 from cometbot.commands import Command, help_text
 from cometbot.durations import Duration, to_seconds
 from cometbot.errors import BotError, RegistrationError
@@ -17,7 +18,7 @@ from cometbot.handlers import HELP_HANDLER, Middleware, check_options, function_
 from cometbot.jobs import JobChange, make_bot_job
 from cometbot.matchers import normalize_text
 from cometbot.messages import Message, Text
-from cometbot.models import Conversation
+from cometbot.models import Conversation, User
 from cometbot.moderation import M, ModerationFunction, check_moderation
 from cometbot.presses import check_refusal_texts
 from cometbot.rates import Rate
@@ -38,6 +39,8 @@ NOTHING_TO_STOP_TEXT = "There is nothing to stop."
 MENTION_TEXT = "Mention me in your answer."
 TOKEN_BUDGET_TEXT = "You have reached your limit for now. Please try again {renewed}."
 USER_LIMIT_TEXT = "You write faster than I can answer. Please try again {renewed}."
+OPT_OUT_TEXT = "All right, I will not send you news any more. To get them again, write: {opt_in}"
+OPT_IN_TEXT = "All right, I will send you news again."
 RESTART_TEXT = "I have changed in the meantime, so please start again."
 _NAME_PATTERN = re.compile(r"[a-z0-9_-]{1,50}")
 _UID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -66,6 +69,10 @@ class Sender(Protocol):
 
     def schedule(self, bot: Bot, change: JobChange) -> None:
         """Store a change of the jobs of ``bot`` durably."""
+        ...
+
+    def broadcast(self, bot: Bot, request: BroadcastRequest, users: object) -> Broadcast:
+        """Store a broadcast of ``bot`` to these users durably."""
         ...
 
 
@@ -109,6 +116,10 @@ class Bot(HandlerGroup):
     answers; further ones get neither a handler nor an answer. While ``maintenance`` is a text, it is the answer to
     everything, and no handler begins.
 
+    A user who writes one of ``opt_out_words``, alone or as a command, gets no :meth:`broadcast` from then on, and is
+    answered with ``opt_out_text``, in which ``{opt_in}`` becomes the first of ``opt_in_words``. One of those ends that,
+    and is answered with ``opt_in_text``. A command of the bot with such a name is handled instead.
+
     ``burst_pause`` is how long a user must pause before a handler with ``concurrency="burst"`` gets what they have
     written (``"2s"``, seconds, a ``timedelta``). A burst that never pauses is handed over after five times as long.
     """
@@ -149,6 +160,10 @@ class Bot(HandlerGroup):
         group_answers: str | None = None,
         maintenance: str | None = None,
         burst_pause: Duration = "2s",
+        opt_out_words: Sequence[str] = (),
+        opt_out_text: str | None = OPT_OUT_TEXT,
+        opt_in_words: Sequence[str] = ("subscribe",),
+        opt_in_text: str | None = OPT_IN_TEXT,
     ) -> None:
         super().__init__()
         _check_profile(name, cometchat_uid, avatar)
@@ -182,6 +197,7 @@ class Bot(HandlerGroup):
         self.group_answers = None if group_answers is None else Rate.parse(group_answers, "group_answers")
         self.maintenance = maintenance
         self.burst_pause = to_seconds(burst_pause, "burst_pause")
+        self.opt_outs = OptOuts.check(opt_out_words, opt_out_text, opt_in_words, opt_in_text)
         self.ids: tuple[str, ...] = tuple(dict.fromkeys((cometchat_uid or name, name)))
         """The ids that mention the bot. It does not handle messages that one of them sent."""
         self.outgoing_middlewares: tuple[Middleware, ...] = ()
@@ -387,6 +403,37 @@ class Bot(HandlerGroup):
             self._add_scheduled([made])
         else:
             running.schedule(self, make_bot_job(self.name, made))
+
+    def broadcast(
+        self,
+        *,
+        users: Iterable[str | User],
+        text: str | None = None,
+        message: Message | None = None,
+        name: str = "",
+        channel: str = "",
+        app: str = "",
+        pace: str = DEFAULT_PACE,
+    ) -> Broadcast:
+        """Send a message to many users, each in their own conversation with the bot, at a pace. Return the broadcast.
+
+        ::
+
+            bot.broadcast(users=customers(), text="We open on Monday.", name="opening")
+
+        ``users`` are uids, or users, of any number; who is named twice gets it once. It works from any process and in
+        handlers, and everything is stored when it returns. Pass exactly one of ``text`` and ``message``. With ``name``,
+        the call may be repeated: it adds the users whom the broadcast of that name does not have yet, and nobody gets
+        it twice. Without one, a handler that runs again repeats nothing, and any other call is a new broadcast.
+        ``channel`` is by default the first one that is configured, and in a handler that of its event, with its app;
+        ``app`` names one of several CometChat apps. ``pace`` is such as ``"20/second"`` or ``"500/hour"``. Users who
+        have opted out get nothing. Raises :class:`BotError` for wrong arguments, and for a name whose broadcast has
+        another message, channel or app.
+        """
+        if (text is None) == (message is None):
+            raise BotError("broadcast() takes exactly one of text= and message=")
+        request = make_request(Text(text) if text is not None else message, name, channel, pace, app)
+        return (handler_sender.get() or self.sender).broadcast(self, request, users)
 
     @property
     def sender(self) -> Sender:

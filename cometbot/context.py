@@ -16,9 +16,10 @@ from cometbot.durations import Duration
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
 from cometbot.events import ActionEvent, Event
+from cometbot.group_calls import GroupCalls
 from cometbot.job_calls import can_be_answered, refuse_reply
 from cometbot.jobs import Job
-from cometbot.lasting_calls import LastingCalls, calling_code
+from cometbot.lasting_calls import calling_code
 from cometbot.messages import (
     Capabilities,
     Message,
@@ -46,7 +47,7 @@ MAX_STATUS_LENGTH = 200
 """The characters of a status that are shown."""
 
 
-class Context(LastingCalls):
+class Context(GroupCalls):
     """The context of one event, passed to middleware and as first argument to the handler.
 
     A handler does everything through it: it reads the event, replies and changes state.

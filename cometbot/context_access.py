@@ -33,7 +33,7 @@ def make_stream_sender(ctx: Context) -> StreamSender:
 def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> None:
     """Continue a dialog in the context: ``opening`` started the handler, and becomes ``ctx.event``."""
     ctx.event, ctx._sink, ctx._origin = opening, sink, str(dialog)
-    for name in ("text", "user_state"):
+    for name in ("text", "user_state", "sender_scope"):
         ctx.__dict__.pop(name, None)
 
 
@@ -46,6 +46,12 @@ def change_job(ctx: Context, change: JobChange) -> None:
     """Change the jobs of the bot in this run, unless an earlier one has done so."""
     ctx._check_call("later")
     ctx._change(change)
+
+
+def make_broadcast_name(ctx: Context) -> str:
+    """Return the name of the next broadcast of this run that has none, the same in every run."""
+    ctx._broadcast_count += 1
+    return f"#{ctx._change_origin}.b{ctx._broadcast_count}"
 
 
 def count_posted(ctx: Context) -> int:

@@ -10,6 +10,7 @@ from cometbot.commands import parse_call
 from cometbot.context import Context
 from cometbot.dialogs import DIALOGS_KEY
 from cometbot.events import ActionEvent, HandOffEvent, JobEvent, MessageEvent
+from cometbot.opt_outs import OPT_OUT, find_choice, opt
 from cometbot.outcomes import Outcome
 from cometbot.rates import Rate, RateWindow
 from cometbot.sinks import ReplySink
@@ -29,14 +30,20 @@ _ANSWERS = f"{RESERVED_PREFIX}answers"
 
 @dataclass(frozen=True, slots=True)
 class LimitReached:
-    """Why an event gets no handler, and what is answered instead, None for nothing."""
+    """Why an event gets no handler, and what is answered instead, None for nothing.
+
+    ``limit`` is a limit of the bot, or that the user gets no broadcasts from now on, or gets them again.
+    """
 
     limit: str
     text: str | None = None
 
 
 class EventLimits:
-    """The limits for one event: ``maintenance``, ``group_answers`` and ``user_limit`` of its bot."""
+    """The limits for one event: ``maintenance``, ``group_answers`` and ``user_limit`` of its bot.
+
+    They do not hold for a user who opts out of broadcasts, or in.
+    """
 
     def __init__(self, ctx: Context, sink: ReplySink, *, sender_is_bot: bool) -> None:
         self._ctx = ctx
@@ -51,6 +58,8 @@ class EventLimits:
         ctx, event = self._ctx, self._event
         if isinstance(event, DialogEvent | HandOffEvent | JobEvent):  # what goes on by itself
             return None
+        if not self._sender_is_bot and (is_out := find_choice(ctx)) is not None:
+            return LimitReached(OPT_OUT, opt(ctx, out=is_out))
         is_written = isinstance(event, MessageEvent | ActionEvent)
         if ctx.bot.maintenance:
             gets_text = is_written and not self._sender_is_bot and is_for_bot(ctx)

@@ -105,6 +105,25 @@ class ContactEvent(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConversationStarted(Event):
+    """A conversation with the bot has begun, before anybody has written.
+
+    A user has opened it or become a contact, or the bot was added to a group. ``sender`` is who did it. Where a
+    platform reports that as another event, it is both: a :class:`ContactEvent` or a :class:`MembershipEvent`.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContactStarted(ContactEvent, ConversationStarted):
+    """A user became a contact, with whom the conversation begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupStarted(MembershipEvent, ConversationStarted):
+    """The bot became a member of a group, with which the conversation begins."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EditEvent(Event):
     """A message was edited. ``message`` has its new content."""
 

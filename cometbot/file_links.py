@@ -16,7 +16,8 @@ ROUTE = "/files"
 
 _PURPOSE = b"cometbot: addresses of files"
 _ADDRESS_PATTERN = re.compile(r"(?:https?://[^?#]*)?/files/([0-9a-f]{32})-([\w-]{22})/([\w.-]*)", re.ASCII)
-_ADDRESS_IN_TEXT = re.compile(r"(?:https?://\S*?)?/files/[0-9a-f]{32}-[\w-]{22}/[\w.-]*", re.ASCII)
+_PATH_IN_TEXT = re.compile(r"/files/[0-9a-f]{32}-[\w-]{22}/[\w.-]*", re.ASCII)
+_SCHEME = re.compile(r"https?://")
 _UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9._-]+")
 _MAX_NAME_LENGTH = 80
 _SIGNATURE_BYTES = 16
@@ -54,8 +55,12 @@ class FileLinks:
 
 def find_file_url(text: str) -> str:
     """Return the first address of a file in a text; empty if there is none."""
-    found = _ADDRESS_IN_TEXT.search(text)
-    return found[0] if found else ""
+    for word in text.split():
+        found = _PATH_IN_TEXT.search(word)
+        if found is not None:
+            scheme = _SCHEME.search(word, 0, found.start())
+            return word[(scheme or found).start() : found.end()]
+    return ""
 
 
 def make_url_name(name: str) -> str:

@@ -39,6 +39,7 @@ class JobCalls(ConversationReader):
     _origin: str
     _change_count = 0
     _posted_change_count = 0
+    _broadcast_count = 0
 
     @property
     @abstractmethod

@@ -35,7 +35,7 @@ CODE_SCOPE = ""
 BOT_SCOPE = "bot"
 """The scope of the jobs that ``bot.at`` schedules while the bot runs."""
 
-_ACCOUNT = "cometbot"
+ACCOUNT = "cometbot"
 _LANES = 16
 _CONVERSATION_MARK = "cometbot:conversation"
 
@@ -147,7 +147,7 @@ def check_missed(missed: str) -> Missed:
 
 def make_conversation(bot: str, id: str) -> Conversation:
     """Return the conversation in which a job of the bot's code runs, named by its ``id``."""
-    return Conversation(JOBS_CHANNEL, _ACCOUNT, bot, id, "")
+    return Conversation(JOBS_CHANNEL, ACCOUNT, bot, id, "")
 
 
 def make_bot_job(bot: str, job: ScheduledJob) -> JobChange:

@@ -373,6 +373,8 @@ class Capabilities:
     users; without ``group_forms``, forms are texts there, because nobody could tell who has submitted one. With
     ``edit``, messages can be edited, except those of the native classes in ``uneditable``. With ``status``, it shows
     for a moment what a handler is doing (``ctx.status``). With ``tool_calls``, it shows which tools an agent calls.
+    With ``members``, it lists the members of a group with their scopes. With ``moderate``, the bot can remove members
+    and delete their messages, with ``ban`` also ban them.
     """
 
     native: frozenset[type[Message]] = frozenset({Text})
@@ -390,6 +392,9 @@ class Capabilities:
     uneditable: frozenset[type[Message]] = frozenset()
     status: bool = False
     tool_calls: bool = False
+    members: bool = False
+    moderate: bool = False
+    ban: bool = False
 
     def can_edit(self, message: Message | None) -> bool:
         """Return True if ``message`` can be edited once it is sent."""
@@ -403,11 +408,12 @@ class Capabilities:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Operation:
-    """One operation of a bot on a platform: send, edit or delete a message, or react to one.
+    """One operation of a bot on a platform: send, edit or delete a message, react to one, or moderate a member.
 
     ``target`` is the ordinal of the event's own earlier operation that an edit, a deletion or a reaction refers to;
     ``target_event`` names the event (``m12.0``) if it was said for an earlier one of the same dialog.
-    ``message_id`` is the platform's id of any other message. ``reply_to`` is the id of the message that this one
+    ``message_id`` is the platform's id of any other message. ``user`` is the uid of the member whom ``kick``, ``ban``
+    and ``unban`` are about. ``reply_to`` is the id of the message that this one
     answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
     ``is_growing`` announces that edits which continue the text follow soon, and ``mark`` is what the message becomes if
     none follows. ``ending`` is set for the text of a stream that was broken off: its end, which says so, behind a text
@@ -420,7 +426,7 @@ class Operation:
     """
 
     conversation: Conversation
-    kind: Literal["send", "edit", "delete", "react"] = "send"
+    kind: Literal["send", "edit", "delete", "react", "kick", "ban", "unban"] = "send"
     message: Message | None = None
     thread_id: str = ""
     quote_id: str = ""
@@ -429,6 +435,7 @@ class Operation:
     target_event: str = ""
     message_id: str = ""
     reaction: str = ""
+    user: str = ""
     stream_id: str = ""
     is_growing: bool = False
     mark: Message | None = None

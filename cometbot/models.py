@@ -13,6 +13,9 @@ from cometbot.text import clean_file_name, decode_text
 DEFAULT_READ_LIMIT = 25 * 1024 * 1024
 """The bytes that an attachment may have if the author sets no limit."""
 
+SCOPES = ("owner", "admin", "moderator", "participant")
+"""What a user may be in a group, on every channel."""
+
 file_reader: ContextVar[Callable[[Attachment, int], bytes] | None] = ContextVar("cometbot_file_reader", default=None)
 """Loads an attachment of at most so many bytes. It is set while a handler runs."""
 
@@ -40,8 +43,10 @@ class ConversationKey(NamedTuple):
 class User:
     """A user, as the platform described them with the event. Everything but ``uid`` may be empty.
 
-    ``lasting_id`` is set where a platform may reassign the uid of a removed user. It never belongs to another user.
-    ``channel`` is set only by handlers that name a user of another channel (``ctx.approve``).
+    ``scope`` is what the user is in the group: ``owner``, ``admin``, ``moderator`` or ``participant``; empty where the
+    platform does not say it with the event (see :attr:`Context.sender_scope`). ``lasting_id`` is set where a platform
+    may reassign the uid of a removed user. It never belongs to another user. ``channel`` is set only by handlers that
+    name a user of another channel (``ctx.approve``).
     """
 
     uid: str
@@ -55,9 +60,15 @@ class User:
     raw: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     lasting_id: str = field(default="", repr=False, compare=False)
     channel: str = field(default="", compare=False)
+    scope: str = field(default="", compare=False)
 
     def __str__(self) -> str:
         return self.name or self.uid
+
+
+def to_scope(role: str) -> str:
+    """Return the scope for a platform's name of what a member is: one of :data:`SCOPES`, or empty for no name."""
+    return role if role in SCOPES else "participant" if role else ""
 
 
 @dataclass(frozen=True, slots=True)

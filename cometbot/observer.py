@@ -64,6 +64,13 @@ class Observer:
     def alert_ended(self, kind: str, outcome: str) -> None:
         """Record that an alert about a problem of this ``kind`` was ``sent``, or that it ``failed``."""
 
+    def broadcast(self, bot: str, outcome: str, count: int) -> None:
+        """Record what became of ``count`` recipients of a broadcast.
+
+        ``outcome``: ``queued`` (the outbox has the message), ``opted_out``, ``refused`` (no such conversation, or the
+        message cannot be shown there) or ``dropped`` (by outgoing middleware).
+        """
+
     def storage_full(self) -> None:
         """Record that a file was refused because the limit for all files, or the disk, has no room for it."""
 

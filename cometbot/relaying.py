@@ -12,11 +12,11 @@ from cometbot.commands import parse_call
 from cometbot.context import Context
 from cometbot.dialogs import DIALOGS_KEY, OpenDialog, is_cancel_word
 from cometbot.durations import to_seconds
-from cometbot.errors import BotError, ChannelError, MessageError
+from cometbot.errors import BotError, ChannelError
 from cometbot.events import ActionEvent, EditEvent, MessageEvent
 from cometbot.hand_offs import HANDED_BACK, WITHDRAWN_TEXT, HandOffRequest
 from cometbot.job_calls import can_be_answered, refuse_reply
-from cometbot.messages import Media, Message, Operation, Text
+from cometbot.messages import Media, Message, Operation, Text, is_web_url
 from cometbot.models import Attachment, Conversation, Group, check_recipient, conversation_to_json
 from cometbot.outcomes import Outcome
 from cometbot.outgoing import filter_operation, filter_question
@@ -182,10 +182,20 @@ class Relay:
         if isinstance(event, EditEvent):
             return [Text(f"{name} (edited): {event.message.text}")]
         if isinstance(event, ActionEvent) and event.message is None:
-            return [Text(f"{name} pressed: {event.value or event.name}")]
+            return [Text(_describe_press(event, name))]
         text = ctx.text or ("" if ctx.attachments else f"({getattr(event, 'type', 'message')})")
-        files = [_to_message(file, name) for file in ctx.attachments]
+        files = [self._to_message(file, name) for file in ctx.attachments]
         return [*([Text(f"{name}: {text}")] if text else []), *files]
+
+    def _to_message(self, file: Attachment, sender: str) -> Message:
+        """Return a message with the address of a file, or with its content if only the user's channel can load it."""
+        if is_web_url(file.url):
+            return Media(file.url, name=file.name, mime_type=file.mime_type, size=file.size, caption=f"{sender}:")
+        try:
+            return Media(data=file.read(), name=file.name, caption=f"{sender}:")
+        except (BotError, ChannelError) as error:  # the reader can still ask for it
+            self._ctx.log.warning("hand_off: the file %r is not relayed: %s", file.name, error)
+            return Text(f"{sender}: {file.name or 'a file'} (could not be loaded)")
 
 
 def _find_group(ctx: Context, sink: ReplySink, request: HandOffRequest, dialog: DialogId) -> Conversation:
@@ -242,16 +252,15 @@ def _list_lines(ctx: Context, limit: int) -> list[str]:
 def _describe_message(ctx: Context, message: MessageEvent) -> str:
     is_own = message.sender.uid.lower() in map(str.lower, ctx.bot.ids)
     name = ctx.bot.name if is_own else str(message.sender)
-    files = [file.url for file in message.attachments]
+    files = [file.url if is_web_url(file.url) else file.name for file in message.attachments]
     words = " ".join(filter(None, [message.text.strip(), *files])) or f"({message.type})"
     return f"{name}: {words}"
 
 
-def _to_message(file: Attachment, sender: str) -> Message:
-    try:
-        return Media(file.url, name=file.name, mime_type=file.mime_type, size=file.size, caption=f"{sender}:")
-    except MessageError:  # no address that others could load
-        return Text(f"{sender}: {file.name or 'a file'}")
+def _describe_press(event: ActionEvent, name: str) -> str:
+    if event.values:
+        return "\n".join([f"{name}:", *(f"{field}: {value}" for field, value in event.values.items())])
+    return f"{name} pressed: {event.value or event.name}"
 
 
 def _is_cancel(ctx: Context) -> bool:

@@ -129,6 +129,14 @@ class ReplySink(Protocol):
         """Return True if ``user`` takes part in the conversation now. Raises a ``ChannelError`` if it cannot tell."""
         ...
 
+    def members(self, conversation: Conversation) -> list[User]:
+        """Return the members of a group with their scopes, without bots of this server. Raises a ``ChannelError``."""
+        ...
+
+    def get_scope(self, conversation: Conversation, user: User) -> str:
+        """Return what ``user`` is in a group now, empty for nobody of it. Raises a ``ChannelError``."""
+        ...
+
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
         """Return the requests of an operation, as the channel of its conversation sends them."""
         ...

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar, Literal, Protocol, TypeAlias
 from cometbot.bot import Bot
 from cometbot.errors import BotError
 from cometbot.events import Event, MessageEvent
+from cometbot.jobs import JOBS_CHANNEL
 from cometbot.messages import Capabilities, Message, Operation, Text
 from cometbot.models import Attachment, Conversation, ConversationKey, User
 from cometbot.splitting import utf8_size
@@ -30,6 +31,9 @@ FILE_TIMEOUT = 60.0
 
 MEMBER_TIMEOUT = 8.0
 """Seconds that a platform has to say if a user is a member of a group."""
+
+MEMBERS_TIMEOUT = 30.0
+"""Seconds that a platform has to list all members of a group."""
 
 EndKind = Literal["done", "failed", "timeout", "over"]
 
@@ -272,6 +276,31 @@ class Channel(ABC):
         """
         return conversation.is_group or user.uid.casefold() == conversation.target.casefold()
 
+    def lasting_id(self, conversation: Conversation) -> str:
+        """Return the id under which the state of the user of a one-to-one conversation is stored.
+
+        It is the ``lasting_id`` of the sender there, or else the uid.
+        """
+        return conversation.target
+
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        """Return all members of a group with their scopes (:data:`~cometbot.models.SCOPES`), without the bot itself.
+
+        Raises a :class:`ChannelError` if the platform does not list them within ``timeout`` seconds. Called only if
+        ``capabilities.members`` is true.
+        """
+        raise NotImplementedError  # pragma: no cover - a channel that lists members has its own
+
+    def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
+        """Return what ``user`` is in a group now, or an empty text for a user who is no member of it.
+
+        Raises a :class:`ChannelError` if the platform cannot be asked within ``timeout`` seconds. Called only if
+        ``capabilities.members`` is true.
+        """
+        uid = user.uid.casefold()
+        found = self.members(conversation, timeout=timeout)
+        return next((member.scope for member in found if member.uid.casefold() == uid), "")
+
     def hears_only_mentions(self, bot: Bot) -> bool:
         """Return True if, in groups, ``bot`` gets only messages that mention it. Its questions then say so."""
         return False
@@ -390,10 +419,16 @@ class Channels(Mapping[str, Channel]):
 
         Raises :class:`BotError`, with what to do, if its channel or its app is not served here.
         """
-        found = self.find(conversation)
-        if found is None and conversation.channel in self.accounts:
-            raise self._unknown_app(conversation.account)
-        return self.choose(conversation.channel) if found is None else found
+        return self.of_account(conversation.channel, conversation.account)
+
+    def of_account(self, name: str, account: str) -> Channel:
+        """Return the channel called ``name`` with this account; raises what :meth:`of` raises."""
+        if name not in self.accounts:
+            return self.choose(name)
+        found = self._by_account.get((name, account))
+        if found is None:
+            raise self._unknown_app(account)
+        return found
 
     def choose(self, name: str = "", app: str = "") -> Channel:
         """Return the channel called ``name``, and of several ones that of ``app``, a name or an account.
@@ -411,7 +446,7 @@ class Channels(Mapping[str, Channel]):
         if not name and self.all:
             return self.all[0]
         if name not in self._by_name:
-            known = ", ".join(self) or "none"
+            known = ", ".join(each for each in self if each != JOBS_CHANNEL) or "none"
             raise BotError(
                 f"the channel {name!r} is not configured here; there is: {known}. Add it to COMETBOT_CHANNELS of every "
                 "process, or name another channel"

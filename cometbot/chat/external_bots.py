@@ -19,7 +19,7 @@ class ListedBot:
     """A bot as users see it.
 
     The key and the webhook belong to an external bot. Only a hash of the key is stored. ``webhook_url`` is empty if the
-    bot has no webhook.
+    bot has no webhook. ``greets`` is true if it has a handler for the beginning of a conversation.
     """
 
     id: str
@@ -31,6 +31,7 @@ class ListedBot:
     webhook_url: str = ""
     webhook_secret: str = field(default="", repr=False)
     is_local: bool = False
+    greets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

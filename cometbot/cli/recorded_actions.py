@@ -15,6 +15,7 @@ from cometbot.cli.recorded_conversation import Recorded, Screen, Users, find_dec
 from cometbot.events import (
     ActionEvent,
     ContactEvent,
+    ConversationStarted,
     DeleteEvent,
     EditEvent,
     Event,
@@ -78,8 +79,10 @@ class ActionReader:
             return self._read_message(event)
         if isinstance(event, ActionEvent):
             return self._read_press(event)
-        if isinstance(event, ContactEvent):
-            return Action() if event.action == "connected" else None
+        if isinstance(event, ContactEvent) and event.action == "connected":
+            return Action()
+        if isinstance(event, ConversationStarted):
+            return Action("start")
         if isinstance(event, MembershipEvent):
             method = {"joined": "join", "left": "leave"}.get(event.action)
             return Action(method) if method else None

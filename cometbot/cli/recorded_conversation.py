@@ -178,11 +178,16 @@ class Shown:
     """The messages and changes that the bot showed for one message.
 
     ``edits`` are the new texts of earlier messages, ``reactions`` those to the message of the platform's id.
+    ``deleted`` are the ids of messages that the bot has deleted as a moderator, ``removed`` the uids of users whom it
+    has removed or banned; ``moderates`` is true if it has done anything of that.
     """
 
     replies: list[ShownReply] = field(default_factory=list)
     edits: list[str] = field(default_factory=list)
     reactions: list[tuple[str, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    moderates: bool = False
     elsewhere: int = 0
 
     def to_replies(self) -> Replies:
@@ -252,6 +257,12 @@ class Screen:
         elif operation == "react":
             emoji = row.payload.get("reaction") or row.payload.get("emoji")
             shown.reactions.append((_get_target_id(row), str(emoji)))
+        elif operation in ("kick", "ban", "unban", "remove"):
+            shown.moderates = True
+            shown.removed += [str(row.payload["user"])] if operation != "unban" else []
+        elif operation == "moderate":
+            shown.moderates = True
+            shown.deleted.append(_get_target_id(row))
         elif operation in ("edit", "delete"):
             self._change(row, message, shown)
 
@@ -261,6 +272,9 @@ class Screen:
         if place is None:
             if row.payload["op"] == "edit" and changed.text is not None:
                 shown.edits.append(changed.text)
+            elif row.payload["op"] == "delete" and row.target is None:
+                shown.moderates = True
+                shown.deleted.append(_get_target_id(row))
         elif row.payload["op"] == "delete":
             del shown.replies[place]
         else:

@@ -133,6 +133,7 @@ class _Body:
         self._screen = Screen(load_fake_class(subject.channel.name))
         self._actions = ActionReader(subject.bot, users, self._screen)
         self._referenced = {id for item in recorded for id in referenced_ids(item.event)}
+        self._scopes: dict[str, str] = {}
         self._clients = {self._client(next(iter(users), ""))}
         self._clock = recorded[0].message.received_at if recorded else 0.0
         if recorded and subject.channel.name == "simplex" and not self._group:
@@ -158,7 +159,18 @@ class _Body:
             self._open_other(client, uid)
         for note in action.notes:
             self._add_comment(note)
-        self._add_action(action, client, recorded, self._screen.show(recorded.exchange))
+        shown = self._screen.show(recorded.exchange)
+        self._add_scope(client, recorded, shown)
+        self._add_action(action, client, recorded, shown)
+
+    def _add_scope(self, client: str, recorded: Recorded, shown: Shown) -> None:
+        """Give the user the scope that the event says, or name it as missing where a moderator may have to have one."""
+        scope = recorded.event.sender.scope if recorded.event is not None and self._group else ""
+        if scope not in ("", self._scopes.get(client, "participant")):
+            self._scopes[client] = scope
+            self.lines.append(f"{_INDENT}{client}.set_scope({to_literal(scope)})")
+        elif shown.moderates and not scope:
+            self._add_comment(f"If the bot obeys moderators only: {client}.set_scope({to_literal('moderator')})")
 
     def _add_action(self, action: Action, client: str, recorded: Recorded, shown: Shown) -> None:
         if action.is_lost:
@@ -216,6 +228,7 @@ class _Body:
         for edited in shown.edits:
             self.lines += assert_member(f"{client}.said().texts", replace(edited), _INDENT)
         self._assert_reactions(client, recorded, shown)
+        self._assert_moderation(client, recorded, shown)
         if shown.elsewhere:
             self._add_comment("What the bot sent to other conversations is not checked.")
 
@@ -234,6 +247,18 @@ class _Body:
         reactions = [reaction for message_id, reaction in shown.reactions if own_id and message_id == own_id]
         if reactions:
             self.lines += assert_list(f"{client}.fake.reactions({client}.message_id)", reactions, _INDENT)
+
+    def _assert_moderation(self, client: str, recorded: Recorded, shown: Shown) -> None:
+        """Assert that messages and users are gone, as far as the test has them."""
+        event, known = recorded.event, set(self._users)
+        own_id, sender = getattr(event, "id", ""), event.sender.uid if event is not None else ""
+        if own_id and own_id in shown.deleted:
+            self.lines.append(f"{_INDENT}assert {client}.is_deleted")
+        for uid in shown.removed:
+            if (uid == sender and own_id) or (uid in known and self._client(uid) in self._clients):
+                self.lines.append(f'{_INDENT}assert {self._client(uid)}.scope == ""')
+        if set(shown.removed) - known or set(shown.deleted) - {own_id}:
+            self._add_comment("Who and what else the bot removed is not checked.")
 
     def _name_messages(self, client: str, recorded: Recorded, shown: Shown) -> None:
         """Give names to the messages that later ones refer to."""

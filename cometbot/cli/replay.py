@@ -233,8 +233,8 @@ def _describe_handler(dry_run: DryRun) -> str:
 
 
 def _title(planned: PlannedOperation) -> str:
-    titles = {"send": "would send", "edit": "would edit", "delete": "would delete", "react": "would react"}
-    return titles[planned.operation.kind]
+    titles = {"react": "would react", "unban": "would lift the ban of"}
+    return titles.get(planned.operation.kind, f"would {planned.operation.kind}")
 
 
 def _describe_change(change: StateKeyChange) -> str:

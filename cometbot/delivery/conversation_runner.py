@@ -13,6 +13,7 @@ from cometbot.apologies import Apologies
 from cometbot.backoff import Backoff
 from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Channels, EndKind, IncomingEvent
+from cometbot.delivery.broadcasting import Broadcaster
 from cometbot.delivery.event_ends import report_end
 from cometbot.delivery.outbox_sink import OutboxReplySink
 from cometbot.delivery.roles import ProcessRoles
@@ -30,6 +31,7 @@ from cometbot.models import Conversation, User
 from cometbot.observer import Observer
 from cometbot.outcomes import Outcome
 from cometbot.steps import FAILED, DialogChange, DialogEvent, DialogId
+from cometbot.store.broadcasts import BROADCAST_PREFIX
 from cometbot.store.dialogs import HAND_OFF_PREFIX, INTERNAL_PREFIX
 from cometbot.store.jobs import JOB_PREFIX
 from cometbot.store.leases import Lease
@@ -48,6 +50,7 @@ RUN_TIME_LIMIT = 2.0
 
 _FETCH_BACKOFF = Backoff(initial=1.0, maximum=60.0)
 _MAX_FETCH_ATTEMPTS = 12
+_WITHOUT_DIALOG = (JOB_PREFIX, HAND_OFF_PREFIX, BROADCAST_PREFIX)
 _RETRY_DELAY = 5.0
 """Seconds after which a conversation continues whose processing failed."""
 
@@ -119,6 +122,7 @@ class ConversationRunner:
         self._is_stopping = is_stopping
         self._reraise = reraise
         self._apologies = Apologies(reraise)
+        self._broadcaster = Broadcaster(transactions, channels, observer, reraise)
 
     def process_conversation(self, conversation_key: str) -> None:
         """Process one conversation until nothing is due, another process holds it, or others get their turn.
@@ -241,6 +245,8 @@ class ConversationRunner:
         started_at, outcome = time.monotonic(), Outcome()
         if message.crash_count >= MAX_CRASH_COUNT:
             return self._give_up(run, message, f"its process died {message.crash_count} times while it was handled")
+        if message.key.startswith(BROADCAST_PREFIX):
+            return HandledMessage(self._broadcaster.handle(run.lease, run.bot, message), started_at)
         sink = OutboxReplySink(
             self._transactions,
             self._handlers,
@@ -485,7 +491,7 @@ def _find_failed_dialog(run: Run, message: MailboxMessage) -> DialogChange | Non
 
 
 def _is_of_dialog(message: MailboxMessage) -> bool:
-    return message.key.startswith(INTERNAL_PREFIX) and not message.key.startswith((JOB_PREFIX, HAND_OFF_PREFIX))
+    return message.key.startswith(INTERNAL_PREFIX) and not message.key.startswith(_WITHOUT_DIALOG)
 
 
 def _to_dialog_event(conversation: Conversation, message: MailboxMessage) -> DialogEvent:

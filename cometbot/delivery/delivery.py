@@ -6,13 +6,15 @@ import logging
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from cometbot.bot import Bot
+from cometbot.broadcasts import Broadcast, BroadcastRequest
 from cometbot.channels.base import Channel, Channels, IncomingEvent, to_storable_key
+from cometbot.delivery.broadcasting import store_broadcast
 from cometbot.delivery.engine import Check, Engine, ThreadEngine
 from cometbot.delivery.job_channel import add_job_channel
 from cometbot.delivery.outgoing_files import store_file
@@ -21,6 +23,7 @@ from cometbot.delivery.sending import SendPolicy
 from cometbot.delivery.worker import Worker
 from cometbot.errors import ConfigurationError, StoreBusy
 from cometbot.forking import PerProcess
+from cometbot.inspection.broadcast_list import BroadcastList
 from cometbot.inspection.dead_letters import DeadLetters
 from cometbot.inspection.dialog_list import DialogList
 from cometbot.inspection.job_list import JobList
@@ -37,6 +40,7 @@ from cometbot.stopping import may_stop
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.delivery_store import DeliveryStore
 from cometbot.store.factory import create_pubsub, database_from_url
+from cometbot.store.jobs import JobCounts
 from cometbot.store.leases import to_conversation
 from cometbot.store.local_notifier import LocalNotifier
 from cometbot.store.outbox import Draft, OldReplyPurge
@@ -75,6 +79,7 @@ class Backlog:
     dead: int
     stuck: int = 0
     open_dialogs: int = 0
+    jobs: JobCounts = field(default_factory=JobCounts)
 
 
 class Delivery:
@@ -112,6 +117,7 @@ class Delivery:
         self.dead_letters = DeadLetters(self.store)
         self.dialogs = DialogList(self.store)
         self.jobs = JobList(self.store)
+        self.broadcasts = BroadcastList(self.store)
         self.observer = observer or Observer()
         self._given_engine = engine
         self._threads = threads, max_threads
@@ -279,6 +285,15 @@ class Delivery:
         """Store a change of the jobs of ``bot`` durably."""
         self.database.group_commit(lambda connection: self.store.jobs.apply(connection, change), is_idempotent=True)
 
+    def broadcast(self, bot: Bot, request: BroadcastRequest, users: object) -> Broadcast:
+        """Store a broadcast durably; see :func:`cometbot.delivery.broadcasting.store_broadcast`."""
+        stored, home = store_broadcast(
+            self.store, self.channels.choose(request.channel, request.app), bot, request, users
+        )
+        if home is not None:
+            self.notify(home.key_text)
+        return stored
+
     def _store_quick_replies(self, connection: Transaction, conversation_key: str, message: Message) -> None:
         """Store the quick replies of a message, behind older ones that stay valid if both have limits."""
         quick_replies = serialize_quick_replies([message])
@@ -344,6 +359,10 @@ class Delivery:
         """Begin a job now; see :meth:`cometbot.inspection.job_list.JobList.run`."""
         begun = self.jobs.run(job_id)
         self.notify(begun.conversation_key, to_send=begun.to_send)
+
+    def resume_broadcast(self, id: str) -> None:
+        """Let a paused broadcast go on; see :meth:`cometbot.inspection.broadcast_list.BroadcastList.resume`."""
+        self.notify(self.broadcasts.resume(id))
 
     def replay(self, message_id: str) -> StoredMessage:
         """Handle the message ``message_id`` again; see :func:`cometbot.inspection.stored_messages.replay`."""
@@ -466,14 +485,16 @@ class Delivery:
             dead_replies = self.store.outbox.count_dead_letters(connection)
             stuck = self.store.leases.count_stuck(connection, STUCK_TIMEOUT)
             dialogs = self.store.dialogs.count_open(connection)
+            jobs = self.store.jobs.count(connection)
         return {
             bot: Backlog(
                 *waiting.get(bot, (0, 0.0)),
                 dead_messages.get(bot, 0) + dead_replies.get(bot, 0),
                 stuck.get(bot, 0),
                 dialogs.get(bot, 0),
+                jobs.get(bot, JobCounts()),
             )
-            for bot in {*self.bots, *waiting, *dead_messages, *dead_replies, *stuck, *dialogs}
+            for bot in {*self.bots, *waiting, *dead_messages, *dead_replies, *stuck, *dialogs, *jobs}
         }
 
     def log_backlog(self) -> None:
@@ -499,6 +520,8 @@ class Delivery:
         before = self.database.clock() - self._retention
         self.store.files.clean_up()
         removed = self._purge.run(
+            lambda connection, limit: self.store.broadcasts.settle_ended(connection, before, limit),
+            lambda connection, limit: self.store.broadcasts.purge(connection, before, limit),
             lambda connection, limit: self.store.mailbox.purge(connection, before, limit),
             OldReplyPurge(before).delete_batch,
             self.store.state.purge,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cometbot.bot import Bot
+from cometbot.broadcasts import Broadcast, BroadcastRequest, split_users
 from cometbot.channels.base import Channel, IncomingEvent
 from cometbot.delivery.delivery import Delivery
 from cometbot.delivery.gathered_messages import list_joined, read_joined
@@ -41,10 +42,10 @@ class PlannedOperation:
 
     @property
     def text(self) -> str:
-        """The text that users would see."""
+        """The text that users would see; the uid of a member who is removed or banned."""
         operation = self.operation
-        if operation.kind == "react":
-            return operation.reaction
+        if operation.kind in ("react", "kick", "ban", "unban"):
+            return operation.reaction or operation.user
         return operation.message.to_text() if operation.message is not None else ""
 
 
@@ -183,6 +184,12 @@ class DryRunSink(ReplySink):
     def has_member(self, conversation: Conversation, user: User) -> bool:
         return self._delivery.handled_channels.of(conversation).has_member(conversation, user)
 
+    def members(self, conversation: Conversation) -> list[User]:
+        return self._delivery.handled_channels.of(conversation).members(conversation)
+
+    def get_scope(self, conversation: Conversation, user: User) -> str:
+        return self._delivery.handled_channels.of(conversation).get_scope(conversation, user)
+
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
         return self._delivery.handled_channels.of(operation.conversation).render(describe_file(operation))
 
@@ -262,6 +269,13 @@ class DryRunSink(ReplySink):
     def schedule(self, bot: Bot, change: JobChange) -> None:
         """Record a job of ``bot.at()``."""
         self.change_job(change)
+
+    def broadcast(self, bot: Bot, request: BroadcastRequest, users: object) -> Broadcast:
+        """Record a call of ``bot.broadcast()``, and count its users, each once."""
+        uids = {uid for chunk in split_users(users) for uid in chunk}
+        with self._guard:
+            self.blocked_calls.append(f"bot.broadcast() to {len(uids)} users")
+        return Broadcast(request.name, len(uids))
 
     def plan(self, operation: Operation) -> PlannedOperation:
         """Return ``operation`` with its rendered requests. Raises what its channel raises if it cannot render it."""

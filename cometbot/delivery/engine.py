@@ -7,7 +7,8 @@ import queue
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,9 @@ GROW_AFTER = 0.05
 
 MAX_PROCESSOR_SHARE = 0.8
 """The share of a processor core above which more threads would not help, because Python runs one at a time."""
+
+BULK_SHARE = 4
+"""One of so many conversations is taken from those of :meth:`Engine.notify_many` while others wait as well."""
 
 SHRINK_INTERVAL = 10.0
 """Seconds after which idle threads end."""
@@ -99,6 +103,11 @@ class Engine(ABC):
         With ``to_send``, a process is needed that can send to its channel, because replies wait there.
         """
 
+    def notify_many(self, conversation_keys: Iterable[str], *, to_send: bool = False) -> None:
+        """Request that many conversations are processed, behind those that :meth:`notify` names meanwhile."""
+        for conversation_key in conversation_keys:
+            self.notify(conversation_key, to_send=to_send)
+
     @abstractmethod
     def replace_thread(self, thread_id: int) -> None:
         """Stop using a thread whose handler does not end, and start another in its place."""
@@ -133,6 +142,8 @@ class ProcessorShare:
 class ThreadEngine(Engine):
     """Threads that process conversations from one queue, in which each conversation is queued once at most.
 
+    Those of :meth:`notify_many` wait behind all others, which leave them every fourth turn (:data:`BULK_SHARE`).
+
     ``size`` threads are kept. There are more, up to ``max_size``, while conversations wait although the processor is
     idle, which means that handlers wait for something; threads that are no longer needed end.
 
@@ -144,8 +155,11 @@ class ThreadEngine(Engine):
         self._size = size
         self._max_size = max(size, max_size)
         self._wanted = size
-        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._queued_keys: dict[str, float] = {}
+        self._queue: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        """True for each conversation that waits, False for each thread that is to end."""
+        self._queued_keys: OrderedDict[str, float] = OrderedDict()
+        self._bulk_keys: OrderedDict[str, float] = OrderedDict()
+        self._begun_count = 0
         self._guard = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._busy_threads: set[threading.Thread] = set()
@@ -183,10 +197,31 @@ class ThreadEngine(Engine):
                 self._try_start_threads()
             if conversation_key in self._queued_keys:
                 return
+            is_new = self._bulk_keys.pop(conversation_key, None) is None
             self._queued_keys[conversation_key] = time.monotonic()
-            if len(self._busy_threads) + len(self._queued_keys) > self._wanted:
-                self._demand.set()
-        self._queue.put(conversation_key)
+            self._set_demand()
+        if is_new:
+            self._queue.put(True)
+
+    def notify_many(self, conversation_keys: Iterable[str], *, to_send: bool = False) -> None:
+        with self._guard:
+            if len(self._threads) < self._wanted:
+                self._try_start_threads()
+            waiting = {*self._queued_keys, *self._bulk_keys}
+            keys = dict.fromkeys((key for key in conversation_keys if key not in waiting), time.monotonic())
+            self._bulk_keys.update(keys)
+            self._set_demand()
+        for _ in keys:
+            self._queue.put(True)
+
+    def _set_demand(self) -> None:
+        """Let the number of threads be reconsidered if more conversations wait than threads are free."""
+        if len(self._busy_threads) + self._waiting_count > self._wanted:
+            self._demand.set()
+
+    @property
+    def _waiting_count(self) -> int:
+        return len(self._queued_keys) + len(self._bulk_keys)
 
     @property
     def queue_size(self) -> int:
@@ -196,7 +231,7 @@ class ThreadEngine(Engine):
     @property
     def load(self) -> Load:
         with self._guard:
-            return Load(len(self._busy_threads), len(self._queued_keys))
+            return Load(len(self._busy_threads), self._waiting_count)
 
     def _adapt_forever(self) -> None:
         """Start threads while there is demand, and end those that were idle for :data:`SHRINK_INTERVAL`."""
@@ -213,13 +248,14 @@ class ThreadEngine(Engine):
 
     def _grow(self, processor_share: float) -> None:
         with self._guard:
-            oldest = next(iter(self._queued_keys.values()), None)
+            begins = [next(iter(keys.values())) for keys in (self._queued_keys, self._bulk_keys) if keys]
+            oldest = min(begins, default=None)
             if oldest is None or self._wanted >= self._max_size:
                 return
             self._demand.set()  # to look again
             if processor_share > MAX_PROCESSOR_SHARE or time.monotonic() - oldest < GROW_AFTER:
                 return
-            more = min(len(self._queued_keys), self._wanted)  # at most twice as many at a time
+            more = min(self._waiting_count, self._wanted)  # at most twice as many at a time
             self._wanted = min(self._max_size, self._wanted + more)
             try:
                 self._start_threads()
@@ -233,7 +269,7 @@ class ThreadEngine(Engine):
             self._most_busy = len(self._busy_threads)
             self._wanted -= max(0, surplus)
         for _ in range(surplus):
-            self._queue.put(None)
+            self._queue.put(False)
 
     def _run(self) -> None:
         try:
@@ -245,10 +281,9 @@ class ThreadEngine(Engine):
 
     def _process_queue(self) -> None:
         while True:
-            conversation_key = self._queue.get()
-            if conversation_key is None:
+            if not self._queue.get():
                 return
-            self._begin(conversation_key)
+            conversation_key = self._begin()
             if self._shutdown.is_set():
                 continue
             try:
@@ -261,11 +296,15 @@ class ThreadEngine(Engine):
             if self._is_replaced_at_end():
                 return
 
-    def _begin(self, conversation_key: str) -> None:
+    def _begin(self) -> str:
+        """Return the next conversation, and count the thread as busy."""
         with self._guard:
-            self._queued_keys.pop(conversation_key, None)
+            self._begun_count += 1
+            is_bulk = not self._queued_keys or (self._begun_count % BULK_SHARE == 0 and bool(self._bulk_keys))
+            conversation_key, _ = (self._bulk_keys if is_bulk else self._queued_keys).popitem(last=False)
             self._busy_threads.add(threading.current_thread())
             self._most_busy = max(self._most_busy, len(self._busy_threads))
+            return conversation_key
 
     def _is_replaced_at_end(self) -> bool:
         """Count the thread as free, and return True if it was replaced meanwhile."""
@@ -296,7 +335,7 @@ class ThreadEngine(Engine):
             threads = list(self._threads)
         self._demand.set()
         for _ in threads:
-            self._queue.put(None)
+            self._queue.put(False)
         deadline = time.monotonic() + timeout
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))

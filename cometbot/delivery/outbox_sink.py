@@ -189,6 +189,14 @@ class OutboxReplySink(ReplySink):
     def has_member(self, conversation: Conversation, user: User) -> bool:
         return self._channel_of(conversation).has_member(conversation, user)
 
+    @in_thread
+    def members(self, conversation: Conversation) -> list[User]:
+        return self._channel_of(conversation).members(conversation)
+
+    @in_thread
+    def get_scope(self, conversation: Conversation, user: User) -> str:
+        return self._channel_of(conversation).get_scope(conversation, user)
+
     def render(self, operation: Operation) -> Sequence[Mapping[str, Any]]:
         return self._channel_of(operation.conversation).render(operation)
 

@@ -6,14 +6,16 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar, TypeVar
 
 import procrastinate
 import psycopg
 from procrastinate import exceptions
 from procrastinate.jobs import Status
+from procrastinate.types import JSONValue
 
 from cometbot.delivery.engine import (
     GROW_AFTER,
@@ -28,17 +30,31 @@ from cometbot.delivery.roles import ProcessRoles, queue_for_conversation
 from cometbot.forking import PerProcess
 from cometbot.store.postgresql import CONNECT_OPTIONS, POOL_SIZE
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
 DEFAULT_QUEUE = "cometbot"
 """The queue of tasks that any worker may run. Notifications have one queue per channel (``roles.queue_name``)."""
 
 TASK_NAME = "cometbot.process_conversation"
+BULK_TASK_NAME = "cometbot.process_conversations"
 JOB_HEARTBEAT_INTERVAL = 5.0
 STALLED_WORKER_TIMEOUT = 15.0
 """Seconds without a heartbeat after which the jobs of a worker are finished on its behalf."""
 
 _QUEUED_LOCKS = "SELECT queueing_lock FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = ANY(%(locks)s)"
+_QUEUED_BULK = (
+    "SELECT jsonb_array_elements_text(args -> 'conversation_keys') AS key FROM procrastinate_jobs "
+    f"WHERE status = 'todo' AND task_name = '{BULK_TASK_NAME}'"
+)
+_BULK_BATCH = 1000
+_BULK_SIZE = 20
+"""The conversations of one job of :meth:`JobPublisher.notify_many`."""
+
+_BULK_PRIORITY = -1
+"""The priority of these jobs; that of all others is 0."""
+
 _RESTART_INTERVAL = 2.0
 _QUICK_GROWTH = 0.01
 """Seconds between two looks for conversations that wait, once some do."""
@@ -85,6 +101,13 @@ class JobPublisher:
             queue = queue_for_conversation(conversation_key, self._owned, to_send=to_send)
             self._thread.get().add(queue, conversation_key)
 
+    def notify_many(self, conversation_keys: Iterable[str], *, to_send: bool = False) -> None:
+        """Request the same for many conversations, behind those that :meth:`notify` names meanwhile."""
+        if not self._is_closed:
+            self._thread.get().add_many(
+                (queue_for_conversation(key, self._owned, to_send=to_send), key) for key in conversation_keys
+            )
+
     def close(self) -> None:
         """Stop deferring; the sweep finds what is still pending."""
         self._is_closed = True
@@ -98,6 +121,7 @@ class _PublisherThread:
     def __init__(self, url: str) -> None:
         self._url = url
         self._pending: dict[tuple[str, str], None] = {}
+        self._bulk: dict[tuple[str, str], None] = {}
         self._cond = threading.Condition()
         self._is_closed = False
         self._thread = threading.Thread(target=self._publish_forever, name="cometbot-publisher", daemon=True)
@@ -107,6 +131,12 @@ class _PublisherThread:
         """Defer a job soon."""
         with self._cond:
             self._pending[queue, conversation_key] = None
+            self._cond.notify()
+
+    def add_many(self, conversations: Iterable[tuple[str, str]]) -> None:
+        """Defer jobs for many conversations, each given by its queue and key, behind those that :meth:`add` names."""
+        with self._cond:
+            self._bulk.update(dict.fromkeys(conversations))
             self._cond.notify()
 
     def close(self) -> None:
@@ -131,22 +161,57 @@ class _PublisherThread:
     def _publish_pending(self, app: procrastinate.App) -> None:
         while True:
             with self._cond:
-                while not self._pending and not self._is_closed:
+                while not self._pending and not self._bulk and not self._is_closed:
                     self._cond.wait()
                 if self._is_closed:
                     return
                 pending, self._pending = self._pending, {}
-            jobs_by_lock = {f"{queue} {key}": (queue, key) for queue, key in pending}
-            if len(jobs_by_lock) > 1:
-                # A sweep also names conversations whose job is queued already; each of those would log an error in the
-                # server.
-                connection = app.connector.get_sync_connector()
-                for row in connection.execute_query_all(_QUEUED_LOCKS, locks=list(jobs_by_lock)):
-                    del jobs_by_lock[row["queueing_lock"]]
-            for lock, (queue, key) in jobs_by_lock.items():
-                job = app.configure_task(TASK_NAME, queue=queue, queueing_lock=lock)
-                with suppress(exceptions.AlreadyEnqueued):
-                    job.defer(conversation_key=key)
+                bulk = list(islice(self._bulk, _BULK_BATCH))
+                for conversation in bulk:
+                    del self._bulk[conversation]
+            _defer(app, list(pending))
+            if bulk:
+                _defer_bulk(app, bulk)
+
+
+def _defer(app: procrastinate.App, conversations: Sequence[tuple[str, str]]) -> None:
+    """Defer a job for each of these conversations, given by its queue and key, unless one is queued already."""
+    by_lock = {f"{queue} {key}": (queue, key) for queue, key in conversations}
+    if len(by_lock) > 1:  # those that are queued already would log an error in the server
+        for row in _query(app, _QUEUED_LOCKS, locks=list(by_lock)):
+            del by_lock[row["queueing_lock"]]
+    tasks = [(app.configure_task(TASK_NAME, queue=q, queueing_lock=lock), key) for lock, (q, key) in by_lock.items()]
+    if len(tasks) > 1:
+        with suppress(exceptions.AlreadyEnqueued):  # if one was queued just now, none of them is
+            app.job_manager.batch_defer_jobs([task.make_new_job(conversation_key=key) for task, key in tasks])
+            return
+    for task, key in tasks:
+        with suppress(exceptions.AlreadyEnqueued):
+            task.defer(conversation_key=key)
+
+
+def _defer_bulk(app: procrastinate.App, conversations: Sequence[tuple[str, str]]) -> None:
+    """Defer jobs of a low priority, each for several of these conversations, without those that are queued already."""
+    locks = [f"{queue} {key}" for queue, key in conversations]
+    queued = {row["queueing_lock"] for row in _query(app, _QUEUED_LOCKS, locks=locks)}
+    in_bulk = {row["key"] for row in _query(app, _QUEUED_BULK)}
+    by_queue: dict[str, list[str]] = {}
+    for (queue, key), lock in zip(conversations, locks, strict=True):
+        if lock not in queued and key not in in_bulk:
+            by_queue.setdefault(queue, []).append(key)
+    jobs = [
+        app.configure_task(BULK_TASK_NAME, queue=queue, priority=_BULK_PRIORITY).make_new_job(
+            conversation_keys=list[JSONValue](keys[start : start + _BULK_SIZE])
+        )
+        for queue, keys in by_queue.items()
+        for start in range(0, len(keys), _BULK_SIZE)
+    ]
+    if jobs:
+        app.job_manager.batch_defer_jobs(jobs)
+
+
+def _query(app: procrastinate.App, query: str, **values: Any) -> list[dict[str, Any]]:
+    return app.connector.get_sync_connector().execute_query_all(query, **values)
 
 
 class ProcrastinateEngine(Engine):
@@ -178,6 +243,8 @@ class ProcrastinateEngine(Engine):
         self._shutdown = threading.Event()
         self._is_connected = False
         self._stuck_threads: set[threading.Thread] = set()
+        self._local = threading.local()
+        """``follow_ups`` of a thread: the conversations that were notified by the one of a bulk job."""
 
     def schedule(self, tasks: SharedTasks, roles: ProcessRoles) -> None:
         self._tasks = tasks
@@ -189,7 +256,14 @@ class ProcrastinateEngine(Engine):
         self._thread.start()
 
     def notify(self, conversation_key: str, *, to_send: bool = False) -> None:
-        self._publisher.notify(conversation_key, to_send=to_send)
+        follow_ups = getattr(self._local, "follow_ups", None)
+        if follow_ups is not None:
+            follow_ups.append(conversation_key)
+        else:
+            self._publisher.notify(conversation_key, to_send=to_send)
+
+    def notify_many(self, conversation_keys: Iterable[str], *, to_send: bool = False) -> None:
+        self._publisher.notify_many(conversation_keys, to_send=to_send)
 
     def _supervise_forever(self) -> None:
         """Supervise until stopped, and restart after an unexpected error."""
@@ -230,6 +304,7 @@ class ProcrastinateEngine(Engine):
         )
         app = _make_app(connector)
         app.task(name=TASK_NAME, queue=DEFAULT_QUEUE)(self._run_job)
+        app.task(name=BULK_TASK_NAME, queue=DEFAULT_QUEUE)(self._run_bulk_job)
         for name, task in self._tasks.items():
             self._add_periodic_task(app, name, task.interval, task.function, queue=task.queue or DEFAULT_QUEUE)
         self._add_periodic_task(app, "stalled", STALLED_WORKER_TIMEOUT, lambda: None, stalled_jobs_app=app)
@@ -264,11 +339,18 @@ class ProcrastinateEngine(Engine):
 
     async def _run_job(self, conversation_key: str) -> None:
         """Process one conversation in its own thread, so that the job can end without it."""
+        await self._run_in_thread(self._process, conversation_key)
+
+    async def _run_bulk_job(self, conversation_keys: list[str]) -> None:
+        """Process conversations one after the other. The sweep queues anew those that wait behind a slow handler."""
+        await self._run_in_thread(self._process_bulk, conversation_keys)
+
+    async def _run_in_thread(self, process: Callable[[T], None], work: T) -> None:
         if self._shutdown.is_set():
             return
         run = ConversationJob()
         run.thread = threading.Thread(
-            target=self._process_in_thread, args=(run, conversation_key), name="cometbot-runner", daemon=True
+            target=self._process_in_thread, args=(run, process, work), name="cometbot-runner", daemon=True
         )
         run.thread.start()
         await run.ended.wait()
@@ -289,16 +371,33 @@ class ProcrastinateEngine(Engine):
                 for run in old[: self._max_size - len(runs)]:
                     run.ended.set()
 
-    def _process_in_thread(self, run: ConversationJob, conversation_key: str) -> None:
-        ident = threading.get_ident()
-        with self._guard:
-            self._runs[ident] = run
+    def _process_bulk(self, conversation_keys: Sequence[str]) -> None:
+        """Process conversations, each with those that it notifies: a job of their own would cost more than the work."""
+        for conversation_key in conversation_keys:
+            if self._shutdown.is_set():
+                return
+            self._local.follow_ups = follow_ups = list[str]()
+            try:
+                self._process(conversation_key)
+            finally:
+                self._local.follow_ups = None
+            for notified in follow_ups:
+                self._process(notified)
+
+    def _process(self, conversation_key: str) -> None:
         try:
             self._process_conversation(conversation_key)
         except BaseException:
             log.exception(
                 "cannot process a conversation; the sweep notifies it again", extra={"conversation": conversation_key}
             )
+
+    def _process_in_thread(self, run: ConversationJob, process: Callable[[T], None], work: T) -> None:
+        ident = threading.get_ident()
+        with self._guard:
+            self._runs[ident] = run
+        try:
+            process(work)
         finally:
             with self._guard:
                 self._runs.pop(ident, None)

@@ -82,6 +82,7 @@ class Transactions:
         self.process = process
         self.clock = store.database.clock
         self.files = store.files
+        self.broadcasts = store.broadcasts
         self._store = store
         self.channels = channels
         self._notify = notify
@@ -167,15 +168,15 @@ class Transactions:
 
     def load_state(self, scope: str, owner: str) -> dict[str, str]:
         """Return the stored state of one owner: JSON texts by key."""
-        return self._read(lambda connection: self._store.state.load(connection, scope, owner))
+        return self.read(lambda connection: self._store.state.load(connection, scope, owner))
 
     def find_target(self, wanted: Conversation) -> Conversation:
         """Return a conversation under the name that its platform has used, else the conversation ``wanted`` itself."""
-        return self._read(lambda connection: self._store.leases.find_target(connection, wanted))
+        return self.read(lambda connection: self._store.leases.find_target(connection, wanted))
 
     def list_replies(self, message: MailboxMessage) -> list[OutboxMessage]:
         """Return the replies that earlier runs of the message have stored."""
-        return self._read(
+        return self.read(
             lambda connection: self._store.outbox.list_for_event(connection, message.event_id, message.generation)
         )
 
@@ -191,7 +192,7 @@ class Transactions:
 
     def find_said(self, conversation_key: str, platform_id: str) -> tuple[DialogId, int] | None:
         """Return for which message, and under which ordinal, the bot's message with this id was said here, or None."""
-        return self._read(lambda connection: self._store.outbox.find_said(connection, conversation_key, platform_id))
+        return self.read(lambda connection: self._store.outbox.find_said(connection, conversation_key, platform_id))
 
     def add_event(self, conversation_key: str, dialog: DialogId, step: int, result: Mapping[str, Any]) -> None:
         """Report ``result`` to an open dialog durably, unless something else was reported for its step before."""
@@ -204,27 +205,27 @@ class Transactions:
 
     def get_platform_id(self, event: str, generation: int, ordinal: int) -> str | None:
         """Return the platform's id of the message that was sent for an event under this ordinal, or None."""
-        return self._read(lambda connection: self._store.outbox.get_platform_id(connection, event, generation, ordinal))
+        return self.read(lambda connection: self._store.outbox.get_platform_id(connection, event, generation, ordinal))
 
     def list_behind(self, lease: Lease, message: MailboxMessage, limit: int) -> list[MailboxMessage]:
         """Return the oldest ``limit`` messages that wait behind ``message``."""
-        return self._read(
+        return self.read(
             lambda connection: self._store.mailbox.list_behind(connection, lease.conversation_key, message.seq, limit)
         )
 
     def list_joined(self, conversation_key: str, message: str) -> list[MailboxMessage]:
         """Return the messages that ended because they are of the burst of ``message`` (``m15``), oldest first."""
-        return self._read(lambda connection: list_joined(self._store, connection, conversation_key, message))
+        return self.read(lambda connection: list_joined(self._store, connection, conversation_key, message))
 
     def load_transcript(self, channel: Channel, conversation: Conversation, limit: int) -> Transcript:
         """Return the newest messages of a conversation, and which messages the bot's own ones answer."""
         messages = channel.transcript(conversation, limit)
-        answered = self._read(lambda connection: self._store.outbox.find_answered(connection, conversation, messages))
+        answered = self.read(lambda connection: self._store.outbox.find_answered(connection, conversation, messages))
         return Transcript(messages, answered)
 
     def load_steps(self, dialog: DialogId) -> list[Step]:
         """Return the stored steps of a dialog."""
-        return self._read(lambda connection: self._store.dialogs.load_steps(connection, dialog))
+        return self.read(lambda connection: self._store.dialogs.load_steps(connection, dialog))
 
     def load_dialog(self, dialog: DialogId) -> tuple[DialogRow, list[Step], sa.RowMapping] | None:
         """Return an open dialog with its steps and the row of the message that started it, or None if it is over."""
@@ -238,7 +239,7 @@ class Transactions:
                 return None
             return found, self._store.dialogs.load_steps(connection, dialog), opening
 
-        return self._read(load)
+        return self.read(load)
 
     def save_steps(
         self, lease: Lease, dialog: DialogId, steps: Sequence[Step], changes: Sequence[StateChange], *, durable: bool
@@ -263,9 +264,20 @@ class Transactions:
 
         self._retry_while_busy(self._store.database.group_commit, change_it, durable=durable)
 
+    def store_elsewhere(self, lease: Lease, drafts: Sequence[Draft], store: Callable[[Transaction], T]) -> T:
+        """Return the result of ``store``, which stores ``drafts`` of other conversations; this may be repeated."""
+
+        def work(connection: Transaction) -> T:
+            self._lock(connection, lease, drafts)
+            return store(connection)
+
+        result = self._retry_while_busy(self._store.database.group_commit, work, durable=True)
+        self._notify_recipients(lease, drafts)
+        return result
+
     def list_jobs(self, bot: str, scope: str) -> list[PlannedJob]:
         """Return what was scheduled in the conversation ``scope`` and is still to come."""
-        rows = self._read(lambda connection: self._store.jobs.list(connection, bot, MAX_LISTED_JOBS, scope))
+        rows = self.read(lambda connection: self._store.jobs.list(connection, bot, MAX_LISTED_JOBS, scope))
         return [row.planned for row in rows]
 
     def store_file(self, media: Media, said: Said) -> Media:
@@ -280,7 +292,9 @@ class Transactions:
         except StoreBusy:
             return 0
 
-    def _read(self, work: Callable[[Transaction], T]) -> T:
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Return the result of ``work``, which reads; it is repeated while the database does not accept reads."""
+
         def read() -> T:
             with self._store.database.read() as connection:
                 return work(connection)

@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from cometbot.bot import Bot
@@ -35,6 +35,9 @@ SWEEP_INTERVAL = 1.0
 
 JOBS_TIME_LIMIT = 1.0
 """Seconds after which a sweep leaves the jobs that are due to the next one: its thread also renews the leases."""
+
+MAX_PROMPT_COUNT = 50
+"""The most conversations in which a time has come at once that do not wait behind those with messages."""
 
 CHANNEL_REFRESH_INTERVAL = 600.0
 PURGE_INTERVAL = 60.0
@@ -160,6 +163,21 @@ class Worker:
                 heapq.heappush(self._timers, (due_at, conversation_key, to_send))
                 self._cond.notify()
 
+    def notify_all(self, conversation_keys: Sequence[str], *, to_send: bool = False) -> None:
+        """Call :meth:`notify` for conversations in which a time has come; many of them wait behind other messages."""
+        if len(conversation_keys) <= MAX_PROMPT_COUNT:
+            for conversation_key in conversation_keys:
+                self.notify(conversation_key, to_send=to_send)
+            return
+        own = list[str]()
+        for conversation_key in conversation_keys:
+            can_handle, can_send = self._roles.abilities(conversation_key)
+            if can_send if to_send else can_handle:
+                own.append(conversation_key)
+            else:
+                self._notify_others(conversation_key, to_send=to_send)
+        self._engine.notify_many(own, to_send=to_send)
+
     def _shared_tasks(self) -> dict[str, SharedTask]:
         """Return the shared tasks: the purge, the statistics, and a sweep for each job queue.
 
@@ -177,10 +195,10 @@ class Worker:
         return {**sweeps, **others}
 
     def _fire_dialog_timers(self) -> None:
-        for conversation_key in self._store.fire_timers(self._started_at):
-            self.notify(conversation_key)
-        for begun in self._store.fire_jobs(JOBS_TIME_LIMIT):
-            self.notify(begun.conversation_key, to_send=begun.to_send)
+        self.notify_all(self._store.fire_timers(self._started_at))
+        begun = self._store.fire_jobs(JOBS_TIME_LIMIT)
+        self.notify_all([each.conversation_key for each in begun if not each.to_send])
+        self.notify_all([each.conversation_key for each in begun if each.to_send], to_send=True)
 
     def stop(self, timeout: float) -> None:
         """Stop: start nothing new, give running handlers ``timeout`` seconds, and give up the leases."""
@@ -259,8 +277,7 @@ class Worker:
                 only_sent=roles.only_sent,
                 accounts=roles.accounts,
             )
-        for conversation_key in abandoned:
-            self._engine.notify(conversation_key, to_send=not roles.handled)
+        self._engine.notify_many(abandoned, to_send=not roles.handled)
 
     def _delete_dead_processes(self) -> None:
         """Delete the processes of this machine whose socket cannot be reached, so that their leases end at once."""

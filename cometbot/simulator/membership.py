@@ -85,6 +85,7 @@ def kick(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
     uid = uid.lower()
     _check_clearance(group, by)
     _check_member(group, uid)
+    _check_rank(group, by, uid)
     del group.members[uid]
     return _record_action(world, "kicked", group, uid, by)
 
@@ -93,6 +94,7 @@ def ban(world: World, by: str, group: GroupRecord, uid: str) -> StoredMessage:
     """Ban a user from the group, removing them if they are a member, and return the action message."""
     uid = world.directory.user(uid).uid
     _check_clearance(group, by)
+    _check_rank(group, by, uid)
     if uid in group.banned:
         raise Refusal("ERR_ALREADY_BANNED", f"The user {uid} is already banned from the group {group.guid}.")
     group.members.pop(uid, None)
@@ -151,6 +153,21 @@ def _check_clearance(group: GroupRecord, by: str, needed: Iterable[str] = SCOPES
     _check_member(group, by)
     if group.members[by].scope not in tuple(needed):
         raise Refusal("ERR_GROUP_NO_CLEARANCE", f"The user {by} may not do this in the group {group.guid}.")
+
+
+def _check_rank(group: GroupRecord, by: str, uid: str) -> None:
+    """Refuse to remove oneself or the owner, and to a moderator anybody but participants.
+
+    CometChat documents the codes, and not who may remove whom; this is what its apps offer.
+    """
+    if by == APP_SYSTEM:
+        return
+    if by == uid:
+        raise Refusal("ERR_GROUP_NO_SELF_ACTION", f"The user {by} cannot remove itself from the group {group.guid}.")
+    member = group.members.get(uid)
+    is_above = group.members[by].scope == "moderator" and member is not None and member.scope != "participant"
+    if uid == group.owner or is_above:
+        raise Refusal("ERR_GROUP_NO_CLEARANCE", f"The user {by} may not remove {uid} from the group {group.guid}.")
 
 
 def _record_action(

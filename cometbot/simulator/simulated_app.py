@@ -20,6 +20,7 @@ from cometbot.simulator.moderation import Moderator
 from cometbot.simulator.records import (
     APP_SYSTEM,
     MODERATED_CONTENTS,
+    SCOPES,
     ModerationRule,
     StoredMessage,
     WebhookEvent,
@@ -128,6 +129,17 @@ class SimulatedApp:
             for uid in uids:
                 if uid not in group.members:
                     membership.add(self.world, APP_SYSTEM, group, uid)
+
+    def set_scope(self, group: str, uid: str, scope: str) -> None:
+        """Make a user ``admin``, ``moderator`` or ``participant`` of a group, and a member if that is necessary."""
+        if scope not in SCOPES:
+            raise bad_request("scope", f"Expected one of {', '.join(SCOPES)}.")
+        with self.world.condition:
+            found, user = self.world.directory.group(group), self.world.directory.user(uid).uid
+            if user not in found.members:
+                membership.add(self.world, APP_SYSTEM, found, user, scope)
+            elif found.members[user].scope != scope:
+                membership.change_scope(self.world, APP_SYSTEM, found, user, scope)
 
     def add_bot(
         self,

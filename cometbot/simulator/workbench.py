@@ -54,9 +54,10 @@ class Workbench:
         return False
 
     def jobs(self) -> Sequence[Mapping[str, Any]]:
-        """Return the jobs that are still to come, the next first.
+        """Return the jobs that are still to come, the next first, and the newest broadcasts.
 
-        The fields are those of :class:`cometbot.inspection.job_list.JobInfo`.
+        The fields are those of :class:`cometbot.inspection.job_list.JobInfo`, or of
+        :class:`cometbot.inspection.broadcast_list.BroadcastInfo`.
         """
         return ()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, ClassVar, TypeAlias, TypeVar, cast
@@ -50,6 +50,14 @@ class PreparedStatement:
         names = self._names
         cursor.execute(self._sql, parameters if names is None else [*map(parameters.__getitem__, names)])
         return cursor
+
+    def run_many(self, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Run the statement, which returns no rows, for each of ``rows``, in their order."""
+        made = [{**self._constants, **values} for values in rows]
+        names = self._names
+        if made:
+            listed = made if names is None else [[*map(row.__getitem__, names)] for row in made]
+            connection.connection.cursor().executemany(self._sql, listed)
 
 
 class Database(ABC):

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from cometbot.bot import Bot
 from cometbot.store.approvals import Approvals
+from cometbot.store.broadcasts import Broadcasts
 from cometbot.store.database import Database
 from cometbot.store.dialogs import Dialogs
 from cometbot.store.jobs import Begun, Jobs
@@ -16,6 +17,8 @@ from cometbot.store.outbox import Outbox
 from cometbot.store.sent_files import SentFiles
 from cometbot.store.state import StateTable
 from cometbot.store.throttles import AccountThrottles
+
+_MAX_PAUSE = 0.1
 
 
 class DeliveryStore:
@@ -34,7 +37,8 @@ class DeliveryStore:
         self.throttles = AccountThrottles(database)
         self.approvals = Approvals(database, self.state, self.leases, self.outbox)
         self.dialogs = Dialogs(database, self.state, self.leases, self.approvals)
-        self.jobs = Jobs(database, self.leases, self.outbox, self.state)
+        self.jobs = Jobs(database, self.leases, self.mailbox, self.outbox, self.state)
+        self.broadcasts = Broadcasts(database, self.leases, self.outbox, self.state)
 
     def fire_timers(self, started_at: float = 0.0) -> list[str]:
         """Put all timers that are due into the mailbox, and return the keys of the conversations to notify."""
@@ -65,12 +69,16 @@ class DeliveryStore:
             with self.database.write(durable=False) as connection:
                 self.jobs.pull_back(connection)
         while is_due:
+            started_at = time.monotonic()
             with self.database.write(durable=False) as connection:
                 begun += self.jobs.fire(connection)
-            if ends_at is not None and time.monotonic() > ends_at:
+            ended_at = time.monotonic()
+            if ends_at is not None and ended_at > ends_at:
                 break
             with self.database.read() as connection:
                 is_due = self.jobs.is_any_due(connection)
+            if is_due and ends_at is not None:
+                time.sleep(min(ended_at - started_at, _MAX_PAUSE))  # others may write half of the time
         return begun
 
     def sync_jobs(self, bots: Iterable[Bot]) -> None:

@@ -133,7 +133,7 @@ class Erasure:
         self._database = database
         store = DeliveryStore(database)
         self._dialogs, self._files = store.dialogs, store.files
-        self._jobs = store.jobs
+        self._jobs, self._broadcasts = store.jobs, store.broadcasts
 
     def erase(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Clear the messages, the replies, the files and the target of these conversations.
@@ -160,6 +160,10 @@ class Erasure:
                 transaction.execute(_discard_unfinished_messages, values)
                 transaction.execute(_discard_unfinished_replies, values)
         self._jobs.erase(transaction, erased)
+
+    def erase_recipient(self, transaction: Transaction, channel: str, user: str, bot: str = "") -> None:
+        """Delete a user from the broadcasts of one bot or of all, sent or not."""
+        self._broadcasts.erase(transaction, channel, user, bot)
 
     def erase_and_delete(self, transaction: Transaction, conversation_keys: Iterable[str]) -> None:
         """Like :meth:`erase`, and also delete the rows of all replies, for conversations whose keys name their user."""

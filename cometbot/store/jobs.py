@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
 from cometbot.jobs import (
+    ACCOUNT,
     CODE_SCOPE,
+    JOBS_CHANNEL,
     JobChange,
     PlannedJob,
     ScheduledJob,
@@ -27,17 +29,21 @@ from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.schedules import parse_schedule
 from cometbot.state import StateChange, to_json
 from cometbot.store.database import Database, Transaction
-from cometbot.store.dialogs import INTERNAL_PREFIX, SWEEP_BATCH
+from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Leases
+from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Draft, Outbox
 from cometbot.store.state import StateTable
-from cometbot.store.tables import PENDING_MESSAGE, WAITING, in_state, jobs, mailbox, of_account
+from cometbot.store.tables import IS_DEAD, PENDING_MESSAGE, WAITING, in_state, jobs, mailbox, of_account
 
 JOB_PREFIX = f"{INTERNAL_PREFIX}job:"
 """The prefix of the event keys of jobs in the mailbox."""
 
 LATE_AFTER = 60.0
 """Seconds after which an occurrence of a job counts as missed."""
+
+FIRE_BATCH = 100
+"""The most jobs that begin in one transaction: others wait for it on SQLite."""
 
 _CLOCK_TOLERANCE = 1.0
 """Seconds by which the clocks of two machines may differ."""
@@ -48,25 +54,38 @@ _BROKEN_INTERVAL = 3600.0
 log = logging.getLogger(__name__)
 
 _has_id = jobs.c.id == bound("row")
-_is_unchanged = (_has_id, jobs.c.due_at == bound("due"))
-_delete_fired = sa.delete(jobs).where(*_is_unchanged)
-_move_fired = (
+_delete = sa.delete(jobs).where(_has_id)
+_move = (
     sa.update(jobs)
-    .where(*_is_unchanged)
+    .where(_has_id, jobs.c.due_at == bound("due"))
     .values(due_at=bound("following", type_=sa.Double), last_at=bound("last", type_=sa.Double))
+)
+_lock = (
+    sa.select(jobs.c.id, jobs.c.due_at)
+    .where(jobs.c.id.in_(bound("rows", expanding=True)))
+    .order_by(jobs.c.id)
+    .with_for_update()
 )
 _delete_named = sa.delete(jobs).where(
     jobs.c.bot == bound("of"), jobs.c.scope == bound("within"), jobs.c.name == bound("named")
 )
 _delete_with_key = _delete_named.where(jobs.c.key == bound("made_by"))
 _pending_jobs = (
-    sa.select(mailbox.c.state)
+    sa.select(mailbox.c.conversation_key, mailbox.c.state)
     .where(
-        mailbox.c.conversation_key == bound("key"),
+        mailbox.c.conversation_key.in_(bound("keys", expanding=True)),
         in_state(mailbox, PENDING_MESSAGE),
         mailbox.c.event_key.like(f"{JOB_PREFIX}%"),
     )
-    .limit(10)
+    .distinct()
+)
+
+
+_begun_keys = sa.select(mailbox.c.bot, mailbox.c.event_key).where(
+    mailbox.c.channel == JOBS_CHANNEL,
+    mailbox.c.account == ACCOUNT,
+    mailbox.c.bot.in_(bound("bots", expanding=True)),
+    mailbox.c.event_key.in_(bound("keys", expanding=True)),
 )
 
 
@@ -105,17 +124,35 @@ class Begun:
     to_send: bool
 
 
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """The jobs of one bot: how many are to come, and of these are overdue, how many have begun, and how many failed.
+
+    ``next_seconds`` is the time until the next is due, below 0 if it is, None if none is to come. A job is overdue if
+    it has not begun a minute after its time.
+    """
+
+    scheduled: int = 0
+    overdue: int = 0
+    next_seconds: float | None = None
+    running: int = 0
+    failed: int = 0
+
+
 class Jobs:
     """The table ``jobs``. All methods work inside the caller's transaction.
 
     Conversations are locked before jobs, and several of them in the order of their keys, as everywhere.
     """
 
-    def __init__(self, database: Database, leases: Leases, outbox: Outbox, state: StateTable) -> None:
+    def __init__(self, database: Database, leases: Leases, mailbox: Mailbox, outbox: Outbox, state: StateTable) -> None:
         self._database = database
         self._leases = leases
+        self._mailbox = mailbox
         self._outbox = outbox
         self._state = state
+        self._delete = database.prepare(_delete)
+        self._move = database.prepare(_move)
 
     def apply(self, connection: Transaction, change: JobChange) -> None:
         """Add a job, in place of one with the same name, or remove it."""
@@ -223,60 +260,58 @@ class Jobs:
             following = _find_following(row, now)
             due_at = row.due_at if following is None else min(following, row.due_at)
             values = {"row": row.id, "due": row.due_at, "following": due_at, "last": now}
-            connection.execute(_move_fired, values)
+            connection.execute(_move, values)
 
-    def fire(self, connection: Transaction, limit: int = SWEEP_BATCH) -> list[Begun]:
+    def fire(self, connection: Transaction, limit: int = FIRE_BATCH) -> list[Begun]:
         """Begin at most ``limit`` jobs that are due, and return where there is something to do."""
         query = sa.select(jobs).where(*self._is_due(connection)).order_by(jobs.c.due_at, jobs.c.id).limit(limit)
-        rows = [_to_row(row) for row in connection.execute(query).mappings().all()]
-        self._lock(connection, rows)
+        due = [_to_row(row) for row in connection.execute(query).mappings().all()]
+        rows = self._lock(connection, due)
         now = self._database.wall_clock(connection)
-        return [begun for row in rows if (begun := self._fire(connection, row, now)) is not None]
+        following = {row.id: time for row in rows if (time := _find_following(row, max(now, row.due_at))) is not None}
+        repeated = [row for row in rows if row.id in following]
+        missed = self._find_missed(connection, repeated, now)
+        for row in self._find_begun(connection, repeated):
+            # The clock was set back and forth. What comes after this occurrence may not have run yet.
+            following[row.id] = _find_following(row, row.due_at) or following[row.id]
+            missed.add(row.id)
+        moves = [{"row": row.id, "due": row.due_at, "following": following[row.id], "last": now} for row in repeated]
+        self._move.run_many(connection, moves)
+        self._delete.run_many(connection, [{"row": row.id} for row in rows if row.id not in following])
+        return self._begin(connection, [row for row in rows if row.id not in missed])
 
-    def _lock(self, connection: Transaction, rows: Iterable[JobRow]) -> None:
-        """Mark the conversations of these jobs as pending, which locks their rows."""
-        by_key = {row.conversation.key_text: row.conversation for row in rows}
-        for key in sorted(by_key):
-            self._leases.mark_pending(connection, by_key[key])
+    def _lock(self, connection: Transaction, rows: Sequence[JobRow]) -> list[JobRow]:
+        """Lock these jobs behind their conversations. Return those that no other process has begun or changed."""
+        self._leases.mark_all_pending(connection, [row.conversation for row in rows])
+        found = dict(connection.execute(_lock, {"rows": [row.id for row in rows]}).all()) if rows else {}
+        return [row for row in rows if found.get(row.id) == row.due_at]
 
-    def _fire(self, connection: Transaction, row: JobRow, now: float) -> Begun | None:
-        """Begin one job, unless another process has done so or it is missed."""
-        following = _find_following(row, max(now, row.due_at))
-        values = {"row": row.id, "due": row.due_at}
-        if following is None:
-            changed = connection.execute(_delete_fired, values)
-        else:
-            changed = connection.execute(_move_fired, {**values, "following": following, "last": now})
-        if changed.rowcount == 0 or (row.spec and self._is_missed(connection, row, now)):
-            return None
-        return self._begin(connection, row, row.due_at)
+    def _find_missed(self, connection: Transaction, rows: Sequence[JobRow], now: float) -> set[int]:
+        """Return the ids of repeated jobs that do not run now: they are late, or the occurrence before is not over."""
+        if not rows:
+            return set()
+        pending: dict[str, set[str]] = {}
+        for key, state in connection.execute(_pending_jobs, {"keys": [row.conversation.key_text for row in rows]}):
+            pending.setdefault(key, set()).add(state)
+        return {row.id for row in rows if _is_missed(row, pending.get(row.conversation.key_text, set()), now)}
 
-    def _is_missed(self, connection: Transaction, row: JobRow, now: float) -> bool:
-        """Return True if an occurrence does not run: it is late, or the one before it is not over."""
-        states = list(connection.execute(_pending_jobs, {"key": row.conversation.key_text}).scalars())
-        if row.missed == "skip":
-            return bool(states) or now - row.due_at > LATE_AFTER
-        return WAITING in states
+    def _find_begun(self, connection: Transaction, rows: Sequence[JobRow]) -> list[JobRow]:
+        """Return the jobs whose occurrence has begun before, without those that leave out missed ones anyway."""
+        by_key = {(row.bot, _make_key(row, row.due_at)): row for row in rows if row.missed == "once"}
+        if not by_key:
+            return []
+        bots, keys = zip(*by_key, strict=True)
+        values = {"bots": sorted({*bots}), "keys": keys}
+        return [row for key in connection.execute(_begun_keys, values).all() if (row := by_key.get(tuple(key)))]
 
-    def _begin(self, connection: Transaction, row: JobRow, due_at: float, mark: str = "") -> Begun:
-        if not row.handler:
-            return self._send(connection, row)
-        where = row.conversation
-        name = row.name if row.spec else f"#{row.id}"
-        insert = self._database.insert(mailbox).values(
-            channel=where.channel,
-            account=where.account,
-            bot=where.bot,
-            event_key=f"{JOB_PREFIX}{name}:{int(due_at)}{mark}",
-            conversation_key=where.key_text,
-            sender="",
-            body=make_body(row.handler, row.name, due_at, row.content),
-            received_at=self._database.clock(),
-        )
-        connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))
-        return Begun(where.key_text, False)
+    def _begin(self, connection: Transaction, rows: Sequence[JobRow]) -> list[Begun]:
+        self._mailbox.add_internal(connection, [_make_event(row, row.due_at) for row in rows if row.handler])
+        for row in rows:
+            if not row.handler:
+                self._send(connection, row)
+        return [_to_begun(row) for row in rows]
 
-    def _send(self, connection: Transaction, row: JobRow) -> Begun:
+    def _send(self, connection: Transaction, row: JobRow) -> None:
         key, content = row.conversation.key_text, row.content
         self._outbox.add(connection, [Draft(f"j{row.id}", 0, 0, row.conversation, content["payloads"])])
         if offers := content["offers"]:
@@ -284,16 +319,32 @@ class Jobs:
             kept = keep_stored(stored, self._database.clock()) if content["has_limits"] else []
             values = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, [*kept, *offers])}
             self._state.apply(connection, [StateChange("conversation", key, values)])
-        return Begun(key, True)
+
+    def count(self, connection: Transaction) -> dict[str, JobCounts]:
+        """Return the numbers of jobs of each bot that has any."""
+        now = sa.case((jobs.c.on_wall_clock, self._database.wall_clock(connection)), else_=self._database.clock())
+        left = sa.func.min(jobs.c.due_at - now)
+        late = sa.func.sum(sa.case((jobs.c.due_at - now < -LATE_AFTER, 1), else_=0))
+        scheduled = connection.execute(sa.select(jobs.c.bot, sa.func.count(), late, left).group_by(jobs.c.bot))
+        found = {bot: JobCounts(count, int(overdue), seconds) for bot, count, overdue, seconds in scheduled}
+        for condition, name in ((PENDING_MESSAGE, "running"), (IS_DEAD, "failed")):
+            query = sa.select(mailbox.c.bot, sa.func.count()).where(
+                in_state(mailbox, condition), mailbox.c.channel == JOBS_CHANNEL
+            )
+            for bot, count in connection.execute(query.group_by(mailbox.c.bot)):
+                found[bot] = replace(found.get(bot, JobCounts()), **{name: count})
+        return found
 
     def run_now(self, connection: Transaction, row: JobRow) -> Begun | None:
         """Begin a job now: one of the bot's code besides its times, any other instead. Return None if it has begun."""
-        self._lock(connection, [row])
+        found = self._lock(connection, [row])
         now = self._database.wall_clock(connection)
         if row.spec:
-            return self._begin(connection, row, now, f":run{now % 1:.6f}")
-        changed = connection.execute(_delete_fired, {"row": row.id, "due": row.due_at})
-        return self._begin(connection, row, now) if changed.rowcount else None
+            self._mailbox.add_internal(connection, [_make_event(row, now, f":run{now % 1:.6f}")])
+            return _to_begun(row)
+        self._delete.run_many(connection, [{"row": each.id} for each in found])
+        begun = self._begin(connection, [replace(each, due_at=now) for each in found])
+        return begun[0] if begun else None
 
     def delete(self, connection: Transaction, job_id: int) -> bool:
         """Delete a job. Return False if it has begun or never was."""
@@ -332,6 +383,28 @@ def find_inner_keys(conversation_keys: Iterable[str]) -> set[str]:
 
 def _find_bot(conversation_key: str) -> str:
     return conversation_key.split("/", 3)[2]
+
+
+def _make_event(row: JobRow, due_at: float, mark: str = "") -> tuple[Conversation, str, bytes]:
+    """Return the event with which a job begins: its conversation, key and body."""
+    body = make_body(row.handler, row.name, due_at, row.content)
+    return row.conversation, _make_key(row, due_at) + mark, body
+
+
+def _make_key(row: JobRow, due_at: float) -> str:
+    name = row.name if row.spec else f"#{row.id}"
+    return f"{JOB_PREFIX}{name}:{int(due_at)}"
+
+
+def _to_begun(row: JobRow) -> Begun:
+    return Begun(row.conversation.key_text, to_send=not row.handler)
+
+
+def _is_missed(row: JobRow, pending: Collection[str], now: float) -> bool:
+    """Return True if a job does not run that is due; ``pending`` are the states of its other occurrences."""
+    if row.missed == "skip":
+        return bool(pending) or now - row.due_at > LATE_AFTER
+    return WAITING in pending
 
 
 def _find_following(row: JobRow, now: float) -> float | None:

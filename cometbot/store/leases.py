@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -245,8 +245,9 @@ class Leases:
         # If the conversation is known and marked, its row is locked (on PostgreSQL) and not written again.
         mark_pending = insert.on_conflict_do_update(
             index_elements=["conversation_key"], set_={"mail": True}, where=sa.not_(conversations.c.mail)
-        ).returning(conversations.c.process)
-        self._upsert_pending = database.prepare(mark_pending)
+        )
+        self._upsert_pending = database.prepare(mark_pending.returning(conversations.c.process))
+        self._upsert_many_pending = database.prepare(mark_pending)
         remember = database.insert(conversations).values(**row, mail=False)
         self._insert = database.prepare(remember.on_conflict_do_nothing(index_elements=["conversation_key"]))
         self._holder = database.prepare(_holder)
@@ -269,6 +270,11 @@ class Leases:
         return (
             self._find_alive_process(connection, {"who": process, "now": self._database.clock()}).fetchone() is not None
         )
+
+    def mark_all_pending(self, connection: Connection, pending: Iterable[Conversation]) -> None:
+        """Mark that these conversations have pending work, which locks their rows, in the order of their keys."""
+        by_key = {conversation.key_text: conversation for conversation in pending}
+        self._upsert_many_pending.run_many(connection, [_row_values(by_key[key]) for key in sorted(by_key)])
 
     def add(self, connection: Connection, conversation: Conversation) -> None:
         """Store the conversation, without pending work, if it is not known yet."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from cometbot.bursts import BURST_MARK
 from cometbot.channels.base import IncomingEvent
 from cometbot.error_text import storable_text
+from cometbot.models import Conversation
 from cometbot.store.database import Database
 from cometbot.store.state import StateTable
 from cometbot.store.tables import (
@@ -225,18 +226,24 @@ class Mailbox:
 
     def add(self, connection: Connection, incoming: IncomingEvent) -> bool:
         """Store the event, and return True if it is new."""
-        key = incoming.conversation.key
-        values = {
-            "channel": key.channel,
-            "account": key.account,
-            "bot": key.bot,
-            "event_key": incoming.key,
-            "conversation_key": incoming.conversation.key_text,
-            "sender": incoming.sender,
-            "body": incoming.body,
+        row = self._make_row(incoming.conversation, incoming.key, incoming.body, incoming.sender)
+        return bool(self._insert(connection, row).rowcount > 0)
+
+    def add_internal(self, connection: Connection, events: Iterable[tuple[Conversation, str, bytes]]) -> None:
+        """Store events of cometbot's own, each given by its conversation, key and body; those that are stored stay."""
+        self._insert.run_many(connection, [self._make_row(*event) for event in events])
+
+    def _make_row(self, conversation: Conversation, key: str, body: bytes, sender: str = "") -> dict[str, Any]:
+        return {
+            "channel": conversation.channel,
+            "account": conversation.account,
+            "bot": conversation.bot,
+            "event_key": key,
+            "conversation_key": conversation.key_text,
+            "sender": sender,
+            "body": body,
             "received_at": self._database.clock(),
         }
-        return bool(self._insert(connection, values).rowcount > 0)
 
     def get_oldest(self, connection: Connection, conversation_key: str) -> MailboxMessage | None:
         """Return the oldest pending event of a conversation, due or not."""

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from cometbot.errors import ConfigurationError
 from cometbot.store import tables
 
-HEAD = "0009"
+HEAD = "0010"
 """The newest revision in ``migrations/versions``; a test compares the two."""
 
 _FIRST_RELEASE = "0008"

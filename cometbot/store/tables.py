@@ -47,6 +47,10 @@ IS_PREPARED = f"state = '{DISCARDED}' AND outbox.ended_at IS NULL"
 
 IS_NEW_FILE = "NOT is_said"
 
+QUEUED = "queued"
+IS_WAITING = f"state = '{WAITING}'"
+IS_QUEUED = f"state = '{QUEUED}'"
+
 
 def _key(*names: str) -> Iterator[Column[str]]:
     """Return the columns of a primary key."""
@@ -210,6 +214,35 @@ _index("jobs_due", jobs, "due_at")
 _index("jobs_conversation", jobs, "conversation_key")
 _index("jobs_last", jobs, "last_at", where="last_at IS NOT NULL")
 
+broadcasts = Table(
+    "broadcasts",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    *_texts("bot", "name", "channel", "account", "digest", "content", "pace", "state"),
+    Column("starts", Integer, nullable=False, server_default="0"),
+    Column("next_at", Double, nullable=False, server_default="0"),
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+    UniqueConstraint("bot", "name", name="broadcasts_name"),
+    sqlite_autoincrement=True,
+)
+
+broadcast_recipients = Table(
+    "broadcast_recipients",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("broadcast", BigInteger, nullable=False),
+    *_texts("uid", "state"),
+    Column("at", Double),
+    Column("error", Text),
+    UniqueConstraint("broadcast", "uid", name="broadcast_recipients_uid"),
+    sqlite_autoincrement=True,
+)
+"""The recipients of broadcasts. ``state`` is queued once the outbox has the message, from the time ``at`` on."""
+
+_index("broadcast_recipients_waiting", broadcast_recipients, "broadcast", "id", where=IS_WAITING)
+_index("broadcast_recipients_queued", broadcast_recipients, "at", where=IS_QUEUED)
+_index("broadcast_recipients_user", broadcast_recipients, "uid")
 
 pauses = Table(
     "pauses",

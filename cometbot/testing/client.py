@@ -23,7 +23,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import BlockEvent, CampaignEvent, Event, PresenceEvent
 from cometbot.file_links import find_file_url
 from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
-from cometbot.models import Attachment, ClientTool, Conversation, Group, User
+from cometbot.models import SCOPES, Attachment, ClientTool, Conversation, Group, User
 from cometbot.moderation import Verdict
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
@@ -40,6 +40,8 @@ ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "a
 
 _APP_EVENTS = (BlockEvent, CampaignEvent, PresenceEvent)
 """The events that never happen in a conversation of the bot."""
+
+Scope = Literal["owner", "admin", "moderator", "participant"]
 
 _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "cometchat": ("cometbot.testing.fakes.cometchat", "CometChatFake", ""),
@@ -211,6 +213,27 @@ class BotClient:
         """The calls of models that handlers have reported with ``ctx.usage``, of all users, in order."""
         return self._harness.usage
 
+    @property
+    def scope(self) -> str:
+        """What the user is in the group (``owner`` … ``participant``); empty for a user who is no member of it."""
+        self._harness.run_until_idle()
+        return self.fake.get_scope(self._actor)
+
+    def set_scope(self, scope: Scope) -> None:
+        """Make the user an ``owner``, ``admin``, ``moderator`` or ``participant`` of the group, without an event.
+
+        Where the platform has no such scope, it raises :class:`Unsupported`.
+        """
+        if scope not in SCOPES or not self._actor.group:
+            raise BotError(f"set_scope: expected one of {', '.join(SCOPES)}, for a user in a group; got {scope!r}")
+        self.fake.set_scope(self._actor, scope)
+
+    @property
+    def is_deleted(self) -> bool:
+        """True if the user's last message has been deleted, by the user or by a moderator."""
+        self._harness.run_until_idle()
+        return self.fake.is_deleted(self._actor, self.message_id)
+
     def as_user(self, user: str | User, *, group: str = "") -> BotClient:
         """Return a client for another user of the same platform, alone with the bot or in ``group``."""
         other = copy.copy(self)
@@ -314,6 +337,20 @@ class BotClient:
         if to is None and not said:
             raise BotError("the bot has sent no message here to react to")
         return self._act(partial(self.fake.react, self._actor, (to or said[-1]).id, reaction, added=added))
+
+    def start(self) -> Replies:
+        """Open the conversation with the bot, before anything is written there, and return the bot's messages.
+
+        In a group, the bot is added to it. Nothing happens if it has begun: on a platform that reports the beginning,
+        the first action opens the conversation, too. Raises :class:`BotError` on a platform that does not report it.
+        """
+        self._harness.run_until_idle()
+        before = {said.id for said in self.fake.said()}
+        self.fake.start(self._actor)
+        self._harness.run_until_idle()
+        return Replies(
+            (said for said in self._sent_here() if said.id not in before), self._stored_quick_replies() or ()
+        )
 
     def join(self, group: str = "") -> Replies:
         """Join ``group``, by default the client's own, and return the bot's messages there."""

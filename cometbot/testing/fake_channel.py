@@ -18,13 +18,14 @@ from cometbot.bot import Bot
 from cometbot.channels.base import (
     FILE_TIMEOUT,
     MEMBER_TIMEOUT,
+    MEMBERS_TIMEOUT,
     Channel,
     IncomingEvent,
     OutgoingRequest,
     fall_back_to_text,
 )
 from cometbot.content_types import media_family
-from cometbot.errors import NotFound, PayloadError, Rejected
+from cometbot.errors import BotError, NotFound, PayloadError, Rejected
 from cometbot.events import ActionEvent, Event, MessageEvent
 from cometbot.field_values import limit_to_json
 from cometbot.messages import (
@@ -41,7 +42,7 @@ from cometbot.messages import (
     Operation,
     Text,
 )
-from cometbot.models import Attachment, ClientTool, Conversation, Group, Mention, Quote, User
+from cometbot.models import SCOPES, Attachment, ClientTool, Conversation, Group, Mention, Quote, User
 from cometbot.splitting import split_text
 from cometbot.testing.replies import SentMessage
 from cometbot.turns import ToolCall
@@ -60,6 +61,9 @@ EVERYTHING = Capabilities(
     stream_interval=0.0,
     status=True,
     tool_calls=True,
+    members=True,
+    moderate=True,
+    ban=True,
 )
 
 TEXT_ONLY = Capabilities()
@@ -73,8 +77,10 @@ class FakeChannel(Channel):
     ``said`` has the messages that arrived, in order. Each request consumes one of ``faults``: an exception is raised
     before any effect; a callable is called and may raise or wait; :meth:`lose_answer` makes one that takes effect
     first. ``requests`` has all requests. ``reactions`` has the bot's reactions by message id. ``files`` has the bytes
-    of URLs, for ``ctx.client.download(url)``. ``former_members`` has the users who left a group, as pairs of group and
-    uid; all others are members. ``statuses`` has what ``ctx.status`` has shown, ``tool_calls`` the calls of tools that
+    of URLs, for ``ctx.client.download(url)``. ``former_members`` has the users who left a group or were removed, as
+    pairs of group and uid; all others are members. ``banned`` has those who may not come back. ``scopes`` has what
+    users are in a group, if not participants, and ``bot_scopes`` what the bot is in a group, if not an admin.
+    ``statuses`` has what ``ctx.status`` has shown, ``tool_calls`` the calls of tools that
     agents have made, and ``tool_results`` the results by the ids of the calls. ``clock`` returns the Unix seconds at
     which the bot's own messages are sent.
     """
@@ -96,6 +102,10 @@ class FakeChannel(Channel):
         self.bot_uids: set[str] = set()
         self.files: dict[str, bytes] = {}
         self.former_members: set[tuple[str, str]] = set()
+        self.banned: set[tuple[str, str]] = set()
+        self.scopes: dict[tuple[str, str], str] = {}
+        self.bot_scopes: dict[str, str] = {}
+        self._seen: dict[tuple[str, str], User] = {}
         self.statuses: list[str] = []
         self.tool_calls: list[ToolCall] = []
         self.tool_results: dict[str, str] = {}
@@ -189,13 +199,15 @@ class FakeChannel(Channel):
         )
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
-        base = {
+        base: dict[str, Any] = {
             "op": operation.kind,
             "thread_id": operation.thread_id if self.capabilities.threads else "",
             "quote_id": operation.quote_id,
             "message_id": operation.message_id,
             "reaction": operation.reaction,
         }
+        if operation.user:
+            base["user"] = operation.user
         if operation.message is None:
             return [base]
         message = fall_back_to_text(operation.message, self.capabilities)
@@ -230,11 +242,43 @@ class FakeChannel(Channel):
         payload = sending.payload
         with self._changed:
             if payload["op"] == "send":
-                said = self._add(sending)
+                id = self._add(sending).id
+            elif "user" in payload or (payload["op"] == "delete" and not sending.target_id):
+                id = self._moderate(payload, sending.conversation.target)
             else:
-                said = self._change(payload, sending.target_id or payload["message_id"])
+                id = self._change(payload, sending.target_id or payload["message_id"]).id
             self._changed.notify_all()
-        return said.id
+        return id
+
+    def _moderate(self, payload: Mapping[str, Any], group: str) -> str:
+        """Delete a message of somebody, or remove, ban or let in a member. What is so already is no error."""
+        id = str(payload["message_id"])
+        message = self._history.get(f"message:{id}")
+        own = self._said.get(id)
+        if own is not None:
+            self._change(payload, id)
+        elif message is not None or payload["op"] != "delete":
+            user = message.sender.uid if message is not None else str(payload["user"])
+            self._check_clearance(group, user)
+            self.remove_from_history(id)
+            self._change_member(payload["op"], (group, user))
+        return id
+
+    def _check_clearance(self, group: str, user: str) -> None:
+        """Raise :class:`Rejected` unless the bot may moderate a user: an admin all but owners, a moderator no admin."""
+        allowed = {"owner": SCOPES, "admin": SCOPES[1:], "moderator": SCOPES[3:]}
+        bot = self.bot_scopes.get(group, "admin")
+        if self.scopes.get((group, user), "participant") not in allowed.get(bot, ()):
+            raise Rejected(f"the bot is {bot} and may not moderate {user}", code="ERR_GROUP_NO_CLEARANCE", status=403)
+
+    def _change_member(self, operation: str, member: tuple[str, str]) -> None:
+        if operation in ("kick", "ban"):
+            self.former_members.add(member)
+            self.scopes.pop(member, None)
+        if operation == "ban":
+            self.banned.add(member)
+        elif operation == "unban":
+            self.banned.discard(member)
 
     def _add(self, sending: OutgoingRequest) -> SentMessage:
         message = decode(sending.payload["message"])
@@ -329,6 +373,25 @@ class FakeChannel(Channel):
     def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
         has_left = conversation.is_group and (conversation.target, user.uid) in self.former_members
         return not has_left and super().has_member(conversation, user, timeout=timeout)
+
+    def add_member(self, group: str, user: User) -> None:
+        """Add a user to a group. Raises :class:`BotError` for a banned one."""
+        if (group, user.uid) in self.banned:
+            raise BotError(f"{user.uid} is banned from {group}")
+        self.former_members.discard((group, user.uid))
+        self._seen[(group, user.uid)] = user
+
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        """Return the users who have done something in the group, as far as they are members."""
+        with self._changed:
+            here = [(key, user) for key, user in self._seen.items() if key[0] == conversation.target]
+            return [replace(user, scope=self._get_scope(key)) for key, user in here if key not in self.former_members]
+
+    def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
+        return self._get_scope((conversation.target, user.uid))
+
+    def _get_scope(self, member: tuple[str, str]) -> str:
+        return "" if member in self.former_members else self.scopes.get(member, "participant")
 
     def is_bot(self, uid: str) -> bool:
         return uid in self.bot_uids

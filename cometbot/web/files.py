@@ -11,6 +11,7 @@ from cometbot.store.database import Database
 from cometbot.store.file_contents import FolderContents
 from cometbot.store.sent_files import SentFiles
 
+MISSING_TEXT = "There is no such file, or it was deleted.\n"
 _CACHE_CONTROL = "private, max-age=86400"
 
 
@@ -36,7 +37,7 @@ def make_file_views(files: SentFiles) -> Blueprint:
         content = files.open(file) if file is not None else None
         if file is None or content is None:
             headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-            return Response("There is no such file, or it was deleted.\n", 404, headers, mimetype="text/plain")
+            return Response(MISSING_TEXT, 404, headers, mimetype="text/plain")
         response = make_file_response(
             content,
             kind=file.kind,

@@ -20,6 +20,7 @@ from cometbot.delivery import Backlog
 from cometbot.inspection.problems import ProblemKind
 from cometbot.observer import Observer
 from cometbot.store.failures import KINDS
+from cometbot.store.jobs import JobCounts
 
 RECEIVED = ("received", "duplicate", "ignored", "refused")
 HANDLED = ("done", "failed", "dead", "stopped", "unhandled", "retried")
@@ -27,6 +28,7 @@ APPROVALS_ENDED = ("approved", "declined", "expired", "withdrawn", "refused")
 DIALOGS_ENDED = ("done", "cancelled", "timeout", "given_up", "replaced", "refused", "failed", "restarted")
 MODERATED = ("match", "no_match", "late", "failed", "busy", "refused")
 TOKENS = ("input", "output", "cached")
+RECIPIENTS = ("queued", "opted_out", "refused", "dropped")
 SENT = ("sent", "held", "unknown", "dead")
 ALERT_KINDS = get_args(ProblemKind)
 ALERTS_ENDED = ("sent", "failed")
@@ -65,6 +67,9 @@ class Metrics(Observer):
         self._handled = by_app("cometbot_events_handled", "Events that were handled", HANDLED)
         self._sent = by_app("cometbot_sends", "Requests to a platform; held and unknown are retried", SENT)
         self._dialogs_ended = self._counter("cometbot_dialogs_ended", "Dialogs that ended, by how", DIALOGS_ENDED)
+        self._recipients = self._counter(
+            "cometbot_broadcast_recipients", "Recipients of broadcasts, by what became of their message", RECIPIENTS
+        )
         self._approvals = self._counter("cometbot_approvals", "Approvals that ended, by how", APPROVALS_ENDED)
         self._moderated = by_app("cometbot_moderations", "Messages that were to be judged", MODERATED)
         counter = functools.partial(Counter, registry=self._registry)
@@ -155,6 +160,10 @@ class Metrics(Observer):
     def alert_ended(self, kind: str, outcome: str) -> None:
         """Count an alert."""
         self._alerts.labels(kind, outcome).inc()
+
+    def broadcast(self, bot: str, outcome: str, count: int) -> None:
+        """Count recipients of a broadcast."""
+        self._recipients(self._labels.get(bot, ""), outcome).inc(count)
 
     def storage_full(self) -> None:
         """Count a file that was refused because the storage is full."""
@@ -261,10 +270,40 @@ class _BacklogCollector(Collector):
         open_dialogs = GaugeMetricFamily(
             "cometbot_open_dialogs", "Handlers that wait for an answer or a time", labels=["bot"]
         )
+        jobs = _JobGauges()
         for bot, bot_backlog in backlog.items():
+            jobs.add(bot, bot_backlog.jobs)
             waiting.add_metric([bot], bot_backlog.waiting)
             oldest.add_metric([bot], bot_backlog.oldest_seconds)
             dead.add_metric([bot], bot_backlog.dead)
             stuck.add_metric([bot], bot_backlog.stuck)
             open_dialogs.add_metric([bot], bot_backlog.open_dialogs)
-        yield from (waiting, oldest, dead, stuck, open_dialogs)
+        yield from (waiting, oldest, dead, stuck, open_dialogs, *jobs.gauges)
+
+
+class _JobGauges:
+    """The gauges of jobs, filled bot by bot."""
+
+    def __init__(self) -> None:
+        names = {
+            "scheduled": "Jobs and messages that are still to come",
+            "overdue": "Those of them that have not begun a minute after their time",
+            "running": "Jobs that have begun and have not ended",
+            "failed": "Jobs that are dead letters",
+            "next_seconds": "Seconds until the next job is due",
+        }
+        self._by_name = {
+            name: GaugeMetricFamily(f"cometbot_jobs_{name}", text, labels=["bot"]) for name, text in names.items()
+        }
+
+    @property
+    def gauges(self) -> Iterable[Metric]:
+        """The gauges; the time of the next job is missing for bots that have none."""
+        return self._by_name.values()
+
+    def add(self, bot: str, counts: JobCounts) -> None:
+        """Add the values of one bot."""
+        for name, gauge in self._by_name.items():
+            value = getattr(counts, name)
+            if value is not None:
+                gauge.add_metric([bot], value)

@@ -30,7 +30,19 @@ BOT_NAME = "trial"
 WAIT_TIMEOUT = 120.0
 """Seconds after which a test gives up what takes a moment; the machine may do ten other things as well."""
 
+RUNS_ALL_FAULTS = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
+"""Whether every fault is wanted (``make faults``), or the few that fit into ``make test``."""
+
 T = TypeVar("T")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long tests unless all faults are wanted."""
+    here = Path(__file__).parent
+    long = [item for item in items if item.path.is_relative_to(here) and item.get_closest_marker("long")]
+    if long and not RUNS_ALL_FAULTS:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
 
 
 def wait_for(condition: Callable[[], T], seconds: float = WAIT_TIMEOUT, *, or_show: Callable[[], object] = str) -> T:

@@ -82,4 +82,6 @@ def test_the_name_in_an_address_is_plain_ascii(links: FileLinks, name: str, expe
 def test_an_address_is_found_in_a_text(links: FileLinks) -> None:
     url = links.make_url(ID, "a.png")
     assert find_file_url(f"Sales\n\nhttps://other.example\n\n{url}\nmore") == url
+    assert find_file_url(f"({url})") == url
+    assert find_file_url(f"see {url.removeprefix(BASE)}") == url.removeprefix(BASE)
     assert find_file_url("no https://other.example/files/x") == ""

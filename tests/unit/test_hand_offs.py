@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from cometbot import Bot, Context, Conversation, Group, HandOffEvent
+from cometbot import Attachment, Bot, Context, Conversation, Field, Form, Group, HandOffEvent, MessageEvent
 from cometbot.errors import BotError, NotDelivered, RateLimited, Rejected, Unreachable
 from cometbot.messages import Button, Card, Media
 from cometbot.testing import TEXT_ONLY, BotClient, FakeChannel
@@ -98,6 +98,38 @@ def test_presses_are_relayed_as_words() -> None:
     support.maria.send("/human")
     assert support.maria.press("Buy").texts == []
     assert support.relayed == ["Maria pressed: tea"]
+
+
+def test_filled_form_is_relayed_as_lines() -> None:
+    bot = make_bot()
+    bot.message("form")(lambda ctx: Form("You", action="you", fields=[Field("name"), Field("age")]))
+    bot.action("you")(lambda ctx: "thanks")
+    support = Support(bot)
+    support.maria.send("form")
+    support.maria.send("/human")
+    assert support.maria.fill(name="Maria", age="40").texts == []
+    assert support.relayed == ["Maria:\nname: Maria\nage: 40"]
+
+
+@pytest.mark.parametrize(("data", "relayed"), [("YWJj", b"abc"), ("?", None)])
+def test_file_without_an_address_for_others_is_relayed_by_its_content(data: str, relayed: bytes | None) -> None:
+    support = Support(make_bot())
+    support.maria.send("/human")
+    support.maria.event(
+        MessageEvent(
+            key="message:x",
+            conversation=support.maria.conversation,
+            sender=support.maria.user,
+            id="x",
+            type="file",
+            attachments=(Attachment(f"data:text/plain;base64,{data}", "notes.txt"),),
+        )
+    )
+    if relayed is None:
+        assert support.relayed == ["Maria: notes.txt (could not be loaded)"]
+    else:
+        assert support.ben.download() == relayed
+        assert support.ben.said()[-1].text.startswith("Maria:\n\nnotes.txt")
 
 
 def test_transcript_is_the_newest_that_fits() -> None:

@@ -81,12 +81,14 @@ def test_job_sends_anywhere_and_edits_what_it_sent(bot: Bot) -> None:
     assert client.said(user="tom").text == "Hello Tom."
 
 
-@pytest.mark.parametrize("reply", ["return", "reply", "ask", "stream", "hand_off"])
+@pytest.mark.parametrize("reply", ["return", "reply", "ask", "ask of", "stream", "hand_off"])
 def test_job_cannot_reply(bot: Bot, reply: str) -> None:
     def ring(ctx: Context) -> Any:
         if reply == "reply":
             ctx.reply("hi")
         if reply == "ask":
+            ctx.ask("How are you?")
+        if reply == "ask of":
             ctx.ask("How are you?", of="maria")
         if reply == "stream":
             ctx.stream(["hi"])
@@ -124,6 +126,16 @@ def test_job_sleeps_and_goes_on(bot: Bot) -> None:
     assert client.advance("1h").text == "Two."
     assert calls == ["first", "second"]
     assert client.dead_letters == []
+
+
+def test_job_that_names_an_unknown_channel_is_told_the_others(bot: Bot) -> None:
+    @bot.job
+    def ring(ctx: Context) -> None:
+        ctx.send("ring", to=ctx.conversation_with(user="maria", channel="telegram"))
+
+    bot.every("1m", ring)
+    with pytest.raises(BotError, match=r"'telegram' is not configured here; there is: fake\. Add it"):
+        BotClient(bot).advance("1m")
 
 
 def test_job_asks_for_an_approval(bot: Bot) -> None:

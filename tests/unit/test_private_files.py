@@ -33,6 +33,7 @@ ALLOWED = {
     ("cli/init.py", "open"): "source code, which is meant to be shared",
     ("cli/init.py", "mkdir"): "a folder of source code or packages",
     ("cli/init.py", "ZipFile"): "a package, which is meant to be shared",
+    ("testing/contract/files.py", "write_bytes"): "a file of a test, in its own folder",
 }
 """Calls without a mode, and the reason for each. Temporary files and folders of `tempfile` have 0600 and 0700."""
 

@@ -22,6 +22,7 @@ from cometbot.delivery.delivery import Backlog
 from cometbot.sent import Sent
 from cometbot.settings import Settings, variable_name
 from cometbot.state import State
+from cometbot.store.jobs import JobCounts
 from cometbot.testing import BotClient
 from cometbot.web.metrics import Metrics
 
@@ -184,7 +185,8 @@ def test_monitoring_page_has_every_metric() -> None:
     metrics.recovered("shop")
     metrics.question_answered("shop", 1.0)
     metrics.model_called("shop", "gpt-5", input=1, output=1, cached=1)
-    exported = metrics.to_text(lambda: {"shop": Backlog(0, 0.0, 0)}).decode()
+    backlog = Backlog(0, 0.0, 0, jobs=JobCounts(next_seconds=1.0))
+    exported = metrics.to_text(lambda: {"shop": backlog}).decode()
     expected = {}
     for family in text_string_to_metric_families(exported):
         if not family.name.endswith("_created"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import (
     FILE_TIMEOUT,
     MEMBER_TIMEOUT,
+    MEMBERS_TIMEOUT,
     Channel,
     DeliveryService,
     IncomingEvent,
@@ -25,8 +26,19 @@ from cometbot.channels.chat_api.publisher import Publisher
 from cometbot.channels.chat_api.removal import finish_removal
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.channels.chat_api.transcript import show_as_texts
-from cometbot.chat import EVENT_CREATED, Chat, ChatConversation, ChatMessage, Draft, Scope, Signal, Topic, new_id
-from cometbot.errors import MessageError, NotFound, StoreBusy, Unreachable
+from cometbot.chat import (
+    EVENT_CREATED,
+    Chat,
+    ChatConversation,
+    ChatMessage,
+    ChatUser,
+    Draft,
+    Scope,
+    Signal,
+    Topic,
+    new_id,
+)
+from cometbot.errors import MessageError, NotFound, Rejected, StoreBusy, Unreachable
 from cometbot.events import Event, MessageEvent
 from cometbot.http.file_fetcher import Fetcher, FileFetcher, read_url
 from cometbot.messages import Custom, Operation
@@ -37,6 +49,7 @@ from cometbot.store.metadata import get_or_create_metadata
 from cometbot.text import replace_surrogates
 
 _MAX_HISTORY = 1000
+_PAGE_SIZE = 1000
 _REMOVAL_TIMEOUT = 60.0
 _MESSAGE, _USER = schemas.MessageSchema(), schemas.UserSchema()
 
@@ -89,17 +102,25 @@ class ChatApiChannel(Channel):
             found = self._find_conversation(connection, wanted)
         return replace(wanted, id=conversation_of(bot.name, found, is_group=bool(group)).id) if found else wanted
 
+    def lasting_id(self, conversation: Conversation) -> str:
+        with self.chat.database.read() as connection:
+            user = self.chat.users.get(connection, _scope(conversation), conversation.target)
+        return conversation.target if user is None else stable_user_id(user.id, user.created_at)
+
     def parse(self, incoming: IncomingEvent) -> Event:
         return parsing.parse(incoming)
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         """Return the steps that :meth:`send` carries out.
 
-        ``op`` is ``say`` for a message's payload, ``tell`` for an event, or ``delete`` for a message. Raises
+        ``op`` is ``say`` for a message's payload, ``tell`` for an event, ``delete`` for a message, or ``remove`` for a
+        participant. Raises
         :class:`MessageError` for an operation that the Chat API does not have, and for data that is not JSON.
         """
         if operation.kind == "delete":
             return [{"op": "delete", "message": operation.message_id}]
+        if operation.kind == "kick":
+            return [{"op": "remove", "user": operation.user}]
         if operation.kind != "send" or operation.message is None:
             raise MessageError(f"the Chat API does not support operations of kind {operation.kind}")
         message = operation.message
@@ -150,6 +171,32 @@ class ChatApiChannel(Channel):
                 return found is not None and participants.has_participant(connection, scope, found.id, user.uid)
         except StoreBusy as error:
             raise Unreachable(f"cannot look up a participant: {error}") from error
+
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        """Return the participants, of whom the user who created the conversation is the owner."""
+        try:
+            with self.chat.database.read() as connection:
+                stored = self._find_conversation(connection, conversation)
+                return [*self._iter_members(connection, stored)] if stored is not None else []
+        except StoreBusy as error:
+            raise Unreachable(f"cannot list the participants: {error}") from error
+
+    def _iter_members(self, connection: Transaction, stored: ChatConversation) -> Iterator[User]:
+        list_page, cursor, is_first = self.chat.conversations.list_participants, "", True
+        while cursor or is_first:
+            page = list_page(connection, stored.scope, stored.id, cursor=cursor, limit=_PAGE_SIZE)
+            yield from (_to_member(user, stored.owner) for user in page.items)
+            cursor, is_first = page.next, False
+
+    def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
+        try:
+            with self.chat.database.read() as connection:
+                stored = self._find_conversation(connection, conversation)
+        except StoreBusy as error:
+            raise Unreachable(f"cannot look up a conversation: {error}") from error
+        if stored is None or not self.has_member(conversation, user, timeout=timeout):
+            return ""
+        return "owner" if user.uid == stored.owner else "participant"
 
     def stream_delta(self, conversation: Conversation, stream_id: str, sequence: int, text: str | None) -> None:
         with self.chat.database.read() as connection:
@@ -232,6 +279,8 @@ class ChatApiChannel(Channel):
         if op == "delete":
             return self._delete_message(connection, sending)
         found = self._find_conversation(connection, conversation)
+        if op == "remove":
+            return self._remove_participant(connection, sending, found)
         if found is None and _has_existed(conversation):  # it was deleted before or after the request was stored
             self.chat.erase_deleted(connection, [conversation])
             op = None
@@ -265,9 +314,25 @@ class ChatApiChannel(Channel):
 
     def _delete_message(self, connection: Transaction, sending: OutgoingRequest) -> str:
         """Delete a message. A message that no longer exists counts as deleted."""
-        message_id = sending.target_id or str(sending.payload["message"])
-        self.chat.messages.delete(connection, _scope(sending.conversation), message_id)
+        message_id, scope = sending.target_id or str(sending.payload["message"]), _scope(sending.conversation)
+        if not sending.target_id:
+            message = self.chat.messages.get(connection, scope, message_id)
+            where = self._find_conversation(connection, sending.conversation)
+            if message is not None and (where is None or message.conversation != where.id):
+                raise Rejected(f"the message {message_id} is one of another conversation", code="other_conversation")
+        self.chat.messages.delete(connection, scope, message_id)
         return message_id
+
+    def _remove_participant(
+        self, connection: Transaction, sending: OutgoingRequest, found: ChatConversation | None
+    ) -> str:
+        """Remove a participant. One who is none any more counts as removed. Return no id."""
+        user = str(sending.payload["user"])
+        if found is not None and user == found.owner:
+            raise Rejected("the owner of a conversation cannot be removed from it", code="owner")
+        if found is not None:
+            self.chat.conversations.remove_participant(connection, found.scope, found.id, user)
+        return ""
 
     def _find_conversation(self, connection: Transaction, conversation: Conversation) -> ChatConversation | None:
         """Return the stored conversation, or None if it was deleted, even if its id is in use again.
@@ -307,6 +372,11 @@ class ChatApiChannel(Channel):
     def _load_user(self, connection: Transaction, scope: Scope, user: str) -> User:
         found = self.chat.users.get(connection, scope, user)
         return parsing.to_user(schemas.load(_USER, serializers.to_user(found))) if found else User(user)
+
+
+def _to_member(user: ChatUser, owner: str) -> User:
+    known = parsing.to_user(schemas.load(_USER, serializers.to_user(user)))
+    return replace(known, scope="owner" if user.id == owner else "participant")
 
 
 def _has_existed(conversation: Conversation) -> bool:

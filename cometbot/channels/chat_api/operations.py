@@ -22,6 +22,7 @@ from cometbot.channels.chat_api.serializers import JsonObject
 from cometbot.channels.chat_api.settings import ChatApiSettings
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, Page, Removal, Scope, new_id
 from cometbot.errors import AlreadyExists, BadCursor, NotFound, StoreBusy
+from cometbot.events import ConversationStarted
 from cometbot.http.errors import HttpError, quote_value
 from cometbot.store.database import Transaction
 from cometbot.store.state import StateTable
@@ -156,6 +157,7 @@ class Operations:
         delete_owned_conversations(connection, self._chat, self.scope, key.user_id)
         stable_id = stable_user_id(user.id, user.created_at)
         self._state.delete(connection, "user", f"{CHANNEL}/{ACCOUNT}/{self._bot.name}/{stable_id}")
+        self._chat.erasure.erase_recipient(connection, CHANNEL, key.user_id, self._bot.name)
         removal = self._chat.users.start_delete(connection, self.scope, key.user_id)
         self._accounts.invalidate_keys(connection, key)
         return removal
@@ -187,15 +189,22 @@ class Operations:
         self.get_user(request)
         limit = self._settings.max_conversations
 
-        def work(connection: Transaction) -> ChatConversation:
+        def work(connection: Transaction) -> tuple[ChatConversation, str]:
             self._chat.quota.check(connection)
             # Lock the owner's row, so that two requests cannot both pass the limit.
             owner = self._lock_user(connection, request.user_id)
             if self._chat.conversations.count_owned(connection, self.scope, owner.id) >= limit:
                 raise HttpError(403, "QuotaExceeded", f"A user may own {limit} conversations here; delete one first")
-            return insert_conversation(connection, self._chat, self.scope, owner.id, conversation_id)
+            created = insert_conversation(connection, self._chat, self.scope, owner.id, conversation_id)
+            if not self._bot.routes.can_handle(ConversationStarted):
+                return created, ""
+            key = f"started:{conversation_of(self._bot.name, created, is_group=False).id}"
+            body = {"started": {"id": created.id, "timestamp": created.created_at}}
+            return created, self._enqueue_incoming(connection, request, created.id, key, body)
 
-        return self._write(request, work)
+        created, to_notify = self._write(request, work)
+        self._notify(to_notify)
+        return created
 
     def get_conversation(self, request: ApiRequest) -> JsonObject:
         """Return a conversation in which the caller participates."""

@@ -11,7 +11,7 @@ from cometbot.channels.base import IncomingEvent
 from cometbot.channels.chat_api import payloads, schemas
 from cometbot.channels.chat_api.models import ApiMessage, ApiUser
 from cometbot.errors import PayloadError
-from cometbot.events import CustomEvent, DeleteEvent, Event, MessageEvent
+from cometbot.events import ConversationStarted, CustomEvent, DeleteEvent, Event, MessageEvent
 from cometbot.models import Conversation, Group, User
 
 _USER, _MESSAGE, _EVENT = schemas.UserSchema(), schemas.MessageSchema(), schemas.EventSchema()
@@ -20,7 +20,9 @@ _PAYLOAD_SCHEMA = schemas.CreateMessageBody(only=["payload"])
 
 
 def parse(incoming: IncomingEvent) -> Event:
-    """Return the event in a stored body: a ``user``, and a ``message``, a ``deleted`` message or an ``event``.
+    """Return the event in a stored body.
+
+    It has a ``user``, and a ``message``, a ``deleted`` message, an ``event``, or the conversation that has ``started``.
 
     Raises :class:`PayloadError` for any other body.
     """
@@ -37,6 +39,8 @@ def parse(incoming: IncomingEvent) -> Event:
         "sender": sender,
         "group": group_of(incoming.conversation),
     }
+    if "started" in body:
+        return _parse_started(body["started"], shared)
     if "event" in body:
         event = schemas.load(_EVENT, body["event"], "event")
         at = event.created_at.timestamp()
@@ -48,6 +52,13 @@ def parse(incoming: IncomingEvent) -> Event:
     if "deleted" not in body:
         return message_event
     return DeleteEvent(**shared, raw=raw_message, message_id=message.id, message=message_event)
+
+
+def _parse_started(started: Any, shared: Mapping[str, Any]) -> ConversationStarted:
+    try:
+        return ConversationStarted(**shared, sent_at=started["timestamp"] / 1000, raw=started)
+    except (KeyError, TypeError):
+        raise PayloadError("the stored body names no conversation that has started") from None
 
 
 def to_message_event(

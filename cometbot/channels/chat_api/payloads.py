@@ -51,6 +51,8 @@ CAPABILITIES = Capabilities(
     look_up=True,
     stream_interval=0.05,
     deltas=True,
+    members=True,
+    moderate=True,
 )
 """The capabilities of the Chat API."""
 

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from time import monotonic
 from typing import Any
 from urllib.parse import quote
 
@@ -78,11 +79,17 @@ class OperationsBase(ABC):
         one = data[0] if isinstance(data, list) and len(data) == 1 else data
         return Record(one) if isinstance(one, dict) else Record()
 
-    def _iter_pages(self, path: str, query: Params | None = None, *, on_behalf_of: str = "") -> Iterator[Record]:
+    def _iter_pages(
+        self, path: str, query: Params | None = None, *, on_behalf_of: str = "", timeout: float | None = None
+    ) -> Iterator[Record]:
         """Iterate over the entries of all pages, until an empty or short one: totals are not always present."""
         params = {"perPage": PAGE_SIZE, **(query or {})}
+        ends_at = None if timeout is None else monotonic() + timeout
         for page in count(1):
-            answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of)
+            left = None if ends_at is None else ends_at - monotonic()
+            if left is not None and left <= 0:
+                raise OutcomeUnknown(f"GET {path}: expected all pages within {timeout:g} s, got {page - 1} of them")
+            answer = self.request("GET", path, params={**params, "page": page}, on_behalf_of=on_behalf_of, timeout=left)
             records = read_records(answer)
             yield from records
             if len(records) < int(params["perPage"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,12 +14,13 @@ from cometbot.bot import Bot
 from cometbot.channels.base import (
     FILE_TIMEOUT,
     MEMBER_TIMEOUT,
+    MEMBERS_TIMEOUT,
     Channel,
     DeliveryService,
     IncomingEvent,
     OutgoingRequest,
 )
-from cometbot.channels.cometchat import parsing, payloads, rendering
+from cometbot.channels.cometchat import group_members, parsing, payloads, rendering
 from cometbot.channels.cometchat.client import CometChatClient, ReadOnlyClient
 from cometbot.channels.cometchat.group_setting import ALL, group_setting_needed
 from cometbot.channels.cometchat.press_urls import KEY_PREFIX, PressSigner, parse_press_event
@@ -37,12 +38,11 @@ from cometbot.errors import (
     PayloadError,
     Rejected,
 )
-from cometbot.events import Event, MessageEvent
+from cometbot.events import Event, GroupStarted, MembershipEvent, MessageEvent
 from cometbot.messages import Operation
 from cometbot.models import Attachment, Conversation, User, check_recipient
 
 _log = logging.getLogger(__name__)
-_NOT_A_MEMBER_CODES = frozenset({"ERR_GROUP_NOT_JOINED", "ERR_NOT_A_MEMBER"})
 _NO_HISTORY_CODES = frozenset({"ERR_CONVERSATION_NOT_ACCESSIBLE", "ERR_CONVERSATION_NOT_FOUND"})
 _REFRESH_INTERVAL = 600.0
 _PREVIEW_TIMEOUT = 3.0
@@ -136,6 +136,14 @@ class CometChatChannel(Channel):
             return False
         return bool(group.get("hasJoined"))
 
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        own = self.get_uid(conversation.bot).lower()
+        found = group_members.list_members(self._client, conversation.target, timeout)
+        return [user for user in found if user.uid.lower() != own]
+
+    def get_scope(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> str:
+        return group_members.get_scope(self._client, conversation.target, user.uid, timeout)
+
     def hears_only_mentions(self, bot: Bot) -> bool:
         return group_setting_needed(bot) != ALL
 
@@ -144,7 +152,16 @@ class CometChatChannel(Channel):
             return parse_press_event(incoming)
         payload, _ = read_body(incoming.body)
         plain = read_plain_text(payload, conversation=incoming.conversation, key=incoming.key)
-        return plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
+        event = plain or parsing.parse(payload, conversation=incoming.conversation, key=incoming.key)
+        return self._to_started(event) if isinstance(event, MembershipEvent) else event
+
+    def _to_started(self, event: MembershipEvent) -> MembershipEvent:
+        """Return an event that begins a conversation if the bot became a member; any other as it is."""
+        bot = self._uids.get(event.conversation.bot, event.conversation.bot).lower()
+        is_bot = any(member.uid.lower() == bot for member in event.members)
+        if not is_bot or event.action not in ("added", "joined"):
+            return event
+        return GroupStarted(**{item.name: getattr(event, item.name) for item in fields(event)})
 
     def render(self, operation: Operation) -> list[dict[str, Any]]:
         if operation.conversation.is_app:
@@ -156,14 +173,15 @@ class CometChatChannel(Channel):
     def send(self, sending: OutgoingRequest, *, timeout: float) -> str:
         """Send a request, like :meth:`Channel.send`.
 
-        If the bot is not a member of the group yet, it is added and the request is sent once more. Edits, deletions and
-        reactions are idempotent and need no :meth:`find_sent`.
+        If the bot is not a member of the group yet, it is added and the request is sent once more; not to moderate it,
+        which a new member may not. All but messages are idempotent and need no :meth:`find_sent`.
         """
         ends_at = time.monotonic() + timeout
         try:
             return self._execute(sending, timeout)
         except Rejected as error:
-            if not sending.conversation.is_group or error.code not in _NOT_A_MEMBER_CODES:
+            is_missing = sending.conversation.is_group and error.code in group_members.NOT_A_MEMBER_CODES
+            if not is_missing or sending.payload["op"] in group_members.MODERATIONS:
                 raise
         self._join_group(sending.conversation, ends_at)
         return self._execute(sending, _seconds_left(ends_at))
@@ -323,6 +341,10 @@ class CometChatChannel(Channel):
             return get_message_id(
                 self._client.reply_in_thread(payload["parent"], body, on_behalf_of=uid, timeout=timeout)
             )
+        if operation in group_members.MODERATIONS:
+            guid, user = sending.conversation.target, str(payload["user"])
+            group_members.moderate(self._client, operation, guid, user, by=uid, timeout=timeout)
+            return ""
         message_id = sending.target_id or str(payload["message"])
         if operation == "edit":
             body = payload["body"]

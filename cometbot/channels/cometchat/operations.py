@@ -274,29 +274,32 @@ class Operations(UserOperations, ConversationOperations):
             results |= read_results(answer.get(scope))
         return results
 
-    def members(self, guid: str, query: Params | None = None) -> Iterator[Record]:
+    def members(self, guid: str, query: Params | None = None, *, timeout: float | None = None) -> Iterator[Record]:
         """Iterate over all members of a group that match ``query`` (``scopes``, ``status``).
 
-        Each record has ``scope`` and ``joinedAt``.
+        Each record has ``scope`` and ``joinedAt``. All pages together have ``timeout`` seconds.
         """
-        return self._iter_pages(f"{group_path(guid)}/members", query)
+        return self._iter_pages(f"{group_path(guid)}/members", query, timeout=timeout)
 
     def change_scope(self, guid: str, uid: str, scope: str, *, on_behalf_of: str = "") -> Record:
         """Change a member's scope to ``admin``, ``moderator`` or ``participant``, and return the member."""
         body = {"scope": check_choice(scope, "scope", ("admin", "moderator", "participant"))}
         return self._request_record("PUT", _group_user_path(guid, "members", uid), body=body, on_behalf_of=on_behalf_of)
 
-    def kick(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
+    def kick(self, guid: str, uid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Remove ``uid`` from a group and return the confirmation."""
-        return self._request_record("DELETE", _group_user_path(guid, "members", uid), on_behalf_of=on_behalf_of)
+        path = _group_user_path(guid, "members", uid)
+        return self._request_record("DELETE", path, on_behalf_of=on_behalf_of, timeout=timeout)
 
-    def ban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
+    def ban(self, guid: str, uid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Remove ``uid`` from a group, so that it cannot join again, and return the confirmation."""
-        return self._request_record("POST", _group_user_path(guid, "bannedusers", uid), on_behalf_of=on_behalf_of)
+        path = _group_user_path(guid, "bannedusers", uid)
+        return self._request_record("POST", path, on_behalf_of=on_behalf_of, timeout=timeout)
 
-    def unban(self, guid: str, uid: str, *, on_behalf_of: str = "") -> Record:
+    def unban(self, guid: str, uid: str, *, on_behalf_of: str = "", timeout: float | None = None) -> Record:
         """Allow ``uid`` to join a group again, and return the confirmation."""
-        return self._request_record("DELETE", _group_user_path(guid, "bannedusers", uid), on_behalf_of=on_behalf_of)
+        path = _group_user_path(guid, "bannedusers", uid)
+        return self._request_record("DELETE", path, on_behalf_of=on_behalf_of, timeout=timeout)
 
     def banned(self, guid: str) -> Iterator[Record]:
         """Iterate over all users who are banned from a group."""

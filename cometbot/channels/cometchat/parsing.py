@@ -56,7 +56,7 @@ class _EventContext:
 
     def common_fields(self, message: Mapping[str, Any], *, by: str = "") -> dict[str, Any]:
         sender, group = _find_sender_and_group(message, by)
-        shared = self.fields_for(sender)
+        shared = self.fields_for(_with_scope(sender, group))
         return {**shared, "group": group or shared["group"], "sent_at": float(message["sentAt"])}
 
     def fields_for(self, sender: User) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def _make_membership(parsed: ParsedPayload, context: _EventContext) -> events.Me
     if parsed.kind == "owner_transferred" and not members and group.owner:
         members = (User(group.owner),)
     return events.MembershipEvent(
-        **{**context.fields_for(payloads.find_membership_sender(group_change)), "group": group},
+        **{**context.fields_for(_with_scope(payloads.find_membership_sender(group_change), group)), "group": group},
         action=parsed.kind,
         members=members,
         scope=group_change["scope"],
@@ -249,6 +249,15 @@ def _find_sender_and_group(message: Mapping[str, Any], by: str) -> tuple[User, G
         return sender, None
     groups = (schemas.find_group(find_entity(message, name)) for name in ("receiver", "for"))
     return sender, next((group for group in groups if group), Group(message["receiver"]))
+
+
+def _with_scope(sender: User, group: Group | None) -> User:
+    """Return the sender with the scope, as far as it is certain: a group names its owner.
+
+    ``scope`` of a group is that of the acting user, who is not always the sender, so handlers ask for it.
+    """
+    is_owner = group is not None and group.owner != "" and group.owner.lower() == sender.uid.lower()
+    return replace(sender, scope="owner") if is_owner else sender
 
 
 def _attachments(data: Mapping[str, Any], message_id: str) -> tuple[Attachment, ...]:

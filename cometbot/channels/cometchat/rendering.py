@@ -65,6 +65,9 @@ def capabilities(rich: RichMode, *, has_urls: bool = False) -> Capabilities:
         look_up=True,
         stream_interval=1.0,
         uneditable=frozenset({Card, Choices, Carousel, Form}),
+        members=True,
+        moderate=True,
+        ban=True,
     )
 
 
@@ -80,6 +83,8 @@ def render(operation: Operation, rich: RichMode, make_url: MakeUrl | None = None
     if operation.kind == "react":
         reaction = request_bodies.check_reaction(operation.reaction)
         return [{"op": "react", "message": operation.message_id, "reaction": reaction}]
+    if operation.kind in ("kick", "ban", "unban"):
+        return [{"op": operation.kind, "user": request_bodies.check_id(operation.user, "uid")}]
     if operation.message is None:
         raise MessageError(f"an operation of kind {operation.kind} needs a message")
     if operation.kind == "edit":

@@ -26,6 +26,7 @@ from cometbot.channels.platform.ids import (
 from cometbot.channels.platform.platform import CHAT_CREATED, MAX_CHATS_PER_BOT, BotDirectory
 from cometbot.channels.platform.serializers import JsonObject
 from cometbot.chat import Chat, ChatConversation, ChatMessage, ChatUser, Draft, ListedBot, PostResult, Topic
+from cometbot.events import ConversationStarted
 from cometbot.http.rate_limiter import RateLimiter
 from cometbot.models import Conversation
 from cometbot.observer import Observer
@@ -118,22 +119,37 @@ class ChatService:
             raise ApiError(400, "bot id must not be empty")
         scope = bot_scope(bot_id)
 
-        def work(connection: Transaction) -> ChatConversation:
+        def work(connection: Transaction) -> tuple[ChatConversation, Conversation | None]:
             # This locks the user's row, so that two requests cannot both pass the limit.
             if self.chat.users.update(connection, ALL_BOTS, user.id, {}) is None:
                 raise unauthorized()
-            self.find_bot(connection, bot_id)
+            bot = self.find_bot(connection, bot_id)
             known = self.chat.conversations.get(connection, scope, chat_id) if chat_id else None
             if known is not None:
-                return known
+                return known, None
             self.chat.quota.check(connection)
             if self.chat.conversations.count_owned(connection, scope, user.id) >= MAX_CHATS_PER_BOT:
                 raise ApiError(400, f"Cannot create more than {MAX_CHATS_PER_BOT} chat rooms with the same bot.")
-            return self.chat.conversations.create(connection, scope, user.id, id=chat_id)
+            chat = self.chat.conversations.create(connection, scope, user.id, id=chat_id)
+            return chat, self._enqueue_started(connection, bot, chat, user)
 
-        created = self.chat.commit(work)
+        created, to_notify = self.chat.commit(work)
+        if to_notify is not None:
+            self._delivery.notify(str(to_notify.key))
         self.chat.feed.publish_ephemeral(Topic.of_user(ALL_BOTS, user.id), CHAT_CREATED, {"id": created.id})
         return created
+
+    def _enqueue_started(
+        self, connection: Transaction, bot: ListedBot, chat: ChatConversation, user: ChatUser
+    ) -> Conversation | None:
+        """Store that a chat has begun, for a bot that handles that. Return what delivery must be notified of."""
+        served = self._delivery.bots.get(bot.id)
+        if served is None or not served.routes.can_handle(ConversationStarted):
+            return None
+        body = {"started": {"id": chat.id, "timestamp": chat.created_at}, "user": serializers.page_user_json(user)}
+        where = conversation_of(bot.id, chat.id, user.id)
+        incoming = IncomingEvent(where, f"started:{chat.id}", orjson.dumps(body), user.id)
+        return where if self._delivery.enqueue_in(connection, incoming) else None
 
     def rename_chat(self, user: ChatUser, chat_id: str, title: str) -> ChatConversation:
         """Set the title of a chat and return the chat. An empty title removes it."""
@@ -287,6 +303,7 @@ def delete_user(connection: Transaction, chat: Chat, id: str) -> bool:
     chat.delete_owned_conversations(connection, ALL_BOTS, id, delivery_records)
     conversation_keys = chat.erasure.find_conversation_keys(connection, CHANNEL, ACCOUNT, id)
     chat.erasure.erase_and_delete(connection, conversation_keys)
+    chat.erasure.erase_recipient(connection, CHANNEL, id)
     # Lock the user before deleting its state: a handler's state is stored before this, or finds no user.
     if chat.users.get_for_update(connection, ALL_BOTS, id) is None:
         return False

@@ -11,7 +11,7 @@ import orjson
 from cometbot.channels.base import IncomingEvent
 from cometbot.chat import ChatMessage, media_kind
 from cometbot.errors import PayloadError
-from cometbot.events import ActionEvent, Event, MessageEvent
+from cometbot.events import ActionEvent, ConversationStarted, Event, MessageEvent
 from cometbot.models import Attachment, Conversation, User
 
 
@@ -19,8 +19,13 @@ def parse(incoming: IncomingEvent, base_url: str) -> Event:
     """Return the event in a stored body. Raises :class:`PayloadError` for an invalid body."""
     try:
         body = orjson.loads(incoming.body)
-        message, user, action = body["message"], body["user"], body["action"]
+        user = body["user"]
         sender = User(user["id"], user.get("name") or user["nickname"])
+        if "started" in body:
+            at = body["started"]["timestamp"] / 1000
+            common = {"key": incoming.key, "conversation": incoming.conversation, "sender": sender, "raw": body}
+            return ConversationStarted(**common, sent_at=at)
+        message, action = body["message"], body["action"]
         if action is None:
             return _to_message_event(message, incoming.conversation, sender, base_url, body)
         return ActionEvent(

@@ -12,6 +12,7 @@ from cometbot.bot import Bot
 from cometbot.channels.platform.config import ReloadableConfig
 from cometbot.channels.platform.keys import TokenSigner
 from cometbot.chat import Chat, ExternalBots, ListedBot, ListedCommand
+from cometbot.events import ConversationStarted
 from cometbot.http.webhooks import WebhookClient
 from cometbot.observer import Observer
 from cometbot.store.database import Database, Transaction
@@ -151,4 +152,5 @@ def _normalized_name(name: str) -> str:
 
 
 def _from_local(bot: Bot) -> ListedBot:
-    return ListedBot(bot.name, bot.name, bot.description, bot.avatar, is_local=True)
+    greets = bot.routes.can_handle(ConversationStarted)
+    return ListedBot(bot.name, bot.name, bot.description, bot.avatar, is_local=True, greets=greets)

@@ -192,8 +192,12 @@ def page_chat_json(chat: ChatConversation, last: ChatMessage | None) -> JsonObje
 
 
 def page_bot_json(bot: ListedBot) -> JsonObject:
-    """Return a bot as the web chat lists it. ``external`` marks an external bot."""
-    return bot_json(bot) if bot.is_local else {**bot_json(bot), "external": True}
+    """Return a bot as the web chat lists it.
+
+    ``external`` marks an external bot, ``greets`` one that says something before the user writes.
+    """
+    marks = {"external": not bot.is_local, "greets": bot.greets}
+    return {**bot_json(bot), **{name: True for name, is_set in marks.items() if is_set}}
 
 
 def limits_json(limits: Limits, max_chats: int) -> dict[str, int]:

@@ -8,11 +8,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cometbot.bot import Bot
-from cometbot.channels.base import Channel, IncomingEvent, OutgoingRequest, StoredFiles
-from cometbot.channels.simplex import ids, parsing, rendering
+from cometbot.channels.base import MEMBERS_TIMEOUT, Channel, IncomingEvent, OutgoingRequest, StoredFiles
+from cometbot.channels.simplex import ids, moderation, parsing, rendering
 from cometbot.channels.simplex.client import CommandSender, ReadOnlySimplexClient, SimplexClient
 from cometbot.channels.simplex.download_tracker import DownloadTracker
 from cometbot.channels.simplex.errors import CommandFailed, CommandNotFound, CommandRejected
@@ -25,7 +26,7 @@ from cometbot.channels.simplex.schemas import read_field
 from cometbot.errors import BotError, ChannelError, MessageError, OutcomeUnknown, Rejected
 from cometbot.events import Event, MessageEvent
 from cometbot.messages import Capabilities, Operation
-from cometbot.models import Conversation, check_recipient
+from cometbot.models import Conversation, User, check_recipient
 from cometbot.settings import Settings
 
 if TYPE_CHECKING:  # needs the libraries of the extra, which a bot that only renders messages does not have
@@ -157,8 +158,13 @@ class SimplexChannel(Channel):
         ref, payload = ids.make_chat_ref(sending.conversation), sending.payload
         if payload["op"] == "send":
             return self._send_message(sending, ref, ends_at)
+        if payload["op"] in moderation.MODERATIONS:
+            moderation.moderate(partial(self._run_command, ends_at=ends_at), payload["op"], ref.id, payload["user"])
+            return ""
         item_id = _parse_item_id(sending.target_id or payload["item"])
-        if payload["op"] == "edit":
+        if payload["op"] == "moderate":
+            moderation.delete_message(partial(self._run_command, ends_at=ends_at), ref.id, item_id)
+        elif payload["op"] == "edit":
             self._edit(sending.conversation, ref, item_id, payload["content"], ends_at)
         elif payload["op"] == "delete":
             self._delete(ref, item_id, ends_at)
@@ -214,6 +220,11 @@ class SimplexChannel(Channel):
             parsing.make_message(item, self._make_context(conversation, make_message_key(item)), item.raw)
             for item in messages[-limit:]
         ]
+
+    def members(self, conversation: Conversation, *, timeout: float = MEMBERS_TIMEOUT) -> list[User]:
+        """Like :meth:`Channel.members`. Raises :class:`BotError` in a process without the connection."""
+        run_command = partial(self._run_command, ends_at=time.monotonic() + timeout)
+        return moderation.list_users(run_command, ids.make_chat_ref(conversation).id)
 
     def client(self, bot: str) -> SimplexClient:
         return self._client

@@ -16,7 +16,7 @@ from typing import Any
 from cometbot.channels.simplex.models import Chat, Contact, ContactRequest, GroupInfo, Member
 from cometbot.channels.simplex.protocol.refs import ChatRef
 from cometbot.errors import BotError, MessageError, Rejected
-from cometbot.models import Conversation, Group, User
+from cometbot.models import Conversation, Group, User, to_scope
 
 CHANNEL = "simplex"
 REQUEST_PREFIX = "request-"
@@ -97,6 +97,7 @@ def make_member_user(member: Member, group_info: GroupInfo | None) -> User:
         link=member.profile.link,
         role="customer" if is_customer else member.role,
         status=member.status,
+        scope=to_scope(member.role),
     )
 
 

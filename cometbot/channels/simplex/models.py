@@ -128,7 +128,8 @@ class Contact(CliObject):
 class Member(CliObject):
     """A group member. ``group_member_id`` is for commands, ``member_id`` is the same for all members.
 
-    ``contact_id`` is the direct chat with this member, or None if there is none.
+    ``contact_id`` is the direct chat with this member, or None if there is none. ``is_blocked`` is true if a moderator
+    has hidden the member's messages from everybody.
     """
 
     group_member_id: Id
@@ -139,6 +140,12 @@ class Member(CliObject):
     category: Annotated[str, "memberCategory"] = ""
     status: Annotated[str, "memberStatus"] = ""
     contact_id: Annotated[Id | None, "memberContactId"] = None
+    is_blocked: Annotated[bool, "blockedByAdmin"] = False
+
+    @property
+    def is_current(self) -> bool:
+        """True unless the member has left or was removed. The CLI also lists former members."""
+        return self.status not in ("rejected", "removed", "left", "deleted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,12 +280,13 @@ def _parse_membership(record: Record, context: EventContext) -> events.Event:
     member = ids.make_member_user(require_field(record, whom), group) if whom else context.bot_user
     scope, before = (str(record.raw.get(name) or "") for name in ("toRole", "fromRole"))
     common = _common_fields(context, record, actor, group)
-    return events.MembershipEvent(**common, action=action, members=(member,), scope=scope, old_scope=before)
+    kind = events.MembershipEvent if whom or action != "joined" else events.GroupStarted
+    return kind(**common, action=action, members=(member,), scope=scope, old_scope=before)
 
 
 def _parse_connected_contact(record: Record, context: EventContext) -> events.Event:
     sender = ids.make_contact_user(require_field(record, "contact"))
-    return events.ContactEvent(**_common_fields(context, record, sender, None), action="connected")
+    return events.ContactStarted(**_common_fields(context, record, sender, None), action="connected")
 
 
 def _parse_business_contact(record: Record, context: EventContext) -> events.Event:
@@ -293,7 +294,9 @@ def _parse_business_contact(record: Record, context: EventContext) -> events.Eve
     group: GroupInfo = require_field(record, "groupInfo")
     customer = group.business.customer_id if group.business else ""
     sender = User(f"{ids.MEMBER_PREFIX}{customer}", name=group.profile.display_name or group.name, role="customer")
-    return events.ContactEvent(**_common_fields(context, record, sender, group), action="connected")
+    is_new = record.type == "acceptingBusinessRequest"
+    kind = events.ContactStarted if is_new else events.ContactEvent
+    return kind(**_common_fields(context, record, sender, group), action="connected")
 
 
 def _parse_contact_request(record: Record, context: EventContext) -> events.Event:

@@ -31,6 +31,9 @@ CAPABILITIES = Capabilities(
     history=True,
     look_up=True,
     stream_interval=3.0,
+    members=True,
+    moderate=True,
+    ban=True,
 )
 
 FILE_TYPES = ("image", "video", "voice", "file")
@@ -54,7 +57,10 @@ def render(operation: Operation) -> list[dict[str, Any]]:
     Raises :class:`MessageError` for messages that SimpleX would certainly reject.
     """
     if operation.kind == "delete":
-        return [{"op": "delete", "item": operation.message_id}]
+        is_own = operation.target is not None or not operation.message_id
+        return [{"op": "delete" if is_own else "moderate", "item": operation.message_id}]
+    if operation.kind in ("kick", "ban", "unban"):
+        return [{"op": operation.kind, "user": operation.user}]
     if operation.kind == "react":
         emoji = contents.make_reaction(operation.reaction)["emoji"]
         return [{"op": "react", "item": operation.message_id, "emoji": emoji}]

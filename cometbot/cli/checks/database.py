@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from cometbot.delivery import Delivery
 from cometbot.errors import CometbotError, ConfigurationError
 from cometbot.settings import Settings
 from cometbot.store.database import Database
+from cometbot.store.jobs import JobCounts
 from cometbot.store.migrate import HEAD
 from cometbot.store.probe import (
     LOCK_TIMEOUT,
@@ -40,6 +42,7 @@ _CHECK_NAMES = (
     "schema",
     "worker",
     "dead letters",
+    "jobs",
 )
 _SET_URL_REMEDY = "set COMETBOT_DATABASE_URL"
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -87,7 +90,7 @@ def _check_file(
         *file_system_results,
         skipped("schema", "no database yet"),
         _describe_workers(0, 0, 0.0, "cometbot serve"),
-        skipped("dead letters", "no database yet"),
+        *skip_all(_CHECK_NAMES[6:], "no database yet"),
     ]
 
 
@@ -212,7 +215,8 @@ def _check_workers(settings: Settings, found: ProbeResult) -> list[CheckResult]:
     is_file = locate_database(settings.database_url).kind == "SQLite"
     remedy = "cometbot serve" if is_file else "cometbot serve, or cometbot worker"
     connections = [_check_connections(settings, found.connections)] if found.connections else []
-    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), *sizes, *connections]
+    jobs = _describe_jobs([item.jobs for item in backlog.values()], remedy)
+    return [_describe_workers(alive, waiting, oldest, remedy), _describe_dead(dead), jobs, *sizes, *connections]
 
 
 def _describe_workers(alive: int, waiting: int, oldest: float, remedy: str) -> CheckResult:
@@ -228,6 +232,20 @@ def _describe_dead(dead: dict[str, int]) -> CheckResult:
         counts = ", ".join(f"{count} of {bot}" for bot, count in dead.items())
         return failed("dead letters", counts, "cometbot deadletters list")
     return passed("dead letters", "none")
+
+
+def _describe_jobs(counts: Sequence[JobCounts], remedy: str) -> CheckResult:
+    total = {
+        name: sum(getattr(item, name) for item in counts) for name in ("scheduled", "overdue", "running", "failed")
+    }
+    left = min((item.next_seconds for item in counts if item.next_seconds is not None), default=None)
+    text = f"{total['scheduled']} to come"
+    if left is not None:
+        text += f", the next in {left:.0f} s" if left > 0 else f", the next is due since {-left:.0f} s"
+    text += f"; {total['running']} running, {total['failed']} failed"
+    if total["overdue"]:
+        return failed("jobs", f"{total['overdue']} overdue; {text}", f"{remedy}; see cometbot jobs list")
+    return passed("jobs", text)
 
 
 def _check_size(settings: Settings, database: Database) -> CheckResult:

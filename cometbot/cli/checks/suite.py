@@ -22,6 +22,7 @@ from cometbot.cli.checks.http_client import CheckClient
 from cometbot.cli.checks.moderation import check_moderation
 from cometbot.cli.checks.registration import ExpectedBot, check_registration, find_callback_url
 from cometbot.cli.checks.result import CheckResult, failed, for_app, for_bot, skip_all, skipped
+from cometbot.cli.checks.sent_files import check_files_route
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Credentials, Settings
 from cometbot.store.probe import locate_database as locate_database
@@ -58,6 +59,7 @@ class CheckSuite:
             callers += for_app(app.name, results)
         store = [*check_database(settings), check_file_permissions(settings), check_open_files(settings)]
         lines = [first, second, *callers, *store, *self._check_cometchat(apps, bots)]
+        lines.append(check_files_route(self.url or settings.public_url, self.client))
         if "agui" in settings.channels:
             lines += self._check_agents(settings, bots)
         if settings.alerts or self.test_alerts:

@@ -20,6 +20,7 @@ from cometbot.cli.dev.rendering import ActiveChat
 from cometbot.errors import BotError
 from cometbot.simulator import Misbehaviour
 from cometbot.simulator.directory import Directory
+from cometbot.simulator.records import SCOPES
 
 RETRY_AFTER = 2.0
 SLOW_RESPONSE_DELAY = 3.0
@@ -84,6 +85,7 @@ class ColonCommands:
             ColonCommand("calls", level, "the same for REST calls only", calls),
             ColonCommand("users", "", "list the users", self._users),
             ColonCommand("groups", "", "list the groups and their members", self._groups),
+            ColonCommand("scope", "UID SCOPE", "make a member admin, moderator or participant", self._scope),
             ColonCommand("dead", "", "list the dead letters: what could not be handled or sent, and why", self._dead),
             ColonCommand("retry", "ID", "retry a dead letter", self._retry),
             ColonCommand(
@@ -194,6 +196,17 @@ class ColonCommands:
     def _groups(self, _: str) -> None:
         groups = self._simulator.world.directory.groups.values()
         self._show_rows([(group.guid, group.name, ", ".join(group.members)) for group in groups])
+
+    def _scope(self, line: str) -> None:
+        uid, _, scope = _require(line, ":scope helpdesk moderator").partition(" ")
+        if not self._context.active.is_group:
+            raise BotError("This chat is no group. :to #GROUP opens one.")
+        if scope not in SCOPES:
+            raise BotError(
+                f"Expected {', '.join(SCOPES[:-1])} or {SCOPES[-1]}, got {scope!r}. Example: :scope shop admin"
+            )
+        self._simulator.set_scope(self._context.active.peer, uid, scope)
+        self._context.show_note(f"{uid} is {scope} of {self._context.active.peer}.")
 
     def _dead(self, _: str) -> None:
         letters = self._context.delivery.dead_letters.list()

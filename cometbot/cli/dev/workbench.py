@@ -24,6 +24,9 @@ T = TypeVar("T")
 
 MAX_LINES = 300
 
+_MAX_BROADCASTS = 20
+"""The newest broadcasts, which the page shows among the jobs."""
+
 
 class DevWorkbench(Workbench):
     """Collects the events of the bot's processes, from any thread, and provides them to any number of pages."""
@@ -119,7 +122,9 @@ class DevWorkbench(Workbench):
         return True
 
     def jobs(self) -> Sequence[Mapping[str, Any]]:
-        return [asdict(job) for job in self._read(lambda: self._delivery.jobs.list())]
+        jobs = self._read(lambda: self._delivery.jobs.list())
+        broadcasts = self._read(lambda: self._delivery.broadcasts.list(limit=_MAX_BROADCASTS))
+        return [*map(asdict, jobs), *map(asdict, broadcasts)]
 
     def run_job(self, name: str) -> bool:
         try:

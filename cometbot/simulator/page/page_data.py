@@ -86,7 +86,13 @@ def directory(world: World) -> dict[str, Any]:
             if user.is_active
         ],
         "groups": [
-            {"guid": group.guid, "name": group.name, "type": group.type, "members": list(group.members)}
+            {
+                "guid": group.guid,
+                "name": group.name,
+                "type": group.type,
+                "members": list(group.members),
+                "scopes": {uid: "owner" if uid == group.owner else item.scope for uid, item in group.members.items()},
+            }
             for group in people.groups.values()
         ],
         "bots": [

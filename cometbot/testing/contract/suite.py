@@ -14,6 +14,7 @@ from cometbot.testing.contract.concurrency import ConcurrencyContract
 from cometbot.testing.contract.dialogs import DialogContract
 from cometbot.testing.contract.failures import FailureContract
 from cometbot.testing.contract.files import FileContract
+from cometbot.testing.contract.members import MemberContract
 from cometbot.testing.contract.messaging import MessagingContract
 from cometbot.testing.contract.outgoing import OutgoingContract
 from cometbot.testing.contract.streams import StreamContract
@@ -32,6 +33,7 @@ class ChannelContract(
     TurnContract,
     ClientToolContract,
     FileContract,
+    MemberContract,
     FailureContract,
 ):
     """The tests that every channel passes. Subclass it with a name that pytest collects, and define ``make_fake``.
@@ -61,7 +63,7 @@ def capability_rows(capabilities: Capabilities) -> dict[str, str]:
     rows = {kind.__name__: "shown" if kind in capabilities.native else "as text" for kind in MESSAGE_CLASSES}
     rows["text in one message"] = f"{capabilities.text_limit} bytes"
     rows["edit"] = "yes" if capabilities.edit else "sends it again"
-    for name in ("delete", "react", "threads", "history", "groups", "status"):
+    for name in ("delete", "react", "threads", "history", "groups", "members", "moderate", "ban", "status"):
         rows[name] = "yes" if getattr(capabilities, name) else "no"
     rows["tools of clients"] = "yes" if ClientCall in capabilities.native else "no"
     rows["tool calls"] = "shown" if capabilities.tool_calls else "no"

@@ -20,6 +20,9 @@ from cometbot.testing.replies import SentMessage
 PUBLIC_URL = "https://bots.test"
 """The public URL of the bot's server."""
 
+_HISTORY_LIMIT = 1000
+"""The newest messages among which one that has not been deleted is found."""
+
 Fault = Literal["rate_limited", "failed", "failed_after_acting", "unreachable", "refused"]
 """The platform's response to the bot's next request: a 429 with one second to wait, a 500 without effect, a 500
 although the request took effect, no connection, or a permanent refusal.
@@ -175,6 +178,13 @@ class Fake(ABC):
         """Return the bot's reactions to a message."""
         raise Unsupported
 
+    def start(self, actor: Actor) -> None:
+        """Open the conversation of the user, or add the bot to the actor's group, so that the bot gets the event.
+
+        Nothing happens if it has begun. On some platforms, any other first action there opens it, too.
+        """
+        raise Unsupported(f"{type(self).__name__} does not report that a conversation begins")
+
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Press a button or select a choice of a message that the platform shows natively."""
         raise Unsupported
@@ -214,6 +224,34 @@ class Fake(ABC):
     def remove_member(self, actor: Actor) -> None:
         """Remove the user from the actor's group. The bot gets an event only if the platform has one."""
         self.leave(actor)
+
+    def set_scope(self, actor: Actor, scope: str) -> None:
+        """Give the user one of :data:`~cometbot.models.SCOPES` in the actor's group, without an event.
+
+        The user becomes a member if that is necessary.
+        """
+        raise Unsupported
+
+    def set_bot_scope(self, group: str, scope: str) -> None:
+        """Give the bot one of :data:`~cometbot.models.SCOPES` in a group. At first, it is an admin."""
+        raise Unsupported
+
+    def get_scope(self, actor: Actor) -> str:
+        """Return what the user is in the actor's group, or an empty text for nobody of it."""
+        return self.channel.get_scope(self._find_place(actor), User(self.uid(actor.user, actor.group)))
+
+    def is_deleted(self, actor: Actor, message_id: str) -> bool:
+        """Return True if a message that the user has sent here is not in the conversation any more."""
+        if not self.channel.capabilities.history:
+            raise Unsupported
+        shown = self.channel.history(self._find_place(actor), _HISTORY_LIMIT)
+        return all(message.id != message_id for message in shown)
+
+    def _find_place(self, actor: Actor) -> Conversation:
+        """Return the conversation of ``actor``, who does not become a member of the group by that."""
+        if not actor.group:
+            return self.conversation(actor)
+        return self.channel.conversation(self.bot, group=self.guid(actor.group))
 
     def deliver(self, event: Event) -> None:
         """Deliver an event that was created outside the fake."""

@@ -34,6 +34,7 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
     def __init__(self, bot: Bot) -> None:
         super().__init__(bot, Scope("chat_api", bot.name))
         self._keys: dict[str, str] = {}
+        self._entered: set[tuple[str, str]] = set()
 
     def use_database(self, database: Database) -> None:
         chat = Chat(database, Path("cometbot-data"))
@@ -45,15 +46,18 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
         return self.channel.chat
 
     def stable_id(self, user: User, group: str = "") -> str:
-        self._join_conversation(Actor(user, group))
+        self._enter_once(Actor(user, group))
         with self.chat.database.read() as connection:
             found = self.chat.users.get(connection, self._scope, user.uid)
         assert found is not None, "who enters is a user"
         return stable_user_id(found.id, found.created_at)
 
     def conversation(self, actor: Actor) -> Conversation:
-        """Return the conversation of ``actor``. It is created if it does not exist."""
-        self._join_conversation(actor)
+        """Return the conversation of ``actor``. It is created if it does not exist.
+
+        The user becomes a participant, but not again after being removed.
+        """
+        self._enter_once(actor)
         return super().conversation(actor)
 
     def send(self, actor: Actor, message: UserMessage) -> str:
@@ -69,6 +73,9 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
     @classmethod
     def read_request(cls, payload: Mapping[str, Any]) -> ShownRequest | None:
         return ShownRequest.of(_to_message(payload["payload"])) if payload.get("op") == "say" else None
+
+    def start(self, actor: Actor) -> None:
+        self._join_conversation(actor)
 
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         """Send the value of a button or choice, as client applications of the Chat API do."""
@@ -96,9 +103,14 @@ class ChatApiFake(ChatFake[ChatApiChannel]):
             at=message.at / 1000,
         )
 
+    def _enter_once(self, actor: Actor) -> None:
+        if (actor.group, actor.user.uid) not in self._entered:
+            self._join_conversation(actor)
+
     def _join_conversation(self, actor: Actor) -> str:
         """Add the user to the actor's conversation and return the user's key."""
         uid = actor.user.uid
+        self._entered.add((actor.group, uid))
         place = _conversation_id(actor)
         if not actor.group:
             key = self._key(uid, actor.user.name)

@@ -35,7 +35,7 @@ from cometbot.messages import (
     Text,
 )
 from cometbot.models import Attachment
-from cometbot.simulator import TRIGGERS, Simulator, StoredMessage
+from cometbot.simulator import TRIGGERS, Simulator, StoredMessage, membership
 from cometbot.simulator.callback_queue import Callback
 from cometbot.simulator.client import CallbackResponse, make_session, send
 from cometbot.simulator.page.buttons import button_request
@@ -185,6 +185,17 @@ class CometChatFake(Fake):
         user = self._actor(actor)
         (user.react if added else user.unreact)(message_id, reaction)
 
+    def start(self, actor: Actor) -> None:
+        """Let the user make the group and add the bot. Of one-to-one conversations CometChat reports no beginning."""
+        if not actor.group:
+            super().start(actor)
+        world, user = self.simulator.world, self._user(actor)
+        if actor.group.lower() in world.directory.groups:
+            return
+        self.simulator.add_group(actor.group, owner=user.uid)
+        with world.condition:
+            membership.add(world, user.uid, world.directory.group(actor.group), self._uid)
+
     def join(self, actor: Actor) -> None:
         if self._user(actor).uid in self._members(actor.group):
             raise already_member(actor)
@@ -192,6 +203,22 @@ class CometChatFake(Fake):
 
     def leave(self, actor: Actor) -> None:
         self._actor(actor).leave(actor.group)
+
+    def set_scope(self, actor: Actor, scope: str) -> None:
+        user = self._actor(actor)
+        self._set_scope(actor.group, user.uid, scope)
+
+    def set_bot_scope(self, group: str, scope: str) -> None:
+        self._members(group)
+        self._set_scope(group, self._uid.lower(), scope)
+
+    def _set_scope(self, guid: str, uid: str, scope: str) -> None:
+        group = self.simulator.world.directory.groups[guid.lower()]
+        group.members[uid] = Member("admin" if scope == "owner" else scope, group.members[uid].joined_at)
+        if scope == "owner":
+            group.owner = uid
+        elif group.owner == uid:
+            group.owner = ""
 
     def reactions(self, message_id: str) -> list[str]:
         given = self.simulator.message(message_id).reactions
@@ -261,19 +288,22 @@ class CometChatFake(Fake):
         return self.simulator.user(user.uid)
 
     def _actor(self, actor: Actor) -> simulator.Actor:
-        """Return the actor's user, after adding it to the actor's group."""
+        """Return the actor's user, after adding it to the actor's group. Raises :class:`BotError` for a banned one."""
         user = self._user(actor)
         if actor.group:
             self._members(actor.group).setdefault(user.uid, Member("participant", self.simulator.world.now()))
+            if user.uid in self.simulator.world.directory.groups[actor.group.lower()].banned:
+                del self._members(actor.group)[user.uid]
+                raise BotError(f"{user.uid} is banned from {actor.group}")
         return user
 
     def _members(self, guid: str) -> dict[str, Member]:
-        """Return the members of a group by uid. The bot is a member from the beginning, without an event."""
+        """Return the members of a group by uid. The bot is an admin from the beginning, without an event."""
         groups = self.simulator.world.directory.groups
         if guid.lower() not in groups:
             self.simulator.add_group(guid)
             bot = self.simulator.user(self._uid).uid
-            groups[guid.lower()].members[bot] = Member("participant", self.simulator.world.now())
+            groups[guid.lower()].members[bot] = Member("admin", self.simulator.world.now())
             if self._delivery is not None:
                 self._delivery.add_conversations([self._channel.conversation(self.bot, group=guid)])
         return groups[guid.lower()].members

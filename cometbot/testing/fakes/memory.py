@@ -13,9 +13,18 @@ from cometbot.channels.base import IncomingEvent
 from cometbot.content_types import media_family
 from cometbot.delivery import Delivery
 from cometbot.errors import OutcomeUnknown, RateLimited, Rejected, Unreachable
-from cometbot.events import DeleteEvent, EditEvent, Event, MembershipEvent, MessageEvent, ReactionEvent
+from cometbot.events import (
+    ConversationStarted,
+    DeleteEvent,
+    EditEvent,
+    Event,
+    GroupStarted,
+    MembershipEvent,
+    MessageEvent,
+    ReactionEvent,
+)
 from cometbot.messages import Capabilities, ClientCall, Form, QuickReply
-from cometbot.models import Attachment, Group
+from cometbot.models import Attachment, Group, User
 from cometbot.questions import ACTION_PREFIX
 from cometbot.testing.fake_channel import EVERYTHING, FakeChannel, decode
 from cometbot.testing.fake_channel import ChannelFault as ChannelFault
@@ -89,9 +98,16 @@ class MemoryFake(Fake):
     def react(self, actor: Actor, message_id: str, reaction: str, *, added: bool = True) -> None:
         self.deliver(self._event(ReactionEvent, actor, message_id=message_id, reaction=reaction, added=added))
 
+    def start(self, actor: Actor) -> None:
+        key = f"started:{self.conversation(actor).id}"
+        if actor.group:
+            self.deliver(self._event(GroupStarted, actor, key=key, action="added", members=(User(self.bot.ids[0]),)))
+        else:
+            self.deliver(self._event(ConversationStarted, actor, key=key))
+
     def join(self, actor: Actor) -> None:
         member = (actor.group, actor.user.uid)
-        if member in self._members:
+        if member in self._members and member not in self._channel.former_members:
             raise already_member(actor)
         self._add_member(actor)
         self.deliver(self._event(MembershipEvent, actor, action="joined", members=(actor.user,)))
@@ -102,10 +118,17 @@ class MemoryFake(Fake):
         self._channel.former_members.add(member)
         self.deliver(self._event(MembershipEvent, actor, action="left", members=(actor.user,)))
 
+    def set_scope(self, actor: Actor, scope: str) -> None:
+        self._add_member(actor)
+        self._channel.scopes[(actor.group, actor.user.uid)] = scope
+
+    def set_bot_scope(self, group: str, scope: str) -> None:
+        self._channel.bot_scopes[group] = scope
+
     def _add_member(self, actor: Actor) -> None:
         member = (actor.group, actor.user.uid)
+        self._channel.add_member(actor.group, actor.user)
         self._members.add(member)
-        self._channel.former_members.discard(member)
 
     def deliver(self, event: Event) -> None:
         self._enqueue(self._channel.incoming_event(event))

@@ -91,6 +91,9 @@ class PlatformFake(ChatFake[_FaultyChannel]):
             return ShownRequest.of(_to_media(payload["stored"][0], payload["body"]))
         return ShownRequest.of(_to_message(payload["content"], payload["body"]))
 
+    def start(self, actor: Actor) -> None:
+        self._chat(actor)
+
     def press(self, actor: Actor, said: SentMessage, offer: QuickReply) -> None:
         action = {"name": offer.name, "value": offer.value, "messageId": said.id}
         self._send(actor, {"body": offer.label, "action": action})
@@ -124,8 +127,8 @@ class PlatformFake(ChatFake[_FaultyChannel]):
             with self.platform.database.write() as connection:
                 nickname = {"nickname": actor.user.name}
                 self.chat.users.get_or_create(connection, ALL_BOTS, uid, nickname)
-                made = self.chat.conversations.create(connection, bot_scope(self.bot.name), uid)
-            self._chats[uid] = made.id
+            opened = self._post(actor, "/v1/client-api/chat", json={"botId": self.bot.name})
+            self._chats[uid] = str(opened.get_json()["id"])
         return self._chats[uid]
 
     def _upload(self, actor: Actor, item: Attachment) -> str:

@@ -60,7 +60,6 @@ class SimplexFake(Fake):
         self._people: dict[str, Person] = {}
         self._groups: dict[str, FakeGroup] = {}
         self._member_uids: dict[tuple[str, str], str] = {}
-        self._members: set[tuple[str, str]] = set()
         self._marker = 0
 
     @property
@@ -113,6 +112,12 @@ class SimplexFake(Fake):
             return None
         return ShownRequest(Text(payload["content"]["text"]))
 
+    def start(self, actor: Actor) -> None:
+        """Connect the user, or let the bot join a group that the user owns."""
+        person = self.person(actor.user)
+        if actor.group and actor.group not in self._groups:
+            self._groups[actor.group] = self.cli.add_group(actor.group, [person])
+
     def edit(self, actor: Actor, message_id: str, text: str) -> None:
         self.cli.do("edit", chat=self._chat(actor), item_id=int(message_id), text=text)
 
@@ -124,14 +129,20 @@ class SimplexFake(Fake):
         self.cli.do("react", chat=self._chat(actor), item_id=int(message_id), emoji=reaction, name=name, added=added)
 
     def join(self, actor: Actor) -> None:
-        if (actor.group, actor.user.uid) in self._members:
+        if self._is_member(actor):
             raise already_member(actor)
         self._ensure_member(actor, silently=False)
 
     def leave(self, actor: Actor) -> None:
         self._ensure_member(actor)
         self.group(actor.group).leave(_name(actor.user))
-        self._members.remove((actor.group, actor.user.uid))
+
+    def set_scope(self, actor: Actor, scope: str) -> None:
+        self._ensure_member(actor)
+        self.cli.do("give_role", chat=self.group(actor.group).chat, name=_name(actor.user), role=_to_role(scope))
+
+    def set_bot_scope(self, group: str, scope: str) -> None:
+        self.cli.do("give_role", chat=self.group(group).chat, name="", role=_to_role(scope))
 
     def reactions(self, message_id: str) -> list[str]:
         found = [line.reactions for line in self.cli.lines() if line.item_id == int(message_id)]
@@ -169,14 +180,16 @@ class SimplexFake(Fake):
     def _ensure_member(self, actor: Actor, *, silently: bool = True) -> None:
         """Make the user a member of the group if necessary."""
         group, who = self.group(actor.group), (actor.group, actor.user.uid)
-        if who in self._members:
+        if self._is_member(actor):
             return
-        self._members.add(who)
         number = group.join(_name(actor.user), silently=silently)
         state = self.cli.handlers.state
         with state.lock:
             member = read_field(Record("", {"member": state.member(group.group_id, number)}), "member")
         self._member_uids[who] = get_member_uid(member)
+
+    def _is_member(self, actor: Actor) -> bool:
+        return bool(self.cli.do("role_of", chat=self.group(actor.group).chat, name=_name(actor.user)))
 
     def _chat(self, actor: Actor) -> str:
         return self.group(actor.group).chat if actor.group else self.person(actor.user).chat
@@ -233,6 +246,10 @@ class _MarkerService(SimplexService):
         """Wait for a marker and return True if it was handled."""
         with self._changed:
             return self._changed.wait_for(lambda: self._last_marker >= mark, timeout)
+
+
+def _to_role(scope: str) -> str:
+    return "member" if scope == "participant" else scope
 
 
 def _name(user: User) -> str:

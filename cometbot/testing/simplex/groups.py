@@ -189,9 +189,13 @@ class GroupCommands(CommandHandlerBase):
         return self.reply("relayGroupAllowed", groupInfo=self.group_info(request))
 
     def _change_members(self, request: Request, role: str, **changes: Any) -> tuple[JsonObject, list[JsonObject]]:
-        """Change the members that a command names, and return the group and them. The bot needs ``role`` or more."""
-        group = self.require_role(request, role)
+        """Change the members that a command names, and return the group and them.
+
+        The bot needs ``role`` or more, and at least the role of each of them.
+        """
+        self.require_role(request, role)
         members = [self.state.member(request.number("group"), number) for number in request.numbers("ids")]
+        group = self.require_role(request, role, *(member["memberRole"] for member in members))
         for member in members:
             member.update(changes)
         return group, members

@@ -154,8 +154,9 @@ class MessageCommands(CommandHandlerBase):
     def do_delete_member_item(self, request: Request) -> JsonObject:
         """Delete other members' messages in a group as a moderator."""
         ref = f"#{request.text('group')}"
-        info = self.require_role(request, "moderator")["info"]
         items = [self.state.item(ref, number) for number in request.numbers("ids")]
+        authors = [item["chatDir"].get("groupMember", {}).get("memberRole", "member") for item in items]
+        info = self.require_role(request, "moderator", *authors)["info"]
         return self._delete(ref, items, {"type": "moderated", "byGroupMember": info["membership"]})
 
     def _delete(self, ref: str, items: list[JsonObject], deleted: JsonObject) -> JsonObject:

@@ -30,9 +30,10 @@ class CommandHandlerBase:
         """Return the answer of a command without a result."""
         return {"type": "cmdOk", "user_": api_objects.copy(self.state.user)}
 
-    def require_role(self, request: Request, role: str) -> JsonObject:
-        """Return the group. Raises :class:`CommandRefused` if the bot's role in it is below ``role``."""
+    def require_role(self, request: Request, *roles: str) -> JsonObject:
+        """Return the group. Raises :class:`CommandRefused` if the bot's role in it is below one of ``roles``."""
         group = self.state.group(request.number("group"))
+        role = max(roles, key=ROLES.index)
         if ROLES.index(group["info"]["membership"]["memberRole"]) < ROLES.index(role):
             raise chat_refusal("groupUserRole", groupInfo=api_objects.copy(group["info"]), requiredRole=role)
         return group

@@ -177,6 +177,23 @@ class UserActions:
         by_member = self._member(chat, by)
         self.state.emit_event("memberRole", groupInfo=group["info"], byMember=by_member, member=member, **roles)
 
+    def block(self, chat: str, name: str, by: str, *, blocked: bool = True) -> None:
+        """Hide the messages of a member from everybody as another one, or show them again."""
+        group, member = self._group(chat), self._member(chat, name)
+        member["blockedByAdmin"] = blocked
+        fields = {"byMember": self._member(chat, by), "member": member, "blocked": blocked}
+        self.state.emit_event("memberBlockedForAll", groupInfo=group["info"], **fields)
+
+    def role_of(self, chat: str, name: str) -> str:
+        """Return the role of a member, empty for nobody of the group."""
+        members = self._group(chat)["members"].values()
+        return next((str(member["memberRole"]) for member in members if member["localDisplayName"] == name), "")
+
+    def give_role(self, chat: str, name: str, role: str) -> None:
+        """Change the role of a member, or of the bot if the name is empty, without an event."""
+        member = self._member(chat, name) if name else self._group(chat)["info"]["membership"]
+        member["memberRole"] = role
+
     def expel(self, chat: str, by: str) -> None:
         """Remove the bot from a group."""
         group = self._group(chat)
@@ -230,6 +247,8 @@ class UserActions:
             item["meta"]["itemLive"] = True
         if ttl is not None:
             item["meta"]["itemTimed"] = {"ttl": ttl}
+        if chat[0] == "#" and self._member(chat, name)["blockedByAdmin"]:
+            item["meta"]["itemDeleted"] = {"type": "blockedByAdmin"}
         if file_name:
             item["file"] = self._add_file(file_name, file_content, name or self._contact_name(chat), foreign=foreign)
         if not silent:

@@ -33,7 +33,9 @@ add_offset(PostgreSQL)
 @bot.job
 def tick(ctx: Context) -> None:
     assert isinstance(ctx.event, JobEvent)
-    ctx.send(f"tick {int(ctx.event.due_at)}", to=ctx.conversation_with(user="tom"))
+    listener = OFFSET.with_name("listener")
+    if listener.exists():
+        ctx.send(f"tick {int(ctx.event.due_at)}", to=ctx.conversation_with(user=listener.read_text()))
 
 
 bot.every("1s", tick)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -14,18 +12,6 @@ from cometbot.temporary_folders import TemporaryFolder
 from tests.postgres_server import PostgresServer
 
 from .system import PostgreSQLSystem, SQLiteSystem, System
-
-RUNS_ALL_FAULTS = os.environ.get("COMETBOT_TEST_FAULTS") == "full"
-"""Whether every fault is wanted (``make faults``), or the few that fit into ``make test``."""
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long faults unless they are wanted."""
-    here = Path(__file__).parent
-    long = [item for item in items if item.path.is_relative_to(here) and item.get_closest_marker("long")]
-    if long and not RUNS_ALL_FAULTS:
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from cometbot.web.files import MISSING_TEXT
 from tests.acceptance.conftest import LOGIN, WAIT_TIMEOUT, CometChatDriver, wait_for
 
 from .conftest import NAMES, Proxy, Site
@@ -122,6 +123,11 @@ def test_an_encoded_slash_arrives_unchanged(proxy: Proxy) -> None:
     assert status in (200, 201), text
     status, _, text = ask(proxy, BOTS, "GET", "/chat/trial/conversations/orders%2F7", x_user_key=key)
     assert (status, json.loads(text)["conversation"]["id"]) == (200, "orders/7")
+
+
+def test_addresses_of_files_are_forwarded(proxy: Proxy) -> None:
+    answers = [ask(proxy, name, "GET", "/files/doctor/file") for name in NAMES]
+    assert [(status, text) for status, _, text in answers] == [(404, MISSING_TEXT.encode())] * 2
 
 
 def test_20_mb_go_up_and_down(proxy: Proxy) -> None:

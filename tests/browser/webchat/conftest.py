@@ -34,6 +34,8 @@ _names = itertools.count(1)
 class Platform:
     """``cometbot serve`` with the platform, in a folder of its own."""
 
+    spec = f"{BOTS}:helpdesk,{BOTS}:teahouse"
+
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
@@ -63,7 +65,7 @@ class Platform:
             "PLATFORM_SERVICE_DESCRIPTION": "Ask about your order, or about tea.",
             "PLATFORM_LIMITS_FILE_MAX_IMAGE_SIZE": "100000",
         }
-        command = [Path(sys.executable).parent / "cometbot", "serve", f"{BOTS}:helpdesk,{BOTS}:teahouse"]
+        command = [Path(sys.executable).parent / "cometbot", "serve", self.spec]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.folder, env=environ, stdout=log, stderr=log, start_new_session=True

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from cometbot import Bot, Context
 from cometbot.delivery import Delivery
 from cometbot.jobs import ScheduledJob
-from cometbot.schedules import At, Every
+from cometbot.schedules import At, Every, make_cron
 from cometbot.store.erasure import Erasure
 from cometbot.store.tables import conversations, jobs, mailbox
 from tests.contract.delivery.conftest import Harness, wait_until
@@ -261,6 +261,44 @@ def test_clock_that_jumps_repeats_nothing(harness: Harness) -> None:
     keys = job_keys(delivery)
     assert len(keys) == len(set(keys))
     assert keys[0] == "cometbot:job:a:1000000200"
+
+
+MINUTE, HOUR = 60.0, 3600.0
+
+
+def to_utc(*parts: int) -> float:
+    return datetime(*parts, tzinfo=timezone.utc).timestamp()  # type: ignore[misc, arg-type]
+
+
+@pytest.mark.parametrize(
+    ("midnight", "runs_at"),
+    [(to_utc(2026, 3, 29), 1 * HOUR), (to_utc(2026, 10, 25), 0.5 * HOUR)],
+    ids=["spring", "autumn"],
+)
+def test_days_when_clocks_change_run_each_occurrence_once(harness: Harness, midnight: float, runs_at: float) -> None:
+    deliveries = [harness.start_process(start=False) for _ in range(2)]
+    deliveries[0].database.open()
+    deliveries[1].database.open()
+    clock = Clock(*deliveries, now=midnight - 5 * MINUTE)
+    scheduled = [
+        ScheduledJob("night", "m.a", make_cron("30 2 * * *", "Europe/Berlin")),
+        ScheduledJob("often", "m.a", make_cron("*/20 * * * *", "Europe/Berlin")),
+    ]
+    sync(deliveries[0], *scheduled)
+    for step in range(34):
+        jump = {5: HOUR, 6: -HOUR, 11: -HOUR, 12: HOUR, 20: HOUR, 21: -HOUR}.get(step, 0.0)
+        clock.now += 10 * MINUTE + jump
+        delivery = deliveries[step % 2]
+        sync(delivery, *scheduled)  # as a process that starts
+        delivery.store.fire_jobs()
+        with delivery.database.write() as connection:
+            connection.execute(sa.update(mailbox).values(state="done", ended_at=0.0))
+    keys = [key.removeprefix("cometbot:job:").split(":") for key in job_keys(deliveries[0])]
+    assert len({tuple(key) for key in keys}) == len(keys)
+    assert [float(at) - midnight for name, at in keys if name == "night"] == [runs_at]
+    often = sorted((float(at) - midnight) / MINUTE for name, at in keys if name == "often")
+    assert often == [20.0 * number for number in range(len(often))]
+    assert len(often) == 17
 
 
 def test_clock_years_ahead_for_a_moment_stops_no_job(harness: Harness) -> None:

@@ -375,6 +375,7 @@ class BotProcess:
         self.delivery = Delivery([self.bot], [self.channel], self.database, engine=self._engine)
         world._running = self
         self.delivery.start()
+        self.bot.connect(self.delivery)
 
     def run_due(self) -> None:
         """Do all work that is due now, that of dead processes included."""
@@ -499,6 +500,7 @@ class PostgreSQLDatabases:
     def clear(self) -> None:
         """Make the database empty."""
         tables = "mailbox, conversations, outbox, pauses, state, processes, steps, dialogs, timers, jobs"
+        tables += ", broadcasts, broadcast_recipients"
         with psycopg.connect(self._url, autocommit=True) as connection:
             connection.execute(f"TRUNCATE {tables} RESTART IDENTITY".encode())
 

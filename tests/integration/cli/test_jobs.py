@@ -95,3 +95,26 @@ def test_job_that_does_not_exist_is_wrong_use_and_says_so(shop: Shop, command: s
     result = run_command("jobs", command, name)
     assert result.exit_code == 2
     assert result.stderr == f"cometbot: there is no job {name!r} (any more). List them with: cometbot jobs list\n"
+
+
+@on_both_databases
+def test_broadcast_is_shown_paused_resumed_and_cancelled(shop: Shop) -> None:
+    shop.bot.connect(shop.delivery)
+    shop.bot.broadcast(users=["maria", "tom", "ann"], text="\x1b[2JNews", name="opening day", pace="1/hour")
+    shop.run_pending()
+    assert "broadcast opening day: 1 of 3 sent" in " ".join(run_command("jobs", "list").output.split())
+    assert [item["name"] for item in read_json("jobs", "list")] == ["opening day"]
+    output = run_command("jobs", "show", "opening day").output
+    assert "\x1b" not in output
+    for line in ("broadcast     b1, opening day", "status        running", "waiting       2", "sent          1"):
+        assert f"{line}\n" in output
+    assert read_json("jobs", "show", "b1")["recipients"] == 3
+    paused = run_command("jobs", "pause", "opening day")
+    assert paused.output == ("Paused the broadcast opening day. Go on with: cometbot jobs resume 'opening day'\n")
+    assert run_command("jobs", "resume", "b1").output == "The broadcast b1 goes on.\n"
+    assert run_command("jobs", "cancel", "b1").output == "Cancelled the broadcast b1.\n"
+    assert read_json("jobs", "show", "b1")["status"] == "cancelled"
+    for command in ("pause", "resume"):
+        result = run_command("jobs", command, "b1")
+        assert result.exit_code == 2
+        assert "cancelled" in result.stderr

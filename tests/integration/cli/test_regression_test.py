@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -605,3 +606,63 @@ def test_superseded_messages_are_left_out(open_client: Open, monkeypatch: pytest
     clients.clear()
     assert "m2 is left out: it was superseded by m3." in source
     run(source, make(), monkeypatch)
+
+
+@pytest.mark.parametrize("channel", ["fake", "cometchat", "chat_api"])
+def test_what_a_moderator_did_is_asserted(open_client: Open, monkeypatch: pytest.MonkeyPatch, channel: str) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.message(re.compile("casino"))
+        def remove(ctx: Context) -> str:
+            ctx.delete()
+            ctx.kick(ctx.sender)
+            return "Removed."
+
+        return bot
+
+    maria = open_client(make(), channel=channel, user="maria", group="ops")
+    maria.send("hello", mention=True)
+    maria.as_user("ben", group="ops").send("casino", mention=True)
+    source = write(maria)
+    run(source, make(), monkeypatch)
+    assert "assert user_2.is_deleted" in source
+    assert 'assert user_2.scope == ""' in source
+
+
+def test_moderator_has_the_scope_that_the_event_says(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.message()
+        def obey(ctx: Context) -> str:
+            return f"You are {ctx.sender_scope}."
+
+        return bot
+
+    maria = open_client(make(), channel="cometchat", user="maria", group="ops")
+    maria.set_scope("owner")
+    for _ in range(2):
+        maria.send("hello", mention=True)
+    source = write(maria)
+    run(source, make(), monkeypatch)
+    assert source.count('user_1.set_scope("owner")') == 1
+
+
+def test_ban_names_the_scope_that_its_caller_may_need(open_client: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make() -> Bot:
+        bot = Bot("shop")
+
+        @bot.command("ban")
+        def ban(ctx: Context) -> str:
+            ctx.ban("tom")
+            return "Banned."
+
+        return bot
+
+    maria = open_client(make(), user="maria", group="ops")
+    maria.send("/ban")
+    source = write(maria)
+    run(source, make(), monkeypatch)
+    assert "# If the bot obeys moderators only" in source
+    assert "is not checked" in source

@@ -192,6 +192,31 @@ def test_dry_run_shows_edits_and_deletions(harness: Any) -> None:
     assert result.planned[-1].text == "👍"
 
 
+def test_dry_run_removes_nobody() -> None:
+    bot = Bot("helpdesk")
+
+    @bot.fallback
+    def moderate(ctx: Context) -> None:
+        assert [member.uid for member in ctx.members()] == ["maria"]
+        ctx.delete()
+        ctx.kick("maria")
+        ctx.ban("tom")
+
+    with BotClient(bot, group="ops", raise_errors=False) as client:
+        client.fake.set_bot_scope("ops", "participant")
+        client.send("casino")
+        requests = len(client.channel.requests)  # type: ignore[attr-defined]
+        result = dry_run(client._harness.delivery, "m1")
+
+        assert [(item.operation.kind, item.text) for item in result.planned] == [
+            ("delete", ""),
+            ("kick", "maria"),
+            ("ban", "tom"),
+        ]
+        assert len(client.channel.requests) == requests  # type: ignore[attr-defined]
+        assert client.scope == "participant"
+
+
 def test_dry_run_for_an_unknown_bot_names_it(greeted: Any) -> None:
     other = Delivery([Bot("sales")], [greeted.channel], greeted.delivery.database)
     with pytest.raises(BotError, match=r"'helpdesk'.*sales"):

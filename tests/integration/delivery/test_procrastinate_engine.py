@@ -12,8 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
+from cometbot import Context
 from cometbot.bot import Bot
 from cometbot.delivery import Delivery
+from cometbot.jobs import JobChange, PlannedJob, make_content, make_inner_conversation
+from cometbot.models import User
 from cometbot.testing.fake_channel import FakeChannel
 
 _COUNT_JOBS = """
@@ -22,6 +25,15 @@ CREATE FUNCTION count_job() RETURNS trigger LANGUAGE plpgsql AS
 $$ BEGIN INSERT INTO deferred VALUES (NEW.args->>'conversation_key'); RETURN NEW; END $$;
 CREATE TRIGGER count_jobs AFTER INSERT ON procrastinate_jobs FOR EACH ROW
 WHEN (NEW.task_name = 'cometbot.process_conversation') EXECUTE FUNCTION count_job();
+"""
+
+
+_COUNT_BULK = """
+CREATE TABLE bulk (priority integer);
+CREATE FUNCTION count_bulk() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO bulk VALUES (NEW.priority); RETURN NEW; END $$;
+CREATE TRIGGER count_bulk AFTER INSERT ON procrastinate_jobs FOR EACH ROW
+WHEN (NEW.task_name = 'cometbot.process_conversations') EXECUTE FUNCTION count_bulk();
 """
 
 
@@ -102,6 +114,30 @@ def test_message_for_a_leased_conversation_publishes_no_job(cluster: Cluster) ->
     assert after - before <= 1  # a sweep that looked before the conversation was claimed may add one
     may_continue.set()
     wait_until(lambda: worker.is_idle)
+
+
+def test_many_jobs_at_once_share_jobs_of_a_low_priority(cluster: Cluster) -> None:
+    cluster.query(_COUNT_BULK)
+
+    @cluster.bot.job
+    def ring(ctx: Context) -> None:
+        ctx.send("ring")
+
+    worker, name, users = cluster.delivery(), cluster.bot.name, [f"user-{number}" for number in range(120)]
+    worker.database.open()
+    with worker.database.write() as connection:
+        for user in users:
+            origin = cluster.channel.conversation(cluster.bot, user=user)
+            where, content = make_inner_conversation(name, origin.key_text), make_content({}, origin, User(user))
+            planned = PlannedJob("#ring", cluster.bot.handlers[0].name, where, 0.0, False, content)
+            worker.store.jobs.apply(connection, JobChange(name, origin.key_text, "#ring", planned))
+    worker.start()
+    wait_until(lambda: len(cluster.channel.said) == len(users))
+    wait_until(lambda: worker.is_idle)
+    assert sorted(said.conversation.target for said in cluster.channel.said) == sorted(users)
+    [(bulk, priority)] = cluster.query("SELECT count(*), max(priority) FROM bulk")
+    assert len(users) / 20 <= bulk < len(users) / 2
+    assert priority == -1
 
 
 def test_purge_and_vacuum_do_not_block_messages(cluster: Cluster) -> None:

@@ -56,6 +56,31 @@ def test_work_that_raises_anything_ends_no_thread(engine: ThreadEngine, error: t
     assert set(threading.enumerate()) == before
 
 
+def test_many_conversations_wait_behind_others_but_get_turns() -> None:
+    engine, go_on, worked = ThreadEngine(1), threading.Event(), list[str]()
+
+    def work(conversation_key: str) -> None:
+        go_on.wait(60)
+        worked.append(conversation_key)
+
+    engine.start(work)
+    engine.notify("first")
+    wait_until(lambda: engine.load == Load(1, 0))
+    engine.notify_many([f"job {number}" for number in range(6)])
+    for number in range(6):
+        engine.notify(f"message {number}")
+    engine.notify_many(["message 5", "job 0"])
+    engine.notify("job 5")
+    assert engine.load == Load(1, 12)
+    go_on.set()
+    wait_until(lambda: len(worked) == 13)
+    assert engine.stop(60)
+    messages = [f"message {number}" for number in range(6)]
+    assert worked == ["first", *messages[:2], "job 0", *messages[2:5], "job 1", *messages[5:], "job 5"] + [
+        f"job {number}" for number in (2, 3, 4)
+    ]
+
+
 def kill_threads(engine: ThreadEngine, monkeypatch: pytest.MonkeyPatch, count: int) -> list[threading.Thread]:
     """Has that many threads die, each after a conversation; returns who did."""
     dead: list[threading.Thread] = []

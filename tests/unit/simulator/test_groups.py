@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from cometbot.simulator import Simulator
+from cometbot.simulator import Refusal, Simulator
 
 
 def code_of(response: Any) -> tuple[int, str]:
@@ -113,6 +113,35 @@ def test_kick_lets_them_come_back_and_ban_does_not(rest: Any, simulator: Simulat
     assert triggers(simulator)[-4:] == [
         "group_member_kicked", "group_member_joined", "group_member_banned", "group_member_unbanned",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("acting", "uid", "code"),
+    [
+        ("helpdesk", "maria", "ERR_GROUP_NO_CLEARANCE"),
+        ("helpdesk", "helpdesk", "ERR_GROUP_NO_SELF_ACTION"),
+        ("tom", "helpdesk", "ERR_GROUP_NO_CLEARANCE"),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("DELETE", "members"), ("POST", "bannedusers")])
+def test_nobody_removes_owners_itself_and_those_above(
+    rest: Any, acting: str, uid: str, code: str, method: str, path: str
+) -> None:
+    rest("PUT", "/groups/ops-room/members/helpdesk", {"scope": "admin"})
+    rest("PUT", "/groups/ops-room/members/tom", {"scope": "moderator"})
+    rest("PUT", "/groups/ops-room", {"owner": "maria"})
+
+    assert code_of(rest(method, f"/groups/ops-room/{path}/{uid}", acting=acting)) == (403, code)
+
+
+def test_scope_is_set_for_members_and_others(simulator: Simulator) -> None:
+    members = simulator.world.directory.groups["ops-room"].members
+    simulator.add_user("eve")
+    for uid, scope in (("tom", "moderator"), ("tom", "moderator"), ("eve", "admin")):
+        simulator.set_scope("ops-room", uid, scope)
+        assert members[uid].scope == scope
+    with pytest.raises(Refusal, match="Expected one of"):
+        simulator.set_scope("ops-room", "tom", "owner")
 
 
 def test_a_participant_may_not_kick(rest: Any) -> None:

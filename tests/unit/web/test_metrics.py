@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cometbot.delivery import Backlog
 from cometbot.inspection.problems import ProblemKind
+from cometbot.store.jobs import JobCounts
 from cometbot.web.metrics import (
     ALERTS_ENDED,
     APPROVALS_ENDED,
@@ -21,6 +22,7 @@ from cometbot.web.metrics import (
     MODERATED,
     OTHER_MODELS,
     RECEIVED,
+    RECIPIENTS,
     SENT,
     TOKENS,
     Metrics,
@@ -138,6 +140,14 @@ def test_ends_of_approvals_are_counted(outcome: str) -> None:
     assert samples(metrics)["cometbot_approvals_total", "shop", outcome] == 1
 
 
+@pytest.mark.parametrize("outcome", RECIPIENTS)
+def test_recipients_of_broadcasts_are_counted(outcome: str) -> None:
+    metrics = Metrics(["shop"])
+    assert samples(metrics)["cometbot_broadcast_recipients_total", "shop", outcome] == 0
+    metrics.broadcast("shop", outcome, 20)
+    assert samples(metrics)["cometbot_broadcast_recipients_total", "shop", outcome] == 20
+
+
 def read_tokens(text: bytes) -> dict[tuple[str, str, str], float]:
     """The tokens by bot, model and kind."""
     return {
@@ -226,7 +236,7 @@ def test_names_that_belong_to_no_bot_are_counted_under_none() -> None:
 
 
 def test_what_waits_is_asked_for_at_each_reading() -> None:
-    backlog = {"shop": Backlog(3, 1.5, 1, 2, 7)}
+    backlog = {"shop": Backlog(3, 1.5, 1, 2, 7, JobCounts(5, 2, 30.5, 4, 1))}
     metrics = Metrics(["shop"])
     first = read(metrics.to_text(lambda: backlog))
     backlog["shop"] = Backlog(0, 0.0, 2)
@@ -234,6 +244,9 @@ def test_what_waits_is_asked_for_at_each_reading() -> None:
     names = ("waiting", "oldest_waiting_seconds", "dead_letters", "stuck_conversations", "open_dialogs")
     assert [first[f"cometbot_{name}", "shop", ""] for name in names] == [3, 1.5, 1, 2, 7]
     assert [second[f"cometbot_{name}", "shop", ""] for name in names] == [0, 0, 2, 0, 0]
+    of_jobs = [f"cometbot_jobs_{name}" for name in ("scheduled", "overdue", "next_seconds", "running", "failed")]
+    assert [first[name, "shop", ""] for name in of_jobs] == [5, 2, 30.5, 4, 1]
+    assert [second.get((name, "shop", "")) for name in of_jobs] == [0, 0, None, 0, 0]
 
 
 def test_a_backlog_that_cannot_be_read_hides_nothing_else(caplog: pytest.LogCaptureFixture) -> None:

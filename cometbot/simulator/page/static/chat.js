@@ -139,8 +139,10 @@ export class Chat {
 }
 
 function membersOf(store, guid) {
-  const members = store.groups.get(guid)?.members ?? [];
-  return members.map((uid) => (uid === store.me ? "you" : store.nameOf(uid))).join(", ");
+  const { members = [], scopes = {} } = store.groups.get(guid) ?? {};
+  const nameOf = (uid) => (uid === store.me ? "you" : store.nameOf(uid));
+  const scopeOf = (uid) => (["participant", undefined].includes(scopes[uid]) ? "" : ` (${scopes[uid]})`);
+  return members.map((uid) => `${nameOf(uid)}${scopeOf(uid)}`).join(", ");
 }
 
 function roleOf(store, uid) {

@@ -6,12 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from cometbot import Context
 from cometbot.cli.checks import database
 from cometbot.cli.checks.database import check_database
 from cometbot.cli.checks.result import CheckResult
@@ -23,7 +25,16 @@ from cometbot.store.leases import ProcessRegistration
 from cometbot.testing.fake_channel import FakeChannel
 
 LOCAL = "22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
-NAMES = ["database", "database is writable", "database file system", "free space", "schema", "worker", "dead letters"]
+NAMES = [
+    "database",
+    "database is writable",
+    "database file system",
+    "free space",
+    "schema",
+    "worker",
+    "dead letters",
+    "jobs",
+]
 
 
 @pytest.fixture
@@ -69,7 +80,7 @@ def test_a_database_that_is_well_has_a_worker_and_no_failure(settings: Settings,
 def test_a_database_in_memory_is_told() -> None:
     lines = check(Settings(database_url="sqlite://"))
     assert list(lines) == NAMES
-    assert [line.ok for line in lines.values()] == [False, *[None] * 6]
+    assert [line.ok for line in lines.values()] == [False, *[None] * 7]
     assert "in memory" in lines["database"].cause
 
 
@@ -243,6 +254,32 @@ def test_dead_letters_are_counted_by_bot(settings: Settings, delivery: Delivery)
     assert line.ok is False
     assert "2 of helpdesk, 1 of sales" in line.cause
     assert line.remedy == "cometbot deadletters list"
+
+
+def test_overdue_jobs_fail_and_others_are_counted(settings: Settings, delivery: Delivery) -> None:
+    from cometbot import Bot
+
+    bot = Bot("helpdesk")
+
+    @bot.job
+    def ring(ctx: Context) -> None: ...
+
+    bot.connect(delivery)
+    assert check(settings)["jobs"].cause == "0 to come; 0 running, 0 failed"
+    bot.at(datetime.now(timezone.utc) + timedelta(hours=1), ring)
+    assert check(settings)["jobs"].cause.startswith("1 to come, the next in 3")
+    bot.at(datetime(2020, 1, 1, tzinfo=timezone.utc), ring)
+    line = check(settings)["jobs"]
+    assert line.ok is False
+    assert line.cause.startswith("1 overdue; 2 to come, the next is due since")
+    assert line.remedy == "cometbot serve; see cometbot jobs list"
+    delivery.store.fire_jobs()
+    line = check(settings)["jobs"]
+    assert line.ok
+    assert line.cause.endswith("; 1 running, 0 failed")
+    with delivery.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailbox SET state = 'dead'")
+    assert check(settings)["jobs"].cause.endswith("; 0 running, 1 failed")
 
 
 def test_healthy_postgresql_lacks_only_a_worker(postgres_url: str) -> None:

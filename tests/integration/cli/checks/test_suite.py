@@ -23,7 +23,19 @@ def failures(results: dict[str, Any]) -> list[str]:
 def test_a_bot_that_is_well_fails_nothing(doctor_setup: Any) -> None:
     results = doctor_setup.run_checks()
     assert failures(results) == []
-    assert [name for name, result in results.items() if result.ok is None] == ["certificate"]
+    assert [name for name, result in results.items() if result.ok is None] == ["certificate", "files of bots"]
+
+
+def test_files_of_bots_are_asked_for_through_the_public_url(doctor_setup: Any) -> None:
+    result = doctor_setup.run_checks(url=doctor_setup.url)["files of bots"]
+    assert (result.ok, result.cause) == (True, f"{doctor_setup.url}/files reaches the service")
+    doctor_setup.serve_response("404 Not Found", "nginx")
+    result = doctor_setup.run_checks(url=doctor_setup.url)["files of bots"]
+    assert result.ok is False
+    assert "/files/doctor/file: expected cometbot's answer, got 404 from another program" in result.cause
+    assert "let the proxy forward /files/ unchanged" in result.remedy
+    result = doctor_setup.run_checks(url="http://127.0.0.1:9")["files of bots"]
+    assert (result.ok, "the server was not reached" in result.cause) == (None, True)
 
 
 def test_nothing_is_stored_sent_or_changed(doctor_setup: Any) -> None:

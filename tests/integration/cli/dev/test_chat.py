@@ -217,6 +217,13 @@ def test_users_and_groups_are_listed(dev_chat: DevChat) -> None:
     assert "maria, tom, shop" in shown
 
 
+def test_scope_of_a_member_is_changed(dev_chat: DevChat) -> None:
+    shown = dev_chat.chat(":scope shop admin", ":to #ops-room", ":scope shop king", ":scope shop admin")
+    assert "This chat is no group" in shown
+    assert "got 'king'" in shown
+    assert "shop is admin of ops-room." in shown
+
+
 def test_help_lists_every_colon_command(dev_chat: DevChat) -> None:
     shown = dev_chat.chat(":help")
     for name in dev_chat.orders._commands:

@@ -69,6 +69,15 @@ def test_group_thread_message_has_all_fields(parse: Parse, callback_of: Make, gr
     assert event.mentions == (Mention("helpdesk-bot", "Helpdesk"),)
 
 
+@pytest.mark.parametrize(("sender", "scope"), [("lead-1", "owner"), ("maria-k", "")])
+def test_scope_of_a_sender_is_known_only_of_the_owner(
+    parse: Parse, callback_of: Make, group_message_of: Make, sender: str, scope: str
+) -> None:
+    message = group_message_of(sender=sender)
+    assert message["data"]["entities"]["receiver"]["entity"]["owner"] == "lead-1"
+    assert parse(callback_of(message)).sender.scope == scope
+
+
 def test_unresolved_mentions_are_read_from_text(parse: Parse, callback_of: Make, group_message_of: Make) -> None:
     event = parse(callback_of(group_message_of(data={"text": "<@uid:Tom> and <@uid:helpdesk-bot> <@uid:tom>"})))
     assert event.mentions == (Mention("Tom"), Mention("helpdesk-bot"))

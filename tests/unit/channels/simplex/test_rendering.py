@@ -200,12 +200,17 @@ def test_edit_over_limit_continues_in_new_messages() -> None:
 
 
 def test_deletions_and_reactions() -> None:
-    delete, react = (
-        render(Operation(conversation=HERE, kind=kind, message_id="21", reaction=reaction))  # type: ignore[arg-type]
-        for kind, reaction in (("delete", ""), ("react", "❤️"))
+    delete, moderate, react = (
+        render(Operation(conversation=HERE, kind=kind, target=target, message_id=id, reaction=reaction))  # type: ignore[arg-type]
+        for kind, target, id, reaction in (
+            ("delete", 0, "", ""),
+            ("delete", None, "21", ""),
+            ("react", None, "21", "❤️"),
+        )
     )
 
-    assert delete == [{"op": "delete", "item": "21"}]
+    assert delete == [{"op": "delete", "item": ""}]
+    assert moderate == [{"op": "moderate", "item": "21"}]
     assert react == [{"op": "react", "item": "21", "emoji": "❤"}]
 
 

@@ -105,6 +105,7 @@ def test_snapshot_holds_state_and_last_id(client: FlaskClient, simulator: Simula
         "helpdesk": True,
     }
     assert data["directory"]["groups"][0]["members"] == ["maria", "tom", "helpdesk"]
+    assert data["directory"]["groups"][0]["scopes"].keys() == {"maria", "tom", "helpdesk"}
     assert [message["data"]["text"] for message in data["messages"]] == ["Hello"]
     assert data["messages"][0]["reactedBy"] == {"👍": ["helpdesk"]}
     assert data["lastId"] == simulator.world.journal.last_id

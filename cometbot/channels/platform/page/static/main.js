@@ -21,6 +21,9 @@ const byId = (id) => document.getElementById(id);
 
 let isMade = false;
 
+/** The bots whose first chat this page has begun: one that was deleted stays away. */
+const begun = new Set();
+
 setLanguage(navigator.languages ?? [navigator.language]);
 
 const store = new ChatStore();
@@ -111,6 +114,7 @@ function settle() {
   document.body.dataset.pane = isKnown ? "chat" : "people";
   if (before.kind !== store.place.kind || before.id !== store.place.id) store.emit("place");
   if (kind === "chat" && isKnown) openChat(id);
+  if (kind === "bot" && isKnown && store.bot.greets && !store.chatsWith(id).length) beginChat(id);
   if (store.bot) showCommands(store.bot.id);
   if (isKnown) chat.focus();
   else sidebar.focus();
@@ -124,6 +128,14 @@ async function openChat(id) {
   else if (fault.isTransient) {
     setTimeout(() => store.place.id === id && !store.known.get(id)?.isBegun && openChat(id), RETRY_DELAY);
   }
+}
+
+/** Begin the first chat with a bot that says something before one writes. */
+async function beginChat(bot) {
+  if (begun.has(bot)) return;
+  begun.add(bot);
+  const begin = async () => opened(bot, await api.openChat(bot, `greeting-${Date.now()}`));
+  if (await attempt(begin, { ignoreTransient: true })) begun.delete(bot);
 }
 
 async function showCommands(bot) {
