@@ -17,9 +17,9 @@ bot.opt_outs = type(bot)("words", opt_out_words=["unsubscribe"]).opt_outs
 
 @bot.command("publish")
 def publish(ctx):
-    first = bot.broadcast(users=["tom", "paul", "ann"], text="News", pace="2/second")
+    first = bot.broadcast(users=["tom", "paul"], text="News", pace="1/second")
     answer = ctx.ask("Really?")
-    second = bot.broadcast(users=["tom", "paul"], text=f"More: {answer}", name="more", pace="2/second")
+    second = bot.broadcast(users=["tom"], text=f"More: {answer}", name="more", pace="2/second")
     return f"{first.recipients} and {second.recipients}"
 """
 
@@ -35,6 +35,5 @@ def test_crash_at_any_commit_sends_each_message_once(databases: Databases, tmp_p
     outcome = check_all_crashes(Script([PUBLISHING], steps), databases, tmp_path)
     texts = {key: [text for text, _ in said] for key, said in outcome.transcript.items()}
     assert texts["helpdesk_user_tom"] == ["News", "More: yes"]
-    assert texts["helpdesk_user_ann"] == ["News"]
     assert len(texts["helpdesk_user_paul"]) == 1
-    assert texts["helpdesk_user_maria"][-1] == "3 and 2"
+    assert texts["helpdesk_user_maria"][-1] == "2 and 1"
