@@ -58,7 +58,7 @@ class ProcessRoles:
         """Return whether this process can handle the conversation's messages, and whether it can send its replies."""
         channel, account, bot, *_ = [*conversation_key.split("/", 3), "", "", ""]
         accounts = self.accounts.get(channel)
-        is_served = bot in self.bots and (accounts is None or account in accounts)
+        is_served = bot in self.bots and (accounts is None or account.replace("%2F", "/") in accounts)
         return is_served and channel in self.handled, is_served and channel in self.sent
 
     def queues(self) -> Iterator[tuple[str, ProcessRoles]]:

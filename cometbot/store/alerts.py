@@ -26,7 +26,7 @@ ALERT_EVENT_PREFIX = "walert:"
 """The beginning of the event of an alert that a bot sends: about these no alert is sent."""
 
 MAX_ROWS = 1000
-"""The rows of each kind that a check reads: the newest."""
+"""The rows of each kind that a check reads at most."""
 
 _CLAIM_PREFIX = "alert:"
 _LAST_CHECK = "alerts_checked_at"
@@ -51,9 +51,9 @@ _waiting_replies = (
         in_state(outbox, PENDING_REPLY),
         outbox.c.state.in_((HELD, UNKNOWN)),
         outbox.c.created_at < sa.bindparam("before"),
+        outbox.c.conversation_key > "",  # true for all: without it SQLite reads the whole table
         ~_is_alert,
     )
-    .order_by(outbox.c.id.desc())
     .limit(MAX_ROWS)
 )
 _has_ended = (
@@ -103,7 +103,7 @@ def list_dead_letters(connection: Connection, since: float) -> list[FailedRow]:
 
 
 def list_waiting_replies(connection: Connection, before: float) -> list[FailedRow]:
-    """Return the newest replies that were created before ``before`` and that no attempt could send yet."""
+    """Return replies that were created before ``before`` and that no attempt could send yet."""
     rows = connection.execute(_waiting_replies, {"before": before})
     return [FailedRow(*_read_key(row.conversation_key), row.error or "", row.created_at) for row in rows]
 

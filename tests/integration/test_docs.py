@@ -126,10 +126,16 @@ def use_simplex_page(bot: Bot) -> None:
     BotClient(bot).event(UnknownEvent, kind="receivedGroupInvitation", raw={})
 
 
+def use_cometchat_reference(bot: Bot) -> None:
+    with BotClient(bot, channel="cometchat") as client:
+        assert client.send("/vip").text == "Done."
+
+
 OTHER_INPUT: dict[str, Callable[[Bot], None]] = {
     "docs/chat-api.md": use_chat_api_page,
     "docs/groups.md": use_groups_page,
     "docs/handlers.md": use_handlers_page,
+    "docs/reference/cometchat.md": use_cometchat_reference,
     "docs/simplex.md": use_simplex_page,
 }
 """Calls the handlers of a page that a line of text does not reach."""

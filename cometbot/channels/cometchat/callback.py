@@ -112,8 +112,12 @@ class CallbackViews:
         self._webhook_credentials = BasicCredentials(
             dict.fromkeys(self._bots, shared) if shared else {}, dict.fromkeys(self._bots, previous) if previous else {}
         )
-        self._callback_rotation = RotationLog(self._credentials, "COMETBOT_CALLBACK_PREVIOUS_PASSWORD")
-        self._webhook_rotation = RotationLog(self._webhook_credentials, "COMETCHAT_WEBHOOK_PREVIOUS_PASSWORD")
+        self._callback_rotation = RotationLog(
+            self._credentials, "COMETBOT_CALLBACK_PREVIOUS_PASSWORD", "cometbot bots sync"
+        )
+        self._webhook_rotation = RotationLog(
+            self._webhook_credentials, "COMETCHAT_WEBHOOK_PREVIOUS_PASSWORD", "in the webhook on the dashboard"
+        )
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
 
     def handle_callback(self, environ: Environ, bot: str) -> RawResponse:
@@ -174,7 +178,7 @@ class CallbackViews:
         if found.name in self._credentials and not self._credentials.matches(found.name, header):
             self._log_wrong_credentials(f"of the bot {found.name}", _CALLBACK_SETTINGS)
             raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {found.name}")
-        self._callback_rotation.record(found.name, header)
+        self._callback_rotation.record(found.name, header, f"{self._path}/{found.name}")
         return self._store_payload(found, payload, body)
 
     def _process_webhook(self, environ: Environ, bot: str) -> RawResponse:
@@ -206,8 +210,10 @@ class CallbackViews:
         if not credentials.matches(bot, header) and bot in credentials:
             settings = _WEBHOOK_SETTINGS if credentials is self._webhook_credentials else _CALLBACK_SETTINGS
             raise self._make_unauthorized(header, f"of the bot {bot}", settings)
-        rotation = self._webhook_rotation if credentials is self._webhook_credentials else self._callback_rotation
-        rotation.record(bot, header)
+        if credentials is self._webhook_credentials:
+            self._webhook_rotation.record(bot, header, f"{self._path}/{bot}/webhook")
+        else:
+            self._callback_rotation.record(bot, header, f"{self._path}/{bot}")
         return found
 
     def _make_unauthorized(self, header: str, call_target: str, settings: str) -> HttpError:

@@ -16,6 +16,7 @@ from cometbot.channels.base import DeliveryService
 from cometbot.channels.cometchat import raw_payloads
 from cometbot.channels.cometchat.moderation import make_answer, read_item
 from cometbot.channels.cometchat.moderation_threads import AllThreadsBusy, ModerationThreads, TooLate
+from cometbot.channels.cometchat.rotation_log import RotationLog
 from cometbot.channels.cometchat.settings import ModerationSettings
 from cometbot.error_text import describe_error
 from cometbot.errors import BotError, PayloadError
@@ -59,6 +60,7 @@ def add_moderation_view(blueprint: RawWSGIBlueprint, channel: CometChatChannel, 
         account=channel.account,
         settings=channel.moderation_settings,
         observe=channel.observe_moderation,
+        path=channel.paths[0],
         read_file=lambda bot, file, limit, timeout: channel.read_file(
             file, channel.client(bot), limit=limit, timeout=timeout
         ),
@@ -86,6 +88,7 @@ class ModerationView:
         settings: ModerationSettings,
         observe: Callable[[str, float, str], None],
         read_file: ReadFile,
+        path: str = "/cometchat",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bots = bots
@@ -97,6 +100,10 @@ class ModerationView:
         self._credentials = BasicCredentials(
             {_APP: settings.credentials} if settings.credentials else {},
             {_APP: settings.previous} if settings.previous else {},
+        )
+        self._path = path
+        self._rotation = RotationLog(
+            self._credentials, "COMETCHAT_MODERATION_PREVIOUS_PASSWORD", "in the rule on the dashboard"
         )
         self._threads = ModerationThreads(settings.threads)
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
@@ -131,6 +138,7 @@ class ModerationView:
         if found.moderation is None:
             text = f"the bot {bot} judges no messages; decorate a function with @bot.moderate"
             raise HttpError(404, "ERR_NO_MODERATION", text)
+        self._rotation.record(_APP, header, f"{self._path}/{bot}/moderation")
         return found.moderation
 
     def _make_unauthorized(self, header: str) -> HttpError:

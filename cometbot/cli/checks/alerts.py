@@ -23,10 +23,9 @@ def check_alerts(settings: Settings, bots: Sequence[Bot], *, send: bool) -> list
         return [
             failed(_NAME, "COMETBOT_ALERTS is not set", "set it to a URL or to a group, such as cometchat:group:ops")
         ]
-    unserved = [target for target in settings.alerts if not target.url and target.channel not in settings.channels]
-    if unserved:
-        cause = f"{unserved[0]}: the channel {unserved[0].channel} is not in COMETBOT_CHANNELS"
-        return [failed(_NAME, cause, "correct COMETBOT_ALERTS, or add the channel")]
+    problems = [problem for target in settings.alerts if (problem := _find_problem(settings, target))]
+    if problems:
+        return [failed(_NAME, problems[0], "correct COMETBOT_ALERTS, or serve it")]
     if not send:
         targets = ", ".join(map(str, settings.alerts))
         return [passed(_NAME, f"go to {targets}; cometbot doctor --test-alerts sends a test")]
@@ -40,6 +39,15 @@ def check_alerts(settings: Settings, bots: Sequence[Bot], *, send: bool) -> list
     except CometbotError as error:
         return [failed(_NAME, f"cannot send a test: {error}", "see the other checks")]
     return [_describe(target, problem) for target, problem in results.items()]
+
+
+def _find_problem(settings: Settings, target: AlertTarget) -> str:
+    """Return why a target cannot be served with these settings, empty if it can."""
+    if not target.url and target.channel not in settings.channels:
+        return f"{target}: the channel {target.channel} is not in COMETBOT_CHANNELS"
+    if target.app and target.app not in settings.cometchat_apps:
+        return f"{target}: the app {target.app} is not in COMETCHAT_APPS"
+    return ""
 
 
 def _describe(target: AlertTarget, problem: str) -> CheckResult:

@@ -125,7 +125,7 @@ def _local_url(listen_fd: int) -> str:
 
 
 def _development_settings(settings: Settings, bots: Sequence[Bot], *, is_real: bool) -> Settings:
-    """Return ``settings`` with this run's credentials and a short shutdown timeout.
+    """Return ``settings`` with this run's credentials, without alerts, and with a short shutdown timeout.
 
     With the simulator, these credentials apply to every bot, even if ``.env`` has others.
     """
@@ -133,7 +133,9 @@ def _development_settings(settings: Settings, bots: Sequence[Bot], *, is_real: b
     credentials = {variable_suffix(bot.name): given for bot in bots}
     if is_real:
         credentials |= settings.bot_credentials
-    return replace(settings, bot_credentials=credentials, stop_timeout=min(settings.stop_timeout, STOP_TIMEOUT))
+    return replace(
+        settings, bot_credentials=credentials, alerts=(), stop_timeout=min(settings.stop_timeout, STOP_TIMEOUT)
+    )
 
 
 def _report_calls(reporter: Reporter) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from cometbot.bot import Bot
+from cometbot.context import Context
 from cometbot.errors import BotError
+from cometbot.models import User
 from cometbot.presses import REFUSAL_TEXTS
 from cometbot.testing import BotClient, Fake
 from cometbot.testing.contract import ChannelContract
@@ -82,3 +84,17 @@ class TestCometChatCardUrls(ActionContract, DialogContract, ApprovalContract):
                 client.fake.press(client._actor, asked, asked.offers[0])
 
         assert client._act(press_twice).texts == ["maria decided 17: True"]
+
+
+def test_handlers_get_role_tags_and_metadata_of_a_user() -> None:
+    bot, seen = Bot("helpdesk"), list[User]()
+
+    @bot.message("who am I")
+    def remember(ctx: Context) -> None:
+        seen.append(ctx.sender)
+
+    ann = User("ann", "Ann", role="agent", tags=("vip",), metadata={"floor": 2})
+    with BotClient(bot, user=ann, channel="cometchat") as client:
+        client.send("who am I")
+        client.in_group("team").send("who am I", mention=True)
+    assert [(user.role, user.tags, user.metadata) for user in seen] == [("agent", ("vip",), {"floor": 2})] * 2

@@ -63,8 +63,9 @@ class Setup:
     def texts(self) -> list[str]:
         return [body["text"] for body in self.bodies]
 
-    def start(self, *, handles: bool = True) -> Delivery:
-        delivery = Delivery([self.bot], [self.channel], self.url, engine=ThreadEngine(4, 0), policy=SLOW_POLICY)
+    def start(self, *others: FakeChannel, handles: bool = True) -> Delivery:
+        channels = [self.channel, *others]
+        delivery = Delivery([self.bot], channels, self.url, engine=ThreadEngine(4, 0), policy=SLOW_POLICY)
         self._deliveries.append(delivery)
         if handles:
             delivery.start()
@@ -267,6 +268,23 @@ def test_an_alert_can_go_to_a_group_of_the_bot(setup: Setup) -> None:
     (said,) = [said for said in setup.channel.said if "dead letter" in said.text]
     assert said.conversation.target == "ops"
     assert said.conversation.is_group
+
+
+def test_of_several_apps_an_alert_names_one_and_goes_to_one(setup: Setup) -> None:
+    @setup.bot.message()
+    def answer(ctx: Context) -> str:
+        return "no"
+
+    other = FakeChannel(account="us")
+    setup.channel.app, other.app = "shop_eu", "shop_us"
+    delivery = setup.start(other)
+    other.faults = [Rejected("no", code="ERR_BLOCKED_RECEIVER")]
+    delivery.enqueue(other.incoming(setup.bot, "hi"))
+    other.wait_for(lambda: bool(delivery.dead_letters.list()) and delivery.is_idle)
+    setup.watch(delivery, setup.target, *parse_alert_targets("fake/shop_eu:group:ops")).check()
+    setup.channel.wait_for(lambda: bool(setup.channel.said))
+    assert [body["cause"] for body in setup.bodies] == ["ERR_BLOCKED_RECEIVER on fake, app shop_us"]
+    assert [said.conversation.target for said in setup.channel.said] == ["ops"]
 
 
 @pytest.mark.usefixtures("repeat_at_once")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from pytest_httpserver import HTTPServer
 
 
@@ -50,7 +51,14 @@ def test_a_target_that_takes_no_test_fails(doctor_setup: Any, httpserver: HTTPSe
     assert "secret" not in result.cause + result.remedy
 
 
-def test_a_target_on_a_channel_that_is_not_served_fails(doctor_setup: Any) -> None:
-    doctor_setup.set_variables(COMETBOT_ALERTS="platform:group:ops")
+@pytest.mark.parametrize(
+    ("target", "cause"),
+    [
+        ("platform:group:ops", "platform:group:ops: the channel platform is not in COMETBOT_CHANNELS"),
+        ("cometchat/shop_eu:user:ann", "cometchat/shop_eu:user:ann: the app shop_eu is not in COMETCHAT_APPS"),
+    ],
+)
+def test_a_target_that_is_not_served_fails(doctor_setup: Any, target: str, cause: str) -> None:
+    doctor_setup.set_variables(COMETBOT_ALERTS=target)
     result = doctor_setup.run_checks()["alerts"]
-    assert (result.ok, result.cause) == (False, "platform:group:ops: the channel platform is not in COMETBOT_CHANNELS")
+    assert (result.ok, result.cause) == (False, cause)
