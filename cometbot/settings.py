@@ -160,7 +160,7 @@ class Settings:
     cometchat_moderation_password: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_moderation_previous_password: Annotated[Secret, Secret] = _NO_SECRET
     cometchat_allow_anonymous_moderation: Annotated[bool, parse_flag] = False
-    cometchat_moderation_threads: Annotated[int, parse_integer()] = 8
+    cometchat_moderation_threads: Annotated[int, parse_integer()] = 32
 
     simplex_url: Annotated[str, parse_url("ws", "wss", example="wss://user:password@host/")] = field(
         default="ws://localhost:5225", repr=False

@@ -24,6 +24,7 @@ def server(start_server: StartServer) -> Server:
         COMETBOT_BOT=f"{BOTS}/judging.py:bot",
         COMETCHAT_MODERATION_USERNAME=LOGIN[0],
         COMETCHAT_MODERATION_PASSWORD=LOGIN[1],
+        COMETCHAT_MODERATION_THREADS="8",
     )
 
 

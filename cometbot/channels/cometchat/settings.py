@@ -56,7 +56,7 @@ class ModerationSettings:
     credentials: tuple[str, str] | None = field(default=None, repr=False)
     previous: tuple[str, str] | None = field(default=None, repr=False)
     allow_anonymous: bool = False
-    threads: int = 8
+    threads: int = 32
     body_limit: int = 1024 * 1024
     body_timeout: float = 1.0
 
