@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-import mimetypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +22,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import BlockEvent, CampaignEvent, Event, PresenceEvent
 from cometbot.file_links import find_file_url
 from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
-from cometbot.models import SCOPES, Attachment, ClientTool, Conversation, Group, User
+from cometbot.models import SCOPES, ClientTool, Conversation, Group, User
 from cometbot.moderation import Verdict
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
@@ -34,6 +33,7 @@ from cometbot.testing.forms import FormAnswer, answer_field, fill_form, find_qui
 from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.moderation import ask_moderation
 from cometbot.testing.replies import Replies, SentMessage
+from cometbot.testing.user_files import make_attachment
 from cometbot.token_usage import ModelUsage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
@@ -278,7 +278,7 @@ class BotClient:
 
         ``file`` is a URL, a path, or bytes. The type is derived from the name.
         """
-        return self._send(caption, thread_id=thread, attachments=[self._attachment(file, name)])
+        return self._send(caption, thread_id=thread, attachments=[make_attachment(self.fake, file, name)])
 
     def press(self, button: str | int) -> Replies:
         """Press a button or select a choice, by its label or number, and return the bot's replies.
@@ -407,7 +407,7 @@ class BotClient:
             sender=self.user,
             group=self._actor.group,
             context=context,
-            attachment=None if file is None else self._attachment(file, name),
+            attachment=None if file is None else make_attachment(self.fake, file, name),
             sent_at=self._harness.database.now,
             read_file=partial(
                 read_file, self._harness.delivery.store.files, fake.channel, fake.channel.client(self.bot.name)
@@ -541,14 +541,6 @@ class BotClient:
             raise BotError("missing group. Pass it, as in client.join('ops').")
         return client._act(partial(act, client._actor))
 
-    def _attachment(self, file: str | Path | bytes, name: str) -> Attachment:
-        if isinstance(file, str) and file.startswith(("http://", "https://")):
-            return _describe(file, name or file.rpartition("/")[2], None)
-        name = name or ("file.bin" if isinstance(file, bytes) else Path(file).name)
-        content = file if isinstance(file, bytes) else _read(Path(file))
-        url = self.fake.upload(name, content, mimetypes.guess_type(name)[0] or "")
-        return _describe(url, name, len(content))
-
 
 def _to_waiting_step(row: DialogRow) -> WaitingStep:
     waiting = row.waiting
@@ -594,12 +586,3 @@ def _check_tools(tools: Sequence[ClientTool], channel: Channel) -> tuple[ClientT
 
 def _to_user(user: str | User) -> User:
     return user if isinstance(user, User) else User(user, user.title())
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
-
-
-def _describe(url: str, name: str, size: int | None) -> Attachment:
-    mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Attachment(url, name, mime_type, Path(name).suffix[1:], size)
