@@ -6,7 +6,6 @@ import copy
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +33,7 @@ from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.moderation import ask_moderation
 from cometbot.testing.replies import Replies, SentMessage
 from cometbot.testing.user_files import make_attachment
+from cometbot.testing.waiting_step import WaitingStep, to_waiting_step
 from cometbot.token_usage import ModelUsage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
@@ -51,24 +51,6 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "agui": ("cometbot.testing.fakes.agui", "AguiFake", "chat"),
 }
 """Module, class and extra of each channel's fake, imported when a test uses it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingStep:
-    """A step that a handler waits at: ``kind`` is ``ask``, ``approve``, ``call``, ``hand_off`` or ``sleep``.
-
-    ``text`` and ``choices`` are those of a question, ``text`` that of an approval or call, or what people read first.
-
-    ``fields`` are the names of a form's fields that are left. ``field`` is the one that is asked, empty where the
-    platform shows the form.
-    """
-
-    handler: str
-    kind: str
-    text: str = ""
-    choices: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    field: str = ""
 
 
 class BotClient:
@@ -425,7 +407,7 @@ class BotClient:
     @property
     def waiting(self) -> WaitingStep | None:
         """What a handler waits for in this user's conversation, the newest question first, or None."""
-        return next(map(_to_waiting_step, self._waiting_rows()), None)
+        return next(map(to_waiting_step, self._waiting_rows()), None)
 
     def restart(self, bot: Bot | None = None) -> None:
         """Go on as the next process does, with the same database and platform; open dialogs go on.
@@ -540,14 +522,6 @@ class BotClient:
         if not client._actor.group:
             raise BotError("missing group. Pass it, as in client.join('ops').")
         return client._act(partial(act, client._actor))
-
-
-def _to_waiting_step(row: DialogRow) -> WaitingStep:
-    waiting = row.waiting
-    labels = tuple(label for offer in waiting.offers for label, _, _ in offer.get("offers", ()))
-    return WaitingStep(
-        row.handler, waiting.kind, waiting.question_text, labels, tuple(waiting.fields), waiting.asked_field
-    )
 
 
 def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabilities | None) -> Callable[[Bot], Fake]:
