@@ -176,7 +176,7 @@ class CallbackViews:
         if found is None:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(uid)} is served here")
         if found.name in self._credentials and not self._credentials.matches(found.name, header):
-            self._log_wrong_credentials(f"of the bot {found.name}", _CALLBACK_SETTINGS)
+            self._log_wrong_credentials(self._describe(found.name), _CALLBACK_SETTINGS)
             raise HttpError(403, "AUTH_ERR_NO_ACCESS", f"these credentials are not those of the bot {found.name}")
         self._callback_rotation.record(found.name, header, f"{self._path}/{found.name}")
         return self._store_payload(found, payload, body)
@@ -209,12 +209,15 @@ class CallbackViews:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
         if not credentials.matches(bot, header) and bot in credentials:
             settings = _WEBHOOK_SETTINGS if credentials is self._webhook_credentials else _CALLBACK_SETTINGS
-            raise self._make_unauthorized(header, f"of the bot {bot}", settings)
+            raise self._make_unauthorized(header, self._describe(bot), settings)
         if credentials is self._webhook_credentials:
             self._webhook_rotation.record(bot, header, f"{self._path}/{bot}/webhook")
         else:
             self._callback_rotation.record(bot, header, f"{self._path}/{bot}")
         return found
+
+    def _describe(self, bot: str) -> str:
+        return f"of the bot {bot} at {self._path}"
 
     def _make_unauthorized(self, header: str, call_target: str, settings: str) -> HttpError:
         """Return the 401 for missing or wrong credentials; log that wrong ones were sent."""
@@ -246,7 +249,9 @@ class CallbackViews:
         payload, body = raw_payloads.read_body(body)
         app_id = payload.get("appId")
         if app_id != self._account and find_id(app_id) != self._account:
-            _log.warning("refused a callback: appId: expected the configured app, got %s", quote_value(app_id))
+            _log.warning(
+                "refused a callback of %s: appId: expected %s, got %s", self._path, self._account, quote_value(app_id)
+            )
             raise HttpError(
                 403, "AUTH_ERR_INVALID_APPID", f"the app {quote_value(app_id)} is not the one that is served here"
             )

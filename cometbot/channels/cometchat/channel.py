@@ -306,7 +306,7 @@ class CometChatChannel(Channel):
         try:
             records = [*self._client.bots(), *self._client.bots(ai=True)]
         except ChannelError as error:
-            _log.info("cannot list the app's bots: %s", error)
+            _log.info("cannot list the bots of the app %s: %s", self.app or self.account, error)
             return
         self._bot_uids = frozenset(str(record["uid"]).lower() for record in records if "uid" in record)
         self._refresh_groups()
@@ -319,7 +319,9 @@ class CometChatChannel(Channel):
             try:
                 records = list(self._client.groups({"hasJoined": True}, on_behalf_of=self._uids[name]))
             except ChannelError as error:
-                _log.info("cannot list the groups of the bot %s: %s", name, error)
+                _log.info(
+                    "cannot list the groups of the bot %s in the app %s: %s", name, self.app or self.account, error
+                )
                 continue
             guids = frozenset(filter(None, (find_id(record.get("guid")) for record in records)))
             new = guids - self._groups.get(name, frozenset())

@@ -781,3 +781,19 @@ def test_stop_during_a_dialog_is_read_at_the_same_point_of_each_run(bot: Bot) ->
     client = BotClient(bot)
     assert client.send("/work").texts == ["All right, I have stopped.", "False, True. Go on?"]
     assert client.send("yes").texts == ["yes: False, True, False"]
+
+
+def test_apps_of_a_bot_are_one_platform() -> None:
+    bot = Bot("shop")
+
+    @bot.message()
+    def tell(ctx: Context) -> str:
+        bot.send(group="team", text=f"{ctx.app}: {ctx.text}", app="shop_eu")
+        return ctx.app
+
+    client = BotClient(bot, apps=["shop_us", "shop_eu"])
+    assert client.send("hi").text == "shop_us"
+    assert [said.text for said in client.said_elsewhere()] == ["shop_us: hi"]
+    with pytest.raises(BotError, match="the app 'shop_asia' is not served here; there is: shop_us, shop_eu"):
+        bot.send(user="tom", text="hi", app="shop_asia")
+    assert BotClient(Bot("other")).channel.app == ""
