@@ -113,13 +113,17 @@ def _check_words(name: str, words: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastRequest:
-    """What ``bot.broadcast`` was called with, apart from the users. ``name`` is empty for one without a name."""
+    """What ``bot.broadcast`` was called with, apart from the users. ``name`` is empty for one without a name.
+
+    ``is_repeated`` if a handler that runs again may call with another message, as of a file that is gone by now.
+    """
 
     message: Message
     name: str = ""
     channel: str = ""
     pace: str = DEFAULT_PACE
     app: str = ""
+    is_repeated: bool = False
 
 
 def make_request(message: object, name: str, channel: str, pace: str, app: str = "") -> BroadcastRequest:

@@ -48,6 +48,11 @@ def change_job(ctx: Context, change: JobChange) -> None:
     ctx._change(change)
 
 
+def find_home(ctx: Context) -> Conversation | None:
+    """Return the conversation of the event; of a job, the one in which a handler scheduled it, None if none did."""
+    return ctx._home_conversation
+
+
 def make_broadcast_name(ctx: Context) -> str:
     """Return the name of the next broadcast of this run that has none, the same in every run."""
     ctx._broadcast_count += 1

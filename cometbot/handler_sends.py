@@ -9,11 +9,11 @@ from cometbot.asking import Asking
 from cometbot.bot import Bot, Sender
 from cometbot.broadcasts import Broadcast, BroadcastRequest
 from cometbot.context import Context
-from cometbot.context_access import change_job, make_broadcast_name
+from cometbot.context_access import change_job, find_home, make_broadcast_name
 from cometbot.errors import BotError
 from cometbot.event_loop import run_in_thread
 from cometbot.events import JobEvent
-from cometbot.jobs import JOBS_CHANNEL, JobChange
+from cometbot.jobs import JobChange
 from cometbot.messages import Message
 from cometbot.models import Conversation
 
@@ -84,16 +84,18 @@ class HandlerSender(Sender):
         if self._is_in_handler():
             if asking is not None and asking.is_inside_once and not request.name:
                 raise BotError("broadcast: inside ctx.once it needs a name, so that a second call adds nothing")
+            request = self._direct(bot, request)
             if asking is None or not asking.is_inside_once:
-                request = self._name_request(bot, request)
-                users = () if asking is not None and asking.is_repeating else users
+                is_repeating = asking is not None and asking.is_repeating
+                is_repeated = is_repeating or not request.name
+                name = request.name or make_broadcast_name(self._ctx)
+                request = replace(request, name=name, is_repeated=is_repeated)
+                users = () if is_repeating else users
         return run_in_thread(bot.sender.broadcast, bot, request, users)
 
-    def _name_request(self, bot: Bot, request: BroadcastRequest) -> BroadcastRequest:
-        """Return a request with a name that is the same in every run, and the channel and app of the event."""
-        name = request.name or make_broadcast_name(self._ctx)
-        here = self._ctx.conversation.channel
-        is_home = bot is self._ctx.bot and here != JOBS_CHANNEL and not request.app
-        channel = request.channel or (here if is_home else "")
-        app = self._ctx.app if is_home and channel == here else request.app
-        return replace(request, name=name, channel=channel, app=app)
+    def _direct(self, bot: Bot, request: BroadcastRequest) -> BroadcastRequest:
+        """Return a request of the handler's bot with the channel and app of the event, unless it names others."""
+        home = find_home(self._ctx)
+        if bot is not self._ctx.bot or home is None or request.app or request.channel not in ("", home.channel):
+            return request
+        return replace(request, channel=home.channel, app=self._ctx.app)

@@ -58,16 +58,7 @@ def store_broadcast(
     """
     chunks = split_users(users)
     first = next(chunks, [])
-    name, digest = request.name or make_unique_name(), find_digest(request.message)
-    nobody = Conversation(channel.name, channel.account, bot.name, "broadcast", "broadcast")
-    channel.render(describe_file(Operation(conversation=nobody, message=request.message)))
-    with store.database.write() as connection:
-        row = store.broadcasts.create(connection, bot.name, name, channel.name, channel.account, digest, request.pace)
-    if (row.digest, row.channel, row.account) != (digest, channel.name, channel.account):
-        raise BotError(
-            f"the broadcast {name!r} of {bot.name} has another message, channel or app; give this one another name, or "
-            "call with the same message to add users"
-        )
+    row = _find_or_create(store, channel, bot, request)
     if row.content is None:
         _store_content(store, channel, row, request.message)
     while first:
@@ -77,7 +68,29 @@ def store_broadcast(
     with store.database.write() as connection:
         is_started = store.broadcasts.start(connection, row.id)
         count = store.broadcasts.count_recipients(connection, row.id)
-    return Broadcast(name, count), make_home(bot.name, row.id) if is_started else None
+    return Broadcast(row.name, count), make_home(bot.name, row.id) if is_started else None
+
+
+def _find_or_create(store: DeliveryStore, channel: Channel, bot: Bot, request: BroadcastRequest) -> BroadcastRow:
+    """Return the broadcast of this name, created if there is none. A repeated one keeps its message."""
+    name = request.name or make_unique_name()
+    if request.is_repeated:
+        with store.database.read() as connection:
+            found = store.broadcasts.find(connection, name, bot.name)
+        if found is not None and found.content is not None:
+            return found
+    digest = find_digest(request.message)
+    nobody = Conversation(channel.name, channel.account, bot.name, "broadcast", "broadcast")
+    channel.render(describe_file(Operation(conversation=nobody, message=request.message)))
+    with store.database.write() as connection:
+        row = store.broadcasts.create(connection, bot.name, name, channel.name, channel.account, digest, request.pace)
+    is_same = row.digest == digest or request.is_repeated
+    if not is_same or (row.channel, row.account) != (channel.name, channel.account):
+        raise BotError(
+            f"the broadcast {name!r} of {bot.name} has another message, channel or app; give this one another name, or "
+            "call with the same message to add users"
+        )
+    return row
 
 
 def _store_content(store: DeliveryStore, channel: Channel, row: BroadcastRow, message: Message) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from cometbot import Bot, BotError, Button, Card, Context, Text
+from cometbot import Bot, BotError, Button, Card, Context, Media, Text
 from cometbot.broadcasts import CHUNK_SIZE
 from cometbot.delivery import Delivery
 from cometbot.errors import DeliveryError, Rejected
@@ -79,7 +80,7 @@ def test_repeated_call_adds_only_the_users_who_are_missing(harness: Harness) -> 
 def test_name_stands_for_one_message(harness: Harness) -> None:
     start(harness)
     harness.bot.broadcast(users=["maria"], text="News", name="news")
-    with pytest.raises(BotError, match="the broadcast 'news' of helpdesk has another message or channel"):
+    with pytest.raises(BotError, match="the broadcast 'news' of helpdesk has another message, channel or app"):
         harness.bot.broadcast(users=["tom"], text="Other news", name="news")
     assert harness.bot.broadcast(users=["tom"], text="Other news").recipients == 1
 
@@ -125,6 +126,45 @@ def test_handler_that_runs_again_repeats_no_broadcast(harness: Harness) -> None:
     assert len(runs) == 3
     assert [item.recipients for item in delivery.broadcasts.list()] == [2]
     assert "To 2." in harness.channel.texts()
+
+
+def test_handler_that_runs_again_may_broadcast_another_text(harness: Harness) -> None:
+    runs = []
+
+    @harness.bot.command("publish", retries=1)
+    def publish(ctx: Context) -> str:
+        runs.append(ctx.event.key)
+        sent = harness.bot.broadcast(users=["tom"], text=f"News {len(runs)}", pace=FAST)
+        if len(runs) < 2:
+            raise OSError("again")
+        return f"To {sent.recipients}."
+
+    delivery = start(harness)
+    harness.enqueue(delivery, "/publish", user="paul")
+    harness.channel.wait_for(lambda: "To 1." in harness.channel.texts())
+    wait_until(lambda: delivery.broadcasts.list()[0].sent == 1)
+    assert count_targets(harness, "News 1") == Counter(["tom"])
+    assert len(delivery.broadcasts.list()) == 1
+
+
+def test_file_of_a_broadcast_may_be_deleted_before_the_handler_goes_on(tmp_path: Path) -> None:
+    from cometbot.testing import BotClient
+
+    bot, path = Bot("helpdesk"), tmp_path / "news.txt"
+    path.write_text("News")
+
+    @bot.command("publish")
+    def publish(ctx: Context) -> str:
+        unnamed = bot.broadcast(users=["tom"], message=Media(path=str(path)))
+        named = bot.broadcast(users=["tom"], message=Media(path=str(path)), name="news")
+        return f"{ctx.ask('Sure?')}, to {unnamed.recipients} and {named.recipients}."
+
+    with BotClient(bot, user="maria") as maria:
+        maria.send("/publish")
+        path.unlink()
+        assert maria.send("Yes").text == "Yes, to 1 and 1."
+        tom = maria.as_user("tom")
+        assert [tom.download(said) for said in tom.said()] == [b"News", b"News"]
 
 
 def test_users_who_opt_out_while_it_runs_get_nothing(harness: Harness) -> None:
@@ -229,7 +269,7 @@ def test_message_is_in_the_order_in_which_its_conversation_got_it(harness: Harne
     harness.bot.broadcast(users=["maria", "tom"], text="News", name="news")
     wait_until(lambda: count_targets(harness)["tom"])
     go_on.set()
-    wait_done(delivery, "news")
+    harness.channel.wait_for(lambda: "two" in harness.channel.texts("helpdesk_user_maria"))
     assert harness.channel.texts("helpdesk_user_maria") == ["News", "one", "two"]
 
 
@@ -291,7 +331,7 @@ def test_channel_that_is_gone_is_tried_again(harness: Harness, caplog: pytest.Lo
     delivery = start(harness)
     with delivery.database.write() as connection:
         row = delivery.store.broadcasts.create(
-            connection, harness.bot.name, "old", channel="telex", digest="", pace="1/second"
+            connection, harness.bot.name, "old", channel="telex", account="", digest="", pace="1/second"
         )
         delivery.store.broadcasts.set_content(connection, row.id, {"class": "Text", "text": "News"})
         delivery.store.broadcasts.add_recipients(connection, row.id, ["maria"])

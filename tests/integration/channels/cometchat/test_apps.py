@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +11,11 @@ from typing import Any
 
 import pytest
 import requests
+from click.testing import CliRunner
 from flask import Flask
 
 from cometbot import Bot, BotError, Button, Card, Context, Group, ModerationItem
+from cometbot.cli import main
 from cometbot.delivery import Delivery
 from cometbot.errors import ConfigurationError
 from cometbot.settings import Settings
@@ -145,6 +148,29 @@ def make_bot() -> Bot:
     def ring(ctx: Context) -> None:
         ctx.send(f"ring in {ctx.app}")
         ctx.send(f"ring in {ctx.app}", to=ctx.conversation_with(group="ops"))
+
+    @bot.command("tomorrow")
+    def tomorrow(ctx: Context) -> str:
+        ctx.later("1d", ring, name="tomorrow")
+        return "soon"
+
+    @bot.command("publish")
+    def publish(ctx: Context, app: str = "") -> str:
+        return f"to {bot.broadcast(users=['maria', 'tom'], text=f'News of {ctx.app}', app=app).recipients}"
+
+    @bot.command("publish-later")
+    def publish_later(ctx: Context) -> str:
+        ctx.later(0.1, publish_in_job)
+        return "soon"
+
+    @bot.job
+    def publish_in_job(ctx: Context) -> None:
+        bot.broadcast(users=["tom"], text=f"Job of {ctx.app}")
+
+    @bot.command("publish-once")
+    def publish_once(ctx: Context) -> str:
+        sent = ctx.once(lambda: bot.broadcast(users=["tom"], text="News", name=f"of {ctx.app}").recipients)
+        return f"to {sent}"
 
     @bot.command("card")
     def card(ctx: Context) -> Card:
@@ -347,6 +373,85 @@ def test_job_stays_in_the_app_of_its_handler(site: Site) -> None:
     site.us.wait_for(lambda app: said_in_group(app, "ops") == ["ring in shop_us"])
     assert said(site.us)[-1] == "ring in shop_us"
     assert said(site.eu) == []
+
+
+def test_broadcast_stays_in_the_app_of_its_event(site: Site) -> None:
+    site.start()
+    assert ask(site.us, "/publish", user="tom") == "to 2"
+    site.us.wait_for(lambda app: said(app)[-1:] == said(app, "tom")[-1:] == ["News of shop_us"])
+    assert said(site.eu) == said(site.eu, "tom") == []
+
+
+def test_broadcasts_of_events_with_the_same_id_are_two(site: Site) -> None:
+    site.start()
+    written = [app.user("maria").say("/publish", to="helpdesk") for app in (site.eu, site.us)]
+    assert written[0].id == written[1].id
+    site.eu.wait_for(lambda app: said(app, "tom") == ["News of shop_eu"])
+    site.us.wait_for(lambda app: said(app, "tom") == ["News of shop_us"])
+
+
+def test_broadcast_of_a_job_stays_in_the_app_of_its_handler(site: Site) -> None:
+    site.start()
+    assert ask(site.us, "/publish-later") == "soon"
+    site.us.wait_for(lambda app: said(app, "tom") == ["Job of shop_us"])
+    assert said(site.eu, "tom") == []
+
+
+def test_broadcast_inside_once_stays_in_the_app_of_its_event(site: Site) -> None:
+    site.start()
+    assert [ask(app, "/publish-once") for app in (site.us, site.eu)] == ["to 1", "to 1"]
+    for app in (site.us, site.eu):
+        app.wait_for(lambda it: said(it, "tom") == ["News"])
+
+
+def test_broadcast_goes_to_the_app_that_is_named(site: Site) -> None:
+    site.start()
+    assert ask(site.eu, "/publish shop_us") == "to 2"
+    site.us.wait_for(lambda app: said(app) == said(app, "tom") == ["News of shop_eu"])
+    site.bot.broadcast(users=["tom"], text="by hand", app="shop_us", name="us")
+    site.bot.broadcast(users=["tom"], text="by hand", name="first")
+    site.us.wait_for(lambda app: said(app, "tom") == ["News of shop_eu", "by hand"])
+    site.eu.wait_for(lambda app: said(app, "tom") == ["by hand"])
+    with pytest.raises(BotError, match="the broadcast 'us' of helpdesk has another message, channel or app"):
+        site.bot.broadcast(users=["tom"], text="by hand", app="shop_eu", name="us")
+    with pytest.raises(BotError, match="the app 'shop_asia' is not served here; there is: shop_eu, shop_us"):
+        site.bot.broadcast(users=["tom"], text="x", app="shop_asia")
+    with pytest.raises(BotError, match="the app 'shop_us' is not served here"):
+        site.bot.broadcast(users=["tom"], text="x", app="shop_us", channel="telex")
+
+
+def test_user_opts_out_in_one_app(site: Site) -> None:
+    site.bot.opt_outs = Bot("words", opt_out_words=["unsubscribe"]).opt_outs
+    site.start()
+    assert ask(site.us, "unsubscribe").startswith("All right")
+    for name in ("shop_eu", "shop_us"):
+        site.bot.broadcast(users=["maria", "tom"], text="News", app=name, name=name)
+    for app in (site.eu, site.us):
+        app.wait_for(lambda it: said(it, "tom") == ["News"])
+    site.eu.wait_for(lambda app: said(app) == ["News"])
+    assert "News" not in said(site.us)
+    assert site.delivery.broadcasts.get("shop_us").opted_out == 1
+    listed = site.delivery.broadcasts.list(account=site.us.app_id)
+    assert [item.name for item in listed] == ["shop_us"]
+
+
+def test_jobs_of_one_app_are_listed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.start()
+    site.bot.broadcast(users=["tom"], text="News", app="shop_us", name="of us")
+    site.bot.broadcast(users=["tom"], text="News", app="shop_eu", name="of eu")
+    assert ask(site.us, "/tomorrow") == "soon"
+    site.us.wait_for(lambda app: said(app, "tom") == ["News"])
+    for name, value in site.environ().items():
+        monkeypatch.setenv(name, value)
+
+    def list_jobs(*options: str) -> list[str]:
+        done = CliRunner().invoke(main, ["jobs", "list", "--json", *options], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return [str(item["name"]) for item in json.loads(done.stdout)]
+
+    assert sorted(list_jobs()) == ["of eu", "of us", "tomorrow"]
+    assert sorted(list_jobs("--app", "shop_us")) == ["of us", "tomorrow"]
+    assert list_jobs("--app", "shop_eu") == ["of eu"]
 
 
 def test_conversations_of_an_app_that_is_gone_are_left_alone(site: Site) -> None:
