@@ -416,6 +416,26 @@ def test_an_application_sends_alerts_of_its_settings(
     assert all(thread.name != "cometbot-alerts" for thread in threading.enumerate())
 
 
+def test_a_web_process_on_postgresql_reports_that_no_worker_is_left(
+    postgres_url: str, httpserver: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bot, channel = Bot("shop"), FakeChannel()
+    monkeypatch.setattr(alerts, "CHECK_INTERVAL", 0.05)
+    httpserver.expect_request(SECRET_PATH).respond_with_data("ok")
+    settings = Settings(
+        database_url=postgres_url, alerts=parse_alert_targets(httpserver.url_for(SECRET_PATH)), alert_after=0.001
+    )
+    app = create_app(bot, settings, [channel])
+    runtime = app.extensions["cometbot"]
+    try:
+        assert app.test_client().get("/healthz").status_code == 200
+        runtime.delivery.enqueue(channel.incoming(bot, "hi"))
+        channel.wait_for(lambda: bool(httpserver.log))
+    finally:
+        runtime.stop()
+    assert httpserver.log[0][0].get_json()["alert"] == "no_worker"
+
+
 def test_a_test_names_what_went_wrong_for_each_target(setup: Setup) -> None:
     delivery = setup.start()
     closed = parse_alert_targets("http://127.0.0.1:9/secret")[0]
