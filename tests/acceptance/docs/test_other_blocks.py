@@ -16,6 +16,7 @@ RECIPE = re.compile(r'recipes\("(\w+)", "([^"]+)"\)')
 
 DOCS = "tests/integration/test_docs.py"
 COMMANDS = "tests/acceptance/docs/test_commands.py"
+ALERTS = "tests/integration/web/test_alerts.py"
 PLACES = {
     "COMETBOT_BOT=bot:bot": f"{COMMANDS}::test_deploy",
     "[Unit]": f"{COMMANDS}::test_deploy",
@@ -24,6 +25,8 @@ PLACES = {
     'import { Client } from "@botpress/chat";': f"{COMMANDS}::test_chat_api",
     'import { HttpAgent } from "@ag-ui/client";\n\nconst agent': f"{COMMANDS}::test_agui",
     'import { HttpAgent } from "@ag-ui/client";\nimport {\n  CopilotRuntime': "part of a larger file",
+    "COMETBOT_ALERTS=": f"{ALERTS}::test_the_page_shows_setting_and_body_as_they_are",
+    '{"text": "cometbot: shop': f"{ALERTS}::test_the_page_shows_setting_and_body_as_they_are",
     "COMETBOT_TRUSTED_PROXIES=": "part of a larger file",
     "RuntimeDirectory=": "systemd",
     "[Socket]": "systemd",

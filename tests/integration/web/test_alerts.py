@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -434,6 +436,25 @@ def test_a_web_process_on_postgresql_reports_that_no_worker_is_left(
     finally:
         runtime.stop()
     assert httpserver.log[0][0].get_json()["alert"] == "no_worker"
+
+
+def test_the_page_shows_setting_and_body_as_they_are(setup: Setup) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "monitoring.md").read_text()
+    setting, body = re.findall(r"^```text\n(.*?)^```", page, re.S | re.M)
+    name, _, text = setting.strip().partition("=")
+    assert [str(target) for target in Settings.from_environment({name: text}, None).alerts] == [
+        "https://hooks.slack.com/…",
+        "cometchat:group:ops",
+    ]
+
+    add_raising_handler(setup)
+    delivery = setup.start()
+    setup.fail(delivery)
+    setup.fail(delivery)
+    setup.watch(delivery).check()
+    handler = delivery.dead_letters.list()[0].handler
+    shown = json.loads(json.dumps(setup.bodies[0]).replace(handler, "track").replace(" m2", " m12"))
+    assert shown == json.loads(body)
 
 
 def test_a_test_names_what_went_wrong_for_each_target(setup: Setup) -> None:
