@@ -14,11 +14,11 @@ from cometbot.cli import CommandGroup, _output
 from cometbot.cli._database import describe_selection, find_account, open_delivery
 from cometbot.cli._output import sanitize
 from cometbot.cli._params import list_options
-from cometbot.inspection.broadcast_list import BroadcastInfo
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cometbot.inspection.broadcast_list import BroadcastInfo
     from cometbot.inspection.job_list import JobInfo
 
 
@@ -48,6 +48,8 @@ def list_jobs(bot: str, app: str, as_json: bool, limit: int) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def show(id: str, as_json: bool) -> None:
     """Show a job with its arguments, or the progress of a broadcast."""
+    from cometbot.inspection.broadcast_list import BroadcastInfo
+
     with open_delivery() as delivery:
         found = delivery.broadcasts.get(id) if delivery.broadcasts.has(id) else delivery.jobs.get(id)
     if as_json:
@@ -103,6 +105,8 @@ def resume(id: str) -> None:
 
 
 def _make_table(jobs: Sequence[JobInfo | BroadcastInfo]) -> Table:
+    from cometbot.inspection.broadcast_list import BroadcastInfo
+
     table = _output.make_table("ID", "Bot", "Next", "Last", "Schedule", last_column="Job")
     for job in jobs:
         if isinstance(job, BroadcastInfo):

@@ -94,7 +94,7 @@ def find_problems(
         *_group_waiting_replies(held, now, apps),
         *(
             Problem("no_progress", bot, "no progress", waiting[bot][0], seconds=waiting[bot][1])
-            for bot in sorted(idle - stuck.keys())
+            for bot in sorted(idle - stuck.keys() - {row.bot for row in held})  # those explain it
         ),
         *(Problem("no_worker", bot, "no worker", count) for bot, count in sorted(stuck.items())),
     ]

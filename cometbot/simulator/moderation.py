@@ -261,7 +261,7 @@ class Moderator:
         if acting is not None and acting.rule is not None:
             status["rule"] = self._rule_json(acting.rule)
         stored = self._world.message_store.find(message.id)
-        if stored is None:  # it was deleted meanwhile
+        if stored is None or stored.deleted_at:  # it was deleted meanwhile
             return
         settled = self._set_status(stored, status)
         data: dict[str, Any] = {"message": self._world.serializer.message(settled, with_tags=True), "moderation": []}

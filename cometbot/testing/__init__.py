@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cometbot.testing.client import BotClient, WaitingStep
+    from cometbot.testing.client import BotClient
     from cometbot.testing.fake_channel import EVERYTHING, TEXT_ONLY, FakeChannel
     from cometbot.testing.fake_model import FakeModel, ModelRequest
     from cometbot.testing.fakes.base import Actor, Fake, Fault, Unsupported, UserMessage
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cometbot.testing.immediate_engine import ImmediateEngine, MemoryDatabase
     from cometbot.testing.replies import Replies, SentMessage
     from cometbot.testing.simplex import FakeSimplexCLI, FakeSimplexControl
+    from cometbot.testing.waiting_step import WaitingStep
     from cometbot.token_usage import ModelUsage
 
 _MODULES = {
@@ -39,7 +40,7 @@ _MODULES = {
     "SentMessage": "replies",
     "Unsupported": "fakes.base",
     "UserMessage": "fakes.base",
-    "WaitingStep": "client",
+    "WaitingStep": "waiting_step",
 }
 
 __all__ = [

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-import mimetypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +21,7 @@ from cometbot.errors import BotError, ConfigurationError
 from cometbot.events import BlockEvent, CampaignEvent, Event, PresenceEvent
 from cometbot.file_links import find_file_url
 from cometbot.messages import APPROVAL_ACTION, Capabilities, ClientCall, Media
-from cometbot.models import SCOPES, Attachment, ClientTool, Conversation, Group, User
+from cometbot.models import SCOPES, ClientTool, Conversation, Group, User
 from cometbot.moderation import Verdict
 from cometbot.providers import Provider
 from cometbot.quick_replies import QUICK_REPLIES_KEY
@@ -34,6 +32,8 @@ from cometbot.testing.forms import FormAnswer, answer_field, fill_form, find_qui
 from cometbot.testing.harness import BotHarness, StoredState
 from cometbot.testing.moderation import ask_moderation
 from cometbot.testing.replies import Replies, SentMessage
+from cometbot.testing.user_files import make_attachment
+from cometbot.testing.waiting_step import WaitingStep, to_waiting_step
 from cometbot.token_usage import ModelUsage
 
 ChannelName = Literal["fake", "cometchat", "chat_api", "platform", "simplex", "agui"]
@@ -51,24 +51,6 @@ _FAKE_CLASSES: dict[str, tuple[str, str, str]] = {
     "agui": ("cometbot.testing.fakes.agui", "AguiFake", "chat"),
 }
 """Module, class and extra of each channel's fake, imported when a test uses it."""
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingStep:
-    """A step that a handler waits at: ``kind`` is ``ask``, ``approve``, ``call``, ``hand_off`` or ``sleep``.
-
-    ``text`` and ``choices`` are those of a question, ``text`` that of an approval or call, or what people read first.
-
-    ``fields`` are the names of a form's fields that are left. ``field`` is the one that is asked, empty where the
-    platform shows the form.
-    """
-
-    handler: str
-    kind: str
-    text: str = ""
-    choices: tuple[str, ...] = ()
-    fields: tuple[str, ...] = ()
-    field: str = ""
 
 
 class BotClient:
@@ -278,7 +260,7 @@ class BotClient:
 
         ``file`` is a URL, a path, or bytes. The type is derived from the name.
         """
-        return self._send(caption, thread_id=thread, attachments=[self._attachment(file, name)])
+        return self._send(caption, thread_id=thread, attachments=[make_attachment(self.fake, file, name)])
 
     def press(self, button: str | int) -> Replies:
         """Press a button or select a choice, by its label or number, and return the bot's replies.
@@ -407,7 +389,7 @@ class BotClient:
             sender=self.user,
             group=self._actor.group,
             context=context,
-            attachment=None if file is None else self._attachment(file, name),
+            attachment=None if file is None else make_attachment(self.fake, file, name),
             sent_at=self._harness.database.now,
             read_file=partial(
                 read_file, self._harness.delivery.store.files, fake.channel, fake.channel.client(self.bot.name)
@@ -425,7 +407,7 @@ class BotClient:
     @property
     def waiting(self) -> WaitingStep | None:
         """What a handler waits for in this user's conversation, the newest question first, or None."""
-        return next(map(_to_waiting_step, self._waiting_rows()), None)
+        return next(map(to_waiting_step, self._waiting_rows()), None)
 
     def restart(self, bot: Bot | None = None) -> None:
         """Go on as the next process does, with the same database and platform; open dialogs go on.
@@ -541,22 +523,6 @@ class BotClient:
             raise BotError("missing group. Pass it, as in client.join('ops').")
         return client._act(partial(act, client._actor))
 
-    def _attachment(self, file: str | Path | bytes, name: str) -> Attachment:
-        if isinstance(file, str) and file.startswith(("http://", "https://")):
-            return _describe(file, name or file.rpartition("/")[2], None)
-        name = name or ("file.bin" if isinstance(file, bytes) else Path(file).name)
-        content = file if isinstance(file, bytes) else _read(Path(file))
-        url = self.fake.upload(name, content, mimetypes.guess_type(name)[0] or "")
-        return _describe(url, name, len(content))
-
-
-def _to_waiting_step(row: DialogRow) -> WaitingStep:
-    waiting = row.waiting
-    labels = tuple(label for offer in waiting.offers for label, _, _ in offer.get("offers", ()))
-    return WaitingStep(
-        row.handler, waiting.kind, waiting.question_text, labels, tuple(waiting.fields), waiting.asked_field
-    )
-
 
 def _fake_factory(channel: str | Callable[[Bot], Fake], capabilities: Capabilities | None) -> Callable[[Bot], Fake]:
     if channel == "fake":
@@ -594,12 +560,3 @@ def _check_tools(tools: Sequence[ClientTool], channel: Channel) -> tuple[ClientT
 
 def _to_user(user: str | User) -> User:
     return user if isinstance(user, User) else User(user, user.title())
-
-
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
-
-
-def _describe(url: str, name: str, size: int | None) -> Attachment:
-    mime_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    return Attachment(url, name, mime_type, Path(name).suffix[1:], size)

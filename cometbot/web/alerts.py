@@ -29,6 +29,9 @@ CHECK_INTERVAL = 30.0
 REPEAT_INTERVAL = 3600.0
 """Seconds in which no other alert about the same cause is sent."""
 
+MAX_ALERTS = 10
+"""The alerts that one check sends at most; the next ones send the rest."""
+
 RETENTION = 86400.0
 SEND_TIMEOUT = 10.0
 TEST_TEXT = "cometbot: a test of COMETBOT_ALERTS. Alerts arrive here."
@@ -159,10 +162,9 @@ class AlertWatcher:
         apps = {channel.account: channel.app for channel in delivery.channels.all if channel.app}
         problems, claims = find_problems(delivery.store, delivery.bots, self._after, apps)
         now = delivery.database.clock()
-        for problem in problems:
-            previous = claims.get(problem.key)
-            if previous is None or now - previous.sent_at >= REPEAT_INTERVAL:
-                self._send_once(problem, previous, Claim(now, problem.newest or now))
+        due = [problem for problem in problems if _is_due(claims.get(problem.key), now)]
+        for problem in due[:MAX_ALERTS]:
+            self._send_once(problem, claims.get(problem.key), Claim(now, problem.newest or now))
         delete_old_claims(delivery.database, claims, now - RETENTION)
 
     def _send_once(self, problem: Problem, previous: Claim | None, new: Claim) -> None:
@@ -185,6 +187,10 @@ class AlertWatcher:
         self._observer.alert_ended(problem.kind, "sent")
         _log.info("sent an alert to %s: %s", target, problem.kind, extra={"bot": problem.bot})
         return True
+
+
+def _is_due(sent: Claim | None, now: float) -> bool:
+    return sent is None or now - sent.sent_at >= REPEAT_INTERVAL
 
 
 class _Repeater:

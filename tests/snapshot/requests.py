@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.integration.channels.cometchat.documented_payloads import CALLBACKS, WEBHOOKS
+from tests.integration.channels.cometchat.documented_payloads import BOT, CALLBACKS, WEBHOOKS, direct
 from tests.snapshot.site import ADMIN, AGUI_TOKEN, basic
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 61
@@ -15,6 +15,7 @@ JSON = {"Content-Type": "application/json"}
 HEADERS: dict[str, dict[str, str]] = {
     "cc": {"Authorization": basic("cc", "the-callback-password")},
     "wrong": {"Authorization": basic("cc", "wrong")},
+    "mod": {"Authorization": basic("mod", "the-moderation-password")},
     "hook": {"Authorization": basic("hook", "the-webhook-password")},
     "maria": {"x-user-key": "{maria_key}"},
     "tom": {"x-user-key": "{tom_key}"},
@@ -74,6 +75,12 @@ def _callbacks() -> Iterator[Request]:
     yield request(f"POST {path} wrong", text)
     yield request(f"POST {path}", text, headers={"Authorization": "Bearer abc"}, note="Bearer")
     yield request(f"POST {path}/webhook cc", WEBHOOKS["message_sent"], note="credentials of the callback")
+    for written in ("hello", "our casino", "raise"):
+        judged = {"contextMessages": [{"tom": "before"}, {BOT: direct(data={"text": written})}]}
+        yield request(f"POST {path}/moderation mod", judged, note=written)
+    yield request(f"POST {path}/moderation mod", {"contextMessages": []}, note="without a message")
+    yield request(f"POST {path}/moderation cc", {"contextMessages": []}, note="credentials of the callback")
+    yield request(f"GET {path}/moderation mod")
     yield request(f"POST {path} cc", {**text, "appId": "another"}, note="another app")
     for method in ("GET", "PUT", "DELETE", "OPTIONS"):
         yield request(f"{method} {path} cc")

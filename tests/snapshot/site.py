@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask
 
-from cometbot import Bot, Context
+from cometbot import Bot, Context, ModerationItem, Verdict
 from cometbot.settings import Settings
 from cometbot.temporary_folders import TemporaryFolder
 from cometbot.web.app import create_app
@@ -24,6 +24,8 @@ ENVIRONMENT = {
     "COMETBOT_CALLBACK_PASSWORD": "the-callback-password",
     "COMETCHAT_WEBHOOK_USERNAME": "hook",
     "COMETCHAT_WEBHOOK_PASSWORD": "the-webhook-password",
+    "COMETCHAT_MODERATION_USERNAME": "mod",
+    "COMETCHAT_MODERATION_PASSWORD": "the-moderation-password",
     "COMETCHAT_APP_ID": "2248348660ad9bd4",
     "COMETCHAT_REGION": "eu",
     "COMETCHAT_API_KEY": "the-api-key-of-the-app",
@@ -51,6 +53,12 @@ def make_bot(name: str = "helpdesk") -> Bot:
     @bot.fallback
     def echo(ctx: Context) -> str:
         return f"You said {ctx.text}"
+
+    @bot.moderate
+    def check(item: ModerationItem) -> bool | Verdict:
+        if item.text == "raise":
+            raise ValueError("cannot judge it")
+        return Verdict(True, 0.9, "gambling") if "casino" in item.text else False
 
     return bot
 

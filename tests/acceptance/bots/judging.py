@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 from cometbot import Bot, ModerationItem
@@ -14,6 +16,8 @@ bot = Bot("trial")
 def check(item: ModerationItem) -> Any:
     if item.text == "sleep":
         time.sleep(3)
+        with (Path(os.environ["COMETBOT_TEST_MARKS"]) / "slept").open("a") as file:
+            file.write("x")
     if item.text == "raise":
         raise ValueError(f"cannot judge {item.text}")
     if item.text == "maybe":

@@ -245,6 +245,15 @@ def test_messages_wait_while_it_is_stopped(moderated: Simulator, judge: Judge, r
     assert receiver.texts == ["hello"]
 
 
+def test_message_that_is_deleted_meanwhile_is_not_relayed(moderated: Simulator, judge: Judge, receiver: Any) -> None:
+    moderated.stop()
+    said = moderated.user("maria").say("hello", to="helpdesk")
+    moderated.user("maria").delete(said)
+    moderated.start()
+    moderated.wait_idle()
+    assert receiver.bodies == []
+
+
 def test_reset_forgets_rules_and_decisions(moderated: Simulator, judge: Judge) -> None:
     moderated.user("maria").say("our casino", to="tom")
     moderated.wait_idle()

@@ -210,6 +210,37 @@ def test_replies_that_wait_are_failing_sends(setup: Setup) -> None:
     assert "1 reply cannot be sent, the oldest for 0 s" in setup.texts[0]
 
 
+def test_messages_behind_a_reply_that_waits_are_no_problem_of_their_own(setup: Setup) -> None:
+    @setup.bot.message()
+    def answer(ctx: Context) -> str:
+        return "hello"
+
+    setup.channel.faults = [Unreachable("no network")]
+    delivery = setup.start()
+    delivery.enqueue(setup.channel.incoming(setup.bot, "hi"))
+    setup.channel.wait_for(lambda: _count(delivery, "outbox", "held") == 1)
+    delivery.enqueue(setup.channel.incoming(setup.bot, "are you there?"))
+    with delivery.database.write() as connection:
+        connection.exec_driver_sql("UPDATE mailbox SET ended_at = ended_at - 1000 WHERE state = 'done'")
+    setup.watch(delivery).check()
+    assert [body["alert"] for body in setup.bodies] == ["failing_sends"]
+
+
+def test_a_check_sends_a_bounded_number_of_alerts(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    @setup.bot.message()
+    def track(ctx: Context) -> None:
+        raise {"a": KeyError, "b": ValueError, "c": TypeError}[ctx.text]
+
+    delivery = setup.start()
+    for text in "abc":
+        setup.fail(delivery, text)
+    monkeypatch.setattr(alerts, "MAX_ALERTS", 2)
+    watcher = setup.watch(delivery)
+    for expected in (2, 3, 3):
+        watcher.check()
+        assert len(setup.bodies) == expected
+
+
 def test_messages_without_a_worker_are_reported_by_a_process_that_handles_none(setup: Setup) -> None:
     delivery = setup.start(handles=False)
     delivery.enqueue(setup.channel.incoming(setup.bot, "hi", user="maria"))

@@ -43,7 +43,7 @@ def shape_of(path: str) -> set[str]:
     """Return the names in the body of an error at `path`."""
     if path.startswith("/chat"):
         return {"id", "code", "type", "message"}
-    if path.startswith(("/cometchat", "/agui", "/healthz", "/readyz", "/metrics")):
+    if path.startswith(("/cometchat", "/agui", "/files", "/healthz", "/readyz", "/metrics")):
         return {"error"}
     return {"message"}
 

@@ -116,6 +116,6 @@ def test_members_of_all_pages_are_listed_without_the_bot() -> None:
 
 def test_members_that_take_too_long_raise(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(range(0, 1000, 20))
-    monkeypatch.setattr("cometbot.channels.cometchat.operations.monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("cometbot.channels.cometchat.api_request.monotonic", lambda: float(next(times)))
     with pytest.raises(OutcomeUnknown, match="all pages within"):
         list_members(2500, timeout=30.0)
