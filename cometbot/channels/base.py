@@ -276,6 +276,10 @@ class Channel(ABC):
         """
         return conversation.is_group or user.uid.casefold() == conversation.target.casefold()
 
+    def normalize_uid(self, uid: str) -> str:
+        """Return the same text for all ways to write a uid that name one user."""
+        return uid
+
     def lasting_id(self, conversation: Conversation) -> str:
         """Return the id under which the state of the user of a one-to-one conversation is stored.
 

@@ -63,7 +63,7 @@ def store_broadcast(
         _store_content(store, channel, row, request.message)
     while first:
         with store.database.write() as connection:
-            store.broadcasts.add_recipients(connection, row.id, first)
+            store.broadcasts.add_recipients(connection, row.id, map(channel.normalize_uid, first))
         first = next(chunks, [])
     with store.database.write() as connection:
         is_started = store.broadcasts.start(connection, row.id)

@@ -88,6 +88,16 @@ def test_file_is_stored_once_and_goes_to_everybody() -> None:
             assert client.as_user(user).download(said[0]) == b"a,b"
 
 
+def test_uids_that_differ_in_case_are_one_user_of_cometchat() -> None:
+    bot = Bot("news")
+    with BotClient(bot, channel="cometchat", user="maria") as client:
+        client.fake.simulator.add_user("maria")
+        assert bot.broadcast(users=["Maria", "maria"], text="News", name="news").recipients == 1
+        assert bot.broadcast(users=["MARIA"], text="News", name="news").recipients == 1
+        client.advance("1m")
+        assert client.said().texts == ["News"]
+
+
 def make_bot(**options: Any) -> Bot:
     bot = Bot("news", opt_out_words=["Unsubscribe", "stop news"], **options)
 

@@ -124,6 +124,9 @@ class CometChatChannel(Channel):
         first, second = sorted((get_cometchat_uid(bot).lower(), user.lower()))
         return Conversation(self.name, self.account, bot.name, f"{first}_user_{second}", user.lower())
 
+    def normalize_uid(self, uid: str) -> str:
+        return uid.lower()
+
     def has_member(self, conversation: Conversation, user: User, *, timeout: float = MEMBER_TIMEOUT) -> bool:
         """Return True if ``user`` is a member of the group now, as CometChat shows the group to that user."""
         if not conversation.is_group:
