@@ -14,6 +14,9 @@ from cometbot.errors import BotError, RegistrationError
 
 _CRON_FIELDS = 5
 
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
+"""The years that are on the calendar in every zone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Every:
@@ -149,4 +152,6 @@ def to_due_time(when: Duration | datetime, name: str, now: float) -> DueTime:
             f"{name}: expected a time with a zone, such as datetime(2027, 1, 1, 9, tzinfo=ZoneInfo('Europe/Berlin')); "
             f"got {when!r}, which has none"
         )
+    if not _FIRST_YEAR <= when.year <= _LAST_YEAR:
+        raise BotError(f"{name}: expected a time in the years {_FIRST_YEAR} to {_LAST_YEAR}, got {when!r}")
     return DueTime(when.timestamp(), True)

@@ -131,6 +131,12 @@ def test_single_time_needs_a_zone(wrong: Any) -> None:
         make_at(wrong)
 
 
+@pytest.mark.parametrize("wrong", [datetime.min, datetime.max])
+def test_time_at_the_end_of_the_calendar_is_an_error(wrong: datetime) -> None:
+    with pytest.raises(BotError, match="at: expected a time in the years 2 to 9998, got"):
+        make_at(wrong.replace(tzinfo=timezone(timedelta(hours=-12))))
+
+
 def test_duration_counts_on_the_clock_that_does_not_jump() -> None:
     due = to_due_time("2h", "later", 1000.0)
     assert (due.at, due.on_wall_clock) == (8200.0, False)
