@@ -95,6 +95,8 @@ class OptOuts:
         words = _check_words("opt_out_words", out), _check_words("opt_in_words", back)
         if not words[1]:
             raise RegistrationError("opt_in_words: expected at least one word, with which users get broadcasts again")
+        if words[0] and (twice := set(words[0]) & set(words[1])):
+            raise RegistrationError(f"opt_in_words: expected none of opt_out_words, got {min(twice)!r} in both")
         return cls(words[0], out_text, words[1], back_text)
 
     @property
@@ -105,9 +107,11 @@ class OptOuts:
 
 def _check_words(name: str, words: object) -> tuple[str, ...]:
     given: list[object] = list(words) if isinstance(words, Collection) and not isinstance(words, str) else [None]
-    texts = [word for word in given if isinstance(word, str) and word.strip()]
+    texts = [word for word in given if isinstance(word, str) and word.strip() and not word.lstrip().startswith("/")]
     if len(texts) < len(given):
-        raise RegistrationError(f'{name}: expected a list of words such as ["unsubscribe"], got {words!r}')
+        raise RegistrationError(
+            f'{name}: expected a list of words without a slash, such as ["unsubscribe"], got {words!r}'
+        )
     return tuple(map(normalize_text, texts))
 
 

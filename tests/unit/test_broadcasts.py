@@ -198,7 +198,15 @@ def test_without_words_nobody_opts_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"opt_out_words": "stop"}, {"opt_out_words": [5]}, {"opt_in_words": [" "]}, {"opt_in_words": ()}]
+    "options",
+    [
+        {"opt_out_words": "stop"},
+        {"opt_out_words": [5]},
+        {"opt_out_words": ["/stop"]},
+        {"opt_out_words": ["Subscribe"]},
+        {"opt_in_words": [" "]},
+        {"opt_in_words": ()},
+    ],
 )
 def test_wrong_words_are_errors(options: Any) -> None:
     with pytest.raises(RegistrationError, match=r"opt_(out|in)_words: expected"):
