@@ -40,6 +40,7 @@ MAX_UID_LENGTH = 255
 _READ_SIZE = 1024 * 1024
 
 _PACE_PATTERN = re.compile(r"([0-9]{1,7})/(second|minute|hour|day)")
+_ID_PATTERN = re.compile(r"[bj][0-9]+", re.IGNORECASE | re.ASCII)
 _PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}
 
 
@@ -139,7 +140,9 @@ def make_request(message: object, name: str, channel: str, pace: str, app: str =
     if not (isinstance(message, Media) and message.is_local):
         message_to_json(message)
     Pace.parse(pace)
-    return BroadcastRequest(message, check_job_name(name) if name else "", channel, pace, app)
+    if name and _ID_PATTERN.fullmatch(check_job_name(name)):
+        raise BotError(f"name: expected a name that is no id of cometbot jobs, such as b3 or j12; got {name!r}")
+    return BroadcastRequest(message, name, channel, pace, app)
 
 
 def make_unique_name() -> str:

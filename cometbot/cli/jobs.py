@@ -150,6 +150,7 @@ def _describe_broadcast(broadcast: BroadcastInfo) -> list[tuple[str, str]]:
         ("broadcast", f"{broadcast.id}, {broadcast.name}"),
         ("bot", broadcast.bot),
         ("channel", broadcast.channel),
+        ("account", broadcast.account),
         ("text", broadcast.text),
         ("status", broadcast.status),
         ("pace", broadcast.pace),

@@ -20,6 +20,8 @@ _BROADCAST_ID = re.compile(r"[bB](\d{1,18})", re.ASCII)
 class BroadcastInfo:
     """A broadcast with its progress. ``id`` is such as ``b3``; times are Unix seconds.
 
+    ``account`` is that of the channel, such as an app's id.
+
     ``status`` is ``preparing`` (users are being added), ``running``, ``paused``, ``cancelled`` or ``done``. Of all
     ``recipients``, ``waiting`` are those whose turn is to come, ``sending`` have the message in their conversation's
     queue, to ``sent`` it has arrived at the platform, ``refused`` have none for one of ``reasons``, each with its
@@ -31,6 +33,7 @@ class BroadcastInfo:
     name: str
     status: str
     channel: str
+    account: str
     pace: str
     text: str
     created_at: float
@@ -111,6 +114,7 @@ class BroadcastList:
             name=row.name,
             status=row.state,
             channel=row.channel,
+            account=row.account,
             pace=row.pace,
             text=message_from_json(row.content).to_text() if row.content is not None else "",
             created_at=row.created_at,

@@ -65,6 +65,12 @@ def test_messages_that_cannot_be_sent_to_many_are_errors() -> None:
         make_request(Own("News"), "", "", "1/second")
 
 
+@pytest.mark.parametrize("name", ["b3", "J12"])
+def test_name_is_no_id(name: str) -> None:
+    with pytest.raises(BotError, match="name: expected a name that is no id of cometbot jobs"):
+        make_request(Text("News"), name, "", "1/second")
+
+
 def test_digest_names_the_content_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "news.txt"
     path.write_text("one")

@@ -452,6 +452,8 @@ def test_jobs_of_one_app_are_listed(site: Site, monkeypatch: pytest.MonkeyPatch)
     assert sorted(list_jobs()) == ["of eu", "of us", "tomorrow"]
     assert sorted(list_jobs("--app", "shop_us")) == ["of us", "tomorrow"]
     assert list_jobs("--app", "shop_eu") == ["of eu"]
+    shown = CliRunner().invoke(main, ["jobs", "show", "of us"], catch_exceptions=False)
+    assert f"account       {site.us.app_id}\n" in shown.output
 
 
 def test_conversations_of_an_app_that_is_gone_are_left_alone(site: Site) -> None:
