@@ -23,6 +23,7 @@ class HandlerSender(Sender):
 
     On the event's channel, a message of the same bot is sent by ``ctx.send``. Any other message is sent as outside of
     handlers, but not while the handler repeats what an earlier run has done. Inside ``ctx.once``, each is sent so.
+    What names neither an app nor another channel stays in the event's app.
     ``get_asking`` returns the steps of the run, None if it has none yet. ``is_in_handler`` returns False once the
     handler has ended: threads that it has started may still send.
     """
@@ -47,6 +48,8 @@ class HandlerSender(Sender):
     ) -> str | None:
         """Send a message, or nothing if an earlier run has sent it. Return its id, None if it is the handler's."""
         asking = self._get_asking()
+        if conversation is None and self._stays_in_app(channel, app):
+            app = self._ctx.app
         if self._is_in_handler() and not (asking is not None and asking.is_inside_once):
             if bot is self._ctx.bot and self._is_handlers(conversation, channel, app):
                 to = conversation or self._ctx.conversation_with(
@@ -94,8 +97,15 @@ class HandlerSender(Sender):
         return run_in_thread(bot.sender.broadcast, bot, request, users)
 
     def _direct(self, bot: Bot, request: BroadcastRequest) -> BroadcastRequest:
-        """Return a request of the handler's bot with the channel and app of the event, unless it names others."""
+        """Return a request that stays in the app of the event and, of the handler's bot, on its channel."""
+        if self._stays_in_app(request.channel, request.app):
+            return replace(request, app=self._ctx.app)
         home = find_home(self._ctx)
-        if bot is not self._ctx.bot or home is None or request.app or request.channel not in ("", home.channel):
+        if bot is not self._ctx.bot or home is None or request.app or request.channel:
             return request
-        return replace(request, channel=home.channel, app=self._ctx.app)
+        return replace(request, channel=home.channel)
+
+    def _stays_in_app(self, channel: str | None, app: str | None) -> bool:
+        """Return True if the event came from one of several apps, and neither channel nor app name anything else."""
+        home = find_home(self._ctx)
+        return home is not None and not app and (not channel or channel == home.channel) and bool(self._ctx.app)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -70,9 +70,9 @@ class Site:
             **changes,
         }
 
-    def start(self, **changes: str) -> None:
-        """Serve the bot, and register it in both apps at the first start."""
-        self._app = create_app(self.bot, Settings.from_environment(self.environ(**changes), dotenv=None))
+    def start(self, *, others: Sequence[Bot] = (), **changes: str) -> None:
+        """Serve the bot, beside others, and register it in both apps at the first start."""
+        self._app = create_app([self.bot, *others], Settings.from_environment(self.environ(**changes), dotenv=None))
         self._app.extensions["cometbot"].start()
         self._server = LoopbackServer(self._app, self._server.port if self._server else 0)
         for app, name, login in ((self.eu, "shop_eu", EU), (self.us, "shop_us", US)):
@@ -124,6 +124,11 @@ def make_bot() -> Bot:
     def tell(ctx: Context, app: str) -> str:
         bot.send(group="ops", text=f"{ctx.app} says hello", app=app)
         ctx.send("and again", to=ctx.conversation_with(group="ops", app=app))
+        return "told"
+
+    @bot.command("tell-once")
+    def tell_once(ctx: Context) -> str:
+        ctx.once(lambda: bot.send(user="tom", text=f"once in {ctx.app}"))
         return "told"
 
     @bot.command("buy")
@@ -297,6 +302,29 @@ def test_bot_sends_to_the_app_that_is_named(site: Site) -> None:
     assert said_in_group(site.eu, "ops") == []
     with pytest.raises(BotError, match="the app 'shop_asia' is not served here; there is: shop_eu, shop_us"):
         site.bot.send(user="tom", text="x", app="shop_asia")
+
+
+def test_message_inside_once_stays_in_the_app_of_its_event(site: Site) -> None:
+    site.start()
+    assert ask(site.us, "/tell-once") == "told"
+    site.us.wait_for(lambda app: said(app, "tom") == ["once in shop_us"])
+    assert said(site.eu, "tom") == []
+
+
+def test_message_of_another_bot_stays_in_the_app_of_the_event(site: Site) -> None:
+    other = Bot("courier")
+
+    @site.bot.command("fetch")
+    def fetch(ctx: Context) -> str:
+        other.send(user="tom", text="I come.")
+        return str(other.broadcast(users=["tom"], text="I bring news.").recipients)
+
+    site.start(others=[other])
+    for app in (site.eu, site.us):
+        app.add_bot("courier", f"{site.url}/unused", enabled=False)
+    assert ask(site.us, "/fetch") == "1"
+    site.us.wait_for(lambda app: len(app.messages(between=("tom", "courier"))) == 2)
+    assert site.eu.messages(between=("tom", "courier")) == []
 
 
 def test_approval_stays_in_the_app_of_its_event(site: Site) -> None:
