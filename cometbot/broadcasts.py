@@ -54,7 +54,7 @@ class Broadcast:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast a broadcast is sent: ``count`` messages in ``period`` seconds, evenly."""
+    """The speed of a broadcast: ``count`` messages in ``period`` seconds, evenly."""
 
     count: int
     period: float
@@ -118,9 +118,9 @@ def _check_words(name: str, words: object) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastRequest:
-    """What ``bot.broadcast`` was called with, apart from the users. ``name`` is empty for one without a name.
+    """The arguments of one call of ``bot.broadcast``, without the users. ``name`` is empty for one without a name.
 
-    ``is_repeated`` if a handler that runs again may call with another message, as of a file that is gone by now.
+    ``is_repeated`` is true if a handler that runs again may pass another message, as of a file that is gone by now.
     """
 
     message: Message
@@ -151,7 +151,7 @@ def make_unique_name() -> str:
 
 
 def find_digest(message: Message) -> str:
-    """Return what is the same for the same message: a later call with a broadcast's name must have the same one.
+    """Return a digest of a message, by which a later call with a broadcast's name is known to have the same one.
 
     Raises :class:`MessageError` for a file that cannot be read.
     """

@@ -21,7 +21,7 @@ MAX_MESSAGES = 50
 """The most messages of one burst."""
 
 BURST_MARK = "in the burst of "
-"""How the mark of a message begins that ended with the newest one of its burst (:func:`join_mark`)."""
+"""The beginning of the mark of a message that ended with the newest one of its burst (:func:`join_mark`)."""
 
 _SUPERSEDED_MARK = "superseded by "
 

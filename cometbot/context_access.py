@@ -38,7 +38,7 @@ def resume(ctx: Context, opening: Event, sink: ReplySink, dialog: DialogId) -> N
 
 
 def set_burst(ctx: Context, message: str) -> None:
-    """Let ``ctx.messages`` have those that ended with the message ``message`` (``m15``), the newest of a burst."""
+    """Set the newest message of a burst (``m15``): ``ctx.messages`` then has those that ended with it, too."""
     ctx._burst = message
 
 

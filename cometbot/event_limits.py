@@ -1,4 +1,4 @@
-"""The limits of a bot: whether an event gets its handler now, and what its user gets otherwise."""
+"""The limits of a bot, beyond which an event gets no handler, and the answers that users get instead."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cometbot.steps import DialogEvent
 from cometbot.token_budget import describe_seconds
 
 USER_LIMIT, GROUP_ANSWERS, MAINTENANCE = "user_limit", "group_answers", "maintenance"
-"""What stops an event, as it is recorded in place of its handler."""
+"""The limits, as they are recorded in place of a handler."""
 
 _MESSAGES, _NOTIFIED = f"{RESERVED_PREFIX}messages", f"{RESERVED_PREFIX}notified"
 """The beginnings of the keys in a user's state that count messages, and refusals that the user was notified of."""
@@ -30,9 +30,9 @@ _ANSWERS = f"{RESERVED_PREFIX}answers"
 
 @dataclass(frozen=True, slots=True)
 class LimitReached:
-    """Why an event gets no handler, and what is answered instead, None for nothing.
+    """The reason why an event gets no handler, and the answer instead, None for no answer.
 
-    ``limit`` is a limit of the bot, or that the user gets no broadcasts from now on, or gets them again.
+    ``limit`` is one of the limits above, or :data:`OPT_OUT` for a user who opts out of broadcasts, or in.
     """
 
     limit: str
@@ -56,7 +56,7 @@ class EventLimits:
     def check(self) -> LimitReached | None:
         """Return the limit that the event has reached, or None if it gets its handler."""
         ctx, event = self._ctx, self._event
-        if isinstance(event, DialogEvent | HandOffEvent | JobEvent):  # what goes on by itself
+        if isinstance(event, DialogEvent | HandOffEvent | JobEvent):  # no user caused it now
             return None
         if not self._sender_is_bot and (is_out := find_choice(ctx)) is not None:
             return LimitReached(OPT_OUT, opt(ctx, out=is_out))

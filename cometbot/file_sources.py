@@ -27,7 +27,7 @@ class Picture(Protocol):
 
 
 FileData = bytes | bytearray | memoryview | io.BytesIO | Figure | Picture
-"""What a file can be made of."""
+"""The types from which a file can be made."""
 
 _NAMES = {"JPEG": "image.jpg", "PNG": "image.png"}
 

@@ -22,7 +22,7 @@ class GroupCalls(LastingCalls):
 
     @cached_property
     def sender_scope(self) -> str:
-        """What the sender is in this group: ``owner``, ``admin``, ``moderator`` or ``participant``.
+        """The scope of the sender in this group: ``owner``, ``admin``, ``moderator`` or ``participant``.
 
         ::
 

@@ -45,7 +45,7 @@ class HandOffSteps(Asking):
         return read_result(step)
 
     def resume(self, conversation: Conversation) -> None:
-        """Let the hand-off of a conversation end, if it has one. A run that repeats an earlier one does nothing."""
+        """End the hand-off of a conversation, if it has one. A run that repeats an earlier one does nothing."""
         self.check_call("resume")
         if not self.run.is_past:
             run_in_thread(resume, self._sink, conversation)

@@ -1,4 +1,4 @@
-"""Hand-offs: what ``ctx.hand_off`` asks for, and how one ends."""
+"""Hand-offs: the request of ``ctx.hand_off``, and its result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cometbot.models import Conversation, Group, User
 from cometbot.steps import REFUSED, TIMEOUT, Step
 
 HANDED_BACK = "Handed back"
-"""How a text begins that says to people how a hand-off has ended."""
+"""The beginning of the texts that tell people how a hand-off has ended."""
 
 WITHDRAWN_TEXT = f"{HANDED_BACK}: the request was withdrawn."
 
@@ -25,7 +25,7 @@ MAX_TRANSCRIPT = 100
 
 @dataclass(frozen=True, slots=True)
 class HandOff:
-    """How a hand-off has ended, as ``ctx.hand_off`` returns it.
+    """The end of a hand-off, as ``ctx.hand_off`` returns it.
 
     ``status`` is ``done`` (somebody wrote ``/done``), ``expired`` (nobody did in time), ``cancelled`` (the user wrote
     ``/cancel``, or an operator cancelled it) or ``resumed`` (:meth:`Context.resume`). ``by`` is who wrote ``/done``,

@@ -20,7 +20,7 @@ MiddlewareFunction = Callable[[Any, Callable[[], Any]], Any]
 HandlerKind = Literal["action", "command", "message", "event", "fallback", "job"]
 ActionName = str | re.Pattern[str]
 Concurrency = Literal["queue", "burst", "latest"]
-"""What becomes of messages that a user writes in quick succession: one by one, all at once, or only the newest."""
+"""The handling of messages that a user writes in quick succession: one by one, all at once, or only the newest."""
 
 
 @dataclass(frozen=True, slots=True)

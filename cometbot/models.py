@@ -14,7 +14,7 @@ DEFAULT_READ_LIMIT = 25 * 1024 * 1024
 """The bytes that an attachment may have if the author sets no limit."""
 
 SCOPES = ("owner", "admin", "moderator", "participant")
-"""What a user may be in a group, on every channel."""
+"""The scopes that a user may have in a group, on every channel."""
 
 file_reader: ContextVar[Callable[[Attachment, int], bytes] | None] = ContextVar("cometbot_file_reader", default=None)
 """Loads an attachment of at most so many bytes. It is set while a handler runs."""

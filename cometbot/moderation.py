@@ -54,7 +54,7 @@ class ModerationItem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a bot says about a message: True as ``match`` if the rule of the dashboard applies to it.
+    """The decision of a bot about a message: ``match`` is true if the rule of the dashboard applies to it.
 
     ``confidence`` is between 0 and 1: the rule acts only above its own threshold. ``reason`` is for the people who
     review messages. Raises :class:`BotError` for other values.
@@ -74,7 +74,7 @@ class Verdict:
 
 
 Decision: TypeAlias = "bool | float | Verdict"
-"""What a moderation function returns: whether the message matches, how likely it does (0 to 1), or a verdict."""
+"""The result of a moderation function: True or False, the probability of a match (0 to 1), or a verdict."""
 
 ModerationFunction: TypeAlias = "Callable[[ModerationItem], Decision | Awaitable[Decision]]"
 

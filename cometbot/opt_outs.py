@@ -12,7 +12,7 @@ from cometbot.state import pop_reserved, set_reserved
 from cometbot.text import normalize_text
 
 OPT_OUT = "opt_out"
-"""What ends a message that opts out or in, as it is recorded in place of its handler."""
+"""The mark of a message that opts out or in, recorded in place of its handler."""
 
 
 def find_choice(ctx: Context) -> bool | None:
@@ -29,7 +29,7 @@ def find_choice(ctx: Context) -> bool | None:
 
 
 def opt(ctx: Context, *, out: bool) -> str | None:
-    """Let the user get no broadcasts, or get them again. Return the answer of the bot, None for none."""
+    """Store that the user gets no broadcasts, or gets them again. Return the answer of the bot, None for none."""
     opt_outs = ctx.bot.opt_outs
     if not out:
         pop_reserved(ctx.user_state, OPTED_OUT_KEY)

@@ -1,4 +1,4 @@
-"""What a hand-off shows to people, and what is relayed between them and their user."""
+"""The relay of hand-offs: the messages that people and their user get of each other."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def find_hand_off(dialogs: Any) -> OpenDialog | None:
 
 
 def resume(sink: ReplySink, conversation: Conversation) -> None:
-    """Let the hand-off of a conversation end, if it has one."""
+    """End the hand-off of a conversation, if it has one."""
     stored = sink.load_state("conversation", conversation.key_text).get(DIALOGS_KEY)
     found = find_hand_off(json.loads(stored)) if stored is not None else None
     if found is not None:
@@ -119,7 +119,7 @@ def resume(sink: ReplySink, conversation: Conversation) -> None:
 
 
 class Relay:
-    """What is relayed of one event: from a user who is handed over to the people, or back."""
+    """The relay of one event: from a user who is handed over to the people, or back."""
 
     def __init__(self, ctx: Context, sink: ReplySink) -> None:
         self._ctx = ctx

@@ -1,4 +1,4 @@
-"""When jobs run: at intervals, by cron lines, or once."""
+"""The times of jobs: intervals, cron lines, and single times."""
 
 from __future__ import annotations
 

@@ -375,7 +375,7 @@ class Settings:
 
     @property
     def moderation_credentials(self) -> Credentials | None:
-        """What CometChat's moderation must send, or None if nothing is set."""
+        """The credentials that CometChat's moderation must send, or None if none are set."""
         if not self.cometchat_moderation_username or not self.cometchat_moderation_password:
             return None
         return Credentials(

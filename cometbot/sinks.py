@@ -202,7 +202,7 @@ class ReplySink(Protocol):
         return None
 
     def end_hand_off(self, conversation: Conversation, dialog: DialogId, step: int, result: Mapping[str, Any]) -> None:
-        """Let the hand-off of a conversation end with ``result``, unless it has ended otherwise before."""
+        """End the hand-off of a conversation with ``result``, unless it has ended otherwise before."""
         return
 
     def skip_ordinals(self, count: int) -> None:
@@ -325,7 +325,7 @@ class StepCalls(Protocol):
         ...
 
     def resume(self, conversation: Conversation) -> None:
-        """Let the hand-off of a conversation end, if it has one."""
+        """End the hand-off of a conversation, if it has one."""
         ...
 
     def call_client(

@@ -361,7 +361,7 @@ class Delivery:
         self.notify(begun.conversation_key, to_send=begun.to_send)
 
     def resume_broadcast(self, id: str) -> None:
-        """Let a paused broadcast go on; see :meth:`cometbot.inspection.broadcast_list.BroadcastList.resume`."""
+        """Resume a paused broadcast; see :meth:`cometbot.inspection.broadcast_list.BroadcastList.resume`."""
         self.notify(self.broadcasts.resume(id))
 
     def replay(self, message_id: str) -> StoredMessage:

@@ -215,7 +215,7 @@ class ThreadEngine(Engine):
             self._queue.put(True)
 
     def _set_demand(self) -> None:
-        """Let the number of threads be reconsidered if more conversations wait than threads are free."""
+        """Request a new choice of the number of threads if more conversations wait than threads are free."""
         if len(self._busy_threads) + self._waiting_count > self._wanted:
             self._demand.set()
 

@@ -1,4 +1,4 @@
-"""Load the files that users send: from where they are."""
+"""Load the files that users send, wherever their bytes are."""
 
 from __future__ import annotations
 

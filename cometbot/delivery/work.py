@@ -1,4 +1,4 @@
-"""What a conversation runner does next, and what its steps leave to be stored."""
+"""The steps of a conversation runner, and the results that are stored with each."""
 
 from __future__ import annotations
 

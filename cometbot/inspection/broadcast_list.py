@@ -69,7 +69,7 @@ class BroadcastList:
             return self._to_info(connection, self._find(connection, id))
 
     def pause(self, id: str) -> None:
-        """Let a broadcast hand over nothing more, until :meth:`resume`."""
+        """Pause a broadcast: it hands over nothing more until :meth:`resume`."""
         self._stop(id, PAUSED)
 
     def cancel(self, id: str) -> None:
@@ -77,7 +77,7 @@ class BroadcastList:
         self._stop(id, CANCELLED)
 
     def resume(self, id: str) -> str:
-        """Let a paused broadcast go on, and return the key of the conversation to notify."""
+        """Resume a paused broadcast, and return the key of the conversation to notify."""
         with self._store.database.write() as connection:
             row = self._find(connection, id)
             if not self._store.broadcasts.resume(connection, row.id):

@@ -1,4 +1,4 @@
-"""What an operator should know of: dead letters, replies that cannot be sent, and messages that nobody handles.
+"""Problems that need an operator: dead letters, replies that cannot be sent, and messages that nobody handles.
 
 A problem names classes of errors, handlers and bots, and no text of a user: an exception's own text may contain one.
 """
@@ -75,7 +75,7 @@ def find_problems(
 ) -> tuple[list[Problem], dict[str, Claim]]:
     """Return the problems of ``bots``, and the alerts that were sent, by the problems' keys.
 
-    Messages and replies may wait for ``after`` seconds. Dead letters count that an alert has not counted yet. ``apps``
+    Messages and replies may wait for ``after`` seconds. A dead letter counts until an alert has counted it. ``apps``
     has the names of accounts, where there are several.
     """
     now = store.database.clock()

@@ -1,4 +1,4 @@
-"""What each user has made of their conversations: tags, pins, and up to where they deleted them."""
+"""Each user's view of their conversations: tags, pins, and the message up to which they deleted them."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MAX_FAILURE_BODY = 2048
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What became of a message in one pass: about its text, or about its file.
+    """The decision about a message in one pass: about its text, or about its file.
 
     ``outcome`` is ``approved``, ``flagged`` or ``blocked``. ``rule`` is the name of the rule that decided, empty if
     none applied. ``error`` is the category of the last failure of a rule's URL.

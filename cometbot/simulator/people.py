@@ -1,4 +1,4 @@
-"""What users do beside writing: blocking others, going online and offline, receiving and reading messages."""
+"""The acts of users beside writing: blocking others, going online and offline, receiving and reading messages."""
 
 from __future__ import annotations
 

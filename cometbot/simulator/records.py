@@ -18,7 +18,7 @@ GROUP_CHAT_SETTINGS = ("none", "allMessages", "slashedMessages", "mentionedMessa
 
 @dataclass(slots=True)
 class AuthToken:
-    """What is stored about a token with which a client logs in."""
+    """A token with which a client logs in, without the token itself."""
 
     created_at: int
     platform: str = ""

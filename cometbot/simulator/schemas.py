@@ -185,7 +185,7 @@ class FriendsSchema(_LenientSchema):
 
 
 class AuthTokenSchema(_LenientSchema):
-    """What a client reports about itself for its token."""
+    """The description that a client gives of itself for its token."""
 
     platform = fields.String()
     userAgent = fields.String(attribute="user_agent")
@@ -316,7 +316,7 @@ class ActSchema(_StrictSchema):
 
 
 class ReportSchema(_StrictSchema):
-    """What the simulator reports to webhooks without doing it."""
+    """A report that the simulator sends to webhooks, without doing what it says."""
 
     trigger = fields.String(required=True)
     data = fields.Dict(keys=fields.String(), required=True)

@@ -1,4 +1,4 @@
-"""What alerts are made from: dead letters and waiting replies; and which alerts were sent, for all processes."""
+"""The queries of alerts: dead letters, waiting replies, and the alerts that were sent, for all processes."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class FailedRow:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """When the alert about a cause was sent, and the time of the newest failure that it counted."""
+    """The time when the alert about a cause was sent, and that of the newest failure that it counted."""
 
     sent_at: float
     seen_to: float

@@ -145,9 +145,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What a batch stores for one recipient: the message ``draft``, or why there is none.
+    """The part of a batch for one recipient: the message ``draft``, or why there is none.
 
-    ``user`` is whose state says if they have opted out. ``offers`` are the quick replies of the message.
+    ``user`` is the owner of the state that says if they have opted out. ``offers`` are the quick replies of the
+    message.
     """
 
     recipient: int
@@ -192,7 +193,7 @@ class Broadcasts:
         connection.execute(insert, [{"broadcast": id, "uid": uid, "state": WAITING} for uid in uids])
 
     def start(self, connection: Transaction, id: int) -> bool:
-        """Let a broadcast begin, or go on. Return False if nothing is left to do, or it is cancelled or paused."""
+        """Start a broadcast, or continue it. Return False if nothing is left to do, or it is cancelled or paused."""
         now = self._database.clock()
         if connection.execute(_any_waiting, {"broadcast": id}).first() is None:
             prepared = sa.update(broadcasts).where(broadcasts.c.id == id, broadcasts.c.state == PREPARING)
@@ -201,7 +202,7 @@ class Broadcasts:
         return self._go_on(connection, id, (PREPARING, RUNNING, DONE))
 
     def resume(self, connection: Transaction, id: int) -> bool:
-        """Let a paused broadcast go on. Return False if it is none."""
+        """Resume a broadcast. Return False if it is not paused."""
         return self._go_on(connection, id, (PAUSED,))
 
     def _go_on(self, connection: Transaction, id: int, states: Collection[str]) -> bool:

@@ -118,7 +118,7 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """What a job that has begun leaves to do in a conversation: to handle it, or with ``to_send`` to send a message."""
+    """The work of a job that has begun: to handle it in a conversation, or with ``to_send`` to send a message there."""
 
     conversation_key: str
     to_send: bool

@@ -305,7 +305,7 @@ class Mailbox:
         return connection.execute(_postpone, values).rowcount > 0
 
     def hold(self, connection: Connection, message: MailboxMessage, due_at: float) -> bool:
-        """Let the running message, which has done nothing, run at ``due_at``, or when something arrives.
+        """Postpone the running message, which has done nothing, until ``due_at``, or until something arrives.
 
         Return False if it had ended already.
         """

@@ -197,7 +197,7 @@ class BotClient:
 
     @property
     def scope(self) -> str:
-        """What the user is in the group (``owner`` … ``participant``); empty for a user who is no member of it."""
+        """The user's scope in the group (``owner`` … ``participant``); empty for a user who is no member of it."""
         self._harness.run_until_idle()
         return self.fake.get_scope(self._actor)
 

@@ -1,4 +1,4 @@
-"""What a handler waits for, as tests see it."""
+"""The step that a handler waits at, as tests see it."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def list_members(client: CometChatClient, guid: str, timeout: float) -> list[Use
 
 
 def moderate(client: CometChatClient, operation: str, guid: str, user: str, *, by: str, timeout: float) -> None:
-    """Carry out one of :data:`MODERATIONS`. What is so already is no error."""
+    """Carry out one of :data:`MODERATIONS`. A call that changes nothing is no error."""
     ends_at = time.monotonic() + timeout
     act: Callable[..., object] = {"kick": client.kick, "ban": client.ban, "unban": client.unban}[operation]
     try:

@@ -31,7 +31,7 @@ class ModerationThreads:
 
     @property
     def busy(self) -> int:
-        """How many threads have a call, those whose callers have given up included."""
+        """The number of threads that have a call, those whose callers have given up included."""
         return self._busy
 
     def call(self, function: Callable[[], T], *, timeout: float) -> T:

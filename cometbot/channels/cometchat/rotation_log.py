@@ -1,4 +1,4 @@
-"""Which of two passwords CometChat sends while one replaces the other, as the log says it."""
+"""The log of a change of passwords: which of the two CometChat sends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bot does as a moderator of SimpleX groups. What is so already is no error."""
+"""The calls of the bot as a moderator of SimpleX groups. A call that changes nothing is no error."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ def add_bot(simulator: Simulator, uid: str, url: str, credentials: tuple[str, st
 
 
 def update_moderation_rules(simulator: Simulator, urls: Mapping[str, str], credentials: tuple[str, str]) -> None:
-    """Let a rule of the simulated moderation ask each bot of ``urls``, and remove the rules of other bots.
+    """Add a rule of the simulated moderation for each bot of ``urls``, and remove the rules of other bots.
 
     A rule that was switched off stays so.
     """

@@ -186,7 +186,7 @@ class CometChatFake(Fake):
         (user.react if added else user.unreact)(message_id, reaction)
 
     def start(self, actor: Actor) -> None:
-        """Let the user make the group and add the bot. Of one-to-one conversations CometChat reports no beginning."""
+        """Make the group as the user, and add the bot. Of one-to-one conversations CometChat reports no beginning."""
         if not actor.group:
             super().start(actor)
         world, user = self.simulator.world, self._user(actor)
