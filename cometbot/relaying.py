@@ -276,13 +276,11 @@ def _is_done(ctx: Context) -> bool:
 
 def _describe_end(result: Mapping[str, Any]) -> str:
     ended = result.get("ended")
-    if ended is None:
-        return (
-            f"{HANDED_BACK} by {result['by']['name'] or result['by']['uid']}."
-            if result.get("by")
-            else (f"{HANDED_BACK} to the bot.")
-        )
-    return {
-        TIMEOUT: f"{HANDED_BACK}: the time is over.",
-        CANCELLED: f"{HANDED_BACK}: the user has ended the conversation.",
-    }.get(str(ended), WITHDRAWN_TEXT)
+    if ended == TIMEOUT:
+        return f"{HANDED_BACK}: the time is over."
+    if ended == CANCELLED:
+        return f"{HANDED_BACK}: the user has ended the conversation."
+    if ended is not None:
+        return WITHDRAWN_TEXT
+    by = result.get("by")
+    return f"{HANDED_BACK} by {by['name'] or by['uid']}." if by else f"{HANDED_BACK} to the bot."
