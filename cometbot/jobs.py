@@ -36,7 +36,7 @@ BOT_SCOPE = "bot"
 """The scope of the jobs that ``bot.at`` schedules while the bot runs."""
 
 ACCOUNT = "cometbot"
-_LANES = 16
+_BOT_JOB_CONVERSATIONS = 16
 _CONVERSATION_MARK = "cometbot:conversation"
 
 
@@ -153,7 +153,8 @@ def make_conversation(bot: str, id: str) -> Conversation:
 def make_bot_job(bot: str, job: ScheduledJob) -> JobChange:
     """Return the change that adds a job of the bot, which runs once, from outside of handlers."""
     # Several conversations, so that many jobs of one function do not wait for each other.
-    where = make_conversation(bot, f"{job.handler}#{zlib.crc32(job.name.encode('utf-8', 'replace')) % _LANES}")
+    number = zlib.crc32(job.name.encode("utf-8", "replace")) % _BOT_JOB_CONVERSATIONS
+    where = make_conversation(bot, f"{job.handler}#{number}")
     due_at = job.schedule.next_after(float("-inf"))
     assert due_at is not None
     content = make_content(job.arguments)

@@ -9,7 +9,7 @@ from cometbot.bot import Bot
 from cometbot.channels.base import Channel, Channels, IncomingEvent, OutgoingRequest
 from cometbot.errors import BotError, PayloadError, Rejected
 from cometbot.events import Event
-from cometbot.jobs import JOBS_CHANNEL, parse_body
+from cometbot.jobs import ACCOUNT, JOBS_CHANNEL, parse_body
 from cometbot.messages import Capabilities, Operation
 from cometbot.models import Conversation
 
@@ -31,7 +31,7 @@ class JobChannel(Channel):
 
     @property
     def account(self) -> str:
-        return "cometbot"
+        return ACCOUNT
 
     def conversation(self, bot: Bot, *, user: str = "", group: str = "") -> Conversation:
         return self.home.conversation(bot, user=user, group=group)

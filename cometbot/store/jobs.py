@@ -79,8 +79,6 @@ _pending_jobs = (
     )
     .distinct()
 )
-
-
 _begun_keys = sa.select(mailbox.c.bot, mailbox.c.event_key).where(
     mailbox.c.channel == JOBS_CHANNEL,
     mailbox.c.account == ACCOUNT,
