@@ -31,8 +31,8 @@ class OpenDialog:
 
     A message up to the sequence number ``asked_seq`` was written before the question. A message with the sequence
     number ``failed_seq`` is tried again. The question was said under the ordinal ``question`` of the message
-    ``asked_by``, in its generation.
-    ``asked_field`` is the field of a form that is asked. ``place`` is the group, as JSON, to which a hand-off relays.
+    ``asked_by``, in its generation. ``asked_field`` is the field of a form that is asked. ``place`` is the group, as
+    JSON, to which a hand-off relays.
     """
 
     id: DialogId

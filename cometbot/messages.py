@@ -413,13 +413,12 @@ class Operation:
     ``target`` is the ordinal of the event's own earlier operation that an edit, a deletion or a reaction refers to;
     ``target_event`` names the event (``m12.0``) if it was said for an earlier one of the same dialog.
     ``message_id`` is the platform's id of any other message. ``user`` is the uid of the member whom ``kick``, ``ban``
-    and ``unban`` are about. ``reply_to`` is the id of the message that this one
-    answers, empty if there is none. ``stream_id`` names the stream whose pieces were shown before, empty if none were.
-    ``is_growing`` announces that edits which continue the text follow soon, and ``mark`` is what the message becomes if
-    none follows. ``ending`` is set for the text of a stream that was broken off: its end, which says so, behind a text
-    that may be shorter than what was shown. ``is_beside`` is set if it answers an event beside the one that is being
-    handled. ``approval`` is what storing the operation changes among the approvals that wait in its conversation
-    (:mod:`cometbot.approvals`).
+    and ``unban`` are about. ``reply_to`` is the id of the message that this one answers, empty if there is none.
+    ``stream_id`` names the stream whose pieces were shown before, empty if none were. ``is_growing`` announces that
+    edits which continue the text follow soon, and ``mark`` is what the message becomes if none follows. ``ending`` is
+    set for the text of a stream that was broken off: its end, which says so, behind a text that may be shorter than
+    what was shown. ``is_beside`` is set if it answers an event beside the one that is being handled. ``approval`` is
+    what storing the operation changes among the approvals that wait in its conversation (:mod:`cometbot.approvals`).
 
     Lone surrogates in any text become U+FFFD. Raises :class:`MessageError` for a message with more than
     :data:`MAX_MESSAGE_LENGTH` characters.

@@ -23,7 +23,8 @@ class DialogInfo:
     ``hand_off``, ``sleep``), since ``since``, until ``expires_at``. ``attempts`` counts the answers that did not fit.
     ``call`` has the arguments of the handler. For an approval, ``number`` is that of its card, which is in the
     conversation ``card_in`` of the channel ``card_channel``; ``by`` are the uids of those who may decide, empty for all
-    there. ``account`` is that of the channel. For a hand-off, that is the group to which the user is handed over.
+    there. For a hand-off, ``card_in`` is the group to which the user is handed over. ``account`` is that of the
+    dialog's channel.
     """
 
     id: str

@@ -77,12 +77,12 @@ class FakeChannel(Channel):
     ``said`` has the messages that arrived, in order. Each request consumes one of ``faults``: an exception is raised
     before any effect; a callable is called and may raise or wait; :meth:`lose_answer` makes one that takes effect
     first. ``requests`` has all requests. ``reactions`` has the bot's reactions by message id. ``files`` has the bytes
-    of URLs, for ``ctx.client.download(url)``. ``former_members`` has the users who left a group or were removed, as
-    pairs of group and uid; all others are members. ``banned`` has those who may not come back. ``scopes`` has what
-    users are in a group, if not participants, and ``bot_scopes`` what the bot is in a group, if not an admin.
-    ``statuses`` has what ``ctx.status`` has shown, ``tool_calls`` the calls of tools that
-    agents have made, and ``tool_results`` the results by the ids of the calls. ``clock`` returns the Unix seconds at
-    which the bot's own messages are sent.
+    of URLs, for ``attachment.read()`` and ``ctx.client.download(url)``. ``former_members`` has the users who left a
+    group or were removed, as pairs of group and uid; all others are members. ``banned`` has those who may not come
+    back. ``scopes`` has what users are in a group, if not participants, and ``bot_scopes`` what the bot is in a group,
+    if not an admin. ``statuses`` has what ``ctx.status`` has shown, ``tool_calls`` the calls of tools that agents have
+    made, and ``tool_results`` the results by the ids of the calls. ``clock`` returns the Unix seconds at which the
+    bot's own messages are sent.
     """
 
     name = "fake"

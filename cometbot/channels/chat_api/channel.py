@@ -114,8 +114,8 @@ class ChatApiChannel(Channel):
         """Return the steps that :meth:`send` carries out.
 
         ``op`` is ``say`` for a message's payload, ``tell`` for an event, ``delete`` for a message, or ``remove`` for a
-        participant. Raises
-        :class:`MessageError` for an operation that the Chat API does not have, and for data that is not JSON.
+        participant. Raises :class:`MessageError` for an operation that the Chat API does not have, and for data that is
+        not JSON.
         """
         if operation.kind == "delete":
             return [{"op": "delete", "message": operation.message_id}]

@@ -43,12 +43,7 @@ class ApiRequest:
 
 
 class OperationsBase(ABC):
-    """REST operations: each method sends one and returns the ``data`` of the response.
-
-    Methods raise :class:`MessageError`, naming the field, before anything is sent, for values that CometChat would
-    certainly refuse. ``on_behalf_of`` is the uid of the acting user. ``timeout`` is in seconds for the whole exchange;
-    operations without it use the client's own.
-    """
+    """The base of the classes of operations. The docstring of ``Operations`` says what all of them promise."""
 
     @abstractmethod
     def send_request(self, request: ApiRequest) -> dict[str, Any]:

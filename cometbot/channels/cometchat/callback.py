@@ -45,11 +45,11 @@ _WARNING_INTERVAL = 60.0
 def make_blueprint(
     channel: CometChatChannel, delivery: DeliveryService, *, clock: Callable[[], float] = time.time
 ) -> RawWSGIBlueprint:
-    """Create the routes ``/cometchat/<bot>``, ``/cometchat``, ``/cometchat/<bot>/webhook``, and those in use of others.
+    """Create the routes ``/cometchat/<bot>``, ``/cometchat`` and ``/cometchat/<bot>/webhook``.
 
-    These are ``/cometchat/<bot>/moderation`` and that of buttons. The routes of one app of several begin with
-    ``/cometchat/<app>``. Raises :class:`ConfigurationError` for a bot without
-    credentials for callbacks, or for its moderation, unless anonymous ones are allowed.
+    If they are in use, ``/cometchat/<bot>/moderation`` and the route of buttons are added. The routes of one app of
+    several begin with ``/cometchat/<app>``. Raises :class:`ConfigurationError` for a bot without credentials for
+    callbacks, or for its moderation, unless anonymous ones are allowed.
     """
     for name in delivery.bots:
         channel.callback_settings.validate(name)
