@@ -38,6 +38,12 @@ class ConversationKey(NamedTuple):
         account = self.account.replace("/", "%2F")
         return f"{self.channel}/{account}/{self.bot}/{self.conversation}"
 
+    @classmethod
+    def parse(cls, text: str) -> ConversationKey:
+        """Return the key that ``str`` has written."""
+        channel, account, bot, conversation = text.split("/", 3)
+        return cls(channel, account.replace("%2F", "/"), bot, conversation)
+
 
 @dataclass(frozen=True, slots=True)
 class User:

@@ -8,6 +8,7 @@ from typing import Any
 
 from cometbot.approvals import ApprovalCard
 from cometbot.errors import DeliveryError
+from cometbot.models import ConversationKey
 from cometbot.steps import APPROVE, CANCELLED, FAILED, OPEN, Step, Waiting
 from cometbot.store.database import Transaction
 from cometbot.store.delivery_store import DeliveryStore
@@ -128,7 +129,7 @@ def _describe_unchanged(dialog: DialogInfo) -> str:
 
 
 def _to_info(row: DialogRow) -> DialogInfo:
-    channel, account, bot, conversation = row.conversation_key.split("/", 3)
+    channel, account, bot, conversation = ConversationKey.parse(row.conversation_key)
     waiting = row.waiting
     return DialogInfo(
         id=row.id.event,
@@ -147,7 +148,7 @@ def _to_info(row: DialogRow) -> DialogInfo:
         attempts=waiting.attempts,
         opened_at=row.opened_at,
         dead_letter=f"m{row.failed_seq}" if row.status == FAILED else "",
-        account=account.replace("%2F", "/"),
+        account=account,
         **_describe_card(waiting),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cometbot.models import ConversationKey
 from cometbot.store.database import Database
 from cometbot.store.tables import (
     ENDED_MESSAGE,
@@ -169,5 +170,5 @@ def _to_text(stored: Claim | None) -> str | None:
 
 def _read_key(conversation_key: str) -> tuple[str, str, str]:
     """Return the bot, the channel and the account of a conversation."""
-    channel, account, bot, _ = conversation_key.split("/", 3)
-    return bot, channel, account.replace("%2F", "/")
+    key = ConversationKey.parse(conversation_key)
+    return key.bot, key.channel, key.account

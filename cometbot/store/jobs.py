@@ -23,7 +23,7 @@ from cometbot.jobs import (
     make_conversation,
     make_inner_conversation,
 )
-from cometbot.models import Conversation, conversation_to_json
+from cometbot.models import Conversation, ConversationKey, conversation_to_json
 from cometbot.press_limits import keep_stored
 from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.schedules import parse_schedule
@@ -380,7 +380,7 @@ def find_inner_keys(conversation_keys: Iterable[str]) -> set[str]:
 
 
 def _find_bot(conversation_key: str) -> str:
-    return conversation_key.split("/", 3)[2]
+    return ConversationKey.parse(conversation_key).bot
 
 
 def _make_event(row: JobRow, due_at: float, mark: str = "") -> tuple[Conversation, str, bytes]:

@@ -17,6 +17,11 @@ def test_conversation_key_holds_channel_account_and_bot() -> None:
     assert not here.is_direct
 
 
+def test_key_with_slashes_is_parsed_as_it_was_written() -> None:
+    key = ConversationKey("chat_api", "a/b", "helpdesk", "c/d")
+    assert ConversationKey.parse(str(key)) == key
+
+
 def test_recipient_is_either_a_user_or_a_group() -> None:
     check_recipient("maria", "")
     check_recipient("", "ops")
