@@ -135,14 +135,9 @@ def claim(database: Database, key: str, previous: Claim | None, new: Claim) -> b
     return _replace(database, _CLAIM_PREFIX + key, _to_text(previous), _to_text(new) or "")
 
 
-def release(database: Database, key: str, previous: Claim | None, current: Claim) -> None:
-    """Undo a claim whose alert could not be sent, so that it is tried again."""
-    name = _CLAIM_PREFIX + key
-    if previous is not None:
-        _replace(database, name, _to_text(current), _to_text(previous) or "")
-        return
-    with database.write(durable=False) as connection:
-        connection.execute(sa.delete(facts).where(facts.c.name == name, facts.c.value == _to_text(current)))
+def release(database: Database, key: str, current: Claim, due: Claim) -> None:
+    """Replace a claim whose alert could not be sent by one that is due, so that it is tried again."""
+    _replace(database, _CLAIM_PREFIX + key, _to_text(current), _to_text(due) or "")
 
 
 def delete_old_claims(database: Database, claims: Mapping[str, Claim], before: float) -> None:

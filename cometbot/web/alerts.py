@@ -17,7 +17,7 @@ from cometbot.delivery import Delivery
 from cometbot.errors import BotError, ChannelError, ConfigurationError, OutcomeUnknown, StoreBusy, StoreUnavailable
 from cometbot.forking import PerProcess
 from cometbot.http.client import HttpClient, make_session
-from cometbot.inspection.problems import Problem, find_problems
+from cometbot.inspection.problems import FIRST_WINDOW, Problem, find_problems
 from cometbot.messages import Operation, Text
 from cometbot.observer import Observer
 from cometbot.settings import Settings
@@ -172,7 +172,7 @@ class AlertWatcher:
             return
         results = [self._send(target, problem, f"{new.sent_at:.0f}") for target in self._sender.targets]
         if not any(results):
-            release(self._delivery.database, problem.key, previous, new)
+            release(self._delivery.database, problem.key, new, previous or _make_unsent_claim(new.sent_at))
 
     def _send(self, target: AlertTarget, problem: Problem, number: str) -> bool:
         try:
@@ -187,6 +187,14 @@ class AlertWatcher:
         self._observer.alert_ended(problem.kind, "sent")
         _log.info("sent an alert to %s: %s", target, problem.kind, extra={"bot": problem.bot})
         return True
+
+
+def _make_unsent_claim(now: float) -> Claim:
+    """Return the claim of a cause whose first alert failed now: due at once, with all that this alert counted.
+
+    Without it, a target that fails for longer than the first window would never get the alert.
+    """
+    return Claim(now - REPEAT_INTERVAL, now - FIRST_WINDOW)
 
 
 def _is_due(sent: Claim | None, now: float) -> bool:

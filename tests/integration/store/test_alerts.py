@@ -48,12 +48,12 @@ def test_a_claim_is_given_to_one_process(url: str) -> None:
     new, later = Claim(1.0, 0.5), Claim(2.0, 1.5)
     assert [claim(database, "a", None, new) for database in (first, second)] == [True, False]
     assert [claim(database, "a", new, later) for database in (second, first)] == [True, False]
-    release(first, "a", new, later)
+    release(first, "a", later, new)
     with second.read() as connection:
         assert load_claims(connection) == {"a": new}
-    release(first, "a", None, new)
+    release(first, "a", later, Claim(0.0, 0.0))
     with second.read() as connection:
-        assert load_claims(connection) == {}
+        assert load_claims(connection) == {"a": new}
     first.close()
     second.close()
 

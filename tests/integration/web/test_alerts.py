@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -21,6 +22,7 @@ from cometbot.errors import ConfigurationError, Rejected, Unreachable
 from cometbot.observer import Observer
 from cometbot.settings import Settings
 from cometbot.store.alerts import load_claims
+from cometbot.store.tables import facts
 from cometbot.testing.fake_channel import FakeChannel
 from cometbot.web import alerts
 from cometbot.web.alerts import AlertWatcher, make_alert_watcher, send_test
@@ -118,6 +120,15 @@ def add_raising_handler(setup: Setup, error: type[Exception] = KeyError) -> None
     @setup.bot.message()
     def track(ctx: Context) -> None:
         raise error(ctx.text)
+
+
+def make_older(delivery: Delivery, seconds: float) -> None:
+    """Have what has happened so far happen ``seconds`` earlier: dead letters, and claims of alerts."""
+    with delivery.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE mailbox SET ended_at = ended_at - {seconds} WHERE state = 'dead'")
+        for key, found in load_claims(connection).items():
+            value = json.dumps([found.sent_at - seconds, found.seen_to - seconds])
+            connection.execute(sa.update(facts).where(facts.c.name == f"alert:{key}").values(value=value))
 
 
 def test_a_dead_letter_is_reported_once_by_all_processes(setup: Setup) -> None:
@@ -348,6 +359,18 @@ def test_an_alert_that_no_target_takes_is_tried_again(setup: Setup, caplog: pyte
     failures = [record.getMessage() for record in caplog.records if "cannot send alerts" in record.getMessage()]
     assert len(failures) == 1
     assert all("secret" not in record.getMessage() for record in caplog.records if "cometbot" in record.name)
+
+
+def test_an_alert_arrives_when_its_target_has_failed_for_hours(setup: Setup) -> None:
+    add_raising_handler(setup)
+    delivery = setup.start()
+    setup.fail(delivery)
+    setup.statuses = [500]
+    watcher = setup.watch(delivery)
+    watcher.check()
+    make_older(delivery, 7200.0)
+    watcher.check()
+    assert [body["alert"] for body in setup.bodies] == ["dead_letters"]
 
 
 def test_a_target_that_fails_does_not_keep_the_alert_from_others(setup: Setup) -> None:
