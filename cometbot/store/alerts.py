@@ -141,11 +141,12 @@ def release(database: Database, key: str, current: Claim, due: Claim) -> None:
 
 
 def delete_old_claims(database: Database, claims: Mapping[str, Claim], before: float) -> None:
-    """Delete the claims of ``claims`` whose alerts were sent before ``before``."""
-    old: Iterable[str] = [_CLAIM_PREFIX + key for key, found in claims.items() if found.sent_at < before]
+    """Delete the claims of ``claims`` whose alerts were sent before ``before``, unless one was sent since."""
+    old = [(_CLAIM_PREFIX + key, _to_text(found)) for key, found in claims.items() if found.sent_at < before]
     if old:
+        unchanged = sa.and_(facts.c.name == sa.bindparam("key"), facts.c.value == sa.bindparam("stored"))
         with database.write(durable=False) as connection:
-            connection.execute(sa.delete(facts).where(facts.c.name.in_(old)))
+            connection.execute(sa.delete(facts).where(unchanged), [{"key": key, "stored": text} for key, text in old])
 
 
 def _replace(database: Database, name: str, previous: str | None, value: str) -> bool:
