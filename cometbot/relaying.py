@@ -194,7 +194,8 @@ class Relay:
         try:
             return Media(data=file.read(), name=file.name, caption=f"{sender}:")
         except (BotError, ChannelError) as error:  # the reader can still ask for it
-            self._ctx.log.warning("hand_off: the file %r is not relayed: %s", file.name, error)
+            reason = getattr(error, "code", "") or type(error).__name__  # texts may have the file's name
+            self._ctx.log.warning("hand_off: a file is not relayed: %s", reason)
             return Text(f"{sender}: {file.name or 'a file'} (could not be loaded)")
 
 

@@ -112,7 +112,9 @@ def test_filled_form_is_relayed_as_lines() -> None:
 
 
 @pytest.mark.parametrize(("data", "relayed"), [("YWJj", b"abc"), ("?", None)])
-def test_file_without_an_address_for_others_is_relayed_by_its_content(data: str, relayed: bytes | None) -> None:
+def test_file_without_an_address_for_others_is_relayed_by_its_content(
+    data: str, relayed: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
     support = Support(make_bot())
     support.maria.send("/human")
     support.maria.event(
@@ -127,6 +129,8 @@ def test_file_without_an_address_for_others_is_relayed_by_its_content(data: str,
     )
     if relayed is None:
         assert support.relayed == ["Maria: notes.txt (could not be loaded)"]
+        assert "a file is not relayed: MessageError" in caplog.text
+        assert "notes.txt" not in caplog.text
     else:
         assert support.ben.download() == relayed
         assert support.ben.said()[-1].text.startswith("Maria:\n\nnotes.txt")
