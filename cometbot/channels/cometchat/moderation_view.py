@@ -103,7 +103,7 @@ class ModerationView:
         )
         self._path = path
         self._rotation = RotationLog(
-            self._credentials, "COMETCHAT_MODERATION_PREVIOUS_PASSWORD", "in the rule on the dashboard"
+            self._credentials, "COMETCHAT_MODERATION_PREVIOUS_PASSWORD", "in the Custom API list on the dashboard"
         )
         self._threads = ModerationThreads(settings.threads)
         self._warning_limiter = RateLimiter(1, _WARNING_INTERVAL)
