@@ -33,9 +33,8 @@ from cometbot.messages import Message, Operation
 from cometbot.models import Conversation, ConversationKey
 from cometbot.observer import Observer
 from cometbot.outgoing import filter_operation
-from cometbot.press_limits import apply_limits, find_presses, keep_stored
-from cometbot.quick_replies import QUICK_REPLIES_KEY, serialize_quick_replies
-from cometbot.state import StateChange, to_json
+from cometbot.press_limits import apply_limits, find_presses
+from cometbot.quick_replies import serialize_quick_replies
 from cometbot.stopping import may_stop
 from cometbot.store.database import ACK_TIMEOUT, Database, Transaction
 from cometbot.store.delivery_store import DeliveryStore
@@ -46,6 +45,7 @@ from cometbot.store.local_notifier import LocalNotifier
 from cometbot.store.outbox import Draft, OldReplyPurge
 from cometbot.store.pubsub import PubSub
 from cometbot.store.purge import Purge
+from cometbot.store.quick_replies import save_quick_replies
 from cometbot.store.sent_files import Said, SentFiles
 from cometbot.store.shared_call import SharedCall
 from cometbot.store.tables import CONVERSATION_COLUMNS
@@ -274,7 +274,14 @@ class Delivery:
         def insert(connection: Transaction) -> bool:
             is_leased = self.store.leases.mark_pending(connection, target)
             self.store.outbox.add(connection, [Draft(event, 0, 0, target, payloads)])
-            self._store_quick_replies(connection, conversation_key, outgoing)
+            save_quick_replies(
+                connection,
+                self.store.state,
+                conversation_key,
+                serialize_quick_replies([outgoing]),
+                has_limits=bool(find_presses(outgoing)),
+                now=self.database.clock(),
+            )
             return is_leased
 
         if not self.database.group_commit(insert, is_idempotent=True):
@@ -293,17 +300,6 @@ class Delivery:
         if home is not None:
             self.notify(home.key_text)
         return stored
-
-    def _store_quick_replies(self, connection: Transaction, conversation_key: str, message: Message) -> None:
-        """Store the quick replies of a message, behind older ones that stay valid if both have limits."""
-        quick_replies = serialize_quick_replies([message])
-        if not quick_replies:
-            return
-        if find_presses(message):
-            stored = self.store.state.load(connection, "conversation", conversation_key)
-            quick_replies = [*keep_stored(stored, self.database.clock()), *quick_replies]
-        values = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, quick_replies)}
-        self.store.state.apply(connection, [StateChange("conversation", conversation_key, values)])
 
     def _find_conversation(self, channel: Channel, wanted: Conversation) -> Conversation:
         """Return the conversation under the name its platform has used for it, else under the name derived by rule."""

@@ -13,13 +13,11 @@ from sqlalchemy import bindparam as bound
 
 from cometbot.broadcasts import OPTED_OUT_KEY, make_home
 from cometbot.error_text import storable_text
-from cometbot.press_limits import keep_stored
-from cometbot.quick_replies import QUICK_REPLIES_KEY
-from cometbot.state import StateChange, to_json
 from cometbot.store.database import Database, Transaction
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Leases
 from cometbot.store.outbox import Draft, Outbox
+from cometbot.store.quick_replies import save_quick_replies
 from cometbot.store.state import StateTable
 from cometbot.store.tables import (
     DEAD,
@@ -258,7 +256,8 @@ class Broadcasts:
             counts[state] += 1
             if state == QUEUED and item.draft is not None:
                 self._outbox.add(connection, [item.draft])
-                self._save_offers(connection, item.draft.conversation.key_text, item)
+                key, limited = item.draft.conversation.key_text, item.has_limits
+                save_quick_replies(connection, self._state, key, item.offers, has_limits=limited, now=now)
         return counts
 
     def _find_opted_out(self, connection: Transaction, users: Sequence[str]) -> set[str]:
@@ -267,14 +266,6 @@ class Broadcasts:
             columns.scope == "user", columns.owner.in_(users), columns.name == OPTED_OUT_KEY
         )
         return set(connection.execute(query).scalars()) if users else set()
-
-    def _save_offers(self, connection: Transaction, conversation_key: str, item: Delivered) -> None:
-        if not item.offers:
-            return
-        stored = self._state.load(connection, "conversation", conversation_key)
-        kept = keep_stored(stored, self._database.clock()) if item.has_limits else []
-        values = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, [*kept, *item.offers])}
-        self._state.apply(connection, [StateChange("conversation", conversation_key, values)])
 
     def finish(self, connection: Transaction, id: int) -> None:
         """Mark a broadcast as done, unless somebody waits or it was stopped."""

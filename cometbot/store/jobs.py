@@ -24,15 +24,13 @@ from cometbot.jobs import (
     make_inner_conversation,
 )
 from cometbot.models import Conversation, ConversationKey, conversation_to_json
-from cometbot.press_limits import keep_stored
-from cometbot.quick_replies import QUICK_REPLIES_KEY
 from cometbot.schedules import parse_schedule
-from cometbot.state import StateChange, to_json
 from cometbot.store.database import Database, Transaction
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Leases
 from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Draft, Outbox
+from cometbot.store.quick_replies import save_quick_replies
 from cometbot.store.state import StateTable
 from cometbot.store.tables import IS_DEAD, PENDING_MESSAGE, WAITING, in_state, jobs, mailbox, of_account
 
@@ -312,11 +310,8 @@ class Jobs:
     def _send(self, connection: Transaction, row: JobRow) -> None:
         key, content = row.conversation.key_text, row.content
         self._outbox.add(connection, [Draft(f"j{row.id}", 0, 0, row.conversation, content["payloads"])])
-        if offers := content["offers"]:
-            stored = self._state.load(connection, "conversation", key)
-            kept = keep_stored(stored, self._database.clock()) if content["has_limits"] else []
-            values = {QUICK_REPLIES_KEY: to_json(QUICK_REPLIES_KEY, [*kept, *offers])}
-            self._state.apply(connection, [StateChange("conversation", key, values)])
+        offers, now = content["offers"], self._database.clock()
+        save_quick_replies(connection, self._state, key, offers, has_limits=content["has_limits"], now=now)
 
     def count(self, connection: Transaction) -> dict[str, JobCounts]:
         """Return the numbers of jobs of each bot that has any."""
