@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from cometbot.web.app import create_app
 
 BASE = "https://bots.example.com"
 SAID = Said("m1", 0, 0, "fake/test/helpdesk/maria")
-CONTENT = os.urandom(600_000)
+CONTENT = random.Random(1).randbytes(600_000)
 
 
 class Server:
