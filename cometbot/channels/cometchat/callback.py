@@ -40,6 +40,8 @@ _CALLBACK_SETTINGS = (
 _WEBHOOK_SETTINGS = "COMETCHAT_WEBHOOK_USERNAME and COMETCHAT_WEBHOOK_PASSWORD"
 _DISAPPROVED = "moderation has disapproved the message"
 _WARNING_INTERVAL = 60.0
+_SLOT_SECONDS = 10
+_REDELIVERY_SLOTS = 5
 
 
 def make_blueprint(
@@ -314,12 +316,13 @@ class CallbackViews:
     def _find_repeatable_key(self, bot: Bot, key: str) -> str:
         """Return the key of an event whose payload may recur: the same for its redeliveries, another one later.
 
-        CometChat delivers a webhook again after 10 and 30 seconds. What comes within a minute counts as the same.
+        CometChat delivers a webhook again after 10 and 30 seconds. What comes within 50 seconds counts as the same,
+        and what comes after a minute as new.
         """
-        minute = int(self._clock() // 60)
-        earlier = f"{key}:{minute - 1}"
-        known = self._delivery.find_received_conversation(parsing.CHANNEL, self._account, bot.name, earlier)
-        return earlier if known is not None else f"{key}:{minute}"
+        slot = int(self._clock() // _SLOT_SECONDS)
+        keys = [f"{key}:{earlier}" for earlier in range(slot - _REDELIVERY_SLOTS, slot)]
+        find = partial(self._delivery.find_received_conversation, parsing.CHANNEL, self._account, bot.name)
+        return next((earlier for earlier in keys if find(earlier) is not None), f"{key}:{slot}")
 
     def _is_relevant(self, bot: Bot, notification: Notification) -> bool:
         """Return whether a notification of an app webhook, which reports events of the whole app, concerns the bot."""

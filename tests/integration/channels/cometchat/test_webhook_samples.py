@@ -46,7 +46,7 @@ class Site:
         self.delivery = Delivery([self.bot], [self.channel], url)
         self.delivery.database.upgrade()
         app = Flask("site")
-        self.now = 1_000_019.0  # a redelivery after 40 seconds is in the next minute
+        self.now = 1_000_019.0
         app.register_blueprint(make_blueprint(self.channel, self.delivery, clock=lambda: self.now))
         self._client = Client(app)
 
@@ -151,14 +151,17 @@ def test_webhook_without_handler_is_ignored_and_counted(passing_site: Site, samp
     assert len(site.events()) == known
 
 
-def test_blocking_again_is_another_event(site: Site) -> None:
+@pytest.mark.parametrize(
+    "began", [1_000_020.0, 1_000_029.9, 1_000_079.9], ids=["at once", "before 10 s", "before 60 s"]
+)
+def test_blocking_again_is_another_event(site: Site, began: float) -> None:
     site.bot.event(BlockEvent)(lambda ctx: None)
-    for name, seconds in (("user_blocked", 0), ("user_blocked", 10), ("user_blocked", 30)):  # CometChat's redeliveries
-        site.now += seconds
+    for name, seconds in (("user_blocked", 0), ("user_blocked", 10), ("user_blocked", 40)):  # CometChat's redeliveries
+        site.now = began + seconds
         site.post(SAMPLES[name].payload)
     assert site.counted == ["received", "duplicate", "duplicate"]
-    for name in ("user_unblocked", "user_blocked"):
-        site.now += 60
+    for name, seconds in (("user_unblocked", 50), ("user_blocked", 61)):
+        site.now = began + seconds
         site.post(SAMPLES[name].payload)
     assert [event.blocked for event in site.events() if isinstance(event, BlockEvent)] == [True, False, True]
 
