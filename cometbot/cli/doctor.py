@@ -29,7 +29,7 @@ def doctor(bot: str | None, url: str, simplex: bool, test_alerts: bool, as_json:
     Run it in the bot's folder, on the machine that serves the bot. BOT is module:attribute (default: COMETBOT_BOT). The
     default of --url is COMETBOT_PUBLIC_URL, else the URL that is registered on CometChat.
 
-    Nothing is changed, stored or sent to users, except with --test-alerts: the callback is called with a message of the
+    Nothing is changed, stored or sent to users, except with --test-alerts. The callback is called with a message of the
     bot itself, which is accepted and ignored. A function for moderation is asked about the text "cometbot doctor". Each
     app of COMETCHAT_APPS is checked. With --simplex the checks connect to the SimpleX CLI; the running bot fetches
     events that arrive meanwhile. The exit code is 0 if no check fails, else 1.

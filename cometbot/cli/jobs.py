@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def jobs() -> None:
     """List, show, run or cancel the jobs of bots, and their broadcasts.
 
-    j12 is a job that is still to come, b3 a broadcast, which its name stands for, too. They are in the database of
-    COMETBOT_DATABASE_URL.
+    j12 is the id of a job that is still to come, b3 that of a broadcast, which can be given by its name, too. They are
+    in the database of COMETBOT_DATABASE_URL.
     """
 
 
@@ -89,7 +89,7 @@ def cancel(id: str) -> None:
 @jobs.command()
 @click.argument("id", metavar="ID")
 def pause(id: str) -> None:
-    """Let a broadcast hand over nothing more for now."""
+    """Pause a broadcast, which hands over nothing more then."""
     with open_delivery() as delivery:
         delivery.broadcasts.pause(id)
     click.echo(f"Paused the broadcast {id}. Go on with: cometbot jobs resume {shlex.quote(id)}")
@@ -98,7 +98,7 @@ def pause(id: str) -> None:
 @jobs.command()
 @click.argument("id", metavar="ID")
 def resume(id: str) -> None:
-    """Let a paused broadcast go on."""
+    """Resume a paused broadcast."""
     with open_delivery() as delivery:
         delivery.resume_broadcast(id)
     click.echo(f"The broadcast {id} goes on.")

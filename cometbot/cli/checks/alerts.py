@@ -25,7 +25,7 @@ def check_alerts(settings: Settings, bots: Sequence[Bot], *, send: bool) -> list
         ]
     problems = [problem for target in settings.alerts if (problem := _find_problem(settings, target))]
     if problems:
-        return [failed(_NAME, problems[0], "correct COMETBOT_ALERTS, or serve it")]
+        return [failed(_NAME, problems[0], "correct COMETBOT_ALERTS, or add what it names")]
     if not send:
         targets = ", ".join(map(str, settings.alerts))
         return [passed(_NAME, f"go to {targets}; cometbot doctor --test-alerts sends a test")]
