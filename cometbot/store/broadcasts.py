@@ -16,6 +16,7 @@ from cometbot.error_text import storable_text
 from cometbot.store.database import Database, Transaction
 from cometbot.store.dialogs import INTERNAL_PREFIX
 from cometbot.store.leases import Leases
+from cometbot.store.mailbox import Mailbox
 from cometbot.store.outbox import Draft, Outbox
 from cometbot.store.quick_replies import save_quick_replies
 from cometbot.store.state import StateTable
@@ -34,7 +35,6 @@ from cometbot.store.tables import (
     broadcast_recipients,
     broadcasts,
     in_state,
-    mailbox,
     outbox,
 )
 from cometbot.store.tables import state as state_table
@@ -53,7 +53,7 @@ _is_live = broadcasts.c.state.in_([RUNNING, DONE])
 _of_broadcast = _recipients.broadcast == bound("broadcast")
 _is_waiting = in_state(broadcast_recipients, IS_WAITING)
 _is_queued = in_state(broadcast_recipients, IS_QUEUED)
-_event = sa.literal("b").concat(sa.cast(_recipients.id, sa.Text))
+_event = sa.literal("b").concat(sa.cast(_recipients.id, sa.Text))  # as make_event names it
 _reply = (outbox.c.event == _event) & (outbox.c.generation == 0)
 _waiting = sa.select(_recipients.id, _recipients.uid).where(_of_broadcast, _is_waiting).order_by(_recipients.id)
 _any_waiting = sa.select(_recipients.id).where(_of_broadcast, _is_waiting).limit(1)
@@ -161,9 +161,10 @@ class Delivered:
 class Broadcasts:
     """The tables ``broadcasts`` and ``broadcast_recipients``. All methods work inside the caller's transaction."""
 
-    def __init__(self, database: Database, leases: Leases, outbox: Outbox, state: StateTable) -> None:
+    def __init__(self, database: Database, leases: Leases, mailbox: Mailbox, outbox: Outbox, state: StateTable) -> None:
         self._database = database
         self._leases = leases
+        self._mailbox = mailbox
         self._outbox = outbox
         self._state = state
 
@@ -211,17 +212,8 @@ class Broadcasts:
             return False
         home = make_home(row.bot, id)
         self._leases.mark_pending(connection, home)
-        insert = self._database.insert(mailbox).values(
-            channel=home.channel,
-            account=home.account,
-            bot=home.bot,
-            event_key=f"{BROADCAST_PREFIX}{id}:{row.starts}",
-            conversation_key=home.key_text,
-            sender="",
-            body=json.dumps({"broadcast": id}).encode(),
-            received_at=self._database.clock(),
-        )
-        connection.execute(insert.on_conflict_do_nothing(index_elements=["channel", "account", "bot", "event_key"]))
+        key, body = f"{BROADCAST_PREFIX}{id}:{row.starts}", json.dumps({"broadcast": id}).encode()
+        self._mailbox.add_internal(connection, [(home, key, body)])
         return True
 
     def stop(self, connection: Transaction, id: int, state: str) -> bool:

@@ -38,7 +38,7 @@ class DeliveryStore:
         self.approvals = Approvals(database, self.state, self.leases, self.outbox)
         self.dialogs = Dialogs(database, self.state, self.leases, self.approvals)
         self.jobs = Jobs(database, self.leases, self.mailbox, self.outbox, self.state)
-        self.broadcasts = Broadcasts(database, self.leases, self.outbox, self.state)
+        self.broadcasts = Broadcasts(database, self.leases, self.mailbox, self.outbox, self.state)
 
     def fire_timers(self, started_at: float = 0.0) -> list[str]:
         """Put all timers that are due into the mailbox, and return the keys of the conversations to notify."""
