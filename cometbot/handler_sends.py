@@ -51,7 +51,7 @@ class HandlerSender(Sender):
         if conversation is None and self._stays_in_app(channel, app):
             app = self._ctx.app
         if self._is_in_handler() and not (asking is not None and asking.is_inside_once):
-            if bot is self._ctx.bot and self._is_handlers(conversation, channel, app):
+            if bot is self._ctx.bot and self._belongs_to_handler(conversation, channel, app):
                 to = conversation or self._ctx.conversation_with(
                     user=user or "", group=group or "", channel=channel or "", app=app or ""
                 )
@@ -63,8 +63,8 @@ class HandlerSender(Sender):
             bot.sender.send, bot, message, user=user, group=group, conversation=conversation, channel=channel, app=app
         )
 
-    def _is_handlers(self, conversation: Conversation | None, channel: str | None, app: str | None) -> bool:
-        """Return True if a message of the handler's bot is one of the handler: it stays on the event's channel."""
+    def _belongs_to_handler(self, conversation: Conversation | None, channel: str | None, app: str | None) -> bool:
+        """Return True if a message of the handler's bot is one of the handler: on the event's channel, or of a job."""
         here = self._ctx.conversation.channel
         name = conversation.channel if conversation is not None else channel or here
         is_elsewhere = bool(app) and not self._ctx.app and not channel

@@ -35,8 +35,8 @@ class CheckSuite:
     """All checks, from the settings to the callback at its public URL.
 
     ``spec`` names the bots (empty: those of COMETBOT_BOT). ``url`` is where CometChat reaches the service (empty:
-    COMETBOT_PUBLIC_URL, else the registered URL). Nothing is changed, stored or sent to anybody, but a message to the
-    targets of alerts with ``test_alerts``.
+    COMETBOT_PUBLIC_URL, else the registered URL). Nothing is changed, stored or sent to anybody, except that
+    ``test_alerts`` sends a message to each target of alerts.
     """
 
     spec: str = ""
@@ -191,7 +191,7 @@ def _api_url(settings: Settings) -> str:
 
 
 def _secret_values(settings: Settings) -> Iterator[str]:
-    """Yield the values that no result may contain, without those of single apps; also that of the database URL."""
+    """Yield the values that no result may contain, without those of :func:`_secrets_of_app`."""
     yield locate_database(settings.database_url).password
     yield settings.secret_key.reveal()
     yield from (token.reveal() for token in settings.agui_token)
@@ -207,6 +207,7 @@ def _secret_values(settings: Settings) -> Iterator[str]:
 def _secrets_of_app(app: _App) -> Iterator[str]:
     yield app.settings.cometchat_api_key.reveal()
     yield app.settings.cometchat_moderation_password.reveal()
+    yield app.settings.cometchat_moderation_previous_password.reveal()
     for login in app.logins.values():
         if login is not None:
             yield from _secrets_of_login(login)
