@@ -149,14 +149,8 @@ class _Dispatch:
         found = None
         self._sink.start_handler("", self._bot.handler_timeout)
         try:
-            if (decided := decide(self._ctx, self._sink, failures, sender_is_bot=self._sender_is_bot)) is not None:
-                return decided
-            if not self._sender_is_bot and (relayed := Relay(self._ctx, self._sink).find_outcome()) is not None:
-                return replace(relayed, changes=self._collect_changes(()))
-            if is_stop(self._ctx) and (self._sink.has_stopped or not is_for_nothing(self._ctx)):
-                return self._answer_stop()
-            if (reached := self._limits.check()) is not None:
-                return self._answer_without_handler(reached.limit, reached.text)
+            if (ended := self._end_without_handler(failures)) is not None:
+                return ended
             resume = self._find_resume()
             if resume is not None:
                 stored = self._load_dialog(resume)
@@ -178,6 +172,18 @@ class _Dispatch:
             raise
         except BaseException as error:
             return self._handle_failure(found, error, failures)
+
+    def _end_without_handler(self, failures: int) -> Outcome | None:
+        """Return the outcome of a decision, of a hand-off's message, of a stop or beyond a limit; None for the rest."""
+        if (decided := decide(self._ctx, self._sink, failures, sender_is_bot=self._sender_is_bot)) is not None:
+            return decided
+        if not self._sender_is_bot and (relayed := Relay(self._ctx, self._sink).find_outcome()) is not None:
+            return replace(relayed, changes=self._collect_changes(()))
+        if is_stop(self._ctx) and (self._sink.has_stopped or not is_for_nothing(self._ctx)):
+            return self._answer_stop()
+        if (reached := self._limits.check()) is not None:
+            return self._answer_without_handler(reached.limit, reached.text)
+        return None
 
     def _find_resume(self) -> Resume | None:
         event = self._event
