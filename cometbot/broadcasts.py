@@ -198,7 +198,7 @@ def _to_uid(user: object) -> str:
     return uid
 
 
-def make_home(bot: str, id: int) -> Conversation:
+def make_broadcast_conversation(bot: str, id: int) -> Conversation:
     """Return the conversation in which a broadcast does its work: one at a time, in any process."""
     return make_conversation(bot, f"#broadcast-{id}")
 

@@ -13,9 +13,9 @@ from cometbot.broadcasts import (
     BroadcastRequest,
     Pace,
     find_digest,
+    make_broadcast_conversation,
     make_event,
     make_file_event,
-    make_home,
     make_unique_name,
     split_users,
 )
@@ -68,7 +68,7 @@ def store_broadcast(
     with store.database.write() as connection:
         is_started = store.broadcasts.start(connection, row.id)
         count = store.broadcasts.count_recipients(connection, row.id)
-    return Broadcast(row.name, count), make_home(bot.name, row.id) if is_started else None
+    return Broadcast(row.name, count), make_broadcast_conversation(bot.name, row.id) if is_started else None
 
 
 def _find_or_create(store: DeliveryStore, channel: Channel, bot: Bot, request: BroadcastRequest) -> BroadcastRow:
@@ -95,15 +95,15 @@ def _find_or_create(store: DeliveryStore, channel: Channel, bot: Bot, request: B
 
 def _store_content(store: DeliveryStore, channel: Channel, row: BroadcastRow, message: Message) -> None:
     """Store the message of a broadcast, and before that its file, which all recipients share."""
-    home = make_home(row.bot, row.id)
-    said = Said(make_file_event(row.id), 0, 0, home.key_text)
-    stored = store_file(store.files, channel, Operation(conversation=home, message=message), said)
+    conversation = make_broadcast_conversation(row.bot, row.id)
+    said = Said(make_file_event(row.id), 0, 0, conversation.key_text)
+    stored = store_file(store.files, channel, Operation(conversation=conversation, message=message), said)
     assert stored.message is not None
     content = message_to_json(stored.message)
     with store.database.write() as connection:
         if stored.message is not message:
             # The message that the file belongs to: a file without one is deleted after a day.
-            store.outbox.add_done(connection, Draft(said.event, 0, 0, home, [{}]))
+            store.outbox.add_done(connection, Draft(said.event, 0, 0, conversation, [{}]))
         store.broadcasts.set_content(connection, row.id, content)
 
 

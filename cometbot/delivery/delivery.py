@@ -294,11 +294,10 @@ class Delivery:
 
     def broadcast(self, bot: Bot, request: BroadcastRequest, users: object) -> Broadcast:
         """Store a broadcast durably; see :func:`cometbot.delivery.broadcasting.store_broadcast`."""
-        stored, home = store_broadcast(
-            self.store, self.channels.choose(request.channel, request.app), bot, request, users
-        )
-        if home is not None:
-            self.notify(home.key_text)
+        channel = self.channels.choose(request.channel, request.app)
+        stored, to_notify = store_broadcast(self.store, channel, bot, request, users)
+        if to_notify is not None:
+            self.notify(to_notify.key_text)
         return stored
 
     def _find_conversation(self, channel: Channel, wanted: Conversation) -> Conversation:

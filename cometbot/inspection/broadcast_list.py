@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cometbot.broadcasts import make_home
+from cometbot.broadcasts import make_broadcast_conversation
 from cometbot.errors import DeliveryError
 from cometbot.message_json import message_from_json
 from cometbot.store.broadcasts import CANCELLED, PAUSED, BroadcastRow
@@ -82,7 +82,7 @@ class BroadcastList:
             row = self._find(connection, id)
             if not self._store.broadcasts.resume(connection, row.id):
                 raise DeliveryError(f"the broadcast {id} is not paused but {row.state}")
-        return make_home(row.bot, row.id).key_text
+        return make_broadcast_conversation(row.bot, row.id).key_text
 
     def has(self, id: str) -> bool:
         """Return True if there is a broadcast with this id or name."""

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam as bound
 
-from cometbot.broadcasts import OPTED_OUT_KEY, make_home
+from cometbot.broadcasts import OPTED_OUT_KEY, make_broadcast_conversation
 from cometbot.error_text import storable_text
 from cometbot.store.database import Database, Transaction
 from cometbot.store.dialogs import INTERNAL_PREFIX
@@ -210,10 +210,10 @@ class Broadcasts:
         row = connection.execute(started.returning(broadcasts.c.bot, broadcasts.c.starts)).first()
         if row is None:
             return False
-        home = make_home(row.bot, id)
-        self._leases.mark_pending(connection, home)
+        conversation = make_broadcast_conversation(row.bot, id)
+        self._leases.mark_pending(connection, conversation)
         key, body = f"{BROADCAST_PREFIX}{id}:{row.starts}", json.dumps({"broadcast": id}).encode()
-        self._mailbox.add_internal(connection, [(home, key, body)])
+        self._mailbox.add_internal(connection, [(conversation, key, body)])
         return True
 
     def stop(self, connection: Transaction, id: int, state: str) -> bool:
