@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cometbot.errors import ConfigurationError
@@ -84,25 +84,23 @@ def _app_variables(parsers: Parsers) -> list[str]:
     return [name for name in parsers if name.startswith(_PREFIX) and name != APPS_VARIABLE]
 
 
-def check_names(apps: Iterable[str], bots: Iterable[str]) -> list[str]:
-    """Return the suffixes of all variables that belong to an app or a bot.
+def check_names(apps: Sequence[str], bots: Sequence[str]) -> list[str]:
+    """Return the suffixes of all variables that belong to an app, a bot, or a bot in an app.
 
     Raises :class:`ConfigurationError` if two of them would have the same.
     """
-    known: dict[str, tuple[str, str]] = {}
-    for named in [*(("app", app) for app in apps), *(("bot", bot) for bot in bots)]:
-        suffix = variable_suffix(named[1])
-        other = known.setdefault(suffix, named)
-        if other != named:
+    named = {f"the app {app!r}": variable_suffix(app) for app in apps}
+    named |= {f"the bot {bot!r}": variable_suffix(bot) for bot in bots}
+    named |= {
+        f"the bot {bot!r} in the app {app!r}": f"{variable_suffix(app)}__{variable_suffix(bot)}"
+        for app in apps
+        for bot in bots
+    }
+    known: dict[str, str] = {}
+    for owner, suffix in named.items():
+        other = known.setdefault(suffix, owner)
+        if other != owner:
             raise ConfigurationError(
-                f"{_describe_pair(other, named)} would share the variable COMETBOT_CALLBACK_USERNAME__{suffix}; rename "
-                "one of them"
+                f"{other} and {owner} would share the variable COMETBOT_CALLBACK_USERNAME__{suffix}; rename one of them"
             )
-    combined = [f"{variable_suffix(app)}__{variable_suffix(bot)}" for app in apps for bot in bots]
-    return [*known, *combined]
-
-
-def _describe_pair(one: tuple[str, str], other: tuple[str, str]) -> str:
-    if one[0] == other[0]:
-        return f"the {one[0]}s {one[1]!r} and {other[1]!r}"
-    return f"the {one[0]} {one[1]!r} and the {other[0]} {other[1]!r}"
+    return list(known)

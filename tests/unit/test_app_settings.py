@@ -119,6 +119,18 @@ def test_app_and_bot_of_one_name_are_refused() -> None:
         read().check_bots(["helpdesk", "shop-eu"])
 
 
+@pytest.mark.parametrize(
+    ("apps", "bots", "said"),
+    [
+        ("a", ["b", "a__b"], "the bot 'a__b' and the bot 'b' in the app 'a' would share"),
+        ("a__b,a", ["c", "b__c"], "the bot 'c' in the app 'a__b' and the bot 'b__c' in the app 'a' would share"),
+    ],
+)
+def test_bot_in_an_app_shares_its_variables_with_no_other(apps: str, bots: list[str], said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.from_environment({"COMETCHAT_APPS": apps}, dotenv=None).check_bots(bots)
+
+
 def login(name: str, suffix: str, password: str = LONG) -> dict[str, str]:
     return {
         f"COMETBOT_CALLBACK_USERNAME{suffix}": name,

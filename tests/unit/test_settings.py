@@ -360,7 +360,9 @@ def test_a_username_in_code_with_a_colon_is_refused() -> None:
 
 
 def test_bots_whose_variables_would_have_one_name_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"'help-desk' and 'help_desk' would share .*__HELP_DESK; rename"):
+    with pytest.raises(
+        ConfigurationError, match=r"'help-desk' and the bot 'help_desk' would share .*__HELP_DESK; rename"
+    ):
         Settings().check_bots(["help-desk", "shop", "help_desk"])
 
 
