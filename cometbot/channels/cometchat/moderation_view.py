@@ -40,7 +40,9 @@ TIME_LIMIT = 1.8
 
 _APP = "app"
 _WARNING_INTERVAL = 60.0
-_SETTINGS = "COMETCHAT_MODERATION_USERNAME and COMETCHAT_MODERATION_PASSWORD"
+_SETTINGS = (
+    "COMETCHAT_MODERATION_USERNAME and COMETCHAT_MODERATION_PASSWORD (or in those of one app, with __NAME at the end)"
+)
 
 ReadFile = Callable[[str, Attachment, int, float], bytes]
 """Loads a file for a bot, of at most so many bytes and in so many seconds."""
@@ -131,7 +133,7 @@ class ModerationView:
             raise HttpError(405, "ERR_METHOD_NOT_ALLOWED", "only POST is allowed here", headers={"Allow": "POST"})
         header = environ.get("HTTP_AUTHORIZATION", "")
         if self._credentials and not self._credentials.matches(_APP, header):
-            raise self._make_unauthorized(header)
+            raise self._make_unauthorized(header, bot)
         found = self._bots.get(bot)
         if found is None:
             raise HttpError(404, "ERR_BOT_NOT_FOUND", f"no bot {quote_value(bot)} is served here")
@@ -141,14 +143,16 @@ class ModerationView:
         self._rotation.record(_APP, header, f"{self._path}/{bot}/moderation")
         return found.moderation
 
-    def _make_unauthorized(self, header: str) -> HttpError:
+    def _make_unauthorized(self, header: str, bot: str) -> HttpError:
         if not header.strip():
             text = "log in with the user name and password of the moderation (Basic)"
             return HttpError(401, "AUTH_ERR_EMPTY_AUTH_HEADER", text, headers=CHALLENGE)
         if not self._warning_limiter.acquire("credentials"):
             _log.warning(
-                "refused a request for moderation: expected the user name and password in %s, got others. "
+                "refused a request for moderation by %s at %s: expected the user name and password in %s, got others. "
                 "Set the same ones here and in the Custom API list of CometChat's dashboard.",
+                f"the bot {bot}" if bot in self._bots else "a bot that is not served here",
+                self._path,
                 _SETTINGS,
             )
         text = "wrong credentials; log in with the user name and password of the moderation (Basic)"

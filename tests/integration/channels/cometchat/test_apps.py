@@ -363,7 +363,7 @@ def test_hand_off_stays_in_the_app_of_its_event(site: Site) -> None:
     assert said_in_group(site.eu, "managers") == said(site.eu) == []
 
 
-def test_moderation_asks_each_app_with_its_own_credentials(site: Site) -> None:
+def test_moderation_asks_each_app_with_its_own_credentials(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     @site.bot.moderate
     def check(item: ModerationItem) -> bool:
         return "casino" in item.text
@@ -392,6 +392,8 @@ def test_moderation_asks_each_app_with_its_own_credentials(site: Site) -> None:
     assert judge("shop_us", "the-other-one-of-moderation").json()["isMatchingCondition"] is True
     assert judge("shop_eu", "the-password-of-moderation").json()["isMatchingCondition"] is True
     assert judge("shop_us", "the-password-of-moderation").status_code == 401
+    assert "refused a request for moderation by the bot helpdesk at /cometchat/shop_us" in caplog.text
+    assert "at /cometchat/shop_eu" not in caplog.text
 
 
 def test_job_stays_in_the_app_of_its_handler(site: Site) -> None:
