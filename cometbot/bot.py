@@ -421,7 +421,7 @@ class Bot(HandlerGroup):
 
             bot.broadcast(users=customers(), text="We open on Monday.", name="opening")
 
-        ``users`` are uids, or users, of any number; who is named twice gets it once. It works from any process and in
+        ``users`` are uids, or users, of any number; each user gets it once. It works from any process and in
         handlers, and everything is stored when it returns. Pass exactly one of ``text`` and ``message``. With ``name``,
         the call may be repeated: it adds the users whom the broadcast of that name does not have yet, and nobody gets
         it twice. Without one, a handler that runs again repeats nothing, and any other call is a new broadcast.

@@ -193,8 +193,8 @@ class Attachment:
     def text(self, *, limit: int = DEFAULT_READ_LIMIT, encoding: str = "") -> str:
         """Return the content of :meth:`read` as text.
 
-        Without ``encoding``, a byte order mark decides, then UTF-8 if it fits, else Windows-1252. What cannot be
-        decoded becomes U+FFFD.
+        Without ``encoding``, a byte order mark decides, then UTF-8 if it fits, else Windows-1252. Bytes that cannot
+        be decoded become U+FFFD.
         """
         content = self.read(limit=limit)
         return content.decode(encoding, "replace") if encoding else decode_text(content)

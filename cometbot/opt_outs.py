@@ -19,7 +19,7 @@ def find_choice(ctx: Context) -> bool | None:
     """Return True if the event opts out of broadcasts, False if it opts in; None for any other.
 
     In one-to-one conversations, it is a word of the bot's, alone or as a command, or a press of a button whose action
-    is such a word. What the bot has a handler for, and the answer to a question, are not.
+    is such a word. A word that the bot has a handler for, or that answers a question, is none.
     """
     opt_outs = ctx.bot.opt_outs
     if not opt_outs.words or ctx.conversation.is_group:

@@ -225,7 +225,7 @@ def _find_group(ctx: Context, sink: ReplySink, request: HandOffRequest, dialog: 
 
 
 def _make_first_text(ctx: Context, sink: ReplySink, request: HandOffRequest, hint: str, limit: int) -> str:
-    """Return the first message for people: who needs them, and as much of the transcript as fits."""
+    """Return the first message for people: the request, and as much of the transcript as fits."""
     head = request.text.strip() or f"{ctx.sender} would like to talk to a person."
     end = " ".join(filter(None, ["Answer in this thread, and write /done there to hand back.", hint]))
     size = sum(len(part.encode()) + 2 for part in (head, end))

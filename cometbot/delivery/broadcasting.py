@@ -121,8 +121,8 @@ class _Batch:
 class Broadcaster:
     """Hands over the messages of broadcasts to the conversations of their recipients, in small batches at a pace.
 
-    A broadcast has a conversation of its own, so one process works on it at a time. A batch is one commit: who has been
-    reached is stored with the messages in the outbox.
+    A broadcast has a conversation of its own, so one process works on it at a time. A batch is one commit: the
+    recipients' states are stored with the messages in the outbox.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from cometbot.models import Conversation
 
 
 class JobChannel(Channel):
-    """The channel of jobs. What a job names without a channel is on the first one of ``channels``."""
+    """The channel of jobs. A conversation that a job names without a channel is on the first one of ``channels``."""
 
     name = JOBS_CHANNEL
     capabilities = Capabilities()

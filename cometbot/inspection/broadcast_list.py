@@ -73,7 +73,7 @@ class BroadcastList:
         self._stop(id, PAUSED)
 
     def cancel(self, id: str) -> None:
-        """End a broadcast for good. What its recipients' conversations have already is sent."""
+        """End a broadcast for good. Messages that were handed over to conversations are sent."""
         self._stop(id, CANCELLED)
 
     def resume(self, id: str) -> str:

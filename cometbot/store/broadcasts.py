@@ -232,8 +232,8 @@ class Broadcasts:
     ) -> Counter[str] | None:
         """Store what becomes of some recipients, each once, with their messages. Their conversations are marked.
 
-        Who has opted out by now gets nothing. Return the number of recipients by their new states. Return None, without
-        storing anything, if the broadcast was stopped.
+        Users who have opted out by now get nothing. Return the number of recipients by their new states. Return None,
+        without storing anything, if the broadcast was stopped.
         """
         counts = Counter[str]()
         if connection.execute(_set_next, {"broadcast": id, "next": next_at}).rowcount == 0:

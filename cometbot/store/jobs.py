@@ -250,7 +250,7 @@ class Jobs:
         return connection.execute(self._ran_later(connection).limit(1)).first() is not None
 
     def pull_back(self, connection: Transaction) -> None:
-        """Give jobs their next time from now on, after the clock was set back. What has run does not run again."""
+        """Give jobs their next time from now on, after the clock was set back. No occurrence runs again."""
         now = self._database.wall_clock(connection)
         for row in map(_to_row, connection.execute(self._ran_later(connection)).mappings().all()):
             following = _find_following(row, now)
@@ -268,7 +268,7 @@ class Jobs:
         repeated = [row for row in rows if row.id in following]
         missed = self._find_missed(connection, repeated, now)
         for row in self._find_begun(connection, repeated):
-            # The clock was set back and forth. What comes after this occurrence may not have run yet.
+            # The clock was set back and forth. The occurrences after this one may not have run yet.
             following[row.id] = _find_following(row, row.due_at) or following[row.id]
             missed.add(row.id)
         moves = [{"row": row.id, "due": row.due_at, "following": following[row.id], "last": now} for row in repeated]

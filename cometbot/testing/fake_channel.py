@@ -251,7 +251,7 @@ class FakeChannel(Channel):
         return id
 
     def _moderate(self, payload: Mapping[str, Any], group: str) -> str:
-        """Delete a message of somebody, or remove, ban or let in a member. What is so already is no error."""
+        """Delete a message of somebody, or remove, ban or let in a member. A call that changes nothing is no error."""
         id = str(payload["message_id"])
         message = self._history.get(f"message:{id}")
         own = self._said.get(id)

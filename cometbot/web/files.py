@@ -28,7 +28,7 @@ def files_from_settings(settings: Settings, db: Database) -> SentFiles:
 
 
 def make_file_views(files: SentFiles) -> Blueprint:
-    """Create the view of ``/files/…``. Who has the signed address of a file may load it, until the file is deleted."""
+    """Create the view of ``/files/…``. The signed address of a file gives access to it until the file is deleted."""
     blueprint = Blueprint("files", __name__)
 
     @blueprint.get(f"{ROUTE}/<token>/<name>")

@@ -316,8 +316,8 @@ class CallbackViews:
     def _find_repeatable_key(self, bot: Bot, key: str) -> str:
         """Return the key of an event whose payload may recur: the same for its redeliveries, another one later.
 
-        CometChat delivers a webhook again after 10 and 30 seconds. What comes within 50 seconds counts as the same,
-        and what comes after a minute as new.
+        CometChat delivers a webhook again after 10 and 30 seconds. A report within 50 seconds counts as the same, one
+        after a minute as new.
         """
         slot = int(self._clock() // _SLOT_SECONDS)
         keys = [f"{key}:{earlier}" for earlier in range(slot - _REDELIVERY_SLOTS, slot)]

@@ -1,4 +1,4 @@
-"""Members of CometChat's groups: who they are, and how they are removed, banned and let in again."""
+"""Members of CometChat's groups: their scopes, removals and bans."""
 
 from __future__ import annotations
 
