@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cometbot.errors import BotError, MessageError, RegistrationError
+from cometbot.file_sources import open_source
 from cometbot.jobs import check_job_name, make_conversation
 from cometbot.message_json import message_to_json
 from cometbot.messages import ClientCall, Media, Message
@@ -165,15 +166,10 @@ def _hash_file(media: Media) -> str:
     if media.path is None:
         assert isinstance(media.data, bytes)
         return hashlib.sha256(media.data).hexdigest()
-    path, digest = Path(media.path), hashlib.sha256()
-    if not path.is_file():  # to open a pipe would wait for its writer
-        raise MessageError(f"the path of a Media: expected a file, got {path}, which is none")
-    try:
-        with path.open("rb") as file:
-            while chunk := file.read(_READ_SIZE):
-                digest.update(chunk)
-    except OSError as error:
-        raise MessageError(f"cannot read the file of a Media: {path}: {error.strerror}") from error
+    digest = hashlib.sha256()
+    with open_source(Path(media.path)) as file:
+        while chunk := file.read(_READ_SIZE):
+            digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -1,9 +1,11 @@
-"""Files that bots make: bytes, figures and pictures."""
+"""Files that bots have: bytes, figures, pictures and paths."""
 
 from __future__ import annotations
 
 import io
-from typing import Any, Protocol, runtime_checkable
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 from cometbot.errors import MessageError
 
@@ -52,6 +54,19 @@ def to_bytes(data: FileData) -> tuple[bytes, str]:
         f"a Media's data is bytes, a figure or a picture, not {type(data).__name__}; encode a text, and give a file by "
         "its path"
     )
+
+
+def open_source(path: Path) -> BinaryIO:
+    """Open the file of a message for reading. Raises :class:`MessageError` for one that cannot be read."""
+    try:
+        # The kind comes first: to open a pipe would wait for its writer.
+        if stat.S_ISREG(path.stat().st_mode):
+            return path.open("rb")
+    except OSError as error:
+        raise MessageError(
+            f"cannot read the file of a Media: {path}: {error.strerror}. It must be there until the message is said"
+        ) from error
+    raise MessageError(f"the path of a Media: expected a file, got {path}, which is none")
 
 
 def _write(save: Any, form: str) -> bytes:

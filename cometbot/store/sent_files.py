@@ -7,7 +7,6 @@ import io
 import mimetypes
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from sqlalchemy.engine import Connection
 from cometbot.content_types import media_kind, sniff_file
 from cometbot.errors import MessageError, StorageFull
 from cometbot.file_links import ROUTE, FileLinks, make_url_name
+from cometbot.file_sources import open_source
 from cometbot.messages import Media, MediaKind
 from cometbot.store.database import Database
 from cometbot.store.failures import DISK_FULL, classify_error
@@ -326,17 +326,7 @@ def _open_source(media: Media) -> Iterator[BinaryIO]:
         yield io.BytesIO(cast(bytes, media.data))
         return
     path = Path(media.path)
-    try:
-        # The kind comes first: to open a pipe would wait for its writer.
-        is_file = stat.S_ISREG(path.stat().st_mode)
-        if not is_file:
-            raise MessageError(f"the path of a Media: expected a file, got {path}, which is none")
-        file = path.open("rb")
-    except OSError as error:
-        raise MessageError(
-            f"cannot read the file of a Media: {path}: {error.strerror}. It must be there until the message is said"
-        ) from error
-    with file:
+    with open_source(path) as file:
         before = os.fstat(file.fileno())
         if not before.st_size:
             raise MessageError(f"the file of a Media is empty: {path}; a file has at least one byte")
