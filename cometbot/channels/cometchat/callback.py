@@ -21,7 +21,7 @@ from cometbot.channels.cometchat.raw_payloads import find_id, is_plain_message
 from cometbot.channels.cometchat.rotation_log import RotationLog
 from cometbot.channels.cometchat.settings import CallbackSettings
 from cometbot.errors import PayloadError, StoreBusy
-from cometbot.events import AgentMessageEvent, DeleteEvent, EditEvent, MessageEvent
+from cometbot.events import AgentMessageEvent, DeleteEvent, EditEvent, MessageEvent, ModerationEvent
 from cometbot.http.auth import CHALLENGE, BasicCredentials
 from cometbot.http.errors import HttpError, quote_value, to_http_error
 from cometbot.http.json_headers import check_json_headers
@@ -192,6 +192,9 @@ class CallbackViews:
         notification = payloads.read_notification(payload, body)
         if notification is None:
             return self._ignore(found.name, "it does not concern the bot")
+        # A handler may report what was judged, in a message that is judged in its turn.
+        if notification.event is ModerationEvent and self._is_ignored_sender(found, notification.author):
+            return self._ignore(found.name, "it is about the message of a bot")
         if notification.has_place and self._is_relevant(found, notification):
             return self._store_notification(found, notification, body, can_be_of_app=True)
         return self._store_app_report(found, notification, body)

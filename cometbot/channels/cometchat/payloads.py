@@ -426,7 +426,6 @@ def _make_moderation_notification(parsed: ParsedPayload, digest: str) -> Notific
     # A message is judged again when it is edited, and each kind of its content by itself.
     judged = [moderation["contentType"] if parsed.kind == "failed" else "", str(message["editedAt"] or "")]
     key = ":".join([trigger, message["id"], *filter(None, judged)])
-    # The platform is the sender, so that a bot hears what became of its own messages.
     return replace(_make_base_notification(message, key), sender=SERVICE_UID)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cometbot import BlockEvent, Bot, Context, Group, ModerationEvent, PresenceEvent, ReceiptEvent
 from cometbot.errors import NotFound
-from cometbot.simulator import Simulator
+from cometbot.simulator import Simulator, StoredMessage
 from cometbot.testing import BotClient
 from cometbot.testing.fakes.cometchat import CometChatFake
 
@@ -21,11 +21,35 @@ def get_fake(client: BotClient) -> CometChatFake:
 def block_message(simulator: Simulator) -> str:
     """Have a message of ann's to maria blocked, report it, and return its id."""
     message = simulator.user("ann").say("casino night", to=simulator.user("maria").uid)
+    report_blocked(simulator, message)
+    return message.id
+
+
+def report_blocked(simulator: Simulator, message: StoredMessage) -> None:
     blocked = replace(message, data={**message.data, "moderation": {"status": "disapproved"}})
     simulator.world.message_store.update(blocked)
     data = {"message": simulator.world.serializer.message(blocked), "moderation": []}
     simulator.report("moderation_engine_blocked", data)
-    return message.id
+
+
+def test_bot_that_quotes_what_was_blocked_does_not_hear_of_its_own_messages() -> None:
+    bot = Bot("guard")
+
+    @bot.event(ModerationEvent)
+    def report(ctx: Context) -> None:
+        assert isinstance(ctx.event, ModerationEvent)
+        ctx.send(f"Blocked: {ctx.event.message.text}", to=ctx.conversation_with(user="tom"))
+
+    with BotClient(bot, channel="cometchat") as client:
+        simulator = get_fake(client).simulator
+        simulator.add_user("tom")
+        tom = client.as_user("tom")
+        block_message(simulator)
+        client.send("hello")
+        [said] = tom.said()
+        report_blocked(simulator, simulator.message(said.id))
+        client.send("anything new?")
+        assert [said.text for said in tom.said()] == ["Blocked: casino night"]
 
 
 def test_bot_delivers_a_message_that_was_blocked() -> None:
