@@ -8,10 +8,11 @@ import weakref
 from collections.abc import Callable, Collection, Iterator, MutableMapping, Sequence
 from typing import Any
 
+from cometbot.app_settings import check_names, parse_app_names
 from cometbot.bot import Bot
 from cometbot.channels.base import Channels
 from cometbot.delivery import Delivery
-from cometbot.errors import DeliveryError
+from cometbot.errors import BotError, ConfigurationError, DeliveryError
 from cometbot.models import Conversation
 from cometbot.observer import Observer
 from cometbot.providers import Providers, replace_providers
@@ -46,6 +47,7 @@ class BotHarness:
         also: Sequence[str] = (),
         apps: Sequence[str] = (),
     ) -> None:
+        apps = _check_apps(apps, bot)
         self.bot = bot
         self.fake = make_fake(bot)
         self.database = MemoryDatabase(now)
@@ -155,6 +157,16 @@ class BotHarness:
         if self._finalizer.detach():
             self.delivery.close()
             self.fake.close()
+
+
+def _check_apps(apps: Sequence[str], bot: Bot) -> Sequence[str]:
+    """Return the names of apps as a server has them. Raises :class:`BotError` for those that it does not start with."""
+    try:
+        names = parse_app_names(",".join(apps))
+        check_names(names, [bot.name])
+    except (ValueError, ConfigurationError) as error:
+        raise BotError(f"apps: {error}") from None
+    return names
 
 
 class _Recorder(Observer):

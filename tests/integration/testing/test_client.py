@@ -783,6 +783,19 @@ def test_stop_during_a_dialog_is_read_at_the_same_point_of_each_run(bot: Bot) ->
     assert client.send("yes").texts == ["yes: False, True, False"]
 
 
+@pytest.mark.parametrize(
+    ("apps", "said"),
+    [
+        (["shop eu"], "apps: expected names such as shop_eu,shop_us"),
+        (["x-y", "x_y"], "apps: the apps x-y and x_y would share"),
+        (["helpdesk"], "the app 'helpdesk' and the bot 'helpdesk' would share"),
+    ],
+)
+def test_apps_with_which_no_server_starts_are_refused(apps: list[str], said: str) -> None:
+    with pytest.raises(BotError, match=said):
+        BotClient(Bot("helpdesk"), apps=apps)
+
+
 def test_apps_of_a_bot_are_one_platform() -> None:
     bot = Bot("shop")
 
