@@ -116,8 +116,9 @@ def _group_dead_letters(
         groups.setdefault((row.bot, f"{name_error(row.error)} {place}"), []).append(row)
     for (bot, cause), group in groups.items():
         known = claims.get(Problem("dead_letters", bot, cause, 0).key)
-        since = known.seen_to if known else now - FIRST_WINDOW
-        new = [row for row in group if row.at > since]
+        # Times that are still to come were stored while a clock was ahead.
+        since = known.seen_to if known and known.seen_to <= now else now - FIRST_WINDOW
+        new = [row for row in group if since < row.at <= now]
         if new:
             newest = max(new, key=lambda row: row.at)
             yield Problem("dead_letters", bot, cause, len(new), newest.at, example=newest.id)

@@ -198,7 +198,7 @@ def _make_unsent_claim(now: float) -> Claim:
 
 
 def _is_due(sent: Claim | None, now: float) -> bool:
-    return sent is None or now - sent.sent_at >= REPEAT_INTERVAL
+    return sent is None or not 0 <= now - sent.sent_at < REPEAT_INTERVAL
 
 
 class _Repeater:

@@ -445,6 +445,19 @@ def test_a_cause_that_is_back_after_days_is_sent_once(setup: Setup) -> None:
     assert [body["count"] for body in setup.bodies] == [1, 1]
 
 
+def test_alerts_go_on_after_a_clock_was_ahead(setup: Setup) -> None:
+    add_raising_handler(setup)
+    delivery = setup.start()
+    setup.fail(delivery)
+    watcher = setup.watch(delivery)
+    watcher.check()
+    make_older(delivery, -2 * alerts.RETENTION)
+    setup.fail(delivery)
+    for _ in range(2):
+        watcher.check()
+    assert [body["count"] for body in setup.bodies] == [1, 1]
+
+
 def test_a_target_on_a_channel_that_is_not_served_is_refused(setup: Setup) -> None:
     delivery = setup.start(handles=False)
     with pytest.raises(ConfigurationError, match="COMETBOT_ALERTS: cannot send to cometchat:group:ops: the channel"):
