@@ -114,10 +114,17 @@ def _count_phrase(number: int) -> str:
 
 
 def make_dead_letter_table(letters: Sequence[DeadLetter]) -> Table:
-    """Return a table for the terminal, with one row per dead letter and its cause."""
-    table = _output.make_table("ID", "Failed", "Bot", "Conversation", last_column="Cause")
+    """Return a table for the terminal, with one row per dead letter and its cause.
+
+    It has the accounts if a channel has several: the conversations of two apps may have the same id.
+    """
+    accounts = {(letter.channel, letter.account) for letter in letters}
+    has_accounts = len(accounts) > len({channel for channel, _ in accounts})
+    titles = ("ID", "Failed", "Bot", *(("Account",) if has_accounts else ()), "Conversation")
+    table = _output.make_table(*titles, last_column="Cause")
     for letter in letters:
-        row = (letter.id, _output.format_time(letter.ended_at), letter.bot, letter.conversation, _cause(letter))
+        place = (letter.bot, *((letter.account,) if has_accounts else ()), letter.conversation)
+        row = (letter.id, _output.format_time(letter.ended_at), *place, _cause(letter))
         table.add_row(*map(_output.to_cell, row))
     return table
 

@@ -69,6 +69,18 @@ def test_list_shows_each_with_bot_conversation_and_cause(delivery: Delivery) -> 
     assert rows[second][-2:] == ["KeyError:", "'size'"]
 
 
+def test_list_tells_the_same_conversation_of_two_apps_apart(delivery: Delivery) -> None:
+    first = add_dead_letter(delivery, "message:1")
+    second = add_dead_letter(
+        delivery, "message:1", Conversation("cometchat", "app2", "shop", "maria_user_shop", "maria")
+    )
+    lines = [line.split() for line in run_command("list").output.splitlines()]
+    rows = {line[0]: line[3:6] for line in lines if line and line[0] in ("ID", first, second)}
+    assert rows["ID"][:2] == ["Account", "Conversation"]
+    assert rows[first] == ["shop", "app1", "maria_user_shop"]
+    assert rows[second] == ["shop", "app2", "maria_user_shop"]
+
+
 def test_list_of_one_bot_leaves_out_the_others(delivery: Delivery) -> None:
     add_dead_letter(delivery, "message:1")
     other = add_dead_letter(
