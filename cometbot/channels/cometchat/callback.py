@@ -63,6 +63,7 @@ def make_blueprint(
         observe=channel.observe,
         clock=clock,
         path=channel.paths[0],
+        app=channel.app,
     )
     blueprint = RawWSGIBlueprint(f"cometchat_{channel.app}" if channel.app else "cometchat", __name__)
     for path in channel.paths:
@@ -85,7 +86,7 @@ class CallbackViews:
     """Handles a callback: checks the credentials, reads and validates the body, stores the event, answers 200.
 
     ``account`` is the id of the app, ``uids`` are the CometChat UIDs of the bots by name. The bots' callbacks are below
-    ``path``. Refusals have CometChat's error envelope.
+    ``path``; ``app`` is the app's name, if there are several. Refusals have CometChat's error envelope.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class CallbackViews:
         observe: Callable[[str, str], None],
         clock: Callable[[], float],
         path: str = "/cometchat",
+        app: str = "",
     ) -> None:
         self._delivery = delivery
         self._clock = clock
@@ -114,9 +116,8 @@ class CallbackViews:
         self._webhook_credentials = BasicCredentials(
             dict.fromkeys(self._bots, shared) if shared else {}, dict.fromkeys(self._bots, previous) if previous else {}
         )
-        self._callback_rotation = RotationLog(
-            self._credentials, "COMETBOT_CALLBACK_PREVIOUS_PASSWORD", "cometbot bots sync"
-        )
+        sync = f"cometbot bots sync --app {app}" if app else "cometbot bots sync"
+        self._callback_rotation = RotationLog(self._credentials, "COMETBOT_CALLBACK_PREVIOUS_PASSWORD", sync)
         self._webhook_rotation = RotationLog(
             self._webhook_credentials, "COMETCHAT_WEBHOOK_PREVIOUS_PASSWORD", "in the webhook on the dashboard"
         )

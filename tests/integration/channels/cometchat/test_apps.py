@@ -519,8 +519,9 @@ def test_both_passwords_are_accepted_while_one_replaces_the_other(site: Site, ca
     path = "/cometchat/shop_eu/helpdesk"
     assert [site.post(path, login, site.eu.app_id).status_code for login in (EU, new, US)] == [200, 200, 401]
     lines = [record.getMessage() for record in caplog.records if "the previous password" in record.getMessage()]
-    assert [line.partition(";")[0] for line in lines] == [
-        "CometChat calls /cometchat/shop_eu/helpdesk with the previous password, COMETBOT_CALLBACK_PREVIOUS_PASSWORD"
+    assert lines == [
+        "CometChat calls /cometchat/shop_eu/helpdesk with the previous password, COMETBOT_CALLBACK_PREVIOUS_PASSWORD; "
+        "set the new one: cometbot bots sync --app shop_eu"
     ]
     assert EU[1] not in caplog.text
     assert new[1] not in caplog.text
