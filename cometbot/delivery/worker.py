@@ -176,7 +176,15 @@ class Worker:
                 own.append(conversation_key)
             else:
                 self._notify_others(conversation_key, to_send=to_send)
-        self._engine.notify_many(own, to_send=to_send)
+        self._notify_engine(own, to_send=to_send)
+
+    def _notify_engine(self, conversation_keys: Sequence[str], *, to_send: bool) -> None:
+        """Notify the engine of conversations; many of them wait behind other messages."""
+        if len(conversation_keys) > MAX_PROMPT_COUNT:
+            self._engine.notify_many(conversation_keys, to_send=to_send)
+            return
+        for conversation_key in conversation_keys:
+            self._engine.notify(conversation_key, to_send=to_send)
 
     def _shared_tasks(self) -> dict[str, SharedTask]:
         """Return the shared tasks: the purge, the statistics, and a sweep for each job queue.
@@ -277,7 +285,7 @@ class Worker:
                 only_sent=roles.only_sent,
                 accounts=roles.accounts,
             )
-        self._engine.notify_many(abandoned, to_send=not roles.handled)
+        self._notify_engine(abandoned, to_send=not roles.handled)
 
     def _delete_dead_processes(self) -> None:
         """Delete the processes of this machine whose socket cannot be reached, so that their leases end at once."""

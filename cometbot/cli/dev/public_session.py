@@ -119,7 +119,7 @@ class PublicSession(Session):
         self._registration_lock = threading.Lock()
         self._is_registering = False
         try:
-            super().__init__(spec, options, screen, folder, self._environ(), port=options.port, is_real=True)
+            super().__init__(spec, options, screen, folder, self._environ(options.public_url), port=options.port, is_real=True)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen on port {options.port}, to which the tunnel leads: {error.strerror}. Stop what listens "
@@ -274,11 +274,11 @@ class PublicSession(Session):
         with contextlib.suppress(OSError):
             show_restored(returns, self._screen)
 
-    def _environ(self) -> Mapping[str, str]:
+    def _environ(self, public_url: str) -> Mapping[str, str]:
         shared = Credentials(self._settings.callback_username, self._settings.callback_password)
         credentials = shared if shared.username and shared.password else self._generated
         return {
             "COMETBOT_CALLBACK_USERNAME": credentials.username,
             "COMETBOT_CALLBACK_PASSWORD": credentials.password.reveal(),
-            "COMETBOT_PUBLIC_URL": self._options.public_url,
+            "COMETBOT_PUBLIC_URL": public_url,
         }
