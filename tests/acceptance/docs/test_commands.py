@@ -119,6 +119,58 @@ def test_register(reader: Reader, cometchat: Simulator) -> None:
     assert agent["integrationMeta"]["url"] == "https://bots.example.com/agui/helpdesk"
 
 
+def test_apps(reader: Reader) -> None:
+    reader.begin_project()
+    apps = {
+        name: reader.enter(Simulator(app_id=id)) for name, id in (("shop_eu", "1a2b3c4d5e"), ("shop_us", "6f7a8b9c0d"))
+    }
+    settings = {"COMETCHAT_APPS": ",".join(apps)}
+    for name, app in apps.items():
+        settings |= {
+            f"COMETCHAT_API_URL__{name.upper()}": app.api_url,
+            f"COMETCHAT_APP_ID__{name.upper()}": app.app_id,
+            f"COMETCHAT_API_KEY__{name.upper()}": app.api_key,
+        }
+    reader.write_settings(**LOGIN, **settings)
+    follow(reader, ROOT / "docs/apps.md")
+    for name, app in apps.items():
+        [bot] = CometChatClient(app.api_url, app.api_key, app_id=app.app_id).bots()
+        assert bot["uid"] == "helpdesk"
+        assert f"/cometchat/{name}/helpdesk" in str(bot)
+
+
+_NEWS_BOT = """
+from datetime import datetime, timezone
+from cometbot import Bot
+
+bot = Bot("helpdesk")
+
+
+@bot.job
+def report(ctx):
+    ...
+
+
+if __name__ == "__main__":
+    bot.broadcast(users=["maria", "tom"], text="We open on Monday.", name="opening")
+    for year in (2100, 2101):
+        bot.at(datetime(year, 1, 1, tzinfo=timezone.utc), report)
+"""
+
+
+def test_jobs_and_broadcasts(reader: Reader, cometchat: Simulator) -> None:
+    reader.begin_project()
+    reader.write_settings(**LOGIN)
+    (reader.terminal.folder / "news.py").write_text(_NEWS_BOT)
+    reader.terminal.run("python news.py")
+    listed, started, cancelled = follow(reader, ROOT / "docs/jobs.md", {"j3": "j1", "j7": "j2"})
+    assert "report" in listed
+    assert "opening" in listed
+    assert (started, cancelled) == ("Started the job j1.\n", "Cancelled the job j2.\n")
+    *_, shown, _, _, _ = follow(reader, ROOT / "docs/broadcasts.md")
+    assert "We open on Monday." in shown
+
+
 def test_chat_api(reader: Reader, cometchat: Simulator) -> None:
     reader.begin_project()
     reader.write_settings(**LOGIN)

@@ -192,6 +192,48 @@ def test_dialogs_approvals_and_files_are_listed_and_ended(installation: Installa
     assert "no file at 7" in run("files", "revoke", "7").stdout
 
 
+_NEWS_BOT = """
+from datetime import datetime, timezone
+from cometbot import Bot
+
+bot = Bot("shop")
+
+
+@bot.job
+def report(ctx):
+    ...
+
+
+if __name__ == "__main__":
+    bot.broadcast(users=["maria", "tom"], text="We open on Monday.", name="opening")
+    bot.at(datetime(2100, 1, 1, tzinfo=timezone.utc), report)
+"""
+
+
+def test_jobs_and_broadcasts_are_listed_and_ended(installation: Installation, project: Path) -> None:
+    (project / "news.py").write_text(_NEWS_BOT)
+    variables = {**PLATFORM, "COMETBOT_DATABASE_URL": "sqlite:///news.db", "COMETBOT_BOT": "news:bot"}
+    made = installation.run(project, "python", "news.py", **variables)
+    assert made.returncode == 0, made.stdout
+
+    def run(*words: str) -> str:
+        made = installation.run(project, "cometbot", "jobs", *words, **variables)
+        assert made.returncode == 0, made.stdout
+        return made.stdout
+
+    listed = run("list")
+    assert "broadcast opening: 0 of 2 sent" in listed
+    assert "report" in listed
+    assert re.search(r"waiting +2", run("show", "opening"))
+    run("pause", "opening")
+    assert re.search(r"status +paused", run("show", "opening"))
+    run("resume", "opening")
+    run("cancel", "opening")
+    assert re.search(r"status +cancelled", run("show", "opening"))
+    run("run", "j1")
+    assert "report" not in run("list")
+
+
 _RUN_MIGRATIONS = """
 import sqlalchemy as sa
 from cometbot.store import migrate
@@ -250,6 +292,10 @@ TESTS = {
     **{
         f"deadletters {verb}": test_dead_letters_are_shown_retried_and_discarded
         for verb in ("discard", "list", "retry", "show")
+    },
+    **{
+        f"jobs {verb}": test_jobs_and_broadcasts_are_listed_and_ended
+        for verb in ("cancel", "list", "pause", "resume", "run", "show")
     },
     **dict.fromkeys(
         ("approvals list", "dialogs cancel", "dialogs list", "dialogs show", "files list", "files revoke"),
