@@ -119,7 +119,8 @@ class PublicSession(Session):
         self._registration_lock = threading.Lock()
         self._is_registering = False
         try:
-            super().__init__(spec, options, screen, folder, self._environ(options.public_url), port=options.port, is_real=True)
+            environ = self._environ(options.public_url)
+            super().__init__(spec, options, screen, folder, environ, port=options.port, is_real=True)
         except OSError as error:
             raise ConfigurationError(
                 f"cannot listen on port {options.port}, to which the tunnel leads: {error.strerror}. Stop what listens "

@@ -82,7 +82,7 @@ def test_failed_release_does_not_block_the_conversation(harness: Harness, monkey
     outage = Outage(delivery, monkeypatch)
     failures: list[str] = []
 
-    def fail_once(*given: object) -> None:
+    def fail_once(*given: object, app: str) -> None:
         if not failures:
             failures.append("once")
             conversation_key = threading.current_thread().name
