@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, FloatRect, Locator, Page, sync_playwright
 from playwright.sync_api import expect as expect_in_playwright
+
+T = TypeVar("T")
 
 ENGINE = os.environ.get("COMETBOT_TEST_BROWSER", "chromium")
 _HEADLESS_SHELL = "/usr/bin/chromium-headless-shell"
@@ -88,6 +91,23 @@ def expect(what: Any) -> Any:
     from tests.browser.webkit.expectations import expect_in_webkit
 
     return expect_in_webkit(what)
+
+
+def wait_for(
+    condition: Callable[[], T], seconds: float = TIMEOUT_MS / 1000, *, or_show: Callable[[], object] = str
+) -> T:
+    """Return the first true value of ``condition()``."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        if time.monotonic() > end:
+            pytest.fail(f"waited {seconds:g} s in vain\n{or_show()}")
+        time.sleep(0.02)
+    return value
+
+
+def find_box(element: Locator) -> FloatRect:
+    """Return where an element is drawn. A page that lists anew may replace it between being found and measured."""
+    return wait_for(element.bounding_box)  # type: ignore[return-value]
 
 
 def arguments() -> list[str]:

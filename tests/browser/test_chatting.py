@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Route
 
 from tests.browser.conftest import Visit, Visitor
-from tests.browser.engine import Need, expect, needs
+from tests.browser.engine import Need, expect, find_box, needs
 
 KEEP_TEXTS = """() => {
     const texts = (window.texts = []);
@@ -213,12 +213,10 @@ def test_scrolling_up_loads_older_messages_in_place(visit: Visit) -> None:
     reading = visitor.page.locator("#chat .message", has_text="Line 92")
     reading.focus()
     reading.evaluate("element => element.scrollIntoView({block: 'start'})")
-    before = reading.bounding_box()
+    before = find_box(reading)
     expect(visitor.messages).to_have_count(130)
     expect(visitor.page.get_by_role("button", name="Earlier messages")).to_have_count(0)
-    after = reading.bounding_box()
-    assert before is not None
-    assert after is not None
+    after = find_box(reading)
     assert abs(after["y"] - before["y"]) < 2
     expect(visitor.messages.first).to_contain_text("Line 0")
 

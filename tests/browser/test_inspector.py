@@ -154,8 +154,8 @@ def test_dead_letter_is_retried_after_a_code_change(visitor: Visitor) -> None:
     visitor.send_text("fail")
     expect(visitor.page.locator(".receipt.bad")).to_contain_text("fail failed")
     visitor.open_tab("Dead letters")
-    letter = visitor.page.locator(".letter", has_text="the warehouse does not answer")
-    expect(letter.locator(".cause")).to_contain_text("ValueError")
+    letter = visitor.page.locator(".letter", has_text=f"{visitor.uid}_user_")
+    expect(letter.locator(".cause")).to_have_text("ValueError: the warehouse does not answer")
     visitor.dev.save_code(
         visitor.dev.code.replace('raise ValueError("the warehouse does not answer")', 'return "The warehouse answers."')
     )

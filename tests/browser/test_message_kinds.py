@@ -8,7 +8,7 @@ import pytest
 from pytest_httpserver import HTTPServer
 
 from tests.browser.conftest import Visitor
-from tests.browser.engine import expect
+from tests.browser.engine import expect, find_box
 from tests.browser.media_files import RECORD_FILM, WAV
 from tests.browser.text_direction import ARABIC, check_text_direction
 
@@ -190,7 +190,7 @@ def test_a_card_message_shows_its_elements_and_its_buttons_work(visitor: Visitor
     expect(card.locator("td")).to_have_text(["Tea", "2"])
     expect(card.locator(".json")).to_contain_text("surprise")
     track = card.get_by_role("button", name="Track")
-    assert track.bounding_box()["height"] >= 36  # type: ignore[index]
+    assert find_box(track)["height"] >= 36
     track.click()
     visitor.expect_text("Order 88 is on its way")
     card.get_by_role("button", name="Colleague").click()

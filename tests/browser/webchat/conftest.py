@@ -8,16 +8,15 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 import requests
 from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, Request
 
-from tests.browser.engine import TIMEOUT_MS, expect, report_csp_violations
+from tests.browser.engine import TIMEOUT_MS, expect, report_csp_violations, wait_for
 from tests.browser.notices import record_notices, wait_for_notice
 from tests.ports import free_port
 
@@ -27,7 +26,6 @@ IGNORED_ERRORS = re.compile(
     r"Failed to load resource|net::ERR_|example\.com|/favicon\.ico|Firefox can’t establish a connection"
 )
 
-T = TypeVar("T")
 _names = itertools.count(1)
 
 
@@ -100,18 +98,6 @@ class Platform:
             return requests.get(f"{self.url}/readyz", timeout=60).ok
         except requests.RequestException:
             return False
-
-
-def wait_for(
-    condition: Callable[[], T], seconds: float = TIMEOUT_MS / 1000, *, or_show: Callable[[], object] = str
-) -> T:
-    """The first true value of ``condition()``."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            pytest.fail(f"waited {seconds:g} s in vain\n{or_show()}")
-        time.sleep(0.02)
-    return value
 
 
 class Guest:

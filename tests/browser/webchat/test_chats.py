@@ -7,7 +7,7 @@ import re
 
 from playwright.sync_api import Error, Route
 
-from tests.browser.engine import Need, expect, needs
+from tests.browser.engine import Need, expect, find_box, needs
 from tests.browser.webchat.conftest import Guest, Visit
 
 SENDING = "**/v1/page-api/chat/*/messages"
@@ -52,8 +52,7 @@ def test_click_survives_a_list_change_during_the_press(guest: Guest) -> None:
     guest.send_text("/track 1")
     guest.expect_text("Order 1 is on its way")
     link = guest.page.locator(".people").get_by_role("link", name=re.compile("^tea-house")).first
-    place = link.bounding_box()
-    assert place is not None
+    place = find_box(link)
     guest.page.mouse.move(place["x"] + 20, place["y"] + 10)
     guest.page.mouse.down()
     guest.send_text("/track 2")
@@ -128,12 +127,10 @@ def test_older_messages_come_as_one_scrolls_and_nothing_jumps(guest: Guest) -> N
     messages.evaluate("(list) => { list.scrollTop = 250; }")
     guest.wait_until(lambda: held)
     seen = shown.nth(5)
-    name, place = seen.get_attribute("data-id"), seen.bounding_box()
+    name, place = seen.get_attribute("data-id"), find_box(seen)
     held.pop().continue_()
     guest.wait_until(lambda: shown.count() > count)
-    moved = guest.page.locator(f"[data-id='{name}']").bounding_box()
-    assert place is not None
-    assert moved is not None
+    moved = find_box(guest.page.locator(f"[data-id='{name}']"))
     assert abs(moved["y"] - place["y"]) < 2
     beginning = guest.page.get_by_text("This is where the chat begins.")
 
