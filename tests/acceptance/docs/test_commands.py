@@ -124,7 +124,10 @@ def test_apps(reader: Reader) -> None:
     apps = {
         name: reader.enter(Simulator(app_id=id)) for name, id in (("shop_eu", "1a2b3c4d5e"), ("shop_us", "6f7a8b9c0d"))
     }
-    settings = {"COMETCHAT_APPS": ",".join(apps)}
+    page = ROOT / "docs/apps.md"
+    [block] = [block for block in blocks_of(page) if block.text.startswith("COMETCHAT_APPS=")]
+    settings = dict(line.split("=", 1) for line in block.lines)
+    assert settings["COMETCHAT_APPS"] == ",".join(apps)
     for name, app in apps.items():
         settings |= {
             f"COMETCHAT_API_URL__{name.upper()}": app.api_url,
@@ -132,7 +135,7 @@ def test_apps(reader: Reader) -> None:
             f"COMETCHAT_API_KEY__{name.upper()}": app.api_key,
         }
     reader.write_settings(**LOGIN, **settings)
-    follow(reader, ROOT / "docs/apps.md")
+    follow(reader, page)
     for name, app in apps.items():
         [bot] = CometChatClient(app.api_url, app.api_key, app_id=app.app_id).bots()
         assert bot["uid"] == "helpdesk"

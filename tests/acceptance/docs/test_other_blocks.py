@@ -19,6 +19,7 @@ COMMANDS = "tests/acceptance/docs/test_commands.py"
 ALERTS = "tests/integration/web/test_alerts.py"
 PLACES = {
     "COMETBOT_BOT=bot:bot": f"{COMMANDS}::test_deploy",
+    "COMETCHAT_APPS=": f"{COMMANDS}::test_apps",
     "[Unit]": f"{COMMANDS}::test_deploy",
     "# static configuration": f"{DOCS}::test_the_traefik_recipe_names_only_parts_that_it_defines",
     "apiVersion: networking.k8s.io/v1": f"{DOCS}::test_the_ingress_recipe_lets_streams_and_bodies_through",
