@@ -235,7 +235,7 @@ def test_paused_broadcast_goes_on_where_it_was(harness: Harness) -> None:
 def test_cancelled_broadcast_sends_nothing_more(harness: Harness) -> None:
     delivery = start(harness)
     harness.bot.broadcast(users=map(str, range(4)), text="News", name="news", pace="1/hour")
-    harness.channel.wait_for(lambda: len(harness.channel.said) == 1)
+    wait_until(lambda: delivery.broadcasts.get("b1").sent == 1)
     delivery.broadcasts.cancel("b1")
     found = delivery.broadcasts.get("b1")
     assert (found.status, found.waiting, found.sent) == ("cancelled", 3, 1)
