@@ -66,7 +66,7 @@ def test_stopped_worker_finishes_handlers_and_releases_leases(
     assert stopped.wait(WAIT_TIMEOUT) == 0
     for user in users:
         assert platform.wait_replies(user, 2, system) == ["slept", "re: next"]
-    assert "whose worker had died" not in system.log, "somebody waited for a lease"
+    assert "of a dead worker" not in system.log, "somebody waited for a lease"
     assert system.count_marks("sleep") == len(users)
     assert system.query("SELECT max(attempts) FROM mailbox") == [(1,)]
     assert "Traceback" not in system.log
