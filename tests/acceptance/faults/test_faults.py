@@ -247,7 +247,7 @@ def test_a_disk_that_is_full_for_a_while(start_system: StartSystem, make_load: M
     load.run((0.4, fault), (0.7, fault))
     check_load(load, "disk full for 8 s, twice")
     assert "refused a callback with 503" in system.log
-    assert system.get("/readyz").status_code == 200
+    system.wait_until(lambda: system.get("/readyz").status_code == 200)
 
 
 @long
