@@ -15,17 +15,9 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.routing import Rule
 
-from cometbot.store import database as store_database
-
-store_database.ACK_TIMEOUT = 5.0
-"""Seconds instead of one, before other modules import it: a busy machine may let a commit of a test wait for longer.
-
-Tests that start processes have the default.
-"""
-
-from cometbot.store.factory import database_from_url  # noqa: E402
-from tests.cometchat_operations import collect_faults, install_checks  # noqa: E402
-from tests.postgres_server import PostgresServer  # noqa: E402
+from cometbot.store.factory import database_from_url
+from tests.cometchat_operations import collect_faults, install_checks
+from tests.postgres_server import PostgresServer
 
 TESTS = Path(__file__).parent
 LONG_FILES = [
