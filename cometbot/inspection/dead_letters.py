@@ -7,6 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from cometbot.models import ConversationKey
 from cometbot.store.delivery_store import DeliveryStore
 
 
@@ -103,7 +104,7 @@ def _from_mailbox_row(row: sa.RowMapping) -> DeadLetter:
         id=f"m{row['seq']}",
         bot=row["bot"],
         channel=row["channel"],
-        conversation=row["conversation_key"].split("/", 3)[3],
+        conversation=ConversationKey.parse(row["conversation_key"]).conversation,
         event=row["event_key"],
         error=row["error"] or "",
         at=row["received_at"],

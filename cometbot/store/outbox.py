@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from cometbot.error_text import storable_text
 from cometbot.events import MessageEvent
 from cometbot.jobs import JobChange
-from cometbot.models import Conversation
+from cometbot.models import Conversation, ConversationKey
 from cometbot.steps import OPEN, DialogId
 from cometbot.store.database import Database
 from cometbot.store.tables import (
@@ -423,7 +423,7 @@ class Outbox:
         """Return the number of dead replies of each bot."""
         counts: Counter[str] = Counter()
         for conversation_key, count in connection.execute(_count_dead):
-            counts[conversation_key.split("/", 3)[2]] += count
+            counts[ConversationKey.parse(conversation_key).bot] += count
         return dict(counts)
 
     def requeue(self, connection: Connection, row: int) -> str | None:
