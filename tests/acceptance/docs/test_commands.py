@@ -142,29 +142,10 @@ def test_apps(reader: Reader) -> None:
         assert f"/cometchat/{name}/helpdesk" in str(bot)
 
 
-_NEWS_BOT = """
-from datetime import datetime, timezone
-from cometbot import Bot
-
-bot = Bot("helpdesk")
-
-
-@bot.job
-def report(ctx):
-    ...
-
-
-if __name__ == "__main__":
-    bot.broadcast(users=["maria", "tom"], text="We open on Monday.", name="opening")
-    for year in (2100, 2101):
-        bot.at(datetime(year, 1, 1, tzinfo=timezone.utc), report)
-"""
-
-
 def test_jobs_and_broadcasts(reader: Reader, cometchat: Simulator) -> None:
     reader.begin_project()
     reader.write_settings(**LOGIN)
-    (reader.terminal.folder / "news.py").write_text(_NEWS_BOT)
+    shutil.copy(ROOT / "tests/acceptance/bots/news.py", reader.terminal.folder)
     reader.terminal.run("python news.py")
     listed, started, cancelled = follow(reader, ROOT / "docs/jobs.md", {"j3": "j1", "j7": "j2"})
     assert "report" in listed

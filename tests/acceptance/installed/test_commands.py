@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -192,26 +193,8 @@ def test_dialogs_approvals_and_files_are_listed_and_ended(installation: Installa
     assert "no file at 7" in run("files", "revoke", "7").stdout
 
 
-_NEWS_BOT = """
-from datetime import datetime, timezone
-from cometbot import Bot
-
-bot = Bot("shop")
-
-
-@bot.job
-def report(ctx):
-    ...
-
-
-if __name__ == "__main__":
-    bot.broadcast(users=["maria", "tom"], text="We open on Monday.", name="opening")
-    bot.at(datetime(2100, 1, 1, tzinfo=timezone.utc), report)
-"""
-
-
 def test_jobs_and_broadcasts_are_listed_and_ended(installation: Installation, project: Path) -> None:
-    (project / "news.py").write_text(_NEWS_BOT)
+    shutil.copy(ROOT / "tests/acceptance/bots/news.py", project)
     variables = {**PLATFORM, "COMETBOT_DATABASE_URL": "sqlite:///news.db", "COMETBOT_BOT": "news:bot"}
     made = installation.run(project, "python", "news.py", **variables)
     assert made.returncode == 0, made.stdout
@@ -231,6 +214,7 @@ def test_jobs_and_broadcasts_are_listed_and_ended(installation: Installation, pr
     run("cancel", "opening")
     assert re.search(r"status +cancelled", run("show", "opening"))
     run("run", "j1")
+    run("cancel", "j2")
     assert "report" not in run("list")
 
 

@@ -122,6 +122,20 @@ def add_raising_handler(setup: Setup, error: type[Exception] = KeyError) -> None
         raise error(ctx.text)
 
 
+def start_with_held_reply(setup: Setup) -> Delivery:
+    """Start a process whose first reply waits, because its platform cannot be reached."""
+
+    @setup.bot.message()
+    def answer(ctx: Context) -> str:
+        return "hello"
+
+    setup.channel.faults = [Unreachable("no network")]
+    delivery = setup.start()
+    delivery.enqueue(setup.channel.incoming(setup.bot, "hi"))
+    setup.channel.wait_for(lambda: _count(delivery, "outbox", "held") == 1)
+    return delivery
+
+
 def make_older(delivery: Delivery, seconds: float) -> None:
     """Have what has happened so far happen ``seconds`` earlier: dead letters, and claims of alerts."""
     with delivery.database.write() as connection:
@@ -206,14 +220,7 @@ def test_a_refused_reply_is_reported_with_its_code(setup: Setup) -> None:
 
 
 def test_replies_that_wait_are_failing_sends(setup: Setup) -> None:
-    @setup.bot.message()
-    def answer(ctx: Context) -> str:
-        return "hello"
-
-    setup.channel.faults = [Unreachable("no network")]
-    delivery = setup.start()
-    delivery.enqueue(setup.channel.incoming(setup.bot, "hi"))
-    setup.channel.wait_for(lambda: _count(delivery, "outbox", "held") == 1)
+    delivery = start_with_held_reply(setup)
     setup.watch(delivery, after=3600.0).check()
     assert setup.bodies == []
     setup.watch(delivery).check()
@@ -222,14 +229,7 @@ def test_replies_that_wait_are_failing_sends(setup: Setup) -> None:
 
 
 def test_messages_behind_a_reply_that_waits_are_no_problem_of_their_own(setup: Setup) -> None:
-    @setup.bot.message()
-    def answer(ctx: Context) -> str:
-        return "hello"
-
-    setup.channel.faults = [Unreachable("no network")]
-    delivery = setup.start()
-    delivery.enqueue(setup.channel.incoming(setup.bot, "hi"))
-    setup.channel.wait_for(lambda: _count(delivery, "outbox", "held") == 1)
+    delivery = start_with_held_reply(setup)
     delivery.enqueue(setup.channel.incoming(setup.bot, "are you there?"))
     with delivery.database.write() as connection:
         connection.exec_driver_sql("UPDATE mailbox SET ended_at = ended_at - 1000 WHERE state = 'done'")
